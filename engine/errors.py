@@ -1,0 +1,106 @@
+"""What the engine refuses or gives up on, by what the caller does about it.
+
+    EngineError
+    ├── InputRefused            the caller's input is wrong; nothing was simulated      (CLI exit 2)
+    │   ├── BadBars             `FILE: row N (time T): what is wrong`
+    │   ├── BadSignals          the same for a signal file
+    │   ├── BadInstruments      a mistake in an instruments file, with line and field
+    │   ├── UnknownSymbol, UnknownTimeframe, UnknownStrategy
+    │   ├── InvalidParams       strategy parameters, every field at fault
+    │   ├── InvalidSpecification  a money or mode field out of range
+    │   └── NoConversion        no bars for the pair that joins profit and account currency
+    └── RunFailed               found while simulating; the run ends `failed`           (CLI exit 1)
+        ├── NoData              no bar in [start, end)
+        ├── StrategyError       the strategy raised, or decided something impossible, at a time
+        ├── NoRateYet           a rate was needed before any conversion bar had closed
+        └── BooksDoNotBalance   the accounting identity broke: a defect of the engine, never of the input
+
+`code` is the stable name that events carry (CONTRACT section 4).
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class EngineError(Exception):
+    """Base of everything the engine raises on purpose."""
+
+    code: ClassVar[str] = "engine_error"
+
+
+class InputRefused(EngineError):
+    """The input is wrong; the message names what and where."""
+
+    code = "invalid_request"
+
+
+class RunFailed(EngineError):
+    """The simulation cannot go on; the message says why and at which time."""
+
+    code = "strategy_error"
+
+
+class BadBars(InputRefused):
+    code = "bad_bars"
+
+
+class BadSignals(InputRefused):
+    code = "bad_signals"
+
+
+class BadInstruments(InputRefused):
+    code = "bad_instruments"
+
+
+class UnknownSymbol(InputRefused):
+    code = "unknown_symbol"
+
+
+class UnknownTimeframe(InputRefused):
+    code = "unknown_timeframe"
+
+
+class UnknownStrategy(InputRefused):
+    code = "unknown_strategy"
+
+
+class InvalidSpecification(InputRefused):
+    code = "invalid_request"
+
+
+class NoConversion(InputRefused):
+    code = "no_conversion"
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterProblem:
+    """One strategy parameter at fault. field: its name; message: what is wrong with it."""
+
+    field: str
+    message: str
+
+
+class InvalidParams(InputRefused):
+    code = "invalid_params"
+
+    def __init__(self, strategy_key: str, problems: tuple[ParameterProblem, ...]) -> None:
+        self.strategy_key = strategy_key
+        self.problems = problems
+        listed = "; ".join(f"{problem.field}: {problem.message}" for problem in problems)
+        super().__init__(f"strategy {strategy_key!r}: {listed}")
+
+
+class NoData(RunFailed):
+    code = "no_data"
+
+
+class StrategyError(RunFailed):
+    code = "strategy_error"
+
+
+class NoRateYet(RunFailed):
+    code = "no_conversion"
+
+
+class BooksDoNotBalance(RunFailed):
+    code = "books_do_not_balance"

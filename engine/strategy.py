@@ -1,0 +1,120 @@
+"""What a strategy is: the protocol of CONTRACT section 6, and the objects it sees and returns."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from engine.instruments import Instrument
+
+__all__ = [
+    "Action",
+    "BarStrategy",
+    "ColumnStrategy",
+    "Decision",
+    "Instrument",
+    "Market",
+    "Position",
+    "StrategyParams",
+    "View",
+]
+
+Action = Literal["BUY", "SELL", "CLOSE"]
+
+
+class StrategyParams(BaseModel):
+    """Base of a strategy's parameters: unknown names are refused, values are validated and frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a bar strategy answers at a bar's close. Prices are absolute levels; volume is in lots."""
+
+    action: Action
+    volume: float | None = None
+    stop_loss: float | None = None
+    take_profits: tuple[float, ...] = ()
+    pattern_name: str | None = None
+    pattern_metadata: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The open position as a bar strategy sees it at a close."""
+
+    direction: Literal["BUY", "SELL"]
+    entry_price: float
+    volume: float
+    """Lots still open."""
+    entry_time: np.datetime64
+    stop_loss: float | None
+    take_profits: tuple[float, ...]
+    """Targets not yet reached, nearest first."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Market:
+    """All bars of a run, for a column strategy.
+
+    bars: the run's timeframe, warm-up included; columns time (Datetime us UTC), open, high, low, close, volume
+    and, where recorded, spread. context[timeframe]: same height; row i is the last bar of that timeframe closed
+    by the close of bar i, nulls before the first one.
+    """
+
+    bars: pl.DataFrame
+    context: Mapping[str, pl.DataFrame]
+
+
+class View(Protocol):
+    """What has happened up to and including the deciding bar; the future is not reachable from here.
+
+    Arrays are read-only, 1-d, newest last, warm-up included; `time` is datetime64[us], UTC.
+    """
+
+    @property
+    def time(self) -> NDArray[np.datetime64]: ...
+    @property
+    def open(self) -> NDArray[np.float64]: ...
+    @property
+    def high(self) -> NDArray[np.float64]: ...
+    @property
+    def low(self) -> NDArray[np.float64]: ...
+    @property
+    def close(self) -> NDArray[np.float64]: ...
+    @property
+    def volume(self) -> NDArray[np.float64]: ...
+    @property
+    def context(self) -> Mapping[str, "View"]: ...
+    @property
+    def position(self) -> Position | None: ...
+    @property
+    def balance(self) -> float: ...
+    @property
+    def equity(self) -> float: ...
+
+
+class ColumnStrategy(Protocol):
+    """Decides for all bars in one pass over columns."""
+
+    def __init__(self, params: Any, instrument: Instrument) -> None: ...
+
+    def decide_all(self, market: Market) -> pl.DataFrame:
+        """Return one row a bar: action ("BUY", "SELL", "CLOSE" or null), optional volume, stop_loss, take_profit,
+        take_profit_2, ..., pattern_name, pattern_metadata."""
+        ...
+
+
+class BarStrategy(Protocol):
+    """Decides bar by bar, from the run's first bar on."""
+
+    def __init__(self, params: Any, instrument: Instrument) -> None: ...
+
+    def decide(self, view: View) -> Decision | None:
+        """Return the decision at the close of the view's newest bar, or None."""
+        ...
