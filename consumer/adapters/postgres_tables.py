@@ -1,8 +1,8 @@
 """The tables in Postgres: three shared with other services (CONTRACT section 1), the rest this program's own.
 
-Apart from the queries so that models, migrations and `backtest migrate` are held to one definition. Defaults are given twice, in Python
-and in the database: other services insert rows too. No table of this program's own has a foreign key into the shared ones, so that
-deleting a run never deletes the memory of its request.
+Apart from the queries so that models, migrations and `backtest migrate` are held to one definition. Defaults are given
+twice, in Python and in the database: other services insert rows too. No table of this program's own has a foreign key
+into the shared ones, so that deleting a run never deletes the memory of its request.
 """
 
 from datetime import UTC, datetime
@@ -91,20 +91,16 @@ class Strategy(Base):
     #: IANA name for skip_hours and skip_weekdays; null: UTC.
     skip_hours_timezone: Mapped[str | None] = mapped_column(String(60))
     is_active: Mapped[bool] = mapped_column(Boolean, default=True, server_default=true())
-    created_at: Mapped[datetime] = mapped_column(
-        DateTime(timezone=True), default=_now_utc, server_default=func.now()
-    )
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=_now_utc, server_default=func.now())
 
 
 class BacktestRun(Base):
-    """One run: its configuration, its progress and, once completed, its figures. Metrics stay null for failed and cancelled runs."""
+    """One run: configuration, progress and, once completed, figures; they stay null when it failed or was cancelled."""
 
     __tablename__ = "backtest_runs"
     __table_args__ = (
         PrimaryKeyConstraint("id", name="pk_backtest_runs"),
-        ForeignKeyConstraint(
-            ["strategy_id"], ["strategies.id"], name="fk_backtest_strategy", ondelete="CASCADE"
-        ),
+        ForeignKeyConstraint(["strategy_id"], ["strategies.id"], name="fk_backtest_strategy", ondelete="CASCADE"),
         Index("idx_backtest_strategy", "strategy_id"),
         Index("idx_backtest_symbol", "symbol"),
         Index("idx_backtest_created", "created_at"),
@@ -166,11 +162,9 @@ class BacktestRun(Base):
     tp_partial_close_ratio: Mapped[float] = mapped_column(Float, default=0.5, server_default=text("0.5"))
     #: OHLCV CSV of the run, for chart replay.
     data_file_path: Mapped[str | None] = mapped_column(Text)
-    created_at: Mapped[datetime] = mapped_column(
-        DateTime(timezone=True), default=_now_utc, server_default=func.now()
-    )
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=_now_utc, server_default=func.now())
 
-    #: Deleting a run leaves its trades, maybe 100 000 of them, to the database's own cascade instead of loading them first.
+    #: Deleting a run leaves its trades, maybe 100 000 of them, to the database's cascade and does not load them.
     trades: Mapped[list["BacktestTrade"]] = relationship(
         cascade="all, delete-orphan", passive_deletes=True, order_by="BacktestTrade.id"
     )
@@ -238,7 +232,7 @@ backtest_requests: Final = Table(
     Column("content_hash", LargeBinary, nullable=False),
     # accepted, rejected.
     Column("outcome", String(20), nullable=False),
-    # As named by the request, or the one made for it. Null where a rejected request names none that the column can hold.
+    # As named by the request, or the one made for it. Null where a rejected request names none the column can hold.
     Column("run_id", Integer),
     # The event's source, '' for plain JSON.
     Column("source", Text, nullable=False),
@@ -292,8 +286,8 @@ backtest_executions: Final = Table(
     ),
     Index("idx_backtest_executions_queue", "turn", "run_id", postgresql_where=text("state = 'queued'")),
     Index("idx_backtest_executions_source", "source", "turn", postgresql_where=text("state = 'queued'")),
-    # Not on lease_until: running rows are few, and an index on a column that each heartbeat writes would deny it a HOT update,
-    # so that every heartbeat would add an entry to every index.
+    # Not on lease_until: running rows are few, and an index on a column that each heartbeat writes would deny it a HOT
+    # update, so that every heartbeat would add an entry to every index.
     Index("idx_backtest_executions_running", "run_id", postgresql_where=text("state = 'running'")),
     Index(
         "idx_backtest_executions_cancel",
@@ -301,7 +295,7 @@ backtest_executions: Final = Table(
         postgresql_where=text("cancel_reason IS NOT NULL AND state IN ('queued', 'running')"),
     ),
     Index("idx_backtest_executions_request", "request_id"),
-    # Room for HOT updates in each page; vacuum after a thousand dead rows and a hundredth of the table, not after a fifth.
+    # Room for HOT updates in each page; vacuum once a hundredth of the table and a thousand rows are dead.
     postgresql_with={
         "fillfactor": 80,
         "autovacuum_vacuum_threshold": 1000,
@@ -358,7 +352,7 @@ backtest_outbox: Final = Table(
     Index("idx_backtest_outbox_run", "run_id", "sequence"),
     Index("idx_backtest_outbox_lease", "lease_until"),
     Index("uq_backtest_outbox_progress", "run_id", unique=True, postgresql_where=text("kind = 'progress'")),
-    # Nearly empty at all times but every row that ever was leaves a dead one. Truncation is off: it takes an exclusive lock.
+    # Nearly empty at all times, yet each event leaves a dead row. Truncation is off: it takes an exclusive lock.
     postgresql_with={
         "autovacuum_vacuum_threshold": 1000,
         "autovacuum_vacuum_scale_factor": 0,
