@@ -24,7 +24,7 @@ class Completed:
     metrics: dict[str, Any]
     """The event's `metrics`: what `backtest run --json` prints."""
     trades_csv: bytes
-    """Rows of backtest_trades without id and run_id, in the contract's order: CSV, no header, NULL empty, for COPY."""
+    """Rows of backtest_trades for COPY: CSV without header, NULL empty; run_id first, then the contract's columns but id."""
     trade_count: int
     data_file_path: str
     artifacts: dict[str, str]
