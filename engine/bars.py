@@ -1,0 +1,233 @@
+"""Bars: candles that were checked once, at the edge, so that everything after may rely on them."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import NoReturn
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from engine.compiled import compiled
+from engine.errors import BadBars
+from engine.timeframes import Timeframe
+
+TIME = pl.Datetime("us", "UTC")
+PRICES = ("open", "high", "low", "close")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def bars_from_frame(frame: pl.DataFrame, timeframe: Timeframe, source: str) -> "Bars":
+    """Check a frame by ENGINE_RULES section 1 and return its bars; other columns than those of `Bars` are left out.
+
+    Times of any unit are taken, naive ones as UTC, and cut to microseconds. Without a volume column volume is 0. Of
+    several bad rows the first is named, and in it the first thing wrong. source: the file, as messages should name it.
+
+    Raises BadBars, one line: `source: row N (time T): what is wrong`, or `source: what is wrong` for the whole of it.
+    Beyond the rules' list a negative volume is refused too, and null, NaN or infinite volume and spread as prices are.
+    """
+    if frame.height == 0:
+        raise BadBars(f"{source}: there are no bars in it")
+    columns = ["time", *PRICES, *(name for name in ("volume", "spread") if name in frame.columns)]
+    typed = frame.select(_typed(frame, name, source) for name in columns).rechunk()
+    sound = _rows_before_first_null(typed)
+    _refuse_bad_values(Bars(timeframe, _with_volume(typed.head(sound))), source)
+    if sound < typed.height:
+        row = typed.row(sound, named=True)
+        missing = next(name for name, value in row.items() if value is None)
+        _refuse(source, sound, _as_us(row["time"]), f"{missing} is null")
+    return Bars(timeframe, _with_volume(typed))
+
+
+@dataclass(frozen=True, eq=False)
+class Bars:
+    """Candles of one timeframe, oldest first, bid prices; build them with `bars_from_frame`, which checks them.
+
+    frame: time (Datetime us UTC, the bar's open, strictly rising, at least a duration apart), open, high, low, close,
+    volume (Float64; 0 where none was recorded) and, where recorded, spread (Float64, points). No nulls, no NaN.
+    The arrays are contiguous, read-only views of it, made once. `resample` may leave none at all: height 0.
+    """
+
+    timeframe: Timeframe
+    frame: pl.DataFrame
+
+    @property
+    def height(self) -> int:
+        return self.frame.height
+
+    @cached_property
+    def time_us(self) -> NDArray[np.int64]:
+        """Open times, microseconds since 1970 UTC."""
+        return _integers(self.frame["time"])
+
+    @cached_property
+    def close_time_us(self) -> NDArray[np.int64]:
+        """Open time + duration: the moment from which a bar is known."""
+        close_time_us: NDArray[np.int64] = self.time_us + self.timeframe.duration_us
+        close_time_us.flags.writeable = False
+        return close_time_us
+
+    @cached_property
+    def open(self) -> NDArray[np.float64]:
+        return _floats(self.frame["open"])
+
+    @cached_property
+    def high(self) -> NDArray[np.float64]:
+        return _floats(self.frame["high"])
+
+    @cached_property
+    def low(self) -> NDArray[np.float64]:
+        return _floats(self.frame["low"])
+
+    @cached_property
+    def close(self) -> NDArray[np.float64]:
+        return _floats(self.frame["close"])
+
+    @cached_property
+    def volume(self) -> NDArray[np.float64]:
+        return _floats(self.frame["volume"])
+
+    @cached_property
+    def spread_points(self) -> NDArray[np.float64] | None:
+        """Recorded spread in points (10^-digits of the instrument); None where none was recorded."""
+        return _floats(self.frame["spread"]) if "spread" in self.frame.columns else None
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 in hex over timeframe and values: times as int64 microseconds, the rest as float64, little-endian.
+
+        Column by column, each preceded by its name and length. Equal for CSV and Parquet of the same bars.
+        """
+        hasher = hashlib.sha256(self.timeframe.name.encode())
+        for name in self.frame.columns:
+            values = (
+                _integers(self.frame[name]).astype("<i8", copy=False) if name == "time" else _floats(self.frame[name])
+            )
+            hasher.update(f"|{name}:{values.size}|".encode())
+            hasher.update(values.data)
+        return hasher.hexdigest()
+
+    def between(self, start_us: int, end_us: int) -> tuple[int, int]:
+        """Return the half-open row range of bars with start_us <= open time < end_us."""
+        first, end = np.searchsorted(self.time_us, (start_us, end_us), side="left")
+        return int(first), max(int(first), int(end))
+
+    def rows(self, first: int, end: int) -> "Bars":
+        """Return the bars of rows first to end, end left out; no copy."""
+        return Bars(self.timeframe, self.frame.slice(first, max(0, end - first)))
+
+
+def iso_time(time_us: int) -> str:
+    """Return the moment as ISO 8601 with Z; microseconds only where there are some."""
+    return (_EPOCH + timedelta(microseconds=time_us)).isoformat().replace("+00:00", "Z")
+
+
+def _typed(frame: pl.DataFrame, name: str, source: str) -> pl.Series:
+    """Return the column in the type that `Bars` has it in; refuse one that is absent or of another kind."""
+    if name not in frame.columns:
+        raise BadBars(f"{source}: column {name} is missing")
+    column = frame[name]
+    if name != "time":
+        if not column.dtype.is_numeric():
+            raise BadBars(f"{source}: column {name} holds {column.dtype}, not numbers")
+        return column.cast(pl.Float64)
+    if isinstance(column.dtype, pl.Datetime):
+        aware = column.dtype.time_zone is not None
+        return column.dt.convert_time_zone("UTC").cast(TIME) if aware else column.cast(pl.Datetime("us")).cast(TIME)
+    if column.dtype == pl.Date:
+        return column.cast(pl.Datetime("us")).cast(TIME)
+    raise BadBars(f"{source}: column time holds {column.dtype}, not times")
+
+
+def _with_volume(frame: pl.DataFrame) -> pl.DataFrame:
+    if "volume" in frame.columns:
+        return frame
+    position = frame.get_column_index("close") + 1
+    return frame.insert_column(position, pl.Series("volume", np.zeros(frame.height)))
+
+
+def _rows_before_first_null(frame: pl.DataFrame) -> int:
+    nulls = [column.is_null().arg_max() for column in frame.iter_columns() if column.null_count()]
+    return min((row for row in nulls if row is not None), default=frame.height)
+
+
+def _refuse_bad_values(bars: Bars, source: str) -> None:
+    spread = bars.spread_points
+    duration_us = bars.timeframe.duration_us
+    arrays = (bars.time_us, bars.open, bars.high, bars.low, bars.close, bars.volume)
+    row = _first_bad_row(*arrays, bars.volume if spread is None else spread, duration_us)
+    if row >= 0:
+        _refuse(source, row, int(bars.time_us[row]), _what_is_wrong(bars, row))
+
+
+@compiled
+def _first_bad_row(
+    time_us: NDArray[np.int64],
+    open_: NDArray[np.float64],
+    high: NDArray[np.float64],
+    low: NDArray[np.float64],
+    close: NDArray[np.float64],
+    volume: NDArray[np.float64],
+    spread: NDArray[np.float64],
+    duration_us: int,
+) -> int:
+    """Return the first row that breaks a rule, or -1. Comparisons are written so that a NaN fails them."""
+    infinity = np.inf
+    previous_us = time_us[0] - duration_us if time_us.size else 0
+    for i in range(time_us.size):
+        lower, upper = min(open_[i], close[i]), max(open_[i], close[i])
+        sound = time_us[i] - previous_us >= duration_us
+        sound &= (low[i] > 0.0) & (low[i] <= lower) & (upper <= high[i]) & (high[i] < infinity)
+        sound &= (open_[i] > 0.0) & (close[i] > 0.0)
+        sound &= (volume[i] >= 0.0) & (volume[i] < infinity) & (spread[i] >= 0.0) & (spread[i] < infinity)
+        if not sound:
+            return i
+        previous_us = time_us[i]
+    return -1
+
+
+def _what_is_wrong(bars: Bars, row: int) -> str:
+    """Say which rule the row breaks; only called for one that breaks a rule."""
+    for name, value in bars.frame.row(row, named=True).items():
+        if name != "time" and not np.isfinite(value):
+            return f"{name} is {'NaN' if np.isnan(value) else 'infinite'}"
+    open_, high, low, close = (float(column[row]) for column in (bars.open, bars.high, bars.low, bars.close))
+    prices = tuple(zip(PRICES, (open_, high, low, close), strict=True))
+    gap_us = int(bars.time_us[row] - bars.time_us[row - 1]) if row else bars.timeframe.duration_us
+    spread = bars.spread_points
+    problems = (
+        (gap_us <= 0, "time does not rise"),
+        (gap_us < bars.timeframe.duration_us, f"time is closer than {bars.timeframe.name} to the row before"),
+        *((price <= 0.0, f"{name} {price} is not above 0") for name, price in prices),
+        (low > high, f"low {low} is above high {high}"),
+        (low > open_, f"low {low} is above open {open_}"),
+        (low > close, f"low {low} is above close {close}"),
+        (high < open_, f"high {high} is below open {open_}"),
+        (high < close, f"high {high} is below close {close}"),
+        (bool(bars.volume[row] < 0.0), f"volume {bars.volume[row]} is negative"),
+        (spread is not None and bool(spread[row] < 0.0), "spread is negative"),
+    )
+    return next(message for broken, message in problems if broken)
+
+
+def _refuse(source: str, row: int, time_us: int | None, what: str) -> NoReturn:
+    time = "null" if time_us is None else iso_time(time_us)
+    raise BadBars(f"{source}: row {row + 1} (time {time}): {what}")
+
+
+def _as_us(time: datetime | None) -> int | None:
+    return None if time is None else (time - _EPOCH) // timedelta(microseconds=1)
+
+
+def _floats(column: pl.Series) -> NDArray[np.float64]:
+    values: NDArray[np.float64] = np.ascontiguousarray(column.to_numpy())
+    values.flags.writeable = False
+    return values
+
+
+def _integers(column: pl.Series) -> NDArray[np.int64]:
+    values: NDArray[np.int64] = np.ascontiguousarray(column.to_physical().to_numpy())
+    values.flags.writeable = False
+    return values

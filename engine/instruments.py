@@ -1,0 +1,227 @@
+"""What is traded: currencies, sizes and trading hours of each symbol, and the file in which a user adds to them.
+
+    [EURUSD]                # FILE: line N: [SYMBOL] key: what is wrong
+    base = "EUR"            # bought and sold
+    quote = "USD"           # prices and profit are in it
+    pip = 0.0001
+    contract = 100000       # units of base in one lot
+    digits = 5
+    session = "fx"          # or "always": open at weekends, days are UTC days
+    lot_step = 0.01         # this and the next two are optional; these are the defaults
+    swap_long = 0.0         # points a night
+    swap_short = 0.0
+
+A table replaces the packaged one of the same symbol whole: nothing is merged, so what the file says is what holds.
+"""
+
+import math
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, fields
+from functools import cached_property
+from typing import Any, Literal
+
+from engine.errors import BadInstruments, UnknownSymbol
+
+Session = Literal["fx", "always"]
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """A symbol and what its prices and lots mean."""
+
+    symbol: str
+    base: str
+    """What is bought and sold: a currency, a metal, a coin, or the index itself."""
+    quote: str
+    """Currency of prices and of profit."""
+    pip: float
+    """Price units."""
+    contract: float
+    """Units of base in one lot."""
+    digits: int
+    """Decimals of a price."""
+    session: Session
+    """fx: closed from Friday to Sunday 17:00 New York, and days end at 17:00 there; always: days are UTC days."""
+    lot_step: float = 0.01
+    """Lots."""
+    swap_long: float = 0.0
+    """Points a night; negative is paid."""
+    swap_short: float = 0.0
+
+    @cached_property
+    def point(self) -> float:
+        """10^-digits, price units; the double nearest to it."""
+        return float(f"1e-{self.digits}")
+
+    @cached_property
+    def points_per_pip(self) -> float:
+        """How many points make a pip, free of binary noise: 10 for EURUSD."""
+        return round(self.pip * 10.0**self.digits, 9)
+
+
+def packaged_instruments() -> Mapping[str, Instrument]:
+    """Return the registry that comes with the engine, by symbol; read-only by agreement, the same object each time."""
+    return _PACKAGED
+
+
+def instrument_for(symbol: str, registry: Mapping[str, Instrument]) -> Instrument:
+    """Return the instrument of that exact symbol. Raises UnknownSymbol."""
+    try:
+        return registry[symbol]
+    except KeyError:
+        raise UnknownSymbol(f"unknown symbol {symbol!r}: add it to an instruments file") from None
+
+
+def parse_instruments(
+    toml_text: str, source: str, onto: Mapping[str, Instrument] | None = None
+) -> Mapping[str, Instrument]:
+    """Return `onto` (the packaged registry if None) extended and overridden by the tables of a TOML text.
+
+    Raises BadInstruments for the first mistake in the order of the text: broken TOML, a symbol that cannot be one, a
+    key unknown or missing, a value of the wrong type or out of range. source: the file, as messages should name it.
+    """
+    try:
+        document = tomllib.loads(toml_text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadInstruments(_syntax_message(str(error), source)) from error
+    lines = _Lines(toml_text, source)
+    added = {symbol: _instrument(symbol, table, lines) for symbol, table in document.items()}
+    return {**(_PACKAGED if onto is None else onto), **added}
+
+
+class _Lines:
+    """Where tables and keys stand in the text, which tomllib does not tell."""
+
+    def __init__(self, toml_text: str, source: str) -> None:
+        self.source = source
+        self._lines = toml_text.splitlines()
+
+    def refused(self, symbol: str, key: str | None, what: str) -> BadInstruments:
+        header = self._find(rf"\[\s*{_quoted(symbol)}\s*\]|{_quoted(symbol)}\s*[=.]", 0)
+        line = header
+        if key is not None:
+            dotted = self._find(rf"{_quoted(symbol)}\s*\.\s*{_quoted(key)}\s*[=.]", 0, default=-1)
+            line = dotted if dotted >= 0 else self._find(rf"{_quoted(key)}\s*[=.]", header, default=header)
+        where = f"[{symbol}]" if key is None else f"[{symbol}] {key}"
+        return BadInstruments(f"{self.source}: line {line + 1}: {where}: {what}")
+
+    def _find(self, pattern: str, start: int, default: int = 0) -> int:
+        matcher = re.compile(r"\s*(?:" + pattern + ")")
+        return next((i for i in range(start, len(self._lines)) if matcher.match(self._lines[i])), default)
+
+
+def _quoted(name: str) -> str:
+    return rf"""["']?{re.escape(name)}["']?"""
+
+
+def _syntax_message(message: str, source: str) -> str:
+    found = re.fullmatch(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", message, re.DOTALL)
+    if found is None:
+        return f"{source}: {message}"
+    return f"{source}: line {found[2]}: {found[1]}" if found[2] else f"{source}: {found[1]} at its end"
+
+
+def _instrument(symbol: str, table: object, lines: _Lines) -> Instrument:
+    if not re.fullmatch(r"[A-Za-z0-9._#-]{1,20}", symbol):
+        raise lines.refused(symbol, None, "a symbol is 1 to 20 letters, digits and ._-#")
+    if not isinstance(table, dict):
+        raise lines.refused(symbol, None, "must be a table of that symbol's keys")
+    values = {key: _checked(symbol, key, value, lines) for key, value in table.items()}
+    for field in fields(Instrument):
+        if field.name not in ("symbol", *values) and field.default is MISSING:
+            raise lines.refused(symbol, field.name, "is missing")
+    instrument = Instrument(symbol=symbol, **values)
+    if instrument.points_per_pip < 1.0:
+        raise lines.refused(symbol, "pip", f"is smaller than a point, which {instrument.digits} digits make")
+    return instrument
+
+
+def _checked(symbol: str, key: str, value: object, lines: _Lines) -> Any:
+    if key not in _RULES:
+        raise lines.refused(symbol, key, f"unknown key; known are {', '.join(_RULES)}")
+    requirement, accepts = _RULES[key]
+    if isinstance(value, bool) or not accepts(value):
+        raise lines.refused(symbol, key, f"must be {requirement}, not {value!r}")
+    return float(value) if isinstance(value, int) and key != "digits" else value
+
+
+def _is_code(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[A-Z0-9]{2,12}", value) is not None
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, int | float) and 0 < value < math.inf
+
+
+_RULES: dict[str, tuple[str, Callable[[object], bool]]] = {
+    "base": ("2 to 12 upper-case letters or digits", _is_code),
+    "quote": ("2 to 12 upper-case letters or digits", _is_code),
+    "pip": ("a number above 0", _is_positive),
+    "contract": ("a number above 0", _is_positive),
+    "digits": ("a whole number from 0 to 10", lambda value: isinstance(value, int) and 0 <= value <= 10),
+    "session": ('"fx" or "always"', lambda value: value in ("fx", "always")),
+    "lot_step": ("a number above 0", _is_positive),
+    "swap_long": ("a number", _is_finite),
+    "swap_short": ("a number", _is_finite),
+}
+
+
+def _currency_pair(symbol: str) -> Instrument:
+    base, quote = symbol[:3], symbol[3:]
+    pip, digits = (0.01, 3) if quote == "JPY" else (0.0001, 5)
+    return Instrument(symbol, base, quote, pip=pip, contract=100_000.0, digits=digits, session="fx")
+
+
+def _index(symbol: str, quote: str) -> Instrument:
+    return Instrument(symbol, symbol, quote, pip=1.0, contract=1.0, digits=2, session="fx")
+
+
+def _coin(symbol: str) -> Instrument:
+    return Instrument(symbol, symbol[:-3], symbol[-3:], pip=1.0, contract=1.0, digits=2, session="always")
+
+
+_CURRENCY_PAIRS = """
+    EURUSD GBPUSD AUDUSD NZDUSD USDCAD USDCHF USDJPY
+    EURGBP EURAUD EURNZD EURCAD EURCHF EURJPY
+    GBPAUD GBPNZD GBPCAD GBPCHF GBPJPY
+    AUDNZD AUDCAD AUDCHF AUDJPY
+    NZDCAD NZDCHF NZDJPY
+    CADCHF CADJPY CHFJPY
+    USDSEK USDNOK USDDKK USDPLN USDMXN USDZAR USDTRY USDSGD USDHKD USDCNH
+    EURSEK EURNOK EURDKK EURPLN EURTRY GBPSEK GBPNOK NOKSEK SGDJPY ZARJPY NOKJPY SEKJPY MXNJPY
+"""
+_INDEX_QUOTES = {
+    "US500": "USD",
+    "US30": "USD",
+    "US100": "USD",
+    "NAS100": "USD",
+    "US2000": "USD",
+    "GER40": "EUR",
+    "EU50": "EUR",
+    "FRA40": "EUR",
+    "ESP35": "EUR",
+    "UK100": "GBP",
+    "SUI20": "CHF",
+    "JP225": "JPY",
+    "AUS200": "AUD",
+    "HK50": "HKD",
+}
+# Coins worth many dollars only: the packaged pip of 1.0 would be nonsense for one that costs cents.
+_COINS = "BTCUSD ETHUSD BCHUSD LTCUSD BNBUSD SOLUSD BTCEUR ETHEUR"
+
+_PACKAGED: dict[str, Instrument] = {
+    instrument.symbol: instrument
+    for instrument in (
+        *(_currency_pair(symbol) for symbol in _CURRENCY_PAIRS.split()),
+        Instrument("XAUUSD", "XAU", "USD", pip=0.1, contract=100.0, digits=2, session="fx"),
+        Instrument("XAGUSD", "XAG", "USD", pip=0.01, contract=5_000.0, digits=3, session="fx"),
+        *(_index(symbol, quote) for symbol, quote in _INDEX_QUOTES.items()),
+        *(_coin(symbol) for symbol in _COINS.split()),
+    )
+}
