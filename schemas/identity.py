@@ -1,0 +1,52 @@
+"""Which request a record is, and whether its content is one seen before (CONTRACT 3)."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from schemas.json_text import canonical_json, why_unusable_text
+from schemas.requested import BacktestRequested, content_of
+
+
+def request_identity(data_request_id: object, envelope_id: str | None, topic: str, partition: int, offset: int) -> str:
+    """The request_id: the one in data, else the CloudEvents id, else `<topic>/<partition>/<offset>`.
+
+    data_request_id: as sent. One that is no text of 1 to 255 storable characters names nothing (the request is rejected
+    for it), so the next takes its place and the rejection can be kept.
+    """
+    if (
+        isinstance(data_request_id, str)
+        and 0 < len(data_request_id) <= 255
+        and why_unusable_text(data_request_id) is None
+    ):
+        return data_request_id
+    return envelope_id if envelope_id is not None else f"{topic}/{partition}/{offset}"
+
+
+def content_text(request: BacktestRequested) -> str:
+    """The content as canonical JSON, ASCII: what is hashed, and what is kept with the request."""
+    return canonical_json(content_of(request))
+
+
+def content_hash(request: BacktestRequested) -> bytes:
+    """32 bytes; equal exactly when two valid requests have the same content.
+
+    Defaults filled in, times in UTC, request_id left out, null as absent, 1 as 1.0 where the field is a float. Inside
+    strategy_params numbers stay as sent, since 1 and 1.0 may mean different things to a strategy.
+    """
+    return hashlib.sha256(b"valid\n" + content_text(request).encode("ascii")).digest()
+
+
+def raw_content_text(data: Mapping[str, Any]) -> str:
+    """Data that do not validate as canonical JSON, ASCII: as sent, keys sorted at every level, request_id left out."""
+    return canonical_json({name: value for name, value in data.items() if name != "request_id"})
+
+
+def raw_content_hash(data: Mapping[str, Any], duplicate_keys: Sequence[str] = ()) -> bytes:
+    """32 bytes for data that do not validate; never equal to a `content_hash`.
+
+    Nulls and numbers count as written (1 is not 1.0, null is not absent), except that every infinite literal is one
+    infinity. Of a repeated key the last value counts, and that it was repeated.
+    """
+    text = f"invalid\n{canonical_json(list(duplicate_keys))}\n{raw_content_text(data)}"
+    return hashlib.sha256(text.encode("ascii")).digest()
