@@ -1,0 +1,136 @@
+"""Section 5, each figure the obvious way, from exact rows and exact equity."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Context, Decimal, localcontext
+from fractions import Fraction
+
+from tests.engine.reference.model import Metric
+
+DIGITS = Context(prec=60)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """values: every metric column. null_reasons: why, for each column whose value is None."""
+
+    values: Mapping[str, Metric]
+    null_reasons: Mapping[str, str]
+
+
+def measure(
+    deposit: Fraction,
+    profits: Sequence[Fraction],
+    equity: Sequence[Fraction],
+    days: Sequence[date],
+    spreads_pips: Sequence[Fraction],
+    days_a_year: int,
+) -> Measured:
+    """profits: one a row, in row order. equity, days and spreads_pips: one a simulated bar."""
+    values: dict[str, Metric] = {}
+    reasons: dict[str, str] = {}
+
+    def put(column: str, value: Fraction | Decimal | int | None, reason: str) -> None:
+        if not profits and column not in VALUED_WITHOUT_TRADES:
+            value, reason = None, "no_trades"
+        values[column] = float(value) if isinstance(value, (Fraction, Decimal)) else value
+        if value is None:
+            reasons[column] = reason
+
+    wins = [profit for profit in profits if profit > 0]
+    losses = [profit for profit in profits if profit < 0]
+    net_profit = sum(profits, Fraction(0))
+    fall_in_money, fall_in_percent = _largest_falls(deposit, equity)
+    returns = _daily_returns(deposit, equity, days)
+
+    put("total_trades", len(profits), "")
+    put("net_profit", net_profit, "")
+    put("final_equity", equity[-1], "")
+    put("total_return_pct", net_profit / deposit * 100, "")
+    put("max_drawdown_pct", fall_in_percent, "")
+    put("max_consec_wins", _longest_streak([profit > 0 for profit in profits]), "")
+    put("max_consec_losses", _longest_streak([profit < 0 for profit in profits]), "")
+    put("avg_spread", _mean(spreads_pips), "")
+    put("win_rate", Fraction(len(wins), len(profits)) if profits else None, "no_trades")
+    put("expectancy", _mean(profits), "no_trades")
+    put("profit_factor", sum(wins, Fraction(0)) / -sum(losses) if losses else None, "no_losses")
+    put("avg_win", _mean(wins), "no_wins")
+    put("avg_loss", _mean(losses), "no_losses")
+    put("recovery_factor", net_profit / fall_in_money if fall_in_money else None, "no_drawdown")
+    put("sharpe_ratio", _sharpe(returns, days_a_year), "too_few_days" if len(returns) < 2 else "no_dispersion")
+    put("sortino_ratio", _sortino(returns, days_a_year), "too_few_days" if len(returns) < 2 else "no_losing_day")
+    return Measured(values, reasons)
+
+
+VALUED_WITHOUT_TRADES = frozenset(
+    {
+        "total_trades",
+        "net_profit",
+        "final_equity",
+        "total_return_pct",
+        "max_drawdown_pct",
+        "max_consec_wins",
+        "max_consec_losses",
+        "avg_spread",
+    }
+)
+
+
+def _mean(values: Sequence[Fraction]) -> Fraction | None:
+    return sum(values, Fraction(0)) / len(values) if values else None
+
+
+def _longest_streak(hits: Sequence[bool]) -> int:
+    longest = current = 0
+    for hit in hits:
+        current = current + 1 if hit else 0
+        longest = max(longest, current)
+    return longest
+
+
+def _largest_falls(deposit: Fraction, equity: Sequence[Fraction]) -> tuple[Fraction, Fraction]:
+    """The largest fall from a running peak in money, and the largest in per cent of that peak:
+
+    not always the same fall.
+    """
+    peak, in_money, in_percent = deposit, Fraction(0), Fraction(0)
+    for value in equity:
+        peak = max(peak, value)
+        in_money = max(in_money, peak - value)
+        in_percent = max(in_percent, (peak - value) / peak * 100)
+    return in_money, in_percent
+
+
+def _daily_returns(deposit: Fraction, equity: Sequence[Fraction], days: Sequence[date]) -> list[Fraction]:
+    last_of_day = dict(zip(days, equity, strict=True))
+    returns, before = [], deposit
+    for value in last_of_day.values():
+        returns.append(value / before - 1)
+        before = value
+    return returns
+
+
+def _sharpe(returns: Sequence[Fraction], days_a_year: int) -> Decimal | None:
+    if len(returns) < 2 or len(set(returns)) == 1:
+        return None
+    mean = sum(returns, Fraction(0)) / len(returns)
+    variance = sum(((each - mean) ** 2 for each in returns), Fraction(0)) / (len(returns) - 1)
+    return _ratio(mean, variance, days_a_year)
+
+
+def _sortino(returns: Sequence[Fraction], days_a_year: int) -> Decimal | None:
+    if len(returns) < 2 or min(returns) >= 0:
+        return None
+    mean = sum(returns, Fraction(0)) / len(returns)
+    downside = sum((min(each, Fraction(0)) ** 2 for each in returns), Fraction(0)) / len(returns)
+    return _ratio(mean, downside, days_a_year)
+
+
+def _ratio(mean: Fraction, mean_square: Fraction, days_a_year: int) -> Decimal:
+    with localcontext(DIGITS):
+        return _decimal(mean) / _decimal(mean_square).sqrt() * Decimal(days_a_year).sqrt()
+
+
+def _decimal(value: Fraction) -> Decimal:
+    return Decimal(value.numerator) / Decimal(value.denominator)
