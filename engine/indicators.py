@@ -1,0 +1,219 @@
+"""Indicators for strategies: causal, one value a bar, NaN until there are enough bars.
+
+Every function takes polars columns or numpy arrays (null counts as NaN) and returns new float64 arrays of the same
+length whose value at i depends on values up to i only. Those marked "window" depend on the last `length` values alone,
+bit for bit, so that a longer warm-up changes nothing; the others remember everything before (as EMA does) and settle
+after several lengths. Lengths are at least 1.
+"""
+
+import numpy as np
+import polars as pl
+import talib
+from numpy.typing import NDArray
+
+from engine.compiled import compiled
+
+Floats = NDArray[np.float64]
+Column = pl.Series | Floats
+
+ACTIONS = pl.Enum(["BUY", "SELL", "CLOSE"])
+TOLERANCE = 1e-9
+"""Of the close: differences within it are ties (ENGINE_RULES section 2)."""
+
+
+def sma(values: Column, length: int) -> Floats:
+    """Return the simple moving average; window: the exact sum of the last `length` values, rounded once, over length.
+
+    Equal to math.fsum(window) / length. NaN wherever the window is short or holds a value that is not finite.
+    """
+    return _sma(as_floats(values), length)
+
+
+def crosses(a: Column, b: Column, close: Column) -> NDArray[np.int8]:
+    """Return +1 where a crosses above b, -1 where below, else 0, ties within 1e-9 * close left out.
+
+    Above at t: a - b > tol there, and at the last earlier bar with |a - b| > tol it was < -tol, each with the tol of
+    its own bar. Bars where a, b or close is NaN are passed over.
+    """
+    return _crosses(as_floats(a), as_floats(b), as_floats(close))
+
+
+def sma_crosses(close: Column, fast: int, slow: int) -> NDArray[np.int8]:
+    """Return crosses(sma(close, fast), sma(close, slow), close), bit for bit, in one pass. fast must be below slow."""
+    return _sma_crosses(as_floats(close), fast, slow)
+
+
+def actions(codes: NDArray[np.int8]) -> pl.Series:
+    """Return the `action` column of `decide_all` from codes: BUY where above 0, SELL where below, null where 0."""
+    sides = pl.Series((codes < 0).view(np.uint8)).cat.to(ACTIONS)
+    return pl.select(pl.when(pl.Series(codes != 0)).then(sides).alias("action")).to_series()
+
+
+def ema(values: Column, length: int) -> Floats:
+    """Return the exponential moving average, alpha 2 / (length + 1), begun with the mean of the first `length`."""
+    return _floats(talib.EMA(as_floats(values), timeperiod=length)) if length > 1 else as_floats(values).copy()
+
+
+def wma(values: Column, length: int) -> Floats:
+    """Return the linearly weighted moving average, the newest weighing most."""
+    return _floats(talib.WMA(as_floats(values), timeperiod=length)) if length > 1 else as_floats(values).copy()
+
+
+def standard_deviation(values: Column, length: int) -> Floats:
+    """Return the population standard deviation about the window's own mean; window."""
+    return _standard_deviation(as_floats(values), length)
+
+
+def bollinger_bands(values: Column, length: int, deviations: float = 2.0) -> tuple[Floats, Floats, Floats]:
+    """Return upper, middle (SMA) and lower band, `deviations` population standard deviations apart; window."""
+    middle = sma(values, length)
+    reach = deviations * standard_deviation(values, length)
+    return middle + reach, middle, middle - reach
+
+
+def rsi(values: Column, length: int = 14) -> Floats:
+    """Return Wilder's relative strength index, 0 to 100. length at least 2."""
+    return _floats(talib.RSI(as_floats(values), timeperiod=length))
+
+
+def atr(high: Column, low: Column, close: Column, length: int = 14) -> Floats:
+    """Return Wilder's average true range, in price units."""
+    return _floats(talib.ATR(as_floats(high), as_floats(low), as_floats(close), timeperiod=length))
+
+
+def adx(high: Column, low: Column, close: Column, length: int = 14) -> Floats:
+    """Return Wilder's average directional index, 0 to 100. length at least 2."""
+    return _floats(talib.ADX(as_floats(high), as_floats(low), as_floats(close), timeperiod=length))
+
+
+def macd(values: Column, fast: int = 12, slow: int = 26, signal: int = 9) -> tuple[Floats, Floats, Floats]:
+    """Return MACD line, signal line and their difference, Appel's."""
+    line, average, histogram = talib.MACD(as_floats(values), fastperiod=fast, slowperiod=slow, signalperiod=signal)
+    return _floats(line), _floats(average), _floats(histogram)
+
+
+def stochastic(
+    high: Column, low: Column, close: Column, length: int = 14, smooth: int = 3, signal: int = 3
+) -> tuple[Floats, Floats]:
+    """Return Lane's slow stochastic %K and %D, 0 to 100."""
+    columns = as_floats(high), as_floats(low), as_floats(close)
+    slow_k, slow_d = talib.STOCH(*columns, fastk_period=length, slowk_period=smooth, slowd_period=signal)
+    return _floats(slow_k), _floats(slow_d)
+
+
+def highest(values: Column, length: int) -> Floats:
+    """Return the largest of the last `length` values, the newest included; window."""
+    return _floats(talib.MAX(as_floats(values), timeperiod=length)) if length > 1 else as_floats(values).copy()
+
+
+def lowest(values: Column, length: int) -> Floats:
+    """Return the smallest of the last `length` values, the newest included; window."""
+    return _floats(talib.MIN(as_floats(values), timeperiod=length)) if length > 1 else as_floats(values).copy()
+
+
+def momentum(values: Column, length: int) -> Floats:
+    """Return the change over `length` bars, in the values' units; window."""
+    return _floats(talib.MOM(as_floats(values), timeperiod=length))
+
+
+def as_floats(values: Column) -> Floats:
+    """Return a contiguous read-only float64 view (a copy where it must be one), NaN for null."""
+    array = values.cast(pl.Float64).to_numpy() if isinstance(values, pl.Series) else values
+    floats = np.ascontiguousarray(array, dtype=np.float64).view()
+    # One array type for every caller: numba compiles a function anew for writable and for read-only arguments.
+    floats.flags.writeable = False
+    return floats
+
+
+def _floats(values: Floats) -> Floats:
+    """Give TA-Lib's untyped answer its type."""
+    return values
+
+
+@compiled
+def _sma(values: Floats, length: int) -> Floats:
+    averages = np.empty(values.size)
+    total, errors, count = 0.0, 0.0, 0
+    for i in range(values.size):
+        averages[i] = np.nan
+        if not abs(values[i]) < np.inf:
+            total, errors, count = 0.0, 0.0, 0
+            continue
+        total, errors = _slide(total, errors, values[i], values[i - length] if count == length else 0.0)
+        count = min(count + 1, length)
+        if count == length:
+            averages[i] = (total + errors) / length
+    return averages
+
+
+@compiled
+def _slide(total: float, errors: float, new: float, old: float) -> tuple[float, float]:
+    """Add new - old to a sum kept exactly in two doubles, total + errors.
+
+    Knuth's TwoSum gives the rounding error of each addition, and `errors` collects them exactly, since all are whole
+    multiples of the smallest value's last bit and far fewer than 2^53 of those. So the sum is the true one however many
+    values went through it, and adding the two rounds once (Ogita, Rump & Oishi, "Accurate Sum and Dot Product", 2005).
+    Values whose sizes differ by more than about 2^30 within the data lose this.
+    """
+    change = new - old
+    virtual = change - new
+    change_error = (new - (change - virtual)) - (old + virtual)
+    larger = total + change
+    virtual = larger - total
+    return larger, errors + (((total - (larger - virtual)) + (change - virtual)) + change_error)
+
+
+@compiled
+def _sma_crosses(values: Floats, fast: int, slow: int) -> NDArray[np.int8]:
+    """Do the work of `sma` twice and `crosses` once in one pass over memory."""
+    codes = np.zeros(values.size, np.int8)
+    fast_total, fast_errors, slow_total, slow_errors = 0.0, 0.0, 0.0, 0.0
+    count, side = 0, 0
+    for i in range(values.size):
+        new = values[i]
+        if not abs(new) < np.inf:
+            fast_total, fast_errors, slow_total, slow_errors, count = 0.0, 0.0, 0.0, 0.0, 0
+            continue
+        fast_old = values[i - fast] if count >= fast else 0.0
+        slow_old = values[i - slow] if count >= slow else 0.0
+        fast_total, fast_errors = _slide(fast_total, fast_errors, new, fast_old)
+        slow_total, slow_errors = _slide(slow_total, slow_errors, new, slow_old)
+        count += 1
+        if count >= slow:
+            difference = (fast_total + fast_errors) / fast - (slow_total + slow_errors) / slow
+            codes[i], side = _crossing(difference, TOLERANCE * new, side)
+    return codes
+
+
+@compiled
+def _crosses(a: Floats, b: Floats, close: Floats) -> NDArray[np.int8]:
+    codes = np.zeros(a.size, np.int8)
+    side = 0
+    for i in range(a.size):
+        codes[i], side = _crossing(a[i] - b[i], TOLERANCE * close[i], side)
+    return codes
+
+
+@compiled
+def _crossing(difference: float, tolerance: float, side: int) -> tuple[int, int]:
+    """Return the code of one bar and the side on which a now lies of b: 1 above, -1 below, 0 not known yet."""
+    if difference > tolerance:
+        return (1 if side < 0 else 0), 1
+    if difference < -tolerance:
+        return (-1 if side > 0 else 0), -1
+    return 0, side
+
+
+@compiled
+def _standard_deviation(values: Floats, length: int) -> Floats:
+    deviations = np.full(values.size, np.nan)
+    for i in range(length - 1, values.size):
+        mean = 0.0
+        for j in range(i - length + 1, i + 1):
+            mean += values[j]
+        mean /= length
+        squares = 0.0
+        for j in range(i - length + 1, i + 1):
+            squares += (values[j] - mean) ** 2
+        deviations[i] = np.sqrt(squares / length)
+    return deviations
