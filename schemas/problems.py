@@ -50,7 +50,10 @@ class InvalidRequestError(ValueError):
 
 def first_code(problems: Iterable[FieldProblem]) -> str:
     """The code a rejection carries: the first of REJECTION_CODES. Raises ValueError for none or an unknown one."""
-    return REJECTION_CODES[min(REJECTION_CODES.index(problem.code) for problem in problems)]
+    codes = {problem.code for problem in problems}
+    if not codes or not codes.issubset(REJECTION_CODES):
+        raise ValueError(f"not the codes of a rejection: {sorted(codes)}")
+    return min(codes, key=REJECTION_CODES.index)
 
 
 def summarise(problems: Sequence[FieldProblem]) -> str:
