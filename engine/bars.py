@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from engine.compiled import compiled
+from engine.compiled import compiled, read_only
 from engine.errors import BadBars
 from engine.timeframes import Timeframe
 
@@ -60,39 +60,37 @@ class Bars:
     @cached_property
     def time_us(self) -> NDArray[np.int64]:
         """Open times, microseconds since 1970 UTC."""
-        return _integers(self.frame["time"])
+        return read_only(self.frame["time"].to_physical().to_numpy())
 
     @cached_property
     def close_time_us(self) -> NDArray[np.int64]:
         """Open time + duration: the moment from which a bar is known."""
-        close_time_us: NDArray[np.int64] = self.time_us + self.timeframe.duration_us
-        close_time_us.flags.writeable = False
-        return close_time_us
+        return read_only(self.time_us + self.timeframe.duration_us)
 
     @cached_property
     def open(self) -> NDArray[np.float64]:
-        return _floats(self.frame["open"])
+        return read_only(self.frame["open"].to_numpy())
 
     @cached_property
     def high(self) -> NDArray[np.float64]:
-        return _floats(self.frame["high"])
+        return read_only(self.frame["high"].to_numpy())
 
     @cached_property
     def low(self) -> NDArray[np.float64]:
-        return _floats(self.frame["low"])
+        return read_only(self.frame["low"].to_numpy())
 
     @cached_property
     def close(self) -> NDArray[np.float64]:
-        return _floats(self.frame["close"])
+        return read_only(self.frame["close"].to_numpy())
 
     @cached_property
     def volume(self) -> NDArray[np.float64]:
-        return _floats(self.frame["volume"])
+        return read_only(self.frame["volume"].to_numpy())
 
     @cached_property
     def spread_points(self) -> NDArray[np.float64] | None:
         """Recorded spread in points (10^-digits of the instrument); None where none was recorded."""
-        return _floats(self.frame["spread"]) if "spread" in self.frame.columns else None
+        return read_only(self.frame["spread"].to_numpy()) if "spread" in self.frame.columns else None
 
     @cached_property
     def digest(self) -> str:
@@ -103,7 +101,9 @@ class Bars:
         hasher = hashlib.sha256(self.timeframe.name.encode())
         for name in self.frame.columns:
             values = (
-                _integers(self.frame[name]).astype("<i8", copy=False) if name == "time" else _floats(self.frame[name])
+                read_only(self.frame[name].to_physical().to_numpy()).astype("<i8", copy=False)
+                if name == "time"
+                else read_only(self.frame[name].to_numpy())
             )
             hasher.update(f"|{name}:{values.size}|".encode())
             hasher.update(values.data)
@@ -219,15 +219,3 @@ def _refuse(source: str, row: int, time_us: int | None, what: str) -> NoReturn:
 
 def _as_us(time: datetime | None) -> int | None:
     return None if time is None else (time - _EPOCH) // timedelta(microseconds=1)
-
-
-def _floats(column: pl.Series) -> NDArray[np.float64]:
-    values: NDArray[np.float64] = np.ascontiguousarray(column.to_numpy())
-    values.flags.writeable = False
-    return values
-
-
-def _integers(column: pl.Series) -> NDArray[np.int64]:
-    values: NDArray[np.int64] = np.ascontiguousarray(column.to_physical().to_numpy())
-    values.flags.writeable = False
-    return values

@@ -3,10 +3,13 @@
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
+import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+Element = TypeVar("Element", bound=np.generic)
 
 
 def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
@@ -17,3 +20,13 @@ def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Resul
     """
     result: Callable[Arguments, Result] = njit(cache=True, nogil=True, error_model="numpy")(function)
     return result
+
+
+def read_only(values: NDArray[Element]) -> NDArray[Element]:
+    """Return a contiguous read-only view, a copy only where it must be one.
+
+    Numba compiles a function anew for writable and for read-only arguments; passing them in one way costs one compile.
+    """
+    view = np.ascontiguousarray(values).view()
+    view.flags.writeable = False
+    return view

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.bars import Bars
+from engine.compiled import read_only
 from engine.errors import NoConversion
 from engine.instruments import Instrument
 from engine.timeframes import last_closed
@@ -109,9 +110,7 @@ def _product(
         pair = available[leg.symbol]
         at_close *= _known_closes(pair, bars.close_time_us, leg.inverted)
         at_open *= _known_closes(pair, bars.time_us, leg.inverted)
-    at_close.flags.writeable = False
-    at_open.flags.writeable = False
-    return at_close, at_open
+    return read_only(at_close), read_only(at_open)
 
 
 def _known_closes(pair: Bars, moments_us: NDArray[np.int64], inverted: bool) -> NDArray[np.float64]:

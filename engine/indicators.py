@@ -11,7 +11,7 @@ import polars as pl
 import talib
 from numpy.typing import NDArray
 
-from engine.compiled import compiled
+from engine.compiled import compiled, read_only
 
 Floats = NDArray[np.float64]
 Column = pl.Series | Floats
@@ -119,10 +119,7 @@ def momentum(values: Column, length: int) -> Floats:
 def as_floats(values: Column) -> Floats:
     """Return a contiguous read-only float64 view (a copy where it must be one), NaN for null."""
     array = values.cast(pl.Float64).to_numpy() if isinstance(values, pl.Series) else values
-    floats = np.ascontiguousarray(array, dtype=np.float64).view()
-    # One array type for every caller: numba compiles a function anew for writable and for read-only arguments.
-    floats.flags.writeable = False
-    return floats
+    return read_only(np.asarray(array, dtype=np.float64))
 
 
 def _floats(values: Floats) -> Floats:

@@ -4,11 +4,13 @@ Polars brings its own time zone rules, so nothing here depends on the machine's.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from engine.compiled import read_only
 from engine.instruments import Session
 from engine.timeframes import DAY_US, HOUR_US
 
@@ -48,11 +50,18 @@ def session_days(time_us: NDArray[np.int64], session: Session) -> SessionDays:
 
 def new_york_closes(first_us: int, last_us: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return every 17:00 New York from first_us to last_us, both included: UTC moments, dates in days since 1970."""
-    dates = np.arange(first_us // DAY_US - 1, last_us // DAY_US + 2)
+    moments_us, dates = _closes_of(first_us // DAY_US - 1, last_us // DAY_US + 1)
+    wanted = slice(*np.searchsorted(moments_us, (first_us, last_us + 1)))
+    return moments_us[wanted], dates[wanted]
+
+
+@lru_cache(maxsize=256)
+def _closes_of(first_date: int, last_date: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return 17:00 New York of every date from first to last; kept, since many runs ask for the same range."""
+    dates = np.arange(first_date, last_date + 1)
     wall = pl.Series(dates * DAY_US + 17 * HOUR_US).cast(pl.Datetime("us"))
     moments_us = wall.dt.replace_time_zone(_NEW_YORK).to_physical().to_numpy()
-    wanted = (moments_us >= first_us) & (moments_us <= last_us)
-    return moments_us[wanted], dates[wanted]
+    return read_only(moments_us), read_only(dates)
 
 
 def weekday(dates: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -1,0 +1,251 @@
+"""The figures of ENGINE_RULES section 5, one pure function each, with formula and source.
+
+Inputs are arrays, not trade objects: a row of the trade list is a trade, equity has one value a simulated bar. Where a
+figure has no value the function returns None and `compute_metrics` says why; NaN and infinity never leave here. Sums
+are exact (`engine.sums`), so the order of trades never decides a digit.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.compiled import compiled, read_only
+from engine.instruments import Session
+from engine.sessions import session_days
+from engine.sums import booked_sum, exact_sum
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metrics:
+    """The metric columns of `backtest_runs`, net_profit and final_equity; null_reasons says why a figure is None."""
+
+    total_trades: int
+    win_rate: float | None
+    profit_factor: float | None
+    expectancy: float | None
+    max_drawdown_pct: float
+    recovery_factor: float | None
+    sharpe_ratio: float | None
+    sortino_ratio: float | None
+    total_return_pct: float
+    avg_win: float | None
+    avg_loss: float | None
+    max_consec_wins: int
+    max_consec_losses: int
+    avg_spread: float
+    net_profit: float
+    final_equity: float
+    null_reasons: dict[str, str]
+
+
+def compute_metrics(
+    *,
+    profits: Floats,
+    equity: Floats,
+    time_us: NDArray[np.int64],
+    deposit: float,
+    session: Session,
+    spread_pips: Floats | float,
+) -> Metrics:
+    """Return every figure of one simulation.
+
+    profits: after costs, one a trade row, as written. equity: at each simulated bar's close, at least one bar. time_us:
+    those bars' open times. deposit > 0. spread_pips: of each simulated bar, or of all.
+    """
+    trades = profits.size
+    net = net_profit(profits)
+    fall = drawdown(equity, deposit)
+    returns = daily_returns(equity, time_us, deposit, session)
+    values: dict[str, float | None] = {
+        "win_rate": win_rate(profits),
+        "profit_factor": profit_factor(profits),
+        "expectancy": expectancy(profits),
+        "recovery_factor": recovery_factor(net, fall.money) if trades else None,
+        "sharpe_ratio": sharpe_ratio(returns, days_per_year(session)) if trades else None,
+        "sortino_ratio": sortino_ratio(returns, days_per_year(session)) if trades else None,
+        "avg_win": average_win(profits),
+        "avg_loss": average_loss(profits),
+    }
+    wins, losses = longest_streaks(profits)
+    return Metrics(
+        total_trades=trades,
+        net_profit=net,
+        final_equity=float(equity[-1]),
+        max_drawdown_pct=fall.percent,
+        total_return_pct=total_return_pct(net, deposit),
+        max_consec_wins=wins,
+        max_consec_losses=losses,
+        avg_spread=average_spread(spread_pips),
+        null_reasons=_null_reasons(values, trades, returns),
+        **values,
+    )
+
+
+def win_rate(profits: Floats) -> float | None:
+    """Return trades with profit > 0 over all trades, 0 to 1; None without trades."""
+    return int(np.count_nonzero(profits > 0)) / profits.size if profits.size else None
+
+
+def profit_factor(profits: Floats) -> float | None:
+    """Return the sum of wins over the absolute sum of losses; 0 with losses only, None without a loss."""
+    losses = booked_sum(profits[profits < 0])
+    return _finite(booked_sum(profits[profits > 0]) / abs(losses)) if losses < 0 else None
+
+
+def net_profit(profits: Floats) -> float:
+    """Return the sum of all trades' profit, account currency, to 1e-8 as everything booked."""
+    return booked_sum(profits)
+
+
+def expectancy(profits: Floats) -> float | None:
+    """Return net profit / trades, the mean profit of a trade (Tharp's expectancy in money); None without trades."""
+    return net_profit(profits) / profits.size if profits.size else None
+
+
+def average_win(profits: Floats) -> float | None:
+    """Return the mean profit of winning trades; None without one."""
+    return _mean(profits[profits > 0])
+
+
+def average_loss(profits: Floats) -> float | None:
+    """Return the mean profit of losing trades, negative; None without one."""
+    return _mean(profits[profits < 0])
+
+
+def longest_streaks(profits: Floats) -> tuple[int, int]:
+    """Return the longest runs of wins and of losses in the order written; a break-even trade ends both."""
+    return _longest_run(profits > 0), _longest_run(profits < 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Drawdown:
+    """The largest falls from a running peak, in money and in per cent of that peak: they may be two different falls."""
+
+    money: float
+    percent: float
+
+
+def drawdown(equity: Floats, deposit: float) -> Drawdown:
+    """Return max(peak - equity) and max((peak - equity) / peak * 100), the peak beginning at the deposit; 0 for none.
+
+    Source: Magdon-Ismail & Atiya, "Maximum drawdown", Risk 17(10), 2004.
+    """
+    money_peak, money_low, percent_peak, percent_low = _deepest_falls(read_only(equity), deposit)
+    return Drawdown(
+        money=round(money_peak - money_low, 8), percent=round(percent_peak - percent_low, 8) / percent_peak * 100.0
+    )
+
+
+def recovery_factor(net: float, largest_drawdown: float) -> float | None:
+    """Return net profit / largest drawdown in money, signed; None without a drawdown."""
+    return _finite(net / largest_drawdown) if largest_drawdown > 0 else None
+
+
+def total_return_pct(net: float, deposit: float) -> float:
+    """Return net profit / deposit * 100."""
+    return net / deposit * 100.0
+
+
+def average_spread(spread_pips: Floats | float) -> float:
+    """Return the mean spread in pips over the bars simulated."""
+    if isinstance(spread_pips, float | int):
+        return float(spread_pips)
+    return exact_sum(spread_pips) / spread_pips.size
+
+
+def daily_returns(equity: Floats, time_us: NDArray[np.int64], deposit: float, session: Session) -> Floats:
+    """Return each day's change of equity as a fraction of the day before's, the first from the deposit.
+
+    A day's equity is that of its last simulated bar; a day without bars is no day (`engine.sessions` says what a day
+    is). n days give n returns. Equity that the day before left at or below 0 ends the sequence: nothing is a fraction
+    of it.
+    """
+    closing = equity[session_days(time_us, session).last_row]
+    before = np.concatenate(([deposit], closing[:-1]))
+    ruined = np.flatnonzero(before <= 0)
+    days = int(ruined[0]) if ruined.size else closing.size
+    return (closing[:days] - before[:days]) / before[:days]
+
+
+def days_per_year(session: Session) -> int:
+    """Return 252, or 365 for instruments open at weekends."""
+    return 365 if session == "always" else 252
+
+
+def sharpe_ratio(returns: Floats, periods_per_year: int) -> float | None:
+    """Return mean / std(ddof=1) * sqrt(periods_per_year) of daily returns, risk-free rate 0.
+
+    None for fewer than two days or without dispersion. Source: Sharpe, "The Sharpe Ratio", Journal of Portfolio
+    Management 21(1), 1994.
+    """
+    if returns.size < 2 or not _disperse(returns):
+        return None
+    mean = exact_sum(returns) / returns.size
+    deviation = math.sqrt(exact_sum((returns - mean) ** 2) / (returns.size - 1))
+    return _finite(mean / deviation * math.sqrt(periods_per_year))
+
+
+def sortino_ratio(returns: Floats, periods_per_year: int) -> float | None:
+    """Return mean / sqrt(mean(min(r, 0)^2)) * sqrt(periods_per_year) of daily returns, target and risk-free rate 0.
+
+    None for fewer than two days or without a losing day. Source: Sortino & Price, "Performance Measurement in a
+    Downside Risk Framework", Journal of Investing 3(3), 1994.
+    """
+    losing = returns[returns < 0]
+    if returns.size < 2 or losing.size == 0:
+        return None
+    downside = math.sqrt(exact_sum(losing**2) / returns.size)
+    return _finite(exact_sum(returns) / returns.size / downside * math.sqrt(periods_per_year)) if downside > 0 else None
+
+
+def _null_reasons(values: dict[str, float | None], trades: int, returns: Floats) -> dict[str, str]:
+    """Say of each figure that is None why it is."""
+    dispersion = "fewer than two days" if returns.size < 2 else "daily returns do not differ"
+    downside = "fewer than two days" if returns.size < 2 else "no losing day"
+    reasons = {
+        "profit_factor": "no losing trade",
+        "recovery_factor": "no drawdown",
+        "sharpe_ratio": dispersion,
+        "sortino_ratio": downside,
+        "avg_win": "no winning trade",
+        "avg_loss": "no losing trade",
+    }
+    return {name: reasons[name] if trades else "no trades" for name, value in values.items() if value is None}
+
+
+def _disperse(returns: Floats) -> bool:
+    """Whether returns differ by more than their own rounding: the same 1 % twice is no dispersion."""
+    return bool(np.ptp(returns) > 1e-15 * (1.0 + np.abs(returns).max()))
+
+
+def _longest_run(hits: NDArray[np.bool_]) -> int:
+    edges = np.flatnonzero(np.diff(hits.view(np.int8), prepend=0, append=0))
+    return int((edges[1::2] - edges[::2]).max(initial=0))
+
+
+def _mean(values: Floats) -> float | None:
+    return booked_sum(values) / values.size if values.size else None
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+@compiled
+def _deepest_falls(equity: Floats, deposit: float) -> tuple[float, float, float, float]:
+    """Return peak and low of the largest fall in money, then of the largest in proportion."""
+    peak = deposit
+    money_peak, money_low, percent_peak, percent_low = deposit, deposit, deposit, deposit
+    money, share = 0.0, 0.0
+    for i in range(equity.size):
+        peak = max(peak, equity[i])
+        fall = peak - equity[i]
+        if fall > money:
+            money, money_peak, money_low = fall, peak, equity[i]
+        if fall > share * peak:
+            share, percent_peak, percent_low = fall / peak, peak, equity[i]
+    return money_peak, money_low, percent_peak, percent_low
