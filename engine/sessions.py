@@ -71,7 +71,7 @@ def weekday(dates: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def fx_weekends(first_us: int, last_us: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return begin and end of every closure of the FX week (Friday to Sunday 17:00 New York) touching the range."""
-    moments_us, dates = new_york_closes(first_us - 3 * DAY_US, last_us + 3 * DAY_US)
+    moments_us, dates = new_york_closes(first_us - 7 * DAY_US, last_us + 7 * DAY_US)
     begin_us, end_us = moments_us[weekday(dates) == _FRIDAY], moments_us[weekday(dates) == _SUNDAY]
     if end_us.size and begin_us.size and end_us[0] < begin_us[0]:
         end_us = end_us[1:]
