@@ -134,7 +134,8 @@ def why_unusable(value: Any) -> Iterator[tuple[str, str]]:
         message = _why_unusable_alone(item)
         if message is not None:
             yield path, message
-        pending.extend((_joined(path, name), member) for name, member in reversed(_members(item)))
+        if isinstance(item, dict | list | tuple):
+            pending.extend((_joined(path, name), member) for name, member in reversed(_members(item)))
 
 
 def why_unusable_text(text: str) -> str | None:
