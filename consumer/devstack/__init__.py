@@ -18,7 +18,17 @@ from typing import Literal, assert_never
 from consumer.devstack.errors import DevStackError, ServerStartError
 from consumer.devstack.servers import DevStackEvent, Kafka, OnEvent, Postgres, Server
 
-__all__ = ["DevStack", "DevStackError", "DevStackEvent", "Kafka", "OnEvent", "Postgres", "StackKind", "devstack"]
+__all__ = [
+    "DevStack",
+    "DevStackError",
+    "DevStackEvent",
+    "Kafka",
+    "OnEvent",
+    "Postgres",
+    "StackKind",
+    "check_containers",
+    "devstack",
+]
 
 StackKind = Literal["embedded", "containers"]
 
@@ -53,6 +63,13 @@ async def devstack(
             case _:
                 assert_never(stack)
         yield running
+
+
+def check_containers() -> None:
+    """Raise DockerError if no Docker engine answers: `stack="containers"` needs one. Blocks for seconds at most."""
+    from consumer.devstack.containers import check_engine
+
+    check_engine()
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ async def start_containers(
 
     Raises DockerError at once when no engine answers.
     """
-    await asyncio.to_thread(_check_engine)
+    await asyncio.to_thread(check_engine)
     postgres_server = ContainerPostgres.create(on_event) if postgres else None
     kafka_server = ContainerKafka.create(on_event) if kafka else None
     starts: list[Awaitable[None]] = []
@@ -211,7 +211,7 @@ class ContainerKafka:
         return f"{self.host}:{self.port}"
 
 
-def _check_engine() -> None:
+def check_engine() -> None:
     """Ask the engine for a sign of life before anything waits for it."""
     if importlib.util.find_spec("testcontainers") is None:
         raise DevStackError("containers are started by `testcontainers`, which is not installed here")

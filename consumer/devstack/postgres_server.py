@@ -32,14 +32,14 @@ SETTINGS = {
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] ",
 }
-# Survives the death of any process, the server's own included, but not the machine's: three times faster, and enough
-# for data that are thrown away.
+# What was committed survives the death of any process, the server's own included, but not the machine's. So never
+# `synchronous_commit = off` here: it leaves commits in the server's memory, and a killed server loses them.
 SETTINGS_NOT_DURABLE = {
     "fsync": "off",
-    "synchronous_commit": "off",
     "full_page_writes": "off",
     "wal_level": "minimal",
     "max_wal_senders": "0",
+    "dynamic_shared_memory_type": "mmap",  # files beside the data: those in /dev/shm stay behind a server that is killed
 }
 
 

@@ -12,6 +12,7 @@ Standard input: one byte asks for a stop; end of file without it says that the p
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -49,7 +50,7 @@ def main(orders: dict[str, Any]) -> int:
         reap_orphans(server)
     kill_descendants()
     if parent_died and orders["delete_when_orphaned"]:
-        shutil.rmtree(orders["delete_when_orphaned"], ignore_errors=True)
+        delete(orders["delete_when_orphaned"])
     return server.returncode if server.returncode >= 0 else 128 - server.returncode
 
 
@@ -133,6 +134,13 @@ def kill_descendants() -> None:
     while descendants := psutil.Process().children(recursive=True):
         signal_each(descendants, signal.SIGKILL)
         psutil.wait_procs(descendants, timeout=0.2)
+
+
+def delete(directory: str) -> None:
+    """Remove a throwaway directory, and the one around it when this was the last in it."""
+    shutil.rmtree(directory, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        os.rmdir(os.path.dirname(directory))  # noqa: PTH106, PTH120 - pathlib would be one more import for nothing
 
 
 def signal_each(processes: list[psutil.Process], number: int) -> None:
