@@ -40,7 +40,9 @@ def crosses(a: Column, b: Column, close: Column) -> NDArray[np.int8]:
 
 def sma_crosses(close: Column, fast: int, slow: int) -> NDArray[np.int8]:
     """Return crosses(sma(close, fast), sma(close, slow), close), bit for bit, in one pass. fast must be below slow."""
-    return _sma_crosses(as_floats(close), fast, slow)
+    closes = as_floats(close)
+    codes, finite = _sma_crosses(closes, fast, slow)
+    return codes if finite else crosses(sma(closes, fast), sma(closes, slow), closes)
 
 
 def actions(codes: NDArray[np.int8]) -> pl.Series:
@@ -161,25 +163,22 @@ def _slide(total: float, errors: float, new: float, old: float) -> tuple[float, 
 
 
 @compiled
-def _sma_crosses(values: Floats, fast: int, slow: int) -> NDArray[np.int8]:
-    """Do the work of `sma` twice and `crosses` once in one pass over memory."""
+def _sma_crosses(values: Floats, fast: int, slow: int) -> tuple[NDArray[np.int8], bool]:
+    """Return the codes and whether they hold: a value that is not finite leaves its mark in the sums for good."""
     codes = np.zeros(values.size, np.int8)
-    fast_total, fast_errors, slow_total, slow_errors = 0.0, 0.0, 0.0, 0.0
-    count, side = 0, 0
+    fast_total, fast_errors, slow_total, slow_errors, side = 0.0, 0.0, 0.0, 0.0, 0
     for i in range(values.size):
-        new = values[i]
-        if not abs(new) < np.inf:
-            fast_total, fast_errors, slow_total, slow_errors, count = 0.0, 0.0, 0.0, 0.0, 0
-            continue
-        fast_old = values[i - fast] if count >= fast else 0.0
-        slow_old = values[i - slow] if count >= slow else 0.0
-        fast_total, fast_errors = _slide(fast_total, fast_errors, new, fast_old)
-        slow_total, slow_errors = _slide(slow_total, slow_errors, new, slow_old)
-        count += 1
-        if count >= slow:
+        fast_old = values[i - fast] if i >= fast else 0.0
+        slow_old = values[i - slow] if i >= slow else 0.0
+        fast_total, fast_errors = _slide(fast_total, fast_errors, values[i], fast_old)
+        slow_total, slow_errors = _slide(slow_total, slow_errors, values[i], slow_old)
+        if i >= slow - 1:
             difference = (fast_total + fast_errors) / fast - (slow_total + slow_errors) / slow
-            codes[i], side = _crossing(difference, TOLERANCE * new, side)
-    return codes
+            now = _side(difference, TOLERANCE * values[i], side)
+            if now != side:
+                codes[i] = now if side != 0 else 0
+                side = now
+    return codes, bool(np.isfinite(fast_total + fast_errors + slow_total + slow_errors))
 
 
 @compiled
@@ -187,18 +186,18 @@ def _crosses(a: Floats, b: Floats, close: Floats) -> NDArray[np.int8]:
     codes = np.zeros(a.size, np.int8)
     side = 0
     for i in range(a.size):
-        codes[i], side = _crossing(a[i] - b[i], TOLERANCE * close[i], side)
+        now = _side(a[i] - b[i], TOLERANCE * close[i], side)
+        codes[i] = now if now != side and side != 0 else 0
+        side = now
     return codes
 
 
 @compiled
-def _crossing(difference: float, tolerance: float, side: int) -> tuple[int, int]:
-    """Return the code of one bar and the side on which a now lies of b: 1 above, -1 below, 0 not known yet."""
+def _side(difference: float, tolerance: float, before: int) -> int:
+    """Return on which side a lies of b: 1 above, -1 below; within the tolerance (or NaN) the side it had before."""
     if difference > tolerance:
-        return (1 if side < 0 else 0), 1
-    if difference < -tolerance:
-        return (-1 if side > 0 else 0), -1
-    return 0, side
+        return 1
+    return -1 if difference < -tolerance else before
 
 
 @compiled

@@ -134,9 +134,9 @@ def drawdown(equity: Floats, deposit: float) -> Drawdown:
 
     Source: Magdon-Ismail & Atiya, "Maximum drawdown", Risk 17(10), 2004.
     """
-    money_peak, money_low, percent_peak, percent_low = _deepest_falls(read_only(equity), deposit)
+    money_peak, money_low, share_peak, share_low = _deepest_falls(read_only(equity), deposit)
     return Drawdown(
-        money=round(money_peak - money_low, 8), percent=round(percent_peak - percent_low, 8) / percent_peak * 100.0
+        money=round(money_peak - money_low, 8), percent=round(share_peak - share_low, 8) / share_peak * 100.0
     )
 
 
@@ -237,15 +237,20 @@ def _finite(value: float) -> float | None:
 
 @compiled
 def _deepest_falls(equity: Floats, deposit: float) -> tuple[float, float, float, float]:
-    """Return peak and low of the largest fall in money, then of the largest in proportion."""
-    peak = deposit
-    money_peak, money_low, percent_peak, percent_low = deposit, deposit, deposit, deposit
-    money, share = 0.0, 0.0
-    for i in range(equity.size):
-        peak = max(peak, equity[i])
-        fall = peak - equity[i]
-        if fall > money:
-            money, money_peak, money_low = fall, peak, equity[i]
-        if fall > share * peak:
-            share, percent_peak, percent_low = fall / peak, peak, equity[i]
-    return money_peak, money_low, percent_peak, percent_low
+    """Return peak and low of the largest fall in money, then of the largest in proportion.
+
+    A fall is judged when its peak is passed or the data end: between two peaks only the lowest value can matter.
+    """
+    peak, low = deposit, deposit
+    money_peak, money_low, share_peak, share_low = deposit, deposit, deposit, deposit
+    for i in range(equity.size + 1):
+        value = equity[i] if i < equity.size else np.inf
+        if value < low:
+            low = value
+        elif value > peak:
+            if peak - low > money_peak - money_low:
+                money_peak, money_low = peak, low
+            if (peak - low) * share_peak > (share_peak - share_low) * peak:
+                share_peak, share_low = peak, low
+            peak, low = value, value
+    return money_peak, money_low, share_peak, share_low
