@@ -1,0 +1,71 @@
+# `make help` lists what there is. Everything runs in .venv, which `make setup` fills from the hashed lock.
+
+VENV := .venv
+BIN := $(VENV)/bin
+# The first Python that is new enough; `make PYTHON=/path/to/python3.12 setup` takes another one.
+PYTHON ?= $(shell for candidate in python3.11 python3.12 python3.13 python3; do \
+	"$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$candidate"; break; }; done)
+# Passed on to pytest, for example `make test PYTEST="-k intake"`.
+PYTEST ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test demo lint typecheck format bench faults lock clean
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: $(VENV)/.installed ## make .venv from the lock, again only when the lock or pyproject.toml changed
+
+test: setup lint typecheck ## lint, types, then every test on real Postgres and real Kafka, with coverage
+	@$(BIN)/python -m pytest -m "not nightly" --ignore=tests/benchmarks --cov --cov-report=term:skip-covered $(PYTEST)
+
+demo: setup ## the whole system at work, on real servers
+	@$(BIN)/backtest demo
+
+lint: setup ## ruff: rules and format
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet . || { echo 'run `make format`' >&2; exit 1; }
+
+typecheck: setup ## mypy --strict and pyright
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/basedpyright --level error > $(VENV)/pyright.log || { cat $(VENV)/pyright.log >&2; exit 1; }
+
+format: setup ## mend format and imports
+	@$(BIN)/ruff check --quiet --fix .
+	@$(BIN)/ruff format --quiet .
+
+bench: setup ## the measurements, as ratios to other programs
+	@$(BIN)/python -m pytest tests/benchmarks -m "" -s $(PYTEST)
+
+faults: setup ## only the tests that kill, stop and restart real processes
+	@$(BIN)/python -m pytest -m "faults" $(PYTEST)
+
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+lock: setup ## resolve requirements/ anew after a change in pyproject.toml; `make lock UPGRADE=--upgrade` takes newer versions
+	$(COMPILE) $(UPGRADE) pyproject.toml --extra devstack --group dev -o requirements/dev.txt
+	$(COMPILE) pyproject.toml -c requirements/dev.txt -o requirements/runtime.txt
+	$(COMPILE) --group bootstrap -c requirements/dev.txt -o requirements/bootstrap.txt
+	$(COMPILE) --group build -c requirements/dev.txt -o requirements/build.txt
+
+clean: ## remove all that was made here; the fetched jars of Kafka stay in the user's cache directory
+	rm -rf $(VENV) .demo .coverage .coverage.* build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.installed: $(VENV)/.locked pyproject.toml
+	@$(BIN)/uv pip install --quiet --offline --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# uv, itself from the lock, takes a quarter of pip's time. Where it cannot reach the registry and pip can (it does not read pip's
+# configuration), pip does the same.
+$(VENV)/.locked: requirements/dev.txt requirements/bootstrap.txt
+	@test -n "$(PYTHON)" || { echo 'Python 3.11 or newer is needed: none of python3.11, python3.12, python3.13, python3 is' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make environments: its modules venv and ensurepip are missing" >&2; \
+		echo "(on Debian and Ubuntu: apt-get install python3-venv, or python3.11-venv)" >&2; exit 1; }
+	@$(BIN)/python -c 'import pip' 2>/dev/null || { echo "making $(VENV) with $(PYTHON)" >&2; $(PYTHON) -m venv --clear $(VENV); }
+	@echo "installing what requirements/dev.txt locks into $(VENV)" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
+	@$${PIP_INDEX_URL:+env UV_DEFAULT_INDEX="$$PIP_INDEX_URL"} $(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements/dev.txt \
+		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
