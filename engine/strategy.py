@@ -14,6 +14,7 @@ from engine.instruments import Instrument
 __all__ = [
     "Action",
     "BarStrategy",
+    "Candles",
     "ColumnStrategy",
     "Decision",
     "Instrument",
@@ -71,8 +72,8 @@ class Market:
     context: Mapping[str, pl.DataFrame]
 
 
-class View(Protocol):
-    """What has happened up to and including the deciding bar; the future is not reachable from here.
+class Candles(Protocol):
+    """The bars of one timeframe that are known by now; the future is not reachable from here.
 
     Arrays are read-only, 1-d, newest last, warm-up included; `time` is datetime64[us], UTC.
     """
@@ -89,8 +90,16 @@ class View(Protocol):
     def close(self) -> NDArray[np.float64]: ...
     @property
     def volume(self) -> NDArray[np.float64]: ...
+
+
+class View(Candles, Protocol):
+    """What has happened up to and including the deciding bar, on the run's timeframe and every context timeframe.
+
+    position, balance and equity are those at the close, after levels and before the decision.
+    """
+
     @property
-    def context(self) -> Mapping[str, "View"]: ...
+    def context(self) -> Mapping[str, Candles]: ...
     @property
     def position(self) -> Position | None: ...
     @property

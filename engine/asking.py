@@ -1,0 +1,98 @@
+"""Asking a bar strategy: what it may see at a close, and what it answers, checked."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from engine.bars import Bars, iso_time
+from engine.decisions import Decisions, encode_decision, metadata_json, skipped
+from engine.errors import EngineError, StrategyError
+from engine.kernel import CLOSE_CODE
+from engine.machine import Machine, Simulation, one_decision_slot
+from engine.strategy import BarStrategy, Decision
+from engine.timeframes import last_closed
+from engine.view import BarView, Curtain
+
+
+class Asking:
+    """A bar strategy, what it may see, and what it said."""
+
+    def __init__(self, machine: Machine, strategy: BarStrategy, bars: Bars, context: Mapping[str, Bars]) -> None:
+        self._machine = machine
+        self._decide = strategy.decide
+        self._closes = bars.close[machine.first :]
+        self._skips = skipped(machine.close_time_us, machine.specification)
+        self._any_skips = bool(self._skips.any())
+        self._curtain = Curtain(bars)
+        self._contexts = [
+            (curtain, (last_closed(machine.close_time_us, longer.close_time_us) + 1).tolist())
+            for longer in context.values()
+            for curtain in (Curtain(longer),)
+        ]
+        named = zip(context, self._contexts, strict=True)
+        self.view: BarView = self._curtain.view({name: curtain.seen for name, (curtain, _) in named})
+        self.view.balance = machine.specification.initial_balance
+        self._said: dict[int, tuple[str | None, str | None]] = {}
+
+    def look_at(self, simulation: Simulation) -> None:
+        """Show the position and the balance as they stand."""
+        self.view.position = simulation.position()
+        self.view.balance = simulation.balance
+
+    def ask(self, bar: int) -> tuple[int, int, list[float]] | None:
+        """Return the checked decision at the close of `bar`, None for nothing or for one in skipped hours."""
+        self._curtain.open_to(self._machine.first + bar + 1)
+        for curtain, known in self._contexts:
+            if known[bar] != len(curtain.seen.time):
+                curtain.open_to(known[bar])
+        try:
+            decision = self._decide(self.view)
+        except EngineError:
+            raise
+        except Exception as error:
+            raise StrategyError(self._at(bar, f"the strategy raised {_worded(error)}")) from error
+        return None if decision is None else self._checked(bar, decision)
+
+    def _checked(self, bar: int, decision: Decision) -> tuple[int, int, list[float]] | None:
+        machine = self._machine
+        time_us = int(machine.time_us[bar])
+        try:
+            encoded = encode_decision(
+                decision, float(self._closes[bar]), time_us, machine.specification, machine.instrument
+            )
+        except (AttributeError, TypeError, ValueError) as error:
+            raise StrategyError(self._at(bar, f"decide returned {decision!r}, not a Decision: {error}")) from error
+        if self._any_skips and self._skips[bar] and encoded[0] != CLOSE_CODE:
+            return None
+        if decision.pattern_name is not None or decision.pattern_metadata is not None:
+            self._said[bar] = (decision.pattern_name, metadata_json(decision.pattern_metadata, time_us))
+        return encoded
+
+    def _at(self, bar: int, what: str) -> str:
+        return f"at {iso_time(int(self._machine.time_us[bar]))}: {what}"
+
+    def said(self) -> Decisions:
+        """Return the bars at which the strategy named a pattern, for the look-up by trades."""
+        rows = np.array(list(self._said), np.int64)
+        if not rows.size:
+            return one_decision_slot()
+        names, metadata = zip(*self._said.values(), strict=True)
+        nothing = np.zeros(rows.size, np.int64)
+        texts = (pl.Series(names, dtype=pl.String), pl.Series(metadata, dtype=pl.String))
+        return Decisions(rows, nothing, nothing, np.empty((rows.size, 1)), *texts)
+
+
+def guarded(step: Callable[[], Any], what: str) -> Any:
+    """Run a strategy's own code; whatever it raises is the strategy's failure."""
+    try:
+        return step()
+    except EngineError:
+        raise
+    except Exception as error:
+        raise StrategyError(f"{what} raised {_worded(error)}") from error
+
+
+def _worded(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

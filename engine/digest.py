@@ -1,0 +1,81 @@
+"""The result digest: one hash that two runs share exactly when the same input gave the same fills (ENGINE_RULES 6).
+
+Bars are hashed once, in `Bars.digest`; here only their digests go in, so a sweep or cached bars are not hashed again.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.bars import Bars
+from engine.instruments import Instrument
+from engine.specification import Specification
+
+if TYPE_CHECKING:
+    from engine.result import Ledger
+
+
+def result_digest(inputs: tuple[bytes, ...], ledger: "Ledger") -> str:
+    """Return SHA-256 in hex over `inputs` (see input_parts) and every fill.
+
+    Fills: the open times of the entry and exit bars, every other mark as int64 and every price and amount as float64,
+    column by column, little-endian. -0.0 counts as 0.0, and an absent level is the one NaN of numpy.
+    """
+    hasher = hashlib.sha256(b"backtest-result-1")
+    for part in inputs:
+        hasher.update(len(part).to_bytes(8, "little"))
+        hasher.update(part)
+    times_us = ledger.time_us[ledger.marks[2:4]]
+    for values in (times_us, ledger.marks, canonical(ledger.prices)):
+        hasher.update(np.array(values.shape, "<i8").tobytes())
+        hasher.update(np.ascontiguousarray(values).data)
+    return hasher.hexdigest()
+
+
+def input_parts(
+    specification: Specification,
+    params: Mapping[str, Any],
+    instrument: Instrument,
+    bars: Mapping[str, Bars],
+    signals: tuple[NDArray[Any], ...] = (),
+) -> tuple[bytes, ...]:
+    """Lay out what a run was given: canonical JSON, then each set of bars by name, then a signal file's columns.
+
+    params: as validated, the strategy's defaults filled in. bars: every set the run used, by the role it had.
+    """
+    given = asdict(specification) | {"strategy_params": dict(params)}
+    parts = [canonical_json(given), canonical_json(asdict(instrument))]
+    parts += [f"{role}:{bars[role].digest}".encode() for role in sorted(bars)]
+    parts += [column.tobytes() for column in signals]
+    return tuple(parts)
+
+
+def canonical_json(value: Any) -> bytes:
+    """Return JSON: keys sorted, no spaces, moments as UTC microseconds, -0.0 as 0.0; NaN is refused."""
+    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def canonical(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the same numbers with one zero and one NaN."""
+    return np.where(np.isnan(values), np.nan, values + 0.0)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return (value - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        items = sorted(value) if isinstance(value, (set, frozenset)) else value
+        return [_plain(item) for item in items]
+    if isinstance(value, float):
+        return value + 0.0
+    if value is None or isinstance(value, (str, int)):
+        return value
+    return str(value)

@@ -1,0 +1,166 @@
+"""What a run yields: the figures, the trades and the equity, in the columns and the order of the contract."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from engine.bars import TIME
+from engine.digest import result_digest
+from engine.instruments import Instrument
+from engine.kernel import MARK_COLUMNS, PRICE_COLUMNS, REASONS
+from engine.metrics import Metrics
+from engine.specification import Specification
+
+TRADE_COLUMNS = (
+    "position_id",
+    "symbol",
+    "direction",
+    "entry_time",
+    "exit_time",
+    "entry_price",
+    "exit_price",
+    "volume",
+    "profit",
+    "commission",
+    "spread_cost",
+    "swap",
+    "equity_after",
+    "stop_loss",
+    "take_profit",
+    "exit_reason",
+    "pattern_name",
+    "pattern_metadata",
+    "source",
+)
+"""The columns of `backtest_trades` without id and run_id, in its order."""
+_DIRECTIONS = pl.Series(["SELL", "", "BUY"])
+_REASONS = pl.Series(list(REASONS))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ledger:
+    """What one simulation wrote, as arrays; bars are counted from the run's first.
+
+    time_us, equity: one value a simulated bar (fewer than the run's bars after a stop-out). prices and marks: a row for
+    each of kernel.PRICE_COLUMNS and kernel.MARK_COLUMNS, a column for each exit, in the order they happened.
+    balances[j] stands from the close of bar balance_bars[j] on.
+    """
+
+    time_us: NDArray[np.int64]
+    equity: NDArray[np.float64]
+    prices: NDArray[np.float64]
+    marks: NDArray[np.int64]
+    balance_bars: NDArray[np.int64]
+    balances: NDArray[np.float64]
+
+    def price(self, column: str) -> NDArray[np.float64]:
+        values: NDArray[np.float64] = self.prices[PRICE_COLUMNS.index(column)]
+        return values
+
+    def mark(self, column: str) -> NDArray[np.int64]:
+        values: NDArray[np.int64] = self.marks[MARK_COLUMNS.index(column)]
+        return values
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Patterns:
+    """What decisions said about themselves: texts for each exit row, null where nothing was said."""
+
+    name: pl.Series
+    metadata: pl.Series
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class BacktestResult:
+    """One finished run. Frames are made when first asked for; figures are there at once."""
+
+    specification: Specification
+    instrument: Instrument
+    source: str
+    """Who decided: rule or signals."""
+    metrics: Metrics
+    """The columns of `backtest_runs` and more (engine.metrics)."""
+    ambiguous_bars: int
+    net_profit_target_first: float
+    warnings: tuple[str, ...]
+    ledger: Ledger
+    patterns: Patterns | None
+    digest_inputs: Callable[[], tuple[bytes, ...]]
+    """Lays out what went in (`digest.input_parts`), when the digest is asked for."""
+
+    @property
+    def net_profit(self) -> float:
+        return self.metrics.net_profit
+
+    @property
+    def net_profit_stop_first(self) -> float:
+        return self.metrics.net_profit
+
+    @property
+    def final_equity(self) -> float:
+        return self.metrics.final_equity
+
+    @property
+    def null_reasons(self) -> Mapping[str, str]:
+        """Why a metric is None, by its name."""
+        return self.metrics.null_reasons
+
+    @cached_property
+    def result_digest(self) -> str:
+        """SHA-256 in hex over everything that went in and every fill that came out (ENGINE_RULES 6)."""
+        return result_digest(self.digest_inputs(), self.ledger)
+
+    @cached_property
+    def trades(self) -> pl.DataFrame:
+        """One row an exit, columns TRADE_COLUMNS; times Datetime us UTC, absent levels null."""
+        ledger = self.ledger
+        rows = ledger.marks.shape[1]
+        nothing = pl.Series([None], dtype=pl.String).new_from_index(0, rows)
+        levels = {name: pl.Series(ledger.price(name)).fill_nan(None) for name in ("stop_loss", "take_profit")}
+        columns: dict[str, Any] = {name: ledger.price(name) for name in PRICE_COLUMNS if name not in levels}
+        columns |= levels
+        columns |= {
+            "position_id": ledger.mark("position_id"),
+            "symbol": pl.Series([self.specification.symbol], dtype=pl.String).new_from_index(0, rows),
+            "direction": _DIRECTIONS.gather(ledger.mark("direction") + 1),
+            "entry_time": pl.Series(ledger.time_us[ledger.mark("entry_bar")]).cast(TIME),
+            "exit_time": pl.Series(ledger.time_us[ledger.mark("exit_bar")]).cast(TIME),
+            "exit_reason": _REASONS.gather(ledger.mark("exit_reason")),
+            "pattern_name": nothing if self.patterns is None else self.patterns.name,
+            "pattern_metadata": nothing if self.patterns is None else self.patterns.metadata,
+            "source": pl.Series([self.source], dtype=pl.String).new_from_index(0, rows),
+        }
+        return pl.DataFrame({name: columns[name] for name in TRADE_COLUMNS})
+
+    @cached_property
+    def equity(self) -> pl.DataFrame:
+        """One row a simulated bar: time (the bar's open), balance and equity after all that happened at its close."""
+        ledger = self.ledger
+        bars = ledger.equity.size
+        standing = np.diff(np.append(ledger.balance_bars, bars))
+        return pl.DataFrame(
+            {
+                "time": pl.Series(ledger.time_us[:bars]).cast(TIME),
+                "balance": np.repeat(ledger.balances, standing),
+                "equity": ledger.equity,
+            }
+        )
+
+    def to_json_dict(self) -> dict[str, Any]:
+        """Return the object of `backtest run --json` (CONTRACT 7): JSON types only, no NaN, no infinity."""
+        figures = asdict(self.metrics)
+        null_reasons = figures.pop("null_reasons")
+        return {
+            **figures,
+            "ambiguous_bars": self.ambiguous_bars,
+            "net_profit_stop_first": self.net_profit_stop_first,
+            "net_profit_target_first": self.net_profit_target_first,
+            "result_digest": self.result_digest,
+            "null_reasons": null_reasons,
+            "warnings": list(self.warnings),
+        }

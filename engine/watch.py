@@ -1,0 +1,60 @@
+"""Watching a simulation: progress between chunks of bars, and the word to stop."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from engine.machine import Machine, Simulation
+
+CHUNK_BARS = 65_536
+"""Bars between two looks at progress and cancel; about half a millisecond."""
+BARS_A_LOOK = 16
+"""The same where the strategy is asked bar by bar and may take its time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a simulation stands after a chunk. simulated_time_us: close of the last bar done.
+
+    While the second simulation of an ambiguous run goes on, bars_done stays at bars_total.
+    """
+
+    bars_done: int
+    bars_total: int
+    simulated_time_us: int
+    balance: float
+    equity: float
+    trades: int
+
+
+OnProgress = Callable[[Progress], bool | None]
+"""Called between chunks; returning False stops the run, anything else lets it go on."""
+
+
+class Cancelled(Exception):
+    """The run was stopped by its on_progress callback; there is no result."""
+
+
+class Watch:
+    """Reports progress and listens for a stop."""
+
+    def __init__(self, machine: Machine, on_progress: OnProgress | None, chunk_bars: int) -> None:
+        if chunk_bars < 1:
+            raise ValueError("chunk_bars must be at least 1")
+        self._machine = machine
+        self._on_progress = on_progress
+        self.chunk_bars = chunk_bars if on_progress is not None or chunk_bars != CHUNK_BARS else machine.bars
+        self.bars_a_look = min(BARS_A_LOOK, chunk_bars)
+        self.first_pass = True
+
+    def look(self, simulation: Simulation, bars_done: int | None = None) -> None:
+        """Call on_progress, if there is one. Raises Cancelled when it says so."""
+        if self._on_progress is None:
+            return
+        done = simulation.bars_done if bars_done is None else bars_done
+        shown = done if self.first_pass else self._machine.bars
+        last = max(0, min(done, self._machine.bars) - 1)
+        moments = self._machine.close_time_us if done else self._machine.time_us
+        equity = simulation.equity.item(done - 1) if done else simulation.balance
+        progress = Progress(shown, self._machine.bars, int(moments[last]), simulation.balance, equity, simulation.rows)
+        if self._on_progress(progress) is False:
+            raise Cancelled
