@@ -1,0 +1,302 @@
+"""What the service is told from outside: environment variables `BACKTEST_...`, read here and nowhere else.
+
+An empty variable counts as one that is not set. Names are those of the fields in capitals with the prefix; secrets are
+SecretStr, so that neither repr nor log nor error shows them.
+"""
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, FilePath, SecretStr, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from consumer.errors import SettingsInvalid
+
+PREFIX = "BACKTEST_"
+
+SettingsType = TypeVar("SettingsType", bound=BaseSettings)
+
+
+def load_settings(kind: type[SettingsType]) -> SettingsType:
+    """Read and check the settings that `kind` names: Settings (a worker), KafkaSettings or DatabaseSettings.
+
+    Raises SettingsInvalid, which lists every variable at fault by its full name, secrets without their values.
+    """
+    try:
+        return kind()
+    except ValidationError as error:
+        problems = [_problem(kind, dict(each)) for each in error.errors(include_url=False, include_context=False)]
+        # Without `from`: the original error carries the values, secrets included.
+        raise SettingsInvalid("; ".join(problems)) from None
+
+
+def unknown_variables(environment: Mapping[str, str] | None = None) -> dict[str, str | None]:
+    """Variables with our prefix that no setting has, each with the setting it may have been meant for: likely typos."""
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    present = os.environ if environment is None else environment
+    unknown = sorted(name for name in present if name.startswith(PREFIX) and name not in known)
+    return {name: next(iter(difflib.get_close_matches(name, known, n=1)), None) for name in unknown}
+
+
+# --- kinds of values -----------------------------------------------------------------------------------------------
+# Each says in its description what a value must be; errors are made of it.
+
+
+def _database_url(text: Any) -> Any:
+    """Other tools write the scheme without a driver; it means the same."""
+    return re.sub(r"^postgres(ql)?://", "postgresql+asyncpg://", text) if isinstance(text, str) else text
+
+
+def _check_database_url(url: SecretStr) -> SecretStr:
+    parts = urlsplit(url.get_secret_value())
+    if parts.scheme != "postgresql+asyncpg" or not parts.path.strip("/"):
+        raise ValueError("not a database URL")
+    _ = parts.port  # raises ValueError for what is no port
+    return url
+
+
+def _check_servers(text: str) -> str:
+    for server in text.split(","):
+        if not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+)(:[0-9]{1,5})?", server.strip()):
+            raise ValueError("not host:port")
+    return ",".join(server.strip() for server in text.split(","))
+
+
+def _check_place(text: str) -> str:
+    if "://" in text and (urlsplit(text).username is not None or urlsplit(text).password is not None):
+        raise ValueError("credentials in a URL would be shown in events")
+    # Absolute, because events name files in it and are read elsewhere.
+    return text if "://" in text else str(Path(text).expanduser().absolute())
+
+
+def _check_replication(factor: int) -> int:
+    if factor != -1 and factor < 1:
+        raise ValueError("no replication factor")
+    return factor
+
+
+def _lower_case(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _upper_case(value: Any) -> Any:
+    return value.upper() if isinstance(value, str) else value
+
+
+_DatabaseUrl = Annotated[
+    SecretStr,
+    BeforeValidator(_database_url),
+    AfterValidator(_check_database_url),
+    Field(description="a URL such as postgresql+asyncpg://user:password@host:5432/database"),
+]
+_Servers = Annotated[
+    str, AfterValidator(_check_servers), Field(description="host:port, or several of them separated by commas")
+]
+_Place = Annotated[
+    str,
+    Field(min_length=1, description="a path, file:// or object-store URL (without credentials: they'd show in events)"),
+    AfterValidator(_check_place),
+]
+_SecurityProtocol = Annotated[
+    Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"],
+    BeforeValidator(_upper_case),
+    Field(description="PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL"),
+]
+_SaslMechanism = Annotated[
+    Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"],
+    BeforeValidator(_upper_case),
+    Field(description="PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512"),
+]
+_ReplicationFactor = Annotated[
+    int, AfterValidator(_check_replication), Field(description="a whole number of at least 1, or -1: the broker's")
+]
+_Count = Annotated[int, Field(ge=1, le=2**31 - 1, description="a whole number of at least 1")]
+_Lease = Annotated[float, Field(ge=1, le=86_400, description="seconds, at least 1, fractions allowed")]
+_Interval = Annotated[float, Field(ge=0.05, le=3600, description="seconds, at least 0.05")]
+_Seconds = Annotated[float, Field(gt=0, le=10**9, description="seconds, above 0")]
+_SecondsOrNone = Annotated[float, Field(ge=0, le=10**9, description="seconds, at least 0")]
+_Port = Annotated[int, Field(ge=0, le=65_535, description="a port number, or 0: off")]
+_Currency = Annotated[
+    str, BeforeValidator(_upper_case), Field(pattern="^[A-Z]{3}$", description="three letters such as USD")
+]
+_GroupId = Annotated[
+    str, Field(pattern="^[!-~]{1,249}$", description="1 to 249 printable ASCII characters without blanks")
+]
+_File = Annotated[FilePath, Field(description="the path of a file that is there")]
+_LogFormat = Annotated[Literal["console", "json"], BeforeValidator(_lower_case), Field(description="console or json")]
+_LogLevel = Annotated[
+    Literal["debug", "info", "warning", "error", "critical"],
+    BeforeValidator(_lower_case),
+    Field(description="debug, info, warning, error or critical"),
+]
+_Switch = Annotated[bool, Field(description="true or false")]
+_Text = Annotated[str, Field(min_length=1, description="text")]
+_Secret = Annotated[SecretStr, Field(description="text")]
+
+
+def _cores() -> int:
+    """Those this process may use, not those of the machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+# --- the settings --------------------------------------------------------------------------------------------------
+
+_READING = SettingsConfigDict(
+    env_prefix=PREFIX,
+    frozen=True,
+    extra="ignore",
+    env_ignore_empty=True,
+    str_strip_whitespace=True,
+    allow_inf_nan=False,
+    validate_default=True,
+)
+
+
+class LogSettings(BaseSettings):
+    """How any command logs."""
+
+    model_config = _READING
+
+    log_format: _LogFormat | None = None
+    """None: console where stderr is a terminal, json elsewhere."""
+    log_level: _LogLevel = "info"
+
+
+class DatabaseSettings(LogSettings):
+    """How to reach Postgres."""
+
+    database_url: _DatabaseUrl
+    """postgresql:// and postgres:// are accepted too and mean the same driver."""
+
+    @property
+    def database_place(self) -> str:
+        """Host, port and database of the URL, for messages: never the user or the password."""
+        parts = urlsplit(self.database_url.get_secret_value())
+        return f"{parts.netloc.rpartition('@')[2] or 'local socket'}{parts.path}"
+
+
+class KafkaSettings(LogSettings):
+    """How to reach Kafka, and the topics' shape."""
+
+    kafka_bootstrap_servers: _Servers
+    kafka_group_id: _GroupId = "backtest-consumer"
+    kafka_security_protocol: _SecurityProtocol = "PLAINTEXT"
+    kafka_sasl_mechanism: _SaslMechanism = "PLAIN"
+    kafka_sasl_username: _Text | None = None
+    kafka_sasl_password: _Secret | None = None
+    kafka_ssl_cafile: _File | None = None
+    """None: the system's authorities."""
+    kafka_ssl_certfile: _File | None = None
+    """The client's certificate, where the broker asks for one."""
+    kafka_ssl_keyfile: _File | None = None
+    kafka_ssl_password: _Secret | None = None
+    """Of the key file."""
+    kafka_ssl_check_hostname: _Switch = True
+    kafka_topic_partitions: _Count = 6
+    kafka_replication_factor: _ReplicationFactor = -1
+    kafka_create_topics: _Switch = True
+
+    @model_validator(mode="after")
+    def _credentials_fit_the_protocol(self) -> Self:
+        """Settings that the protocol does not use are a mistake: somebody believes in more safety than there is."""
+        protocol = self.kafka_security_protocol
+        with_protocol = f"{_variable('kafka_security_protocol')}={protocol}"
+        needed: list[str] = []
+        unused: list[str] = []
+        (needed if protocol.startswith("SASL") else unused).extend(_SASL_FIELDS)
+        unused.extend(() if protocol.endswith("SSL") else _TLS_FIELDS)
+        missing = [name for name in needed if getattr(self, name) is None]
+        useless = [name for name in unused if getattr(self, name) is not None]
+        problems = [f"{_variable(name)}: must be set with {with_protocol}" for name in missing]
+        problems += [f"{_variable(name)}: is set, but {with_protocol} does not use it" for name in useless]
+        if self.kafka_ssl_keyfile is not None and self.kafka_ssl_certfile is None:
+            problems.append(f"{_variable('kafka_ssl_certfile')}: must be set with {_variable('kafka_ssl_keyfile')}")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+_SASL_FIELDS = ("kafka_sasl_username", "kafka_sasl_password")
+_TLS_FIELDS = ("kafka_ssl_cafile", "kafka_ssl_certfile", "kafka_ssl_keyfile", "kafka_ssl_password")
+
+
+class StoreSettings(LogSettings):
+    """Where bars and artefacts lie."""
+
+    market_data_url: _Place = "./market-data"
+    """<root>/<SYMBOL>/<TIMEFRAME>/<year>.parquet."""
+    artifacts_url: _Place = "./artifacts"
+    """<root>/runs/<run_id>/<epoch>/ and <root>/bars/<digest>.csv."""
+    account_currency: _Currency = "USD"
+    instruments_file: _File | None = None
+    """TOML, extends the packaged instruments."""
+
+
+class Settings(DatabaseSettings, KafkaSettings, StoreSettings):
+    """Everything a worker is told."""
+
+    slots: _Count = Field(default_factory=_cores)
+    """Runs at a time, each in an engine process of its own."""
+    lease_seconds: _Lease = 15.0
+    progress_interval_seconds: _Interval = 0.5
+    max_attempts: _Count = 3
+    """Deaths of a run's engine process, or of its worker, after which the run fails with crash_loop."""
+    run_timeout_seconds: _Seconds = 3600.0
+    max_queued: _Count = 100_000
+    """Queued runs of the database beyond which intake pauses."""
+    engine_memory_mb: _Count = 4096
+    drain_seconds: _SecondsOrNone = 0.0
+    """How long running runs may go on after SIGTERM before they are given back."""
+    start_timeout_seconds: _SecondsOrNone = 60.0
+    """How long a starting worker waits for its servers."""
+    http_host: _Text = "127.0.0.1"
+    http_port: _Port = 0
+
+    @property
+    def heartbeat_seconds(self) -> float:
+        """Time between heartbeats: each carries progress, and two may be lost before a lease runs out."""
+        return min(self.progress_interval_seconds, self.lease_seconds / 3)
+
+    @property
+    def engine_threads(self) -> int:
+        """Threads of one engine process, so that all slots together use the cores once."""
+        return max(1, _cores() // self.slots)
+
+
+def _variable(name: str) -> str:
+    return PREFIX + name.upper()
+
+
+def _problem(kind: type[BaseSettings], error: dict[str, Any]) -> str:
+    """One variable at fault, by its full name; its value only where it is no secret."""
+    if not error["loc"]:
+        return str(error["msg"]).removeprefix("Value error, ")
+    name = str(error["loc"][0])
+    field = kind.model_fields.get(name.lower().removeprefix(PREFIX.lower()))
+    if field is None:
+        return f"{name}: {error['msg']}"
+    name = name.lower().removeprefix(PREFIX.lower())
+    if error["type"] == "missing":
+        return f"{_variable(name)}: is not set; it must be {_wanted(field)}"
+    if "SecretStr" in str(field.annotation):
+        return f"{_variable(name)}: must be {_wanted(field)}"
+    return f"{_variable(name)}: must be {_wanted(field)}, not {_shown(error['input'])}"
+
+
+def _shown(value: Any) -> str:
+    """The value without what stands before an @, which may be credentials."""
+    return repr(re.sub(r"[^/,\s]*@", "...@", str(value))[:100])
+
+
+def _wanted(field: FieldInfo) -> str:
+    """The description of the field's kind of value; that of an optional field stands one level down."""
+    if field.description is not None:
+        return field.description
+    inner = (kind for argument in get_args(field.annotation) for kind in getattr(argument, "__metadata__", ()))
+    return next(str(kind.description) for kind in inner if isinstance(kind, FieldInfo))
