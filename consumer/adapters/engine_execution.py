@@ -1,0 +1,140 @@
+"""One task inside an engine child: its progress, its stop, and what its errors mean."""
+
+import select
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any, Final, Protocol
+
+from consumer.adapters.engine_messages import progress_message, storable_text
+from consumer.adapters.parquet_market_data import MarketDataUnavailable
+from consumer.errors import ArtifactsUnavailable
+from consumer.outcomes import Completed, Failed, Stopped
+from consumer.ports import EngineTask
+from engine.errors import EngineError, InvalidParams
+from schemas.problems import FieldProblem
+
+PROGRESS_SECONDS: Final = 0.05
+"""At most one progress message in this time, the first and the last of a run aside."""
+LOOK_SECONDS: Final = 0.002
+"""Between two looks for a stop."""
+
+
+class TaskControl(Protocol):
+    """What a task tells and asks while it runs. Both methods raise StopRequested when the worker wants it to end."""
+
+    def report(self, bars_done: int, bars_total: int, simulated_time_us: int, equity: float, trades: int) -> None:
+        """Tell the worker, unless it was told just now. Cheap: call it as often as there is something to tell."""
+        ...
+
+    def pause(self, seconds: float) -> None:
+        """Wait before something is tried again."""
+        ...
+
+
+Execute = Callable[[EngineTask, TaskControl], Completed]
+"""What a program makes of the settings: the function that carries out tasks, one after the other."""
+
+
+class Channel(Protocol):
+    """The part of the child's connection that a task needs."""
+
+    def fileno(self) -> int: ...
+    def send(self, message: dict[str, Any], body: bytes = b"") -> None: ...
+    def receive_now(self) -> list[dict[str, Any]]: ...
+    def has_room(self) -> bool: ...
+
+
+class StopRequested(BaseException):
+    """The worker wants the run to end. A BaseException: nothing between the bars and here may take it for an error."""
+
+
+def execute_task(execute: Execute, message: dict[str, Any], channel: Channel) -> Completed | Failed | Stopped:
+    """Carry out one `run` message, whatever happens in it."""
+    task = EngineTask(message["run_id"], message["epoch"], message["specification"])
+    try:
+        return execute(task, _Control(channel, message["task"]))
+    except StopRequested:
+        return Stopped()
+    except BaseException as error:
+        return failure_of(error)
+
+
+def failure_of(error: BaseException) -> Failed:
+    """Say what an error of a run means to the one who asked for it (CONTRACT 4)."""
+    if any(isinstance(each, MemoryError) for each in _chain(error)):
+        return Failed("out_of_memory", "the run asked for more memory than ENGINE_MEMORY_MB allows")
+    match error:
+        case InvalidParams():
+            details = tuple(
+                FieldProblem(f"strategy_params.{each.field}", error.code, each.message) for each in error.problems
+            )
+            return Failed(error.code, str(error), details)
+        case EngineError():
+            return Failed(error.code, str(error))
+        case MarketDataUnavailable():
+            return Failed("market_data_unavailable", str(error))
+        case ArtifactsUnavailable():
+            return Failed("artifacts_unavailable", str(error))
+        case Exception():
+            traceback.print_exception(error, file=sys.stderr)
+            return Failed("internal_error", f"a defect of this program: {described(error)}")
+        case _:
+            # SystemExit and its kind: nothing here raises them, so the strategy did.
+            return Failed("strategy_error", described(error))
+
+
+def described(error: BaseException) -> str:
+    """Type and message; a strategy's exception may fail at saying what it is."""
+    try:
+        text = str(error)
+    except BaseException as unspeakable:
+        text = f"(no message: {type(unspeakable).__name__})"
+    return storable_text(f"{type(error).__name__}: {text}" if text else type(error).__name__)
+
+
+class _Control:
+    """TaskControl over the child's connection."""
+
+    def __init__(self, channel: Channel, task_number: int) -> None:
+        self._channel = channel
+        self._task_number = task_number
+        self._next_look = 0.0
+        self._next_report = 0.0
+        self._reported_bars = -1
+
+    def report(self, bars_done: int, bars_total: int, simulated_time_us: int, equity: float, trades: int) -> None:
+        now = time.monotonic()
+        is_last = bars_done == bars_total
+        if now >= self._next_look:
+            self._raise_if_stopped()
+            self._next_look = now + LOOK_SECONDS
+        if bars_done in (0, self._reported_bars) or (now < self._next_report and not is_last):
+            return
+        # A worker that stands still (SIGSTOP) does not read; the run goes on, later progress tells more anyway.
+        if self._channel.has_room():
+            figures = progress_message(self._task_number, bars_done, bars_total, simulated_time_us, equity, trades)
+            self._channel.send(figures)
+            self._reported_bars = bars_done
+            self._next_report = now + PROGRESS_SECONDS
+
+    def pause(self, seconds: float) -> None:
+        self._raise_if_stopped()
+        select.select([self._channel], [], [], seconds)
+        self._raise_if_stopped()
+
+    def _raise_if_stopped(self) -> None:
+        for message in self._channel.receive_now():
+            if message.get("type") == "stop" and message.get("task") == self._task_number:
+                raise StopRequested
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it was raised from, each once."""
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__

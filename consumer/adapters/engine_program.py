@@ -1,0 +1,175 @@
+"""What an engine child does for a task: specification to bars to figures to files. Loaded in the child, and only there.
+
+Bars stay in the child's memory between tasks (`ParquetMarketData` keeps them until their files change), the strategy
+object does not: each simulation makes its own. What a strategy's module keeps in globals is its author's to reset.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final, TypeVar
+
+import numpy as np
+import polars as pl
+
+from consumer.adapters.artifact_files import ArtifactFiles
+from consumer.adapters.engine_execution import Execute, TaskControl
+from consumer.adapters.engine_settings import EngineProcessSettings
+from consumer.adapters.instrument_files import read_instruments
+from consumer.adapters.parquet_market_data import ParquetMarketData
+from consumer.errors import Unavailable
+from consumer.outcomes import Completed
+from consumer.ports import EngineTask
+from consumer.run_inputs import assemble
+from consumer.strategies import load_strategy
+from consumer.translate import specification_from_json
+from engine.asking import guarded
+from engine.bars import Bars, bars_from_frame
+from engine.errors import InvalidSpecification
+from engine.instruments import instrument_for, packaged_instruments
+from engine.metrics import Metrics
+from engine.result import BacktestResult
+from engine.simulate import ChosenStrategy, Progress, RunData, choose_strategy, run_backtest
+from engine.specification import ExecutionMode, Specification
+from engine.strategies.sma_cross import SmaCross
+from engine.timeframes import timeframe
+
+DISTRIBUTION: Final = "backtest-consumer"
+METRIC_COLUMNS: Final = tuple(
+    each.name for each in fields(Metrics) if each.name not in {"net_profit", "final_equity", "null_reasons"}
+)
+"""Those of `backtest_runs`."""
+_FIRST_PAUSE_SECONDS: Final = 0.05
+_LONGEST_PAUSE_SECONDS: Final = 2.0
+_CSV_TIME: Final = "%Y-%m-%d %H:%M:%S%.6f+00"
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+Result = TypeVar("Result")
+
+
+def open_engine(settings: EngineProcessSettings) -> Execute:
+    """Open the stores, compile the kernels, and return what executes a task.
+
+    That raises what the engine raises, StopRequested, and Unavailable for a store that stays away.
+    """
+    market_data = ParquetMarketData(settings.market_data_url)
+    artifacts = ArtifactFiles(settings.artifacts_url)
+    registry = read_instruments(Path(settings.instruments_file) if settings.instruments_file else None)
+    patience = settings.store_patience_seconds
+    own_version = engine_version()
+    warm_up()
+
+    def execute(task: EngineTask, control: TaskControl) -> Completed:
+        started = time.monotonic()
+        specification = specification_from_json(task.specification)
+        strategy = _chosen_strategy(specification)
+        data = _patiently(lambda: assemble(specification, market_data, registry), control, patience)
+        instrument = instrument_for(specification.symbol, registry)
+
+        def report(at: Progress) -> None:
+            control.report(at.bars_done, at.bars_total, at.simulated_time_us, at.equity, at.trades)
+
+        result = run_backtest(specification, instrument, data, strategy, on_progress=report)
+        tables = {"trades": result.trades, "equity": result.equity}
+        saved = _patiently(lambda: artifacts.save_run(task.run_id, task.epoch, tables), control, patience)
+        bars = _simulated_bars(specification, data.bars).frame
+        bars_file = _patiently(lambda: artifacts.save_bars(bars), control, patience)
+        return Completed(
+            columns={name: getattr(result.metrics, name) for name in METRIC_COLUMNS},
+            metrics=result.to_json_dict(),
+            trades_csv=trades_csv(task.run_id, result),
+            trade_count=result.trades.height,
+            data_file_path=bars_file,
+            artifacts=saved,
+            result_digest=result.result_digest,
+            engine_version=own_version,
+            warnings=tuple(result.warnings),
+            duration_seconds=time.monotonic() - started,
+        )
+
+    return execute
+
+
+def engine_version() -> str:
+    """The installed version of this program."""
+    try:
+        return version(DISTRIBUTION)
+    except PackageNotFoundError:
+        return "0+not.installed"
+
+
+def trades_csv(run_id: int, result: BacktestResult) -> bytes:
+    """Rows for COPY into backtest_trades: run_id, then the columns from position_id on; floats as their shortest text
+    that reads back as the same double, an empty field is NULL, an empty text is quoted."""
+    rows = result.trades.select(pl.lit(run_id, pl.Int64).alias("run_id"), pl.all())
+    return rows.write_csv(include_header=False, datetime_format=_CSV_TIME).encode()
+
+
+def warm_up() -> None:
+    """Simulate a little in every mode, so that the first run finds everything compiled and loaded."""
+    bars = _some_bars(400)
+    for mode in ExecutionMode:
+        specification = Specification(
+            symbol="EURUSD",
+            timeframe="H1",
+            start=_EPOCH,
+            end=_EPOCH + timedelta(days=365),
+            strategy_key="sma_cross",
+            strategy_params={},
+            execution_mode=mode,
+            stop_loss_pips=20.0,
+            take_profit_pips=30.0,
+        )
+        strategy = choose_strategy(SmaCross, "sma_cross", {"fast": 3, "slow": 8})
+        instrument = packaged_instruments()["EURUSD"]
+        result = run_backtest(specification, instrument, RunData(bars=bars), strategy, on_progress=lambda _: None)
+        trades_csv(1, result)
+
+
+def _chosen_strategy(specification: Specification) -> ChosenStrategy:
+    key = specification.strategy_key
+    if key is None:
+        raise InvalidSpecification("the specification of the run names no strategy")
+    found = load_strategy(key)
+    return guarded(lambda: choose_strategy(found, key, specification.strategy_params), "checking the parameters")  # type: ignore[no-any-return]  # guarded passes its step's value through
+
+
+def _patiently(step: Callable[[], Result], control: TaskControl, patience_seconds: float) -> Result:
+    """Take a step, again and again while its store is away, for so long. Then raises its Unavailable."""
+    deadline = time.monotonic() + patience_seconds
+    pause = _FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            return step()
+        except Unavailable:
+            if time.monotonic() + pause > deadline:
+                raise
+            control.pause(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+
+def _simulated_bars(specification: Specification, bars: Bars) -> Bars:
+    """The bars with start <= open time < end, for chart replay."""
+    start, end = ((moment - _EPOCH) // timedelta(microseconds=1) for moment in (specification.start, specification.end))
+    return bars.rows(*bars.between(start, end))
+
+
+def _some_bars(count: int) -> Bars:
+    """Hourly bars that rise and fall, so that there are trades."""
+    close = 1.1 + 0.01 * np.sin(np.arange(count) / 7.0)
+    frame = pl.DataFrame(
+        {
+            "time": pl.datetime_range(
+                _EPOCH, _EPOCH + timedelta(hours=count - 1), "1h", time_unit="us", time_zone="UTC", eager=True
+            ),
+            "open": close,
+            "high": close + 0.001,
+            "low": close - 0.001,
+            "close": close,
+            "volume": np.zeros(count),
+        }
+    )
+    return bars_from_frame(frame, timeframe("H1"), "warm-up")

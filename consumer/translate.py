@@ -1,0 +1,48 @@
+"""Between the wire and the engine: the only module that knows both sides' types."""
+
+import json
+from dataclasses import fields, replace
+from datetime import UTC
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from engine.errors import InvalidSpecification
+from engine.specification import Specification
+
+_SPECIFICATION: Final = TypeAdapter(Specification)
+_FIELDS: Final = frozenset(each.name for each in fields(Specification))
+
+
+def specification_to_json(specification: Specification) -> dict[str, Any]:
+    """The specification as a JSON object with every field, the snapshot that a run executes.
+
+    Floats keep every digit, times are ISO 8601 with Z. `specification_from_json` gives back an equal one.
+    """
+    document: dict[str, Any] = _SPECIFICATION.dump_python(specification, mode="json")
+    return document
+
+
+def specification_from_json(document: dict[str, Any]) -> Specification:
+    """Read what `specification_to_json` wrote, also through a database or a pipe.
+
+    Every field must be there, of its own type, and no other: a snapshot of another version could otherwise be
+    simulated with a default that its request never had. Raises InvalidSpecification naming the fields.
+    """
+    if document.keys() != _FIELDS:
+        raise InvalidSpecification(f"the specification of the run is not this version's: {_differing(document)}")
+    try:
+        specification = _SPECIFICATION.validate_json(json.dumps(document), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(each) for each in first["loc"])
+        raise InvalidSpecification(f"the specification of the run: {where}: {first['msg']}") from error
+    if specification.start.tzinfo is None or specification.end.tzinfo is None:
+        raise InvalidSpecification("the specification of the run: start and end need an offset")
+    return replace(specification, start=specification.start.astimezone(UTC), end=specification.end.astimezone(UTC))
+
+
+def _differing(document: dict[str, Any]) -> str:
+    missing = [f"{name} is missing" for name in sorted(_FIELDS - document.keys())]
+    unknown = [f"{name} is unknown" for name in sorted(document.keys() - _FIELDS)]
+    return ", ".join(missing + unknown)
