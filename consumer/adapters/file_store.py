@@ -1,0 +1,203 @@
+"""A folder that may be a local directory or a place in an object store; apart so that bars and artefacts share it.
+
+    files = open_file_store("/data/bars")           # also file:///data/bars, s3://bucket/bars, gs://..., az://...
+
+Credentials of object stores come from the environment, as the store's own tools read them. Names are relative,
+with forward slashes.
+"""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import unquote, urlsplit
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+
+class FileStoreError(Exception):
+    """The store cannot be read or written now: a full disk, no permission, no network. Callers translate it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """name: relative; version: changes when the content does (size with mtime or ETag)."""
+
+    name: str
+    version: str
+
+
+class FileStore(Protocol):
+    """Whole files by name. Every method raises FileStoreError; a name that is not there is no error in lists."""
+
+    def read(self, name: str) -> bytes: ...
+
+    def write(self, name: str, content: bytes, *, durable: bool) -> None:
+        """Put a whole file under a name: readers see the old one, the new one, or none, never a part.
+
+        durable: survives a power loss once this returns (object stores always do).
+        """
+        ...
+
+    def exists(self, name: str) -> bool: ...
+
+    def files(self, folder: str) -> list[StoredFile]:
+        """The files directly in a folder, by name; none when there is no such folder."""
+        ...
+
+    def folders(self, folder: str) -> list[str]:
+        """The last parts of the folders directly in a folder ("" is the root), by name."""
+        ...
+
+    def location(self, name: str) -> str:
+        """A path or URL that opens as it stands."""
+        ...
+
+
+def open_file_store(url: str) -> FileStore:
+    """Open the store at a path, a file:// URL or an object store's URL. Nothing is created or contacted yet."""
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        if parts.netloc not in {"", "localhost"}:
+            raise FileStoreError(f"{url}: a file URL names no host; write file:///path")
+        return LocalFiles(Path(unquote(parts.path)))
+    if "://" not in url:
+        return LocalFiles(Path(url).expanduser())
+    import obstore.store  # here: a local store need not pay its 40 ms
+    from obstore.exceptions import BaseError
+
+    try:
+        return ObjectFiles(obstore.store.from_url(url), url.rstrip("/"))
+    except (BaseError, ValueError) as error:
+        raise FileStoreError(f"{parts.scheme}://{parts.hostname or ''}: {_first_line(error)}") from error
+
+
+class LocalFiles:
+    """A local directory, made when first written to."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.absolute()
+
+    def read(self, name: str) -> bytes:
+        with _translated(self.location(name)):
+            return (self._root / name).read_bytes()
+
+    def write(self, name: str, content: bytes, *, durable: bool) -> None:
+        target = self._root / name
+        with _translated(str(target)):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            part = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
+            try:
+                with part.open("xb") as file:
+                    file.write(content)
+                    if durable:
+                        file.flush()
+                        os.fsync(file.fileno())
+                part.replace(target)
+            except BaseException:
+                with suppress(OSError):
+                    part.unlink()
+                raise
+            if durable:
+                _sync_directory(target.parent)
+
+    def exists(self, name: str) -> bool:
+        with _translated(self.location(name)):
+            return (self._root / name).is_file()
+
+    def files(self, folder: str) -> list[StoredFile]:
+        prefix = f"{folder}/" if folder else ""
+        found = []
+        with (
+            _translated(self.location(folder)),
+            suppress(FileNotFoundError),
+            os.scandir(self._root / folder) as entries,
+        ):
+            for entry in entries:
+                if entry.is_file() and not entry.name.startswith("."):
+                    status = entry.stat()
+                    version = f"{status.st_size} {status.st_mtime_ns} {status.st_ino}"
+                    found.append(StoredFile(prefix + entry.name, version))
+        return sorted(found, key=lambda each: each.name)
+
+    def folders(self, folder: str) -> list[str]:
+        with (
+            _translated(self.location(folder)),
+            suppress(FileNotFoundError),
+            os.scandir(self._root / folder) as entries,
+        ):
+            return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        return []
+
+    def location(self, name: str) -> str:
+        return str(self._root / name)
+
+
+class ObjectFiles:
+    """A prefix in an object store; a put there is atomic and durable by itself."""
+
+    def __init__(self, store: "ObjectStore", url: str) -> None:
+        self._store = store
+        self._url = url
+
+    def read(self, name: str) -> bytes:
+        with _translated(self.location(name)):
+            return bytes(self._store.get(name).bytes())
+
+    def write(self, name: str, content: bytes, *, durable: bool) -> None:
+        del durable
+        with _translated(self.location(name)):
+            self._store.put(name, content)
+
+    def exists(self, name: str) -> bool:
+        with _translated(self.location(name)):
+            try:
+                self._store.head(name)
+            except FileNotFoundError:
+                return False
+            return True
+
+    def files(self, folder: str) -> list[StoredFile]:
+        with _translated(self.location(folder)):
+            listed = self._store.list_with_delimiter(folder or None)["objects"]
+        return sorted(
+            (StoredFile(each["path"], f"{each['size']} {each['e_tag'] or each['last_modified']}") for each in listed),
+            key=lambda each: each.name,
+        )
+
+    def folders(self, folder: str) -> list[str]:
+        with _translated(self.location(folder)):
+            listed = self._store.list_with_delimiter(folder or None)["common_prefixes"]
+        return sorted(each.rstrip("/").rpartition("/")[2] for each in listed)
+
+    def location(self, name: str) -> str:
+        return f"{self._url}/{name}" if name else self._url
+
+
+@contextmanager
+def _translated(location: str) -> Iterator[None]:
+    """Any failure below becomes one FileStoreError that names the place; obstore's errors are not OSErrors."""
+    try:
+        yield
+    except OSError as error:
+        raise FileStoreError(f"{location}: {error.strerror or error}") from error
+    except Exception as error:
+        if not type(error).__module__.startswith("obstore"):
+            raise
+        raise FileStoreError(f"{location}: {_first_line(error)}") from error
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0]
