@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, FilePath, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -166,6 +166,13 @@ class LogSettings(BaseSettings):
     log_format: _LogFormat | None = None
     """None: console where stderr is a terminal, json elsewhere."""
     log_level: _LogLevel = "info"
+
+    def secret_values(self) -> tuple[str, ...]:
+        """Every secret among these settings, for the log to leave out; of a URL its password."""
+        values = [getattr(self, name) for name in type(self).model_fields]
+        secrets = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+        passwords = [urlsplit(secret).password for secret in secrets if "://" in secret]
+        return tuple(unquote(secret) for secret in [*secrets, *passwords] if secret)
 
 
 class DatabaseSettings(LogSettings):
