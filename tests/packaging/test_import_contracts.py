@@ -1,0 +1,59 @@
+"""The borders between the packages hold, and crossing one of them is noticed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+PACKAGES = ("consumer", "engine", "schemas", "migrations")
+
+
+def test_every_import_contract_holds() -> None:
+    result = lint_imports(REPOSITORY)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "forbidden_line", "contract"),
+    [
+        ("engine/crosses_a_border.py", "import time", "engine is pure"),
+        ("engine/crosses_a_border.py", "import asyncpg", "engine is pure"),
+        ("engine/crosses_a_border.py", "import schemas", "consumer joins engine and schemas"),
+        ("schemas/crosses_a_border.py", "import engine", "consumer joins engine and schemas"),
+        ("schemas/crosses_a_border.py", "import polars", "schemas is pydantic"),
+        ("consumer/crosses_a_border.py", "import aiokafka", "third-party clients only in adapters and devstack"),
+        ("consumer/crosses_a_border.py", "import sqlalchemy", "third-party clients only in adapters and devstack"),
+    ],
+)
+def test_crossing_a_border_breaks_its_contract(tmp_path: Path, module: str, forbidden_line: str, contract: str) -> None:
+    for package in PACKAGES:
+        shutil.copytree(REPOSITORY / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
+    (tmp_path / module).write_text(f"{forbidden_line}\n")
+
+    result = lint_imports(tmp_path)
+
+    assert result.returncode == 1, result.stderr
+    broken = [line for line in result.stdout.splitlines() if " BROKEN" in line]
+    assert any(contract in line for line in broken), result.stdout
+
+
+def lint_imports(directory: Path) -> subprocess.CompletedProcess[str]:
+    """Run import-linter in a process of its own, so that it sees the packages of this directory and no others."""
+    program = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
+    environment = {**os.environ, "PYTHONPATH": str(directory), "COLUMNS": "200"}
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=directory,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
