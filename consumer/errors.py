@@ -1,6 +1,6 @@
 """What the service's own code raises, by what the caller does about it.
 
-    ConsumerError
+ConsumerError
     ├── Unavailable               a server is away: retry, with backoff, for as long as it takes
     │   ├── StoreUnavailable      Postgres
     │   ├── BrokerUnavailable     Kafka

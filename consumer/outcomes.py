@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from schemas.problems import FieldProblem
+
 
 class RecordOutcome(StrEnum):
     """What became of one input record."""
@@ -24,7 +26,9 @@ class Completed:
     metrics: dict[str, Any]
     """The event's `metrics`: what `backtest run --json` prints."""
     trades_csv: bytes
-    """Rows of backtest_trades for COPY: CSV without header, NULL empty; run_id first, then the contract's columns but id."""
+    """Rows of backtest_trades for COPY: CSV, no header, NULL empty; run_id, then the contract's columns from
+    position_id.
+    """
     trade_count: int
     data_file_path: str
     artifacts: dict[str, str]
@@ -40,8 +44,8 @@ class Failed:
 
     code: str
     message: str
-    details: tuple[dict[str, str], ...] = ()
-    """field, code, message of each thing at fault."""
+    details: tuple[FieldProblem, ...] = ()
+    """Each field at fault, where the fault lies in fields."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from consumer.outcomes import EngineOutcome, TerminalOutcome
+from schemas.dead_letter import DeadLetterReason
+from schemas.problems import FieldProblem
 from schemas.requested import BacktestRequested
 
 # --- records in ---------------------------------------------------------------------------------------------------
@@ -119,6 +121,35 @@ class Publisher(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What every event of a run says of it."""
+
+    run_id: int
+    request_id: str
+    strategy_id: int
+    symbol: str
+    timeframe: str
+
+
+class EventWriter(Protocol):
+    """Renders events; pure but for the time it stamps. Rendered once: every delivery of an event has the same bytes."""
+
+    def started(self, facts: RunFacts, sequence: int, attempt: int) -> OutgoingEvent: ...
+
+    def progress(
+        self, facts: RunFacts, sequence: int, attempt: int, at: "EngineProgress", eta_seconds: float | None
+    ) -> OutgoingEvent: ...
+
+    def terminal(
+        self, facts: RunFacts, sequence: int, attempt: int, progress_pct: int, outcome: TerminalOutcome
+    ) -> OutgoingEvent: ...
+
+    def rejected(self, request: "RequestToRecord", problems: Sequence[FieldProblem]) -> OutgoingEvent: ...
+
+    def dead_letter(self, record: Record, reason: DeadLetterReason, message: str) -> OutgoingEvent: ...
+
+
 # --- intake -------------------------------------------------------------------------------------------------------
 
 
@@ -179,12 +210,12 @@ class RequestToRecord:
     source: str
     """The CloudEvents source; '' for plain JSON."""
     data: str
-    """JSON text: canonical for valid data, as sent for data that break the schema."""
+    """JSON text, ASCII: the content where valid, as sent where the data break the schema."""
+    given: Mapping[str, Any]
+    """The data as sent, for what a rejection repeats of them."""
     request: BacktestRequested | None
     """None when the data break the schema: `problems` says how."""
-    run_id_given: Any = None
-    """What the data named as run_id, for the rejection event; may be anything."""
-    problems: tuple[dict[str, str], ...] = ()
+    problems: tuple[FieldProblem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,9 +240,9 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A request that is rejected: every field at fault (field, code, message), in CONTRACT's order of codes."""
+    """A request that is rejected: every field at fault, each with its code."""
 
-    problems: tuple[dict[str, str], ...]
+    problems: tuple[FieldProblem, ...]
 
 
 Admit = Callable[[BacktestRequested, StrategyRow | None, RunRow | None], Admitted | Refused]
@@ -260,8 +291,7 @@ class RequestLedger(Protocol):
 class Claim:
     """The right to run one run, until a higher epoch exists."""
 
-    run_id: int
-    request_id: str
+    facts: RunFacts
     epoch: int
     attempt: int
     """From 1; rises with every claim."""
@@ -269,8 +299,13 @@ class Claim:
     sequence: int
     """Of the last event written (the started event)."""
     specification: dict[str, Any]
+    """As admitted (consumer.translate reads it)."""
     events: tuple[OutgoingEvent, ...] = ()
     """The run's unsent events, the new `started` one included, sequence rising: this worker relays them now."""
+
+    @property
+    def run_id(self) -> int:
+        return self.facts.run_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,8 +380,8 @@ class RunQueue(Protocol):
         """Which of these runs must stop (CANCEL or FENCED); read only, cheap, called several times a second."""
         ...
 
-    async def finish(self, claim: Claim, outcome: TerminalOutcome, sequence: int) -> FinishResult | None:
-        """End the run in one transaction: row, trades, terminal event at `sequence`, unsent progress dropped.
+    async def finish(self, claim: Claim, outcome: TerminalOutcome) -> FinishResult | None:
+        """End the run in one transaction: row, trades, terminal event, unsent progress dropped.
 
         A row that says cancelled or is gone, and a noted cancel, turn the outcome into Cancelled and drop results.
         Idempotent for the same epoch: finishing again returns the first outcome's events. None: fenced.

@@ -1,0 +1,195 @@
+"""The input topics through aiokafka. One coroutine owns the consumer: nobody else polls, pauses or commits.
+Implements `RecordSource`.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Collection, Mapping
+from dataclasses import dataclass, field
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError
+
+from consumer.adapters.kafka_connection import KafkaConnection
+from consumer.ports import Batch, Record
+from schemas.topics import Topic
+
+log = structlog.get_logger(__name__)
+
+INPUT_TOPICS = (Topic.REQUESTED.value, Topic.CANCEL_REQUESTED.value)
+RECORDS_A_POLL = 1_000
+POLL_SECONDS = 0.2
+"""Longest wait of one poll, so that commits, pauses and a stop are seen to in time."""
+COMMIT_INTERVAL_SECONDS = 1.0
+COMMIT_TIMEOUT_SECONDS = 5.0
+STOP_TIMEOUT_SECONDS = 1.5
+START_TIMEOUT_SECONDS = 20.0
+REBUILD_PAUSE_SECONDS = 1.0
+MAX_FETCH_BYTES = 10 * 1_048_576
+"""A partition: room for the largest record that a topic with raised limits may hold."""
+
+
+@dataclass(slots=True)
+class KafkaSource:
+    """Reads requests and cancels in one consumer group."""
+
+    connection: KafkaConnection
+    group_id: str
+    handed_over: asyncio.Queue[Batch | None] = field(default_factory=lambda: asyncio.Queue(maxsize=1), init=False)
+    durable: dict[TopicPartition, int] = field(default_factory=dict, init=False)
+    """Positions that may be committed and are not yet."""
+    assignment: int = field(default=0, init=False)
+    """Rises with every revocation: what was polled before it commits nothing after it."""
+    has_partitions: bool = field(default=False, init=False)
+    hold: bool = field(default=False, init=False)
+    stopping: bool = field(default=False, init=False)
+    committing: "asyncio.Task[None] | None" = field(default=None, init=False)
+    space: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    owner: "asyncio.Task[None] | None" = field(default=None, init=False)
+
+    async def batches(self) -> AsyncIterator[Batch]:
+        if self.owner is None or self.owner.done():
+            self.owner = asyncio.create_task(self._own_consumers(), name="kafka source")
+        while (batch := await self.handed_over.get()) is not None:
+            self.space.set()
+            yield batch
+
+    def mark_durable(self, batch: Batch) -> None:
+        if batch.assignment != self.assignment:
+            return  # revoked meanwhile: whoever has the partitions now reads these records again, and finds duplicates
+        for (topic, partition), position in batch.positions.items():
+            self.durable[TopicPartition(topic, partition)] = position
+
+    def hold_requests(self, hold: bool) -> None:
+        self.hold = hold
+
+    async def stop(self) -> None:
+        self.stopping = True
+        if self.owner is not None:
+            await self.owner
+
+    async def _own_consumers(self) -> None:
+        """Keep one consumer going until stopped; one that fails for good is replaced."""
+        while not self.stopping:
+            consumer = AIOKafkaConsumer(
+                **self.connection.client_arguments(),
+                group_id=self.group_id,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                max_partition_fetch_bytes=MAX_FETCH_BYTES,
+                max_poll_interval_ms=60_000,
+                session_timeout_ms=10_000,
+                heartbeat_interval_ms=2_000,
+                metadata_max_age_ms=30_000,
+                request_timeout_ms=15_000,
+            )
+            consumer.subscribe(INPUT_TOPICS, listener=_Listener(self, consumer))
+            try:
+                await asyncio.wait_for(consumer.start(), START_TIMEOUT_SECONDS)
+                await self._poll_until_stopped(consumer)
+            except (KafkaError, OSError, TimeoutError) as error:
+                log.warning("kafka_consumer_replaced", error=f"{type(error).__name__}: {error}")
+                await asyncio.sleep(REBUILD_PAUSE_SECONDS)
+            except Exception:
+                log.exception("kafka_consumer_replaced")
+                await asyncio.sleep(REBUILD_PAUSE_SECONDS)
+            finally:
+                self.forget_assignment()
+                with contextlib.suppress(KafkaError, OSError, TimeoutError):
+                    await asyncio.wait_for(consumer.stop(), STOP_TIMEOUT_SECONDS)
+        with contextlib.suppress(asyncio.QueueFull):
+            self.handed_over.put_nowait(None)
+
+    async def _poll_until_stopped(self, consumer: AIOKafkaConsumer) -> None:
+        loop = asyncio.get_running_loop()
+        commit_at = loop.time() + COMMIT_INTERVAL_SECONDS
+        while not self.stopping:
+            self._pause_or_resume(consumer)
+            if self.handed_over.full():
+                # Polled with everything paused: membership stays, nothing piles up.
+                await consumer.getmany(timeout_ms=0)
+                self.space.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.space.wait(), POLL_SECONDS)
+            else:
+                await self._poll_once(consumer)
+            if loop.time() >= commit_at:
+                await self._commit(consumer)
+                commit_at = loop.time() + COMMIT_INTERVAL_SECONDS
+        await self._commit(consumer)
+
+    async def _poll_once(self, consumer: AIOKafkaConsumer) -> None:
+        assignment = self.assignment
+        polled = await consumer.getmany(timeout_ms=int(POLL_SECONDS * 1000), max_records=RECORDS_A_POLL)
+        if not polled:
+            return
+        positions = {}
+        for partition in polled:
+            if partition not in consumer.assignment():
+                return  # revoked while polling: they will be read again
+            positions[partition.topic, partition.partition] = await consumer.position(partition)
+        records = tuple(
+            Record(record.topic, record.partition, record.offset, record.key, record.value, tuple(record.headers))
+            for partition_records in polled.values()
+            for record in partition_records
+        )
+        await self.handed_over.put(Batch(records, positions, assignment))
+
+    def _pause_or_resume(self, consumer: AIOKafkaConsumer) -> None:
+        """Everything while a batch waits to be taken, requests while they are held; said anew after each assignment."""
+        paused = consumer.paused()
+        for partition in consumer.assignment():
+            wanted = self.handed_over.full() or (self.hold and partition.topic == Topic.REQUESTED)
+            if wanted and partition not in paused:
+                consumer.pause(partition)
+            elif not wanted and partition in paused:
+                consumer.resume(partition)
+
+    async def _commit(self, consumer: AIOKafkaConsumer) -> None:
+        """Commit once, bounded in time and never retried later: a late retry would run under another generation."""
+        offsets = {
+            partition: position for partition, position in self.durable.items() if partition in consumer.assignment()
+        }
+        self.durable.clear()
+        if not offsets:
+            return
+        self.committing = asyncio.create_task(_commit_once(consumer, offsets))
+        try:
+            await asyncio.wait_for(self.committing, COMMIT_TIMEOUT_SECONDS)
+        except (KafkaError, TimeoutError) as error:
+            log.warning("commit_failed", error=f"{type(error).__name__}: {error}")
+            if self.has_partitions:
+                self.durable = {**offsets, **self.durable}
+        except asyncio.CancelledError:
+            if not self.committing.cancelled():
+                raise  # this coroutine itself was cancelled, not the commit by a revocation
+        finally:
+            self.committing = None
+
+    def forget_assignment(self) -> None:
+        """What was polled so far may not be committed any more."""
+        self.assignment += 1
+        self.has_partitions = False
+        self.durable.clear()
+        if self.committing is not None:
+            self.committing.cancel()
+
+
+async def _commit_once(consumer: AIOKafkaConsumer, offsets: Mapping[TopicPartition, int]) -> None:
+    await consumer.commit(dict(offsets))
+
+
+@dataclass(frozen=True, slots=True)
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    source: KafkaSource
+    consumer: AIOKafkaConsumer
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        if revoked:
+            log.info("partitions_revoked", partitions=len(revoked))
+        self.source.forget_assignment()
+
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        log.info("partitions_assigned", partitions=len(assigned))
+        self.source.has_partitions = bool(assigned)

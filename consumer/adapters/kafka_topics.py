@@ -1,0 +1,70 @@
+"""Makes the five topics at a worker's start, before it consumes."""
+
+import asyncio
+from dataclasses import dataclass
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from consumer.adapters.kafka_connection import KafkaConnection
+from consumer.errors import BrokerUnavailable
+from schemas.topics import DEAD_LETTER_MAX_MESSAGE_BYTES, Topic
+
+DAY_MS = 24 * 3600 * 1000
+REQUEST_TIMEOUT_SECONDS = 15.0
+
+TOPIC_CONFIGS: dict[Topic, dict[str, str]] = {
+    Topic.REQUESTED: {"retention.ms": str(28 * DAY_MS)},
+    Topic.CANCEL_REQUESTED: {"retention.ms": str(7 * DAY_MS)},
+    Topic.PROGRESS: {"retention.ms": str(DAY_MS)},
+    Topic.COMPLETED: {"cleanup.policy": "compact", "retention.ms": "-1"},
+    Topic.DEAD_LETTER: {
+        "retention.ms": str(28 * DAY_MS),
+        "max.message.bytes": str(DEAD_LETTER_MAX_MESSAGE_BYTES),
+    },
+}
+"""Retention by topic (CONTRACT section 2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSettings:
+    """partitions of each topic; replication_factor -1: the broker's default."""
+
+    partitions: int = 6
+    replication_factor: int = -1
+
+
+async def create_topics(connection: KafkaConnection, settings: TopicSettings) -> list[str]:
+    """Create the topics that are missing, and leave those that exist as they are; the names made. Idempotent.
+
+    Raises BrokerUnavailable where trying again may help or a broker refuses; the message says which topic and why.
+    """
+    admin = AIOKafkaAdminClient(**connection.client_arguments(), request_timeout_ms=int(REQUEST_TIMEOUT_SECONDS * 1000))
+    try:
+        async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
+            await admin.start()
+            present = set(await admin.list_topics())
+            missing = [topic for topic in Topic if topic.value not in present]
+            if not missing:
+                return []
+            response = await admin.create_topics([_new_topic(topic, settings) for topic in missing])
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise BrokerUnavailable(f"Kafka at {connection.bootstrap_servers}: {type(error).__name__}: {error}") from error
+    finally:
+        await admin.close()
+    made = []
+    for name, code, *message in response.topic_errors:
+        if code == 0:
+            made.append(str(name))
+        elif code != TopicAlreadyExistsError.errno:
+            raise BrokerUnavailable(f"Kafka refused topic {name}: {for_code(code).__name__} {message}")
+    return made
+
+
+def _new_topic(topic: Topic, settings: TopicSettings) -> NewTopic:
+    return NewTopic(
+        topic.value,
+        num_partitions=settings.partitions,
+        replication_factor=settings.replication_factor,
+        topic_configs=TOPIC_CONFIGS[topic],
+    )

@@ -1,0 +1,202 @@
+"""How a run ends in Postgres, whoever ends it: finish, cancel, sweep, crash_loop and intake all write through here."""
+
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, assert_never
+
+from consumer.outcomes import Cancelled, Completed, Failed, TerminalOutcome
+from consumer.ports import EventKind, EventWriter, OutgoingEvent, RunFacts
+
+Connection = Any
+"""An asyncpg connection inside a transaction (asyncpg ships no types that a pool's proxy satisfies)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """One run that ends now. sequence: of its terminal event. has_row: whether backtest_runs still holds it."""
+
+    facts: RunFacts
+    attempt: int
+    sequence: int
+    progress_pct: int
+    has_row: bool
+    outcome: TerminalOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """Who relays what is written here, and for how long others leave it alone."""
+
+    owner: str
+    lease_seconds: float
+
+
+async def end_runs(
+    connection: Connection, endings: Sequence[Ending], writer: EventWriter, relay: Relay
+) -> tuple[OutgoingEvent, ...]:
+    """End runs whose execution rows the caller has locked: execution, row, terminal event, unsent progress dropped.
+
+    Returns all unsent events of these runs, which this relay owns from now on. Trades are the caller's business.
+    """
+    if not endings:
+        return ()
+    await connection.execute(
+        _END_EXECUTIONS,
+        [ending.facts.run_id for ending in endings],
+        [state_of(ending.outcome) for ending in endings],
+        [ending.sequence for ending in endings],
+    )
+    for ending in endings:
+        if ending.has_row:
+            await _end_row(connection, ending)
+    events = [
+        writer.terminal(ending.facts, ending.sequence, ending.attempt, final_progress(ending), ending.outcome)
+        for ending in endings
+    ]
+    run_ids = [ending.facts.run_id for ending in endings]
+    await connection.execute("DELETE FROM backtest_outbox WHERE run_id = ANY($1) AND kind = 'progress'", run_ids)
+    taken = await take_over(connection, run_ids, relay)
+    return (*taken, *await store_events(connection, events, relay))
+
+
+def state_of(outcome: TerminalOutcome) -> str:
+    """The word for it in backtest_executions.state and backtest_runs.status."""
+    match outcome:
+        case Completed():
+            return "completed"
+        case Failed():
+            return "failed"
+        case Cancelled():
+            return "cancelled"
+        case _:
+            assert_never(outcome)
+
+
+def final_progress(ending: Ending) -> int:
+    return 100 if isinstance(ending.outcome, Completed) else ending.progress_pct
+
+
+def facts_of(run_id: int, request_id: str, stored_specification: str) -> tuple[RunFacts, dict[str, Any]]:
+    """The run's facts and the admitted specification, from backtest_requests.specification."""
+    stored = json.loads(stored_specification)
+    specification: dict[str, Any] = stored["engine"]
+    facts = RunFacts(run_id, request_id, stored["strategy_id"], specification["symbol"], specification["timeframe"])
+    return facts, specification
+
+
+def stored_specification(strategy_id: int, specification: dict[str, Any]) -> str:
+    """What `facts_of` reads."""
+    return json.dumps({"strategy_id": strategy_id, "engine": specification}, sort_keys=True)
+
+
+async def _end_row(connection: Connection, ending: Ending) -> None:
+    match ending.outcome:
+        case Completed() as completed:
+            names = list(completed.columns)
+            assignments = ", ".join(f"{name} = ${index}" for index, name in enumerate(names, start=3))
+            await connection.execute(
+                f"UPDATE backtest_runs SET status = 'completed', progress_pct = 100, error_message = NULL,"
+                f" data_file_path = $2, {assignments} WHERE id = $1",
+                ending.facts.run_id,
+                completed.data_file_path,
+                *(completed.columns[name] for name in names),
+            )
+        case Failed(code, message):
+            await connection.execute(_FAIL_ROW, ending.facts.run_id, storable(f"{code}: {message}"))
+        case Cancelled():
+            await connection.execute("UPDATE backtest_runs SET status = 'cancelled' WHERE id = $1", ending.facts.run_id)
+        case _:
+            assert_never(ending.outcome)
+
+
+async def store_events(
+    connection: Connection, events: Sequence[OutgoingEvent], relay: Relay
+) -> tuple[OutgoingEvent, ...]:
+    """Insert events into the outbox, owned by this relay; the same events with their row ids, in the same order."""
+    if not events:
+        return ()
+    rows = await connection.fetch(
+        _STORE_EVENTS,
+        [event.event_id for event in events],
+        [event.kind.value for event in events],
+        [event.run_id for event in events],
+        [event.sequence for event in events],
+        [event.key for event in events],
+        [event.value for event in events],
+        [encode_headers(event.headers) for event in events],
+        relay.owner,
+        relay.lease_seconds,
+    )
+    row_ids = {row["event_id"]: row["id"] for row in rows}
+    return tuple(replace(event, row_id=row_ids[event.event_id]) for event in events)
+
+
+async def take_over(connection: Connection, run_ids: Iterable[int], relay: Relay) -> tuple[OutgoingEvent, ...]:
+    """Make this relay the owner of all unsent events of these runs; returned by run, sequence rising."""
+    rows = await connection.fetch(_TAKE_OVER, list(run_ids), relay.owner, relay.lease_seconds)
+    return events_of(rows)
+
+
+def events_of(rows: Iterable[Any]) -> tuple[OutgoingEvent, ...]:
+    """Outbox rows as events, by run and sequence."""
+    events = (
+        OutgoingEvent(
+            event_id=row["event_id"],
+            kind=EventKind(row["kind"]),
+            run_id=row["run_id"],
+            sequence=row["sequence"],
+            key=row["message_key"],
+            value=row["value"],
+            headers=decode_headers(row["headers"]),
+            row_id=row["id"],
+        )
+        for row in rows
+    )
+    return tuple(sorted(events, key=lambda event: (event.run_id or 0, event.sequence, event.row_id)))
+
+
+def encode_headers(headers: Sequence[tuple[str, bytes | None]]) -> str | None:
+    """JSON list of [name, base64 or null], ASCII: header names may hold what a text column cannot."""
+    if not headers:
+        return None
+    return json.dumps([[name, None if value is None else b64encode(value).decode("ascii")] for name, value in headers])
+
+
+def decode_headers(text: str | None) -> tuple[tuple[str, bytes | None], ...]:
+    """The inverse of `encode_headers`."""
+    if text is None:
+        return ()
+    return tuple((name, None if value is None else b64decode(value)) for name, value in json.loads(text))
+
+
+def storable(text: str) -> str:
+    """The text with what Postgres cannot hold (NUL, lone surrogates) written as an escape."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")
+
+
+_END_EXECUTIONS = """
+UPDATE backtest_executions e
+SET state = i.state, sequence = i.sequence, finished_at = clock_timestamp(), owner = NULL, lease_until = NULL
+FROM unnest($1::int[], $2::text[], $3::bigint[]) AS i(run_id, state, sequence)
+WHERE e.run_id = i.run_id
+"""
+
+_FAIL_ROW = "UPDATE backtest_runs SET status = 'failed', error_message = $2 WHERE id = $1"
+
+_STORE_EVENTS = """
+INSERT INTO backtest_outbox (event_id, kind, run_id, sequence, message_key, value, headers, owner, lease_until)
+SELECT i.event_id, i.kind, i.run_id, i.sequence, i.message_key, i.value, i.headers,
+       $8, clock_timestamp() + make_interval(secs => $9)
+FROM unnest($1::text[], $2::text[], $3::int[], $4::bigint[], $5::bytea[], $6::bytea[], $7::text[])
+     WITH ORDINALITY AS i(event_id, kind, run_id, sequence, message_key, value, headers, place)
+ORDER BY i.place
+RETURNING id, event_id
+"""
+
+_TAKE_OVER = """
+UPDATE backtest_outbox SET owner = $2, lease_until = clock_timestamp() + make_interval(secs => $3)
+WHERE run_id = ANY($1)
+RETURNING id, event_id, kind, run_id, sequence, message_key, value, headers
+"""

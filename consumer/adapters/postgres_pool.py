@@ -1,0 +1,99 @@
+"""The worker's connections to Postgres, and the one place where its driver's errors become ours.
+
+The worker's statements are written once as SQL and run on asyncpg: SQLAlchemy's own cost for a statement (0.16 to 0.3
+ms against 0.05) is more than most of them take. The tables they name are those of `postgres_tables`, and tests run
+every one.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import asyncpg
+
+from consumer.errors import StoreUnavailable
+
+COMMAND_TIMEOUT_SECONDS = 30.0
+"""Longest wait for one statement: a silent network is an error, not a hang."""
+
+IDLE_IN_TRANSACTION_TIMEOUT_SECONDS = 30
+"""A worker stopped (SIGSTOP) inside a transaction must not keep its locks for ever."""
+
+
+def driver_dsn(database_url: str) -> str:
+    """The URL without SQLAlchemy's driver suffix, as asyncpg reads it."""
+    scheme, separator, rest = database_url.partition("://")
+    return f"{scheme.partition('+')[0]}{separator}{rest}"
+
+
+@asynccontextmanager
+async def open_pool(database_url: str, *, max_connections: int, name: str) -> AsyncIterator["asyncpg.Pool[Any]"]:
+    """A pool that connects on demand, so that it can be opened while the server is away."""
+    pool = asyncpg.create_pool(
+        driver_dsn(database_url),
+        min_size=0,
+        max_size=max_connections,
+        max_inactive_connection_lifetime=300.0,
+        command_timeout=COMMAND_TIMEOUT_SECONDS,
+        timeout=10.0,
+        server_settings={
+            "application_name": name[:63],
+            "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_TIMEOUT_SECONDS * 1000),
+            "jit": "off",
+            "timezone": "UTC",
+        },
+    )
+    await pool
+    try:
+        yield pool
+    finally:
+        try:
+            await asyncio.wait_for(pool.close(), timeout=1.0)
+        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            pool.terminate()
+
+
+@asynccontextmanager
+async def transaction(pool: "asyncpg.Pool[Any]") -> AsyncIterator["asyncpg.Connection[Any]"]:
+    """One transaction on a connection of its own. Raises StoreUnavailable where trying again may help."""
+    with translated():
+        async with pool.acquire(timeout=10.0) as connection, connection.transaction():
+            yield connection
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn what a server that is away, overloaded or interrupted makes asyncpg raise into StoreUnavailable.
+
+    Deadlocks and serialization failures too: the transaction is gone and may simply be run again; and a missing table
+    or right, which somebody mends while the worker waits. What passes through is about the data that were being
+    written.
+    """
+    try:
+        yield
+    except _TRANSIENT as error:
+        raise StoreUnavailable(f"Postgres: {type(error).__name__}: {error}".splitlines()[0]) from error
+    except asyncpg.InterfaceError as error:
+        if isinstance(error, ValueError):  # the driver's word for an argument that the column cannot hold
+            raise
+        # The driver's own word for a connection that went away under a statement or a pool that was closing.
+        raise StoreUnavailable(f"Postgres connection: {error}".splitlines()[0]) from error
+
+
+_TRANSIENT: tuple[type[BaseException], ...] = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InvalidCachedStatementError,
+    asyncpg.PostgresSystemError,
+    asyncpg.SyntaxOrAccessError,
+    asyncpg.InternalClientError,
+)

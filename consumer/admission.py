@@ -1,0 +1,340 @@
+"""Decides whether a valid request may run, and resolves it: request over row, request over strategy, table defaults.
+
+All that can be checked without opening market data is checked here, and every field at fault is named with its own
+code. The resolved specification is a snapshot: later changes of the strategy's row do not reach a run that was
+accepted.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from consumer.ports import Admitted, Refused, RunRow, StrategyRow
+from consumer.strategies import load_strategy, registered_strategies
+from consumer.translate import specification_to_json
+from engine.errors import EngineError, InvalidParams, InvalidSpecification, UnknownTimeframe
+from engine.instruments import Instrument
+from engine.money import check_specification, volume_problem
+from engine.simulate import choose_strategy
+from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource
+from engine.timeframes import timeframe
+from schemas.problems import FieldProblem
+from schemas.requested import DEFAULT_SPREAD_SOURCE, ROW_DEFAULTS, BacktestRequested, set_fields
+
+DEFAULT_VOLUME: Final = 0.1
+"""Lots, where neither request nor strategy says."""
+AVAILABLE_MODES: Final = frozenset({"rule_only"})
+"""Values of strategies.execution_mode that this version can run."""
+COMPARED_WITH_ROW: Final = (
+    "strategy_id", "symbol", "timeframe", "start_date", "end_date", "initial_balance", "spread_pips", "execution_mode",
+    "max_llm_calls", "commission_per_lot", "tp_partial_close_ratio",
+)  # fmt: skip
+"""Fields that a request with run_id may repeat; each must agree with the row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What a request is held against: the instruments, the registered strategies, the account currency of last
+    resort.
+    """
+
+    instruments: Mapping[str, Instrument]
+    account_currency: str
+
+    def __call__(
+        self, request: BacktestRequested, strategy: StrategyRow | None, run: RunRow | None
+    ) -> Admitted | Refused:
+        """Decide one request against the rows it names (None: there is no such row). Implements `ports.Admit`."""
+        problems = list(_problems_of_run(request, run))
+        if request.run_id is not None and run is None:
+            return Refused(tuple(problems))
+        columns = _columns_of_row(run) if run is not None else _columns_of_request(request, strategy)
+        checks = _Checks(problems)
+        params = self._check_strategy(request, strategy, columns, checks)
+        self._check_market(columns, checks)
+        sizing = _check_sizing(request, strategy, self.instruments.get(columns["symbol"]), checks)
+        session = _check_skips(strategy, checks)
+        _check_ranges(request, run, columns, checks)
+        if checks.problems or strategy is None:
+            return Refused(tuple(checks.problems))
+        specification = Specification(
+            symbol=columns["symbol"],
+            timeframe=columns["timeframe"],
+            start=columns["start_date"],
+            end=columns["end_date"],
+            strategy_key=strategy.strategy_key,
+            strategy_params=params,
+            context_timeframes=tuple(json.loads(columns["context_tfs"])),
+            initial_balance=columns["initial_balance"],
+            account_currency=request.account_currency or self.account_currency,
+            spread_pips=columns["spread_pips"],
+            spread_source=SpreadSource(request.spread_source or DEFAULT_SPREAD_SOURCE),
+            execution_mode=ExecutionMode(columns["execution_mode"]),
+            commission_per_lot=columns["commission_per_lot"],
+            tp_partial_close_ratio=columns["tp_partial_close_ratio"],
+            volume=sizing.volume,
+            risk_pct=sizing.risk_pct,
+            stop_loss_pips=strategy.sl_pips,
+            take_profit_pips=strategy.tp_pips,
+            on_opposite=OnOpposite(request.on_opposite or strategy.on_opposite),
+            stop_to_entry=request.stop_to_entry if request.stop_to_entry is not None else strategy.stop_to_entry,
+            skip_hours=session.hours,
+            skip_weekdays=session.weekdays,
+            skip_timezone=session.timezone,
+        )
+        try:
+            check_specification(specification, self.instruments[specification.symbol])
+        except InvalidSpecification as error:
+            return Refused((FieldProblem(_field_of(error), "invalid_request", str(error)),))
+        return Admitted(specification_to_json(specification), columns)
+
+    def _check_strategy(
+        self, request: BacktestRequested, strategy: StrategyRow | None, columns: Mapping[str, Any], checks: "_Checks"
+    ) -> dict[str, Any]:
+        """The strategy may run here, on this symbol, with these parameters; the merged parameters."""
+        if strategy is None:
+            checks.add("strategy_id", "unknown_strategy", f"names no strategy: {columns['strategy_id']}")
+            return {}
+        if not strategy.is_active:
+            checks.add("strategy_id", "strategy_inactive", f"names strategy {strategy.name!r}, which is not active")
+        if strategy.execution_mode not in AVAILABLE_MODES:
+            available = ", ".join(sorted(AVAILABLE_MODES))
+            message = f"names a strategy of mode {strategy.execution_mode!r}; this version runs {available}"
+            checks.add("strategy_id", "mode_unavailable", message)
+        symbols = checks.json_of("strategies.symbols", strategy.symbols, _is_text_list, "a JSON list of symbols")
+        if symbols and columns["symbol"] not in symbols:
+            checks.add("symbol", "symbol_not_allowed", f"is not one that strategy {strategy.name!r} may trade")
+        own = checks.json_of("strategies.strategy_params", strategy.strategy_params, _is_object, "a JSON object")
+        params = {**(own or {}), **(request.strategy_params or {})}
+        if strategy.execution_mode in AVAILABLE_MODES and own is not None:
+            checks.extend(_problems_of_params(strategy, params))
+        return params
+
+    def _check_market(self, columns: Mapping[str, Any], checks: "_Checks") -> None:
+        if columns["symbol"] not in self.instruments:
+            checks.add("symbol", "unknown_symbol", f"{columns['symbol']!r} is in no instruments file")
+        if not is_timeframe(columns["timeframe"]):
+            checks.add("timeframe", "unknown_timeframe", f"{columns['timeframe']!r} is no timeframe")
+        contexts = checks.json_of("context_tfs", columns["context_tfs"], _is_text_list, "a JSON list of timeframes")
+        for index, name in enumerate(contexts or []):
+            if not is_timeframe(name):
+                checks.add(f"context_tfs.{index}", "unknown_timeframe", f"{name!r} is no timeframe")
+
+
+@dataclass(slots=True)
+class _Checks:
+    """Collects what is at fault."""
+
+    problems: list[FieldProblem]
+
+    def add(self, name: str, code: str, message: str) -> None:
+        self.problems.append(FieldProblem(name, code, message))
+
+    def extend(self, problems: Iterator[FieldProblem]) -> None:
+        self.problems.extend(problems)
+
+    def json_of(self, name: str, text: str | None, fits: Callable[[Any], bool], what: str) -> Any:
+        """The JSON in a column of another service, or None where it is not what it should be (and that is a
+        problem).
+        """
+        try:
+            value = json.loads(text) if text is not None else None
+        except (ValueError, RecursionError):
+            value = None
+        if value is None or not fits(value):
+            self.add(name, "invalid_params", f"must be {what}, is {(text or 'null')[:80]!r}")
+            return None
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class _Sizing:
+    volume: float | None
+    risk_pct: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    hours: tuple[int, ...] = ()
+    weekdays: tuple[int, ...] = ()
+    timezone: str = "UTC"
+
+
+def _field_of(error: InvalidSpecification) -> str:
+    """The engine's message opens with the field's name."""
+    return str(error).partition(" ")[0]
+
+
+def is_timeframe(name: str) -> bool:
+    try:
+        timeframe(name)
+    except UnknownTimeframe:
+        return False
+    return True
+
+
+def _problems_of_run(request: BacktestRequested, run: RunRow | None) -> Iterator[FieldProblem]:
+    """The named row must exist, wait, and agree. A row already cancelled is let through: it ends cancelled, not
+    rejected.
+    """
+    if request.run_id is None:
+        return
+    if run is None:
+        yield FieldProblem("run_id", "run_not_found", f"names no run: {request.run_id}")
+        return
+    if run.has_execution:
+        yield FieldProblem("run_id", "run_not_pending", f"names run {run.id}, for which a request was accepted before")
+    elif run.status not in {"pending", "cancelled"}:
+        yield FieldProblem("run_id", "run_not_pending", f"names run {run.id}, which is {run.status}")
+    given = set_fields(request)
+    for name in COMPARED_WITH_ROW:
+        if name in given and getattr(request, name) != getattr(run, name):
+            message = f"is {_shown(getattr(request, name))}, but the run's row says {_shown(getattr(run, name))}"
+            yield FieldProblem(name, "run_disagrees", message)
+    if "context_tfs" in given and request.context_tfs != _parsed(run.context_tfs):
+        yield FieldProblem(
+            "context_tfs", "run_disagrees", f"is {request.context_tfs}, but the run's row says {run.context_tfs}"
+        )
+    if "primary_tf" in given and request.primary_tf != run.timeframe:
+        message = f"is {request.primary_tf!r}, but the run's row has timeframe {run.timeframe!r}"
+        yield FieldProblem("primary_tf", "run_disagrees", message)
+
+
+def _columns_of_row(run: RunRow) -> dict[str, Any]:
+    names = (*COMPARED_WITH_ROW, "context_tfs")
+    return {**{name: getattr(run, name) for name in names}, "primary_tf": run.timeframe}
+
+
+def _columns_of_request(request: BacktestRequested, strategy: StrategyRow | None) -> dict[str, Any]:
+    """The configuration of a new row: the request over the strategy's timeframes over the table's defaults."""
+    timeframe_name = request.timeframe or (strategy.primary_tf if strategy is not None else "M15")
+    contexts = request.context_tfs
+    return {
+        "strategy_id": request.strategy_id,
+        "symbol": request.symbol,
+        "timeframe": timeframe_name,
+        "start_date": request.start_date,
+        "end_date": request.end_date,
+        "primary_tf": timeframe_name,
+        "context_tfs": json.dumps(contexts) if contexts is not None else strategy.context_tfs if strategy else "[]",
+        **{
+            name: getattr(request, name) if getattr(request, name) is not None else default
+            for name, default in ROW_DEFAULTS.items()
+        },
+    }
+
+
+def _problems_of_params(strategy: StrategyRow, params: dict[str, Any]) -> Iterator[FieldProblem]:
+    if strategy.strategy_key is None:
+        yield FieldProblem(
+            "strategy_id", "unknown_strategy", f"names strategy {strategy.name!r}, which has no strategy_key"
+        )
+        return
+    if strategy.strategy_key not in registered_strategies():
+        message = f"names strategy {strategy.name!r}, whose key {strategy.strategy_key!r} is not registered here"
+        yield FieldProblem("strategy_id", "unknown_strategy", message)
+        return
+    try:
+        choose_strategy(load_strategy(strategy.strategy_key), strategy.strategy_key, params)
+    except InvalidParams as error:
+        for problem in error.problems:
+            yield FieldProblem(f"strategy_params.{problem.field}".rstrip("."), "invalid_params", problem.message)
+    except EngineError as error:
+        yield FieldProblem("strategy_id", "unknown_strategy", str(error))
+
+
+def _check_sizing(
+    request: BacktestRequested, strategy: StrategyRow | None, instrument: Instrument | None, checks: _Checks
+) -> _Sizing:
+    """How much a trade is: the request's word wins whole, so that a volume asked for is not overruled by a
+    strategy's risk.
+    """
+    if request.volume is not None or request.risk_pct is not None:
+        where, sizing = "volume", _Sizing(request.volume, request.risk_pct)
+        code: Literal["invalid_request", "invalid_params"] = "invalid_request"
+    elif strategy is not None:
+        where, code = "strategies.lot_size", "invalid_params"
+        sizing = _Sizing(strategy.lot_size, strategy.risk_pct)
+    else:
+        return _Sizing(DEFAULT_VOLUME, None)
+    if sizing.volume is None and sizing.risk_pct is None:
+        sizing = _Sizing(DEFAULT_VOLUME, None)
+    problem = volume_problem(sizing.volume, instrument.lot_step) if sizing.volume is not None and instrument else None
+    if problem is not None:
+        checks.add(where, code, problem)
+    if sizing.risk_pct is not None and not 0 < sizing.risk_pct <= 1:
+        checks.add("strategies.risk_pct", "invalid_params", f"must be above 0 and at most 1, is {sizing.risk_pct}")
+    return sizing
+
+
+def _check_skips(strategy: StrategyRow | None, checks: _Checks) -> _Session:
+    """Hours and weekdays without decisions, from columns of another service."""
+    if strategy is None:
+        return _Session()
+    hours = _small_integers("strategies.skip_hours", strategy.skip_hours, 23, checks)
+    weekdays = _small_integers("strategies.skip_weekdays", strategy.skip_weekdays, 6, checks)
+    zone = strategy.skip_hours_timezone or "UTC"
+    try:
+        ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        checks.add("strategies.skip_hours_timezone", "invalid_params", f"must be an IANA time zone, is {zone!r}")
+    return _Session(hours, weekdays, zone)
+
+
+def _small_integers(name: str, text: str | None, highest: int, checks: _Checks) -> tuple[int, ...]:
+    if text is None:
+        return ()
+
+    def fits(value: Any) -> bool:
+        return isinstance(value, list) and all(type(item) is int and 0 <= item <= highest for item in value)
+
+    return tuple(sorted(set(checks.json_of(name, text, fits, f"a JSON list of integers from 0 to {highest}") or ())))
+
+
+def _check_ranges(request: BacktestRequested, run: RunRow | None, columns: Mapping[str, Any], checks: _Checks) -> None:
+    """What a schema-valid request can still get wrong once it is resolved, and what a row of another service may
+    hold.
+    """
+    if run is None:
+        if request.primary_tf is not None and request.primary_tf != columns["timeframe"]:
+            message = f"must equal the timeframe {columns['timeframe']!r}, is {request.primary_tf!r}"
+            checks.add("primary_tf", "invalid_request", message)
+        return
+    allowed: list[tuple[str, bool, str]] = [
+        ("start_date", run.start_date < run.end_date, "must be before end_date"),
+        ("initial_balance", _is_at_least(run.initial_balance, 0) and run.initial_balance > 0, "must be above 0"),
+        ("spread_pips", _is_at_least(run.spread_pips, 0), "must be at least 0"),
+        ("commission_per_lot", _is_at_least(run.commission_per_lot, 0), "must be at least 0"),
+        ("tp_partial_close_ratio", 0 <= run.tp_partial_close_ratio <= 1, "must be from 0 to 1"),
+        ("execution_mode", run.execution_mode in set(ExecutionMode), f"must be one of {', '.join(ExecutionMode)}"),
+    ]
+    for name, is_fine, message in allowed:
+        if not is_fine:
+            checks.add(name, "invalid_request", f"{message}, is {_shown(getattr(run, name))} in the run's row")
+
+
+def _is_at_least(value: float, least: float) -> bool:
+    return math.isfinite(value) and value >= least
+
+
+def _is_text_list(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _shown(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else repr(value)

@@ -1,0 +1,191 @@
+"""Claims queued runs onto free slots, keeps their leases, delivers cancels, and lets go of them when the worker
+stops.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import assert_never
+
+import structlog
+
+from consumer.active_runs import ActiveRun, ActiveRuns
+from consumer.errors import Unavailable
+from consumer.events import progress_percent
+from consumer.execute_run import RunPorts, execute_run
+from consumer.outcomes import Cancelled, Completed, Failed, Returned, RunOutcome, Superseded
+from consumer.ports import Beat, BeatAnswer, BeatResult, ClaimResult, EndedRun, EngineProgress, EventWriter
+from consumer.telemetry import Telemetry
+
+log = structlog.get_logger(__name__)
+
+SHORT_RUN_SECONDS = 0.1
+"""Below this mean, claiming a few runs ahead of the slots hides the claim's round trip."""
+CLAIMS_AHEAD_A_SLOT = 4
+
+
+@dataclass(slots=True)
+class Dispatcher:
+    """Owns the runs claimed by this worker."""
+
+    ports: RunPorts
+    writer: EventWriter
+    telemetry: Telemetry
+    work_arrived: asyncio.Event
+    slots: int
+    active: ActiveRuns = field(default_factory=dict, init=False)
+    tasks: dict[int, asyncio.Task[None]] = field(default_factory=dict, init=False)
+    draining: bool = field(default=False, init=False)
+    look_for_expired: bool = field(default=True, init=False)
+    claim_unsure: bool = field(default=False, init=False)
+    """The answer to a claim was lost: the table may say that we own runs we do not know of."""
+    mean_run_seconds: float = field(default=1.0, init=False)
+
+    async def claim_once(self) -> bool:
+        """Claim what fits and start it. True when there may be more."""
+        room = self.capacity() - len(self.active)
+        if self.draining or room <= 0:
+            return False
+        expired, self.look_for_expired = self.look_for_expired, False
+        try:
+            if self.claim_unsure:
+                await self.ports.queue.forget_unknown(list(self.active))
+                self.claim_unsure = False
+            result = await self.ports.queue.claim(room, expired=expired)
+        except Unavailable:
+            self.claim_unsure, self.look_for_expired = True, True
+            raise
+        self.take_note(result)
+        for claim in result.claims:
+            self.ports.relay.add(claim.events)
+            self.start(ActiveRun(claim, self.ports.clock.monotonic()))
+        return len(result.claims) == room
+
+    def capacity(self) -> int:
+        """Slots, and a few claims ahead while runs are so short that fetching the next one would leave a slot idle."""
+        ahead = CLAIMS_AHEAD_A_SLOT * self.slots if self.mean_run_seconds < SHORT_RUN_SECONDS else 0
+        return self.slots + ahead
+
+    def start(self, run: ActiveRun) -> None:
+        self.active[run.claim.run_id] = run
+        self.tasks[run.claim.run_id] = asyncio.create_task(self.see_through(run), name=f"run {run.claim.run_id}")
+
+    async def see_through(self, run: ActiveRun) -> None:
+        """Execute one run and account for its outcome."""
+        run_id = run.claim.run_id
+        try:
+            outcome = await execute_run(run, self.ports)
+            self.log_outcome(run, outcome)
+        except Exception:
+            # Its lease runs out, and a worker that can handle it takes it.
+            log.exception("run_abandoned", run_id=run_id, epoch=run.claim.epoch)
+        finally:
+            seconds = self.ports.clock.monotonic() - run.claimed_at
+            self.mean_run_seconds += 0.2 * (seconds / max(1, len(self.active) / self.slots) - self.mean_run_seconds)
+            del self.active[run_id], self.tasks[run_id]
+            self.work_arrived.set()
+
+    def log_outcome(self, run: ActiveRun, outcome: RunOutcome) -> None:
+        facts, epoch = run.claim.facts, run.claim.epoch
+        seconds = round(self.ports.clock.monotonic() - run.claimed_at, 6)
+        fields = {"run_id": facts.run_id, "request_id": facts.request_id, "epoch": epoch, "seconds": seconds}
+        match outcome:
+            case Completed():
+                log.info("run_finished", outcome="completed", trades=outcome.trade_count, **fields)
+                self.telemetry.run_finished("completed", seconds)
+            case Failed(code, message):
+                log.warning("run_finished", outcome="failed", code=code, message=message, **fields)
+                self.telemetry.run_finished("failed", seconds)
+            case Cancelled(reason):
+                log.info("run_finished", outcome="cancelled", reason=reason, **fields)
+                self.telemetry.run_finished("cancelled", seconds)
+            case Superseded():
+                log.warning("run_superseded", **fields)
+            case Returned(why):
+                log.warning("run_returned", why=why, **fields)
+            case _:
+                assert_never(outcome)
+
+    def take_note(self, result: ClaimResult) -> None:
+        """Relay and log runs that ended without being executed."""
+        self.ports.relay.add(result.events)
+        for ended in result.ended:
+            self.log_ended(ended)
+
+    def log_ended(self, ended: EndedRun) -> None:
+        log.info(
+            "run_finished",
+            run_id=ended.run_id,
+            request_id=ended.request_id,
+            epoch=ended.epoch,
+            outcome=ended.outcome,
+            seconds=0.0,
+        )
+        self.telemetry.run_finished(ended.outcome, 0.0)
+
+    async def beat_once(self) -> None:
+        """Extend all leases and report what moved since the last time."""
+        beats = [self.make_beat(run) for run in self.active.values()]
+        answers = await self.ports.queue.beat(beats)
+        self.heed(answers)
+        self.ports.relay.add(answer.event for answer in answers.values() if answer.event is not None)
+
+    def make_beat(self, run: ActiveRun) -> Beat:
+        progress = run.progress
+        if progress is None or progress.bars_done <= run.reported_bars or run.stop_why is not None:
+            return Beat(run.claim)
+        run.reported_bars = progress.bars_done
+        run.sequence += 1
+        eta = eta_seconds(run, progress, self.ports.clock.monotonic())
+        event = self.writer.progress(run.claim.facts, run.sequence, run.claim.attempt, progress, eta)
+        return Beat(run.claim, progress_percent(progress), event)
+
+    async def look_for_cancels(self) -> None:
+        """Ask the store which runs must stop; called several times a second."""
+        self.heed(await self.ports.queue.cancels_wanted([run.claim for run in self.active.values()]))
+
+    def heed(self, answers: Mapping[int, BeatResult]) -> None:
+        for run_id, result in answers.items():
+            run = self.active.get(run_id)
+            if run is None:
+                continue
+            match result.answer:
+                case BeatAnswer.ALIVE:
+                    pass
+                case BeatAnswer.CANCEL:
+                    run.cancel(result.reason)
+                case BeatAnswer.FENCED:
+                    run.fence()
+                case _:
+                    assert_never(result.answer)
+
+    async def sweep(self) -> None:
+        """End what is cancelled and waits for no slot, and let the next claim look at lapsed leases."""
+        self.take_note(await self.ports.queue.sweep())
+        self.look_for_expired = True
+        self.work_arrived.set()
+
+    async def drain(self, patience_seconds: float, grace_seconds: float) -> None:
+        """Claim nothing more; let running runs finish within `patience_seconds`, give the rest back within
+        the grace.
+        """
+        self.draining = True
+        await self._wait_for_runs(patience_seconds)
+        for run in self.active.values():
+            run.drain()
+        await self._wait_for_runs(grace_seconds)
+        for task in list(self.tasks.values()):
+            task.cancel()  # the store is away: the leases will lapse
+        await asyncio.gather(*self.tasks.values(), return_exceptions=True)
+
+    async def _wait_for_runs(self, timeout_seconds: float) -> None:
+        if self.tasks and timeout_seconds > 0:
+            await asyncio.wait(list(self.tasks.values()), timeout=timeout_seconds)
+
+
+def eta_seconds(run: ActiveRun, progress: EngineProgress, now: float) -> float | None:
+    """Seconds to the end at the pace since the claim; None while there is no pace."""
+    elapsed = now - run.claimed_at
+    if progress.bars_done <= 0 or elapsed <= 0:
+        return None
+    return round(elapsed / progress.bars_done * (progress.bars_total - progress.bars_done), 3)

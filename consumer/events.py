@@ -1,0 +1,143 @@
+"""Renders the events that the service emits, once each: the outbox keeps the bytes and every delivery repeats them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+from consumer.outcomes import Cancelled, Completed, Failed, TerminalOutcome
+from consumer.ports import (
+    Clock,
+    EngineProgress,
+    EventKind,
+    OutgoingEvent,
+    Record,
+    RequestToRecord,
+    RunFacts,
+)
+from schemas import cancelled, completed, failed, outgoing, progress, rejected, started
+from schemas.dead_letter import DeadLetterReason, dead_letter
+from schemas.problems import FieldProblem
+
+
+@dataclass(frozen=True, slots=True)
+class EventRenderer:
+    """Implements `EventWriter`. source: the CloudEvents source of every event, `backtest-consumer/<group>`."""
+
+    source: str
+    clock: Clock
+
+    def started(self, facts: RunFacts, sequence: int, attempt: int) -> OutgoingEvent:
+        event = started.Started(**_common(facts, sequence, attempt), progress_pct=0)
+        return self._run_event(EventKind.STARTED, facts, sequence, event)
+
+    def progress(
+        self, facts: RunFacts, sequence: int, attempt: int, at: EngineProgress, eta_seconds: float | None
+    ) -> OutgoingEvent:
+        event = progress.Progress(
+            **_common(facts, sequence, attempt),
+            progress_pct=progress_percent(at),
+            bars_done=at.bars_done,
+            bars_total=at.bars_total,
+            simulated_time=at.simulated_time,
+            equity=at.equity,
+            trades=at.trades,
+            eta_seconds=eta_seconds,
+        )
+        return self._run_event(EventKind.PROGRESS, facts, sequence, event)
+
+    def terminal(
+        self, facts: RunFacts, sequence: int, attempt: int, progress_pct: int, outcome: TerminalOutcome
+    ) -> OutgoingEvent:
+        event: outgoing.TerminalEvent
+        common = _common(facts, sequence, attempt)
+        match outcome:
+            case Completed():
+                event = completed.Completed(
+                    **common,
+                    metrics=outcome.metrics,
+                    data_file_path=outcome.data_file_path,
+                    artifacts=outcome.artifacts,
+                    result_digest=outcome.result_digest,
+                    engine_version=outcome.engine_version,
+                    duration_seconds=outcome.duration_seconds,
+                    warnings=list(outcome.warnings),
+                )
+            case Failed(code, message, details):
+                error = failed.ErrorBody(code=code, message=message, details=list(details))
+                event = failed.Failed(**common, progress_pct=progress_pct, error=error)
+            case Cancelled(reason):
+                event = cancelled.Cancelled(**common, progress_pct=progress_pct, reason=reason)
+            case _:
+                assert_never(outcome)
+        return self._run_event(EventKind.TERMINAL, facts, sequence, event)
+
+    def rejected(self, request: RequestToRecord, problems: Sequence[FieldProblem]) -> OutgoingEvent:
+        event = rejected.rejection(request.request_id, request.given, problems)
+        event_id = outgoing.rejected_event_id(request.request_id)
+        return OutgoingEvent(
+            event_id=event_id,
+            kind=EventKind.REJECTED,
+            run_id=None,
+            sequence=1,
+            key=outgoing.request_key(request.request_id),
+            value=self._render(event, event_id),
+            headers=(outgoing.CONTENT_TYPE_HEADER,),
+        )
+
+    def dead_letter(self, record: Record, reason: DeadLetterReason, message: str) -> OutgoingEvent:
+        letter = dead_letter(
+            key=record.key,
+            value=record.value,
+            headers=record.headers,
+            reason=reason,
+            message=message,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            time=self.clock.now_utc(),
+        )
+        return OutgoingEvent(
+            event_id=outgoing.dead_letter_id(record.topic, record.partition, record.offset),
+            kind=EventKind.DEAD_LETTER,
+            run_id=None,
+            sequence=0,
+            key=letter.key,
+            value=letter.value,
+            headers=letter.headers,
+        )
+
+    def _run_event(
+        self, kind: EventKind, facts: RunFacts, sequence: int, event: outgoing.OutgoingEvent
+    ) -> OutgoingEvent:
+        event_id = outgoing.run_event_id(facts.run_id, sequence)
+        return OutgoingEvent(
+            event_id=event_id,
+            kind=kind,
+            run_id=facts.run_id,
+            sequence=sequence,
+            key=outgoing.run_key(facts.run_id),
+            value=self._render(event, event_id),
+            headers=(outgoing.CONTENT_TYPE_HEADER,),
+        )
+
+    def _render(self, event: outgoing.OutgoingEvent, event_id: str) -> bytes:
+        return outgoing.render(event, event_id=event_id, source=self.source, time=self.clock.now_utc())
+
+
+def progress_percent(at: EngineProgress) -> int:
+    """0 to 99: 100 is for a completed run."""
+    if at.bars_total <= 0:
+        return 0
+    return min(99, at.bars_done * 100 // at.bars_total)
+
+
+def _common(facts: RunFacts, sequence: int, attempt: int) -> dict[str, Any]:
+    return {
+        "run_id": facts.run_id,
+        "request_id": facts.request_id,
+        "strategy_id": facts.strategy_id,
+        "symbol": facts.symbol,
+        "timeframe": facts.timeframe,
+        "sequence": sequence,
+        "attempt": attempt,
+    }

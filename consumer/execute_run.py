@@ -1,0 +1,112 @@
+"""One run, top to bottom: engine, outcome, fenced finish, events out."""
+
+from dataclasses import dataclass
+from typing import assert_never
+
+import structlog
+
+from consumer.active_runs import ActiveRun, StopWhy
+from consumer.errors import StoreUnavailable
+from consumer.outbox_relay import OutboxRelay
+from consumer.outcomes import (
+    Cancelled,
+    ChildDied,
+    Completed,
+    EngineOutcome,
+    Failed,
+    Returned,
+    RunOutcome,
+    Stopped,
+    Superseded,
+    TerminalOutcome,
+)
+from consumer.ports import Claim, Clock, EnginePool, EngineTask, FinishResult, RunQueue
+from consumer.retries import retry_while_unavailable
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunPorts:
+    """What executing a run needs."""
+
+    queue: RunQueue
+    engine: EnginePool
+    relay: OutboxRelay
+    clock: Clock
+    max_attempts: int
+
+
+async def execute_run(run: ActiveRun, ports: RunPorts) -> RunOutcome:
+    """Run one claimed backtest to its end here. Fenced: Superseded if another epoch owns the run."""
+    engine_outcome = await simulate(run, ports)
+    match decide(engine_outcome, run, ports.max_attempts):
+        case Superseded() as superseded:
+            return superseded
+        case Returned(why):
+            return await give_back(run.claim, why, ports, died=isinstance(engine_outcome, ChildDied))
+        case outcome:
+            return await finish(run.claim, outcome, ports)
+
+
+async def simulate(run: ActiveRun, ports: RunPorts) -> EngineOutcome:
+    """Let an engine child run it; a defect on our side fails the run rather than the worker."""
+    task = EngineTask(run.claim.run_id, run.claim.epoch, run.claim.specification)
+    try:
+        return await ports.engine.run(task, run.note_progress, run.stop)
+    except Exception as error:
+        log.exception("engine_pool_failed", run_id=run.claim.run_id, epoch=run.claim.epoch)
+        return Failed("internal_error", f"{type(error).__name__}: {error}")
+
+
+def decide(outcome: EngineOutcome, run: ActiveRun, max_attempts: int) -> TerminalOutcome | Superseded | Returned:
+    """What the engine's answer means for the run. Pure."""
+    match outcome:
+        case Completed() | Failed():
+            return outcome
+        case ChildDied(description):
+            deaths = run.claim.deaths + 1
+            if deaths >= max_attempts:
+                return Failed("crash_loop", f"gave up after {deaths} deaths under this run; the last: {description}")
+            return Returned(description)
+        case Stopped():
+            match run.stop_why:
+                case StopWhy.CANCELLED:
+                    return Cancelled(run.cancel_reason)
+                case StopWhy.FENCED:
+                    return Superseded()
+                case StopWhy.DRAINED | None:
+                    return Returned("drain")
+                case _:
+                    assert_never(run.stop_why)
+        case _:
+            assert_never(outcome)
+
+
+async def finish(claim: Claim, outcome: TerminalOutcome, ports: RunPorts) -> RunOutcome:
+    """Write the end, however long Postgres is away, and hand its events to the relay."""
+
+    async def attempt() -> FinishResult | None:
+        return await ports.queue.finish(claim, outcome)
+
+    try:
+        result = await retry_while_unavailable(attempt, StoreUnavailable)
+    except Exception as error:
+        if isinstance(outcome, Failed):
+            raise
+        log.exception("result_refused", run_id=claim.run_id, epoch=claim.epoch)
+        return await finish(claim, Failed("internal_error", f"the result could not be stored: {error}"), ports)
+    if result is None:
+        return Superseded()
+    ports.relay.add(result.events)
+    return result.outcome
+
+
+async def give_back(claim: Claim, why: str, ports: RunPorts, *, died: bool) -> RunOutcome:
+    """Put the run back into the queue for any worker; a death is counted, a drain is not."""
+
+    async def attempt() -> bool:
+        return await ports.queue.give_back(claim, died=died)
+
+    given = await retry_while_unavailable(attempt, StoreUnavailable)
+    return Returned(why) if given else Superseded()

@@ -1,0 +1,57 @@
+"""What the worker tells of itself: Prometheus metrics, in a registry of their own, and what readiness means."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+RUN_SECONDS_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 1800, 3600)
+
+
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """Counters by outcome; every name starts with `backtest_`."""
+
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    _records: Counter = field(init=False)
+    _runs: Counter = field(init=False)
+    _seconds: Histogram = field(init=False)
+    _events: Counter = field(init=False)
+    _queued: Gauge = field(init=False)
+    _active: Gauge = field(init=False)
+
+    def __post_init__(self) -> None:
+        made = {
+            "_records": Counter("backtest_records", "Input records by outcome.", ["outcome"], registry=self.registry),
+            "_runs": Counter(
+                "backtest_runs_finished", "Runs ended here by outcome.", ["outcome"], registry=self.registry
+            ),
+            "_seconds": Histogram(
+                "backtest_run_seconds",
+                "Seconds from claim to end.",
+                registry=self.registry,
+                buckets=RUN_SECONDS_BUCKETS,
+            ),
+            "_events": Counter("backtest_events_published", "Events by kind.", ["kind"], registry=self.registry),
+            "_queued": Gauge("backtest_queued_runs", "Runs queued in the database.", registry=self.registry),
+            "_active": Gauge("backtest_active_runs", "Runs held by this worker.", registry=self.registry),
+        }
+        for name, metric in made.items():
+            object.__setattr__(self, name, metric)
+
+    def records_recorded(self, outcomes: Mapping[str, int]) -> None:
+        for outcome, count in outcomes.items():
+            self._records.labels(outcome).inc(count)
+
+    def run_finished(self, outcome: str, seconds: float) -> None:
+        self._runs.labels(outcome).inc()
+        self._seconds.observe(seconds)
+
+    def event_published(self, kind: str) -> None:
+        self._events.labels(kind).inc()
+
+    def queue_length(self, queued: int) -> None:
+        self._queued.set(queued)
+
+    def runs_active(self, count: int) -> None:
+        self._active.set(count)

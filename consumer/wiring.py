@@ -1,0 +1,287 @@
+"""The composition root: the only module that names concrete adapters, and the owner of everything a worker opens."""
+
+import asyncio
+import os
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import stamina
+import structlog
+
+from consumer.adapters.engine_processes import EngineProcesses
+from consumer.adapters.engine_settings import EngineProcessSettings
+from consumer.adapters.instrument_files import read_instruments
+from consumer.adapters.kafka_connection import KafkaConnection
+from consumer.adapters.kafka_publisher import KafkaPublisher
+from consumer.adapters.kafka_source import KafkaSource
+from consumer.adapters.kafka_topics import TopicSettings, create_topics
+from consumer.adapters.postgres_ledger import PostgresLedger
+from consumer.adapters.postgres_outbox import PostgresOutbox
+from consumer.adapters.postgres_pool import open_pool
+from consumer.adapters.postgres_queue import PostgresQueue
+from consumer.adapters.postgres_schema import check_schema
+from consumer.admission import Admission
+from consumer.dispatch import Dispatcher
+from consumer.errors import StartFailed, Unavailable
+from consumer.events import EventRenderer
+from consumer.execute_run import RunPorts
+from consumer.intake import Intake
+from consumer.outbox_relay import OutboxRelay
+from consumer.settings import KafkaSettings, Settings
+from consumer.telemetry import Telemetry
+
+log = structlog.get_logger(__name__)
+
+IDLE_CLAIM_SECONDS = 0.25
+"""An idle worker looks for runs that others queued this often; its own intake wakes it at once."""
+CANCEL_POLL_SECONDS = 0.2
+"""With the engine's grace this keeps a cancel under its second."""
+QUEUE_WATCH_SECONDS = 1.0
+DRAIN_GRACE_SECONDS = 2.0
+"""To stop children and give their runs back."""
+RELAY_GRACE_SECONDS = 1.5
+"""To publish what waits."""
+START_PAUSE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class SystemClock:
+    """Implements `Clock`."""
+
+    def now_utc(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+@dataclass(slots=True)
+class Worker:
+    """All of one worker's parts, joined."""
+
+    settings: Settings
+    source: KafkaSource
+    publisher: KafkaPublisher
+    relay: OutboxRelay
+    intake: Intake
+    dispatcher: Dispatcher
+    telemetry: Telemetry
+    clock: SystemClock
+    stopping: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    tasks: list[asyncio.Task[None]] = field(default_factory=list, init=False)
+
+    async def run(self) -> None:
+        """Work until `stopping` is set, then drain: nothing new, runs given back, events out, offsets committed."""
+        sweep_seconds = self.settings.lease_seconds / 3
+        self.tasks = [
+            asyncio.create_task(_keep_going(loop), name=loop.__qualname__)
+            for loop in (self._read, self.relay.run, self._claim)
+        ] + [
+            asyncio.create_task(_every(seconds, step), name=step.__qualname__)
+            for seconds, step in (
+                (self.settings.heartbeat_seconds, self.dispatcher.beat_once),
+                (CANCEL_POLL_SECONDS, self.dispatcher.look_for_cancels),
+                (sweep_seconds, self.dispatcher.sweep),
+                (sweep_seconds, self.relay.keep),
+                (QUEUE_WATCH_SECONDS, self.intake.watch_queue),
+            )
+        ]
+        log.info("worker_started", owner=self.publisher.client_id, slots=self.settings.slots)
+        try:
+            await self.stopping.wait()
+        finally:
+            await self._drain()
+
+    async def _read(self) -> None:
+        await self.intake.run()
+        await asyncio.Event().wait()  # the source was stopped: nothing is left to read
+
+    async def _claim(self) -> None:
+        """Claim while there is room and work; otherwise wait for a sign of work, but not for long."""
+        if not await self.dispatcher.claim_once():
+            self.dispatcher.work_arrived.clear()
+            await _wait(self.dispatcher.work_arrived, IDLE_CLAIM_SECONDS)
+
+    async def _drain(self) -> None:
+        """Bounded in time, whatever server is away: DRAIN_SECONDS and 10 more at most."""
+        log.info("worker_draining", active=len(self.dispatcher.active), drain_seconds=self.settings.drain_seconds)
+        stopping_source = asyncio.create_task(_bounded(self.source.stop(), DRAIN_GRACE_SECONDS))
+        await self.dispatcher.drain(self.settings.drain_seconds, DRAIN_GRACE_SECONDS)
+        await stopping_source
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        deadline = self.clock.monotonic() + RELAY_GRACE_SECONDS
+        await _bounded(self.relay.drain(deadline), RELAY_GRACE_SECONDS + 0.5)
+        log.info("worker_stopped")
+
+
+async def run_worker(settings: Settings) -> None:
+    """Run a worker until SIGTERM or SIGINT. Raises StartFailed when its servers don't answer in time."""
+    async with open_worker(settings) as worker:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, worker.stopping.set)
+        await worker.run()
+
+
+@asynccontextmanager
+async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
+    """Open everything a worker needs, once its servers answer; close it in the opposite order."""
+    stamina.set_active(True)
+    owner = f"{socket.gethostname()}/{os.getpid()}/{uuid4().hex[:12]}"
+    clock = SystemClock()
+    telemetry = Telemetry()
+    connection = kafka_connection(settings)
+    writer = EventRenderer(source=f"backtest-consumer/{settings.kafka_group_id}", clock=clock)
+    await wait_for_servers(settings, connection, clock)
+    async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(
+            open_pool(settings.database_url.get_secret_value(), max_connections=settings.slots + 8, name=owner)
+        )
+        engine = await stack.enter_async_context(EngineProcesses(engine_settings(settings)))
+        publisher = KafkaPublisher(connection, client_id=owner.replace("/", "-"))
+        stack.push_async_callback(publisher.close)
+        relay = OutboxRelay(
+            PostgresOutbox(pool, owner, settings.lease_seconds), publisher, telemetry, clock, settings.lease_seconds
+        )
+        queue = PostgresQueue(pool, writer, owner, settings.lease_seconds, settings.max_attempts)
+        source = KafkaSource(connection, settings.kafka_group_id)
+        work_arrived = asyncio.Event()
+        dispatcher = Dispatcher(
+            RunPorts(queue, engine, relay, clock, settings.max_attempts),
+            writer,
+            telemetry,
+            work_arrived,
+            settings.slots,
+        )
+        intake = Intake(
+            source=source,
+            ledger=PostgresLedger(pool, writer, owner, settings.lease_seconds),
+            relay=relay,
+            writer=writer,
+            admit=Admission(read_instruments(settings.instruments_file), settings.account_currency),
+            telemetry=telemetry,
+            work_arrived=work_arrived,
+            max_queued=settings.max_queued,
+        )
+        yield Worker(settings, source, publisher, relay, intake, dispatcher, telemetry, clock)
+
+
+def kafka_connection(settings: KafkaSettings) -> KafkaConnection:
+    """How to reach the brokers, by the settings."""
+
+    def secret(name: str) -> str | None:
+        value = getattr(settings, name)
+        return value.get_secret_value() if value is not None else None
+
+    def path(name: str) -> str | None:
+        value = getattr(settings, name)
+        return str(value) if value is not None else None
+
+    return KafkaConnection(
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        security_protocol=settings.kafka_security_protocol,
+        sasl_mechanism=settings.kafka_sasl_mechanism,
+        sasl_username=settings.kafka_sasl_username,
+        sasl_password=secret("kafka_sasl_password"),
+        ssl_cafile=path("kafka_ssl_cafile"),
+        ssl_certfile=path("kafka_ssl_certfile"),
+        ssl_keyfile=path("kafka_ssl_keyfile"),
+        ssl_password=secret("kafka_ssl_password"),
+        ssl_check_hostname=settings.kafka_ssl_check_hostname,
+    )
+
+
+def engine_settings(settings: Settings) -> EngineProcessSettings:
+    """What engine children are told."""
+    return EngineProcessSettings(
+        slots=settings.slots,
+        market_data_url=settings.market_data_url,
+        artifacts_url=settings.artifacts_url,
+        instruments_file=str(settings.instruments_file) if settings.instruments_file is not None else None,
+        memory_mb=settings.engine_memory_mb,
+        run_timeout_seconds=settings.run_timeout_seconds,
+        threads=settings.engine_threads,
+    )
+
+
+async def wait_for_servers(settings: Settings, connection: KafkaConnection, clock: SystemClock) -> None:
+    """Wait until Postgres has our tables and Kafka our topics. Raises StartFailed after START_TIMEOUT_SECONDS."""
+    deadline = clock.monotonic() + settings.start_timeout_seconds
+
+    async def database() -> None:
+        await check_schema(settings.database_url.get_secret_value())
+
+    async def topics() -> None:
+        if settings.kafka_create_topics:
+            shape = TopicSettings(settings.kafka_topic_partitions, settings.kafka_replication_factor)
+            made = await create_topics(connection, shape)
+            if made:
+                log.info("topics_created", topics=made)
+
+    for what, step in (("Postgres", database), ("Kafka", topics)):
+        await _until_available(what, step, deadline, settings.start_timeout_seconds, clock)
+
+
+async def _until_available(
+    what: str, step: Callable[[], Awaitable[None]], deadline: float, patience: float, clock: SystemClock
+) -> None:
+    while True:
+        try:
+            async with asyncio.timeout(max(0.1, deadline - clock.monotonic())):
+                return await step()
+        except (Unavailable, TimeoutError) as error:
+            if clock.monotonic() + START_PAUSE_SECONDS >= deadline:
+                told = str(error) or f"{what} did not answer"
+                raise StartFailed(f"{told} (waited {patience:g} s)") from error
+            log.warning("waiting_for_server", server=what, error=str(error))
+            await asyncio.sleep(START_PAUSE_SECONDS)
+
+
+async def _keep_going(step: Callable[[], Awaitable[None]]) -> None:
+    """Repeat a step that waits for its own work; a server that is away, or a defect, never ends the worker."""
+    while True:
+        try:
+            await step()
+        except Unavailable as error:
+            log.warning("server_away", step=step.__qualname__, error=str(error))
+            await asyncio.sleep(1.0)
+        except Exception:
+            log.exception("step_failed", step=step.__qualname__)
+            await asyncio.sleep(1.0)
+
+
+async def _every(seconds: float, step: Callable[[], Awaitable[None]]) -> None:
+    """Repeat a step at an interval, on the monotonic clock; a step that took too long is followed at once."""
+
+    async def paced() -> None:
+        started = time.monotonic()
+        await step()
+        await asyncio.sleep(max(0.0, seconds - (time.monotonic() - started)))
+
+    paced.__qualname__ = step.__qualname__
+    await _keep_going(paced)
+
+
+async def _wait(event: asyncio.Event, timeout_seconds: float) -> None:
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            await event.wait()
+    except TimeoutError:
+        pass
+
+
+async def _bounded(awaitable: Awaitable[None], timeout_seconds: float) -> None:
+    """Await for so long at most; what fails or takes longer while the worker stops is logged and left."""
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            await awaitable
+    except (TimeoutError, Unavailable) as error:
+        log.warning("not_finished_in_time", error=str(error) or "timeout")
