@@ -85,7 +85,7 @@ def parse_instruments(
     try:
         document = tomllib.loads(toml_text)
     except tomllib.TOMLDecodeError as error:
-        raise BadInstruments(_syntax_message(str(error), source)) from error
+        raise BadInstruments(_syntax_message(str(error), toml_text, source)) from error
     lines = _Lines(toml_text, source)
     added = {symbol: _instrument(symbol, table, lines) for symbol, table in document.items()}
     return {**(_PACKAGED if onto is None else onto), **added}
@@ -116,11 +116,11 @@ def _quoted(name: str) -> str:
     return rf"""["']?{re.escape(name)}["']?"""
 
 
-def _syntax_message(message: str, source: str) -> str:
+def _syntax_message(message: str, toml_text: str, source: str) -> str:
     found = re.fullmatch(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", message, re.DOTALL)
     if found is None:
         return f"{source}: {message}"
-    return f"{source}: line {found[2]}: {found[1]}" if found[2] else f"{source}: {found[1]} at its end"
+    return f"{source}: line {found[2] or len(toml_text.splitlines())}: {found[1]}"
 
 
 def _instrument(symbol: str, table: object, lines: _Lines) -> Instrument:

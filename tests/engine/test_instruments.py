@@ -1,0 +1,148 @@
+"""The packaged registry says what ENGINE_RULES section 4 says, and a user's file is refused by line and key."""
+
+import re
+
+import pytest
+
+from engine.errors import BadInstruments, UnknownSymbol
+from engine.instruments import Instrument, instrument_for, packaged_instruments, parse_instruments
+
+WHOLE = {
+    "base": '"EUR"',
+    "quote": '"USD"',
+    "pip": "0.0001",
+    "contract": "100000",
+    "digits": "5",
+    "session": '"fx"',
+}
+
+
+def toml(symbol: str = "EURUSD", leave_out: str | None = None, **values: str) -> str:
+    lines = [f"{key} = {value}" for key, value in {**WHOLE, **values}.items() if key != leave_out]
+    return "\n".join([f"[{symbol}]", *lines])
+
+
+def refusal(text: str) -> str:
+    with pytest.raises(BadInstruments) as refused:
+        parse_instruments(text, "my.toml")
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "base", "quote", "pip", "contract", "digits", "session"),
+    [
+        ("EURUSD", "EUR", "USD", 0.0001, 100_000.0, 5, "fx"),
+        ("USDJPY", "USD", "JPY", 0.01, 100_000.0, 3, "fx"),
+        ("EURGBP", "EUR", "GBP", 0.0001, 100_000.0, 5, "fx"),
+        ("XAUUSD", "XAU", "USD", 0.1, 100.0, 2, "fx"),
+        ("XAGUSD", "XAG", "USD", 0.01, 5_000.0, 3, "fx"),
+        ("US500", "US500", "USD", 1.0, 1.0, 2, "fx"),
+        ("GER40", "GER40", "EUR", 1.0, 1.0, 2, "fx"),
+        ("UK100", "UK100", "GBP", 1.0, 1.0, 2, "fx"),
+        ("JP225", "JP225", "JPY", 1.0, 1.0, 2, "fx"),
+        ("BTCUSD", "BTC", "USD", 1.0, 1.0, 2, "always"),
+        ("ETHUSD", "ETH", "USD", 1.0, 1.0, 2, "always"),
+    ],
+)
+def test_packaged_instruments_have_the_values_of_the_rules(
+    symbol: str, base: str, quote: str, pip: float, contract: float, digits: int, session: str
+) -> None:
+    instrument = packaged_instruments()[symbol]
+    assert (instrument.symbol, instrument.base, instrument.quote) == (symbol, base, quote)
+    assert (instrument.pip, instrument.contract, instrument.digits, instrument.session) == (
+        pip,
+        contract,
+        digits,
+        session,
+    )
+    assert (instrument.lot_step, instrument.swap_long, instrument.swap_short) == (0.01, 0.0, 0.0)
+
+
+def test_all_pairs_of_the_eight_majors_are_packaged_once() -> None:
+    majors = ("EUR", "GBP", "AUD", "NZD", "USD", "CAD", "CHF", "JPY")
+    pairs = [(i.base, i.quote) for i in packaged_instruments().values() if i.base in majors and i.quote in majors]
+    assert len(pairs) == len(set(pairs)) == len({frozenset(pair) for pair in pairs}) == 28
+
+
+def test_point_and_points_per_pip_are_free_of_binary_noise() -> None:
+    registry = packaged_instruments()
+    assert registry["EURUSD"].point == 0.00001
+    assert [registry[symbol].points_per_pip for symbol in ("EURUSD", "USDJPY", "XAUUSD", "BTCUSD")] == [10, 10, 10, 100]
+
+
+def test_an_unknown_symbol_is_refused_by_name() -> None:
+    assert instrument_for("EURUSD", packaged_instruments()).symbol == "EURUSD"
+    with pytest.raises(UnknownSymbol, match="unknown symbol 'EURUSX'"):
+        instrument_for("EURUSX", packaged_instruments())
+
+
+def test_a_file_adds_and_replaces_whole_and_leaves_the_packaged_registry_alone() -> None:
+    text = toml(swap_long="-6.5") + "\n" + toml('"EURUSD.r"', session='"always"', lot_step="0.1", swap_short="2")
+    registry = parse_instruments(text, "my.toml")
+    assert registry["EURUSD"] == Instrument("EURUSD", "EUR", "USD", 0.0001, 100_000.0, 5, "fx", swap_long=-6.5)
+    assert registry["EURUSD.r"] == Instrument("EURUSD.r", "EUR", "USD", 0.0001, 100_000.0, 5, "always", 0.1, 0.0, 2.0)
+    assert registry["GBPUSD"] is packaged_instruments()["GBPUSD"]
+    assert packaged_instruments()["EURUSD"].swap_long == 0.0
+    assert list(parse_instruments(toml(), "my.toml", onto={})) == ["EURUSD"]
+    assert parse_instruments("", "my.toml") == packaged_instruments()
+
+
+@pytest.mark.parametrize("key", list(WHOLE))
+def test_a_missing_key_is_named_at_its_table(key: str) -> None:
+    text = "# mine\n\n" + toml("X1", leave_out=key)
+    assert refusal(text) == f"my.toml: line 3: [X1] {key}: is missing"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "what"),
+    [
+        ("base", '""', "must be 2 to 12 upper-case letters or digits, not ''"),
+        ("quote", '"usd"', "must be 2 to 12 upper-case letters or digits, not 'usd'"),
+        ("quote", "1", "must be 2 to 12 upper-case letters or digits, not 1"),
+        ("pip", "0", "must be a number above 0, not 0"),
+        ("pip", "nan", "must be a number above 0, not nan"),
+        ("pip", '"0.0001"', "must be a number above 0, not '0.0001'"),
+        ("pip", "0.000001", "is smaller than a point, which 5 digits make"),
+        ("contract", "-1", "must be a number above 0, not -1"),
+        ("contract", "inf", "must be a number above 0, not inf"),
+        ("contract", "true", "must be a number above 0, not True"),
+        ("digits", "5.0", "must be a whole number from 0 to 10, not 5.0"),
+        ("digits", "-1", "must be a whole number from 0 to 10, not -1"),
+        ("digits", "false", "must be a whole number from 0 to 10, not False"),
+        ("session", '"24/7"', 'must be "fx" or "always", not \'24/7\''),
+        ("session", "[]", 'must be "fx" or "always", not []'),
+        ("lot_step", "0.0", "must be a number above 0, not 0.0"),
+        ("swap_long", "nan", "must be a number, not nan"),
+        ("swap_short", '"low"', "must be a number, not 'low'"),
+        (
+            "spread",
+            "1",
+            "unknown key; known are base, quote, pip, contract, digits, session, lot_step, swap_long, swap_short",
+        ),
+    ],
+)
+def test_a_wrong_value_is_named_with_line_and_key(key: str, value: str, what: str) -> None:
+    text = toml("GOOD") + "\n" + toml("X1", **{key: value})
+    line = 1 + next(i for i, row in enumerate(text.splitlines()) if i > 6 and re.match(f"{key} ", row))
+    assert refusal(text) == f"my.toml: line {line}: [X1] {key}: {what}"
+
+
+def test_a_symbol_twice_and_broken_toml_are_named_with_their_line() -> None:
+    assert re.fullmatch(r"my\.toml: line 8: Cannot declare .*EURUSD.* twice", refusal(toml() + "\n" + toml()))
+    assert refusal(toml() + '\nbase = "EUR"') == "my.toml: line 8: Cannot overwrite a value"
+    assert refusal("[EURUSD\n").startswith("my.toml: line 1: Expected")
+    assert refusal('[X1]\nbase = "').startswith("my.toml: ")
+
+
+def test_what_is_no_table_or_no_symbol_is_refused() -> None:
+    assert refusal("pip = 1") == "my.toml: line 1: [pip]: must be a table of that symbol's keys"
+    assert (
+        refusal("\n" + toml('"EUR USD"')) == "my.toml: line 2: [EUR USD]: a symbol is 1 to 20 letters, digits and ._-#"
+    )
+    assert "symbol is 1 to 20" in refusal(toml("A" * 21))
+    assert refusal("[X1]\nY = {}").startswith("my.toml: line 2: [X1] Y: unknown key")
+
+
+def test_lines_are_found_in_inline_and_dotted_tables_too() -> None:
+    assert refusal('\nX1.pip = 0\nX1.base = "EUR"') == "my.toml: line 2: [X1] pip: must be a number above 0, not 0"
+    assert refusal("\n\nX1 = { pip = 0 }") == "my.toml: line 3: [X1] pip: must be a number above 0, not 0"
