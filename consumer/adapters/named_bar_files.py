@@ -1,0 +1,68 @@
+"""Market data made of files named one by one, as on the command line, in front of data at rest where there are any."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from consumer.adapters.bar_files import read_bars
+from consumer.adapters.parquet_market_data import ParquetMarketData
+from engine.bars import Bars
+from engine.timeframes import Timeframe, timeframe
+
+
+@dataclass(frozen=True, slots=True)
+class ConversionFile:
+    """A file of a pair that converts profit. timeframe: None for the run's."""
+
+    path: Path
+    timeframe: Timeframe | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedBarFiles:
+    """Bars of one symbol from files by timeframe, and conversion pairs from files by symbol. A file wins over what
+    `stored` has of the same symbol and timeframe. Each file is read and validated once."""
+
+    symbol: str
+    by_timeframe: Mapping[str, Path]
+    conversion: Mapping[str, ConversionFile]
+    timezone: str
+    stored: ParquetMarketData | None
+    _read: dict[tuple[Path, Timeframe], Bars] = field(default_factory=dict, init=False, repr=False)
+
+    def __str__(self) -> str:
+        named = ", ".join(str(path) for path in self.by_timeframe.values())
+        return " and ".join(each for each in (named, str(self.stored) if self.stored else "") if each)
+
+    def timeframes(self, symbol: str) -> tuple[str, ...]:
+        """Timeframes of this symbol that have a file or are stored."""
+        named = tuple(self.by_timeframe) if symbol == self.symbol else ()
+        return named + (self.stored.timeframes(symbol) if self.stored else ())
+
+    def load(self, symbol: str, timeframe_name: str, until: datetime, since: datetime | None = None) -> Bars | None:
+        """Bars with since <= open time < until; None when there are none. Raises BadBars, MarketDataUnavailable."""
+        path = self.by_timeframe.get(timeframe_name) if symbol == self.symbol else None
+        if path is not None:
+            return _within(self._bars(path, timeframe(timeframe_name)), until, since)
+        return self.stored.load(symbol, timeframe_name, until, since) if self.stored else None
+
+    def load_conversion(self, pair: str, timeframe_name: str, until: datetime) -> Bars | None:
+        """Bars of a pair, of the file's own timeframe where it names one, else of the run's."""
+        file = self.conversion.get(pair)
+        if file is not None:
+            bars = self._bars(file.path, file.timeframe or timeframe(timeframe_name))
+            return _within(bars, until, None)
+        return self.stored.load_conversion(pair, timeframe_name, until) if self.stored else None
+
+    def _bars(self, path: Path, of: Timeframe) -> Bars:
+        if (path, of) not in self._read:
+            self._read[path, of] = read_bars(path, of, self.timezone)
+        return self._read[path, of]
+
+
+def _within(bars: Bars, until: datetime, since: datetime | None) -> Bars | None:
+    times = bars.frame["time"]
+    first = int(times.search_sorted(since, side="left")) if since is not None else 0
+    end = int(times.search_sorted(until, side="left"))
+    return bars.rows(first, end) if end > first else None

@@ -1,0 +1,373 @@
+"""Market data at rest: imported without loss, read once, and the data of a run put together from it."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from consumer.adapters.bar_files import read_bars
+from consumer.adapters.market_data_import import import_bars, usual_spacing_us
+from consumer.adapters.named_bar_files import ConversionFile, NamedBarFiles
+from consumer.adapters.parquet_market_data import MarketDataUnavailable, ParquetMarketData
+from consumer.demo_data import EURUSD_H1
+from consumer.run_inputs import assemble
+from engine.bars import Bars, bars_from_frame
+from engine.errors import BadBars, NoData, UnknownSymbol, UnknownTimeframe
+from engine.instruments import packaged_instruments
+from engine.specification import ExecutionMode, Specification
+from engine.timeframes import resample, timeframe
+
+DATA = Path(__file__).parents[1] / "data"
+H1 = timeframe("H1")
+START = datetime(2016, 3, 1, tzinfo=UTC)
+END = datetime(2016, 4, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def eurusd() -> Bars:
+    return read_bars(EURUSD_H1, H1)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory, eurusd: Bars) -> str:
+    """EURUSD H1 of three years, and nothing else. Read only."""
+    folder = str(tmp_path_factory.mktemp("market"))
+    import_bars(folder, "EURUSD", H1, [("sample", eurusd)], replace=False)
+    return folder
+
+
+def bars_of(
+    count: int, *, of: str = "H1", begin: datetime = START, price: float = 1.1, spread: float | None = None
+) -> Bars:
+    frame = pl.DataFrame(
+        {
+            "time": [begin + timedelta(microseconds=timeframe(of).duration_us) * row for row in range(count)],
+            **{name: [price] * count for name in ("open", "high", "low", "close")},
+            "volume": [0.0] * count,
+        }
+    )
+    if spread is not None:
+        frame = frame.with_columns(spread=pl.lit(spread))
+    return bars_from_frame(frame, timeframe(of), "made")
+
+
+def specification(
+    *, symbol: str = "EURUSD", account: str = "USD", mode: ExecutionMode = ExecutionMode.INTRA_CANDLE,
+    context: tuple[str, ...] = (), start: datetime = START, end: datetime = END,
+) -> Specification:  # fmt: skip
+    return Specification(
+        symbol=symbol,
+        timeframe="H1",
+        start=start,
+        end=end,
+        strategy_key="sma_cross",
+        strategy_params={},
+        context_timeframes=context,
+        account_currency=account,
+        execution_mode=mode,
+    )
+
+
+# --- import ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_imported_is_read_back_value_for_value(root: str, eurusd: Bars) -> None:
+    stored = ParquetMarketData(root)
+    assert sorted(path.name for path in Path(root, "EURUSD", "H1").iterdir()) == [
+        "2015.parquet",
+        "2016.parquet",
+        "2017.parquet",
+    ]
+    loaded = stored.load("EURUSD", "H1", datetime(2030, 1, 1, tzinfo=UTC))
+    assert loaded is not None
+    assert loaded.digest == eurusd.digest
+    assert (stored.symbols(), stored.timeframes("EURUSD")) == (("EURUSD",), ("H1",))
+
+
+def test_a_file_url_is_the_same_place(root: str, eurusd: Bars) -> None:
+    loaded = ParquetMarketData(f"file://{root}").load("EURUSD", "H1", datetime(2030, 1, 1, tzinfo=UTC))
+    assert loaded is not None
+    assert loaded.digest == eurusd.digest
+
+
+def test_importing_the_same_bars_again_changes_nothing(tmp_path: Path) -> None:
+    sources = [("a", bars_of(48))]
+    import_bars(str(tmp_path), "EURUSD", H1, sources, replace=False)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.parquet")}
+    (report,) = import_bars(str(tmp_path), "EURUSD", H1, sources, replace=False)
+    assert (report.stored, report.added, report.replaced) == (48, 0, 0)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.parquet")} == before
+
+
+def test_files_that_overlap_are_merged_in_order_of_time(tmp_path: Path) -> None:
+    later, earlier = bars_of(30, begin=START + timedelta(hours=10)), bars_of(20)
+    (report,) = import_bars(str(tmp_path), "EURUSD", H1, [("b", later), ("a", earlier)], replace=False)
+    assert (report.stored, report.added, report.replaced) == (40, 40, 0)
+    loaded = ParquetMarketData(str(tmp_path)).load("EURUSD", "H1", END)
+    assert loaded is not None
+    assert loaded.digest == bars_of(40).digest
+
+
+def test_a_bar_that_differs_from_the_stored_one_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    import_bars(str(tmp_path), "EURUSD", H1, [("a", bars_of(10))], replace=False)
+    new_year = datetime(2015, 12, 31, 23, tzinfo=UTC)
+    other = bars_of(2, begin=START + timedelta(hours=9), price=1.2)
+    with pytest.raises(BadBars) as caught:
+        import_bars(str(tmp_path), "EURUSD", H1, [("c", bars_of(1, begin=new_year)), ("b", other)], replace=False)
+    assert str(caught.value) == (
+        f"b: row 1 (time 2016-03-01T09:00:00Z): open 1.2 differs from 1.1 stored in {tmp_path}/EURUSD/H1/2016.parquet;"
+        " --replace takes the new bar"
+    )
+    assert [path.name for path in tmp_path.rglob("*.parquet")] == ["2016.parquet"]
+
+
+def test_replace_takes_the_new_bars(tmp_path: Path) -> None:
+    import_bars(str(tmp_path), "EURUSD", H1, [("a", bars_of(10))], replace=False)
+    other = bars_of(2, begin=START + timedelta(hours=9), price=1.2)
+    (report,) = import_bars(str(tmp_path), "EURUSD", H1, [("b", other)], replace=True)
+    assert (report.stored, report.added, report.replaced) == (11, 1, 1)
+    loaded = ParquetMarketData(str(tmp_path)).load("EURUSD", "H1", END)
+    assert loaded is not None
+    assert loaded.close.tolist() == [1.1] * 9 + [1.2] * 2
+
+
+def test_bars_that_do_not_fit_between_the_stored_ones_are_refused(tmp_path: Path) -> None:
+    import_bars(str(tmp_path), "EURUSD", H1, [("a", bars_of(10))], replace=False)
+    with pytest.raises(BadBars, match="closer than H1"):
+        import_bars(
+            str(tmp_path), "EURUSD", H1, [("b", bars_of(1, begin=START + timedelta(minutes=30)))], replace=False
+        )
+
+
+def test_bars_that_do_not_fit_to_the_year_before_are_refused(tmp_path: Path) -> None:
+    new_year = datetime(2016, 1, 1, tzinfo=UTC)
+    import_bars(str(tmp_path), "EURUSD", H1, [("a", bars_of(1, begin=new_year - timedelta(minutes=30)))], replace=False)
+    with pytest.raises(BadBars, match="closer than H1"):
+        import_bars(str(tmp_path), "EURUSD", H1, [("b", bars_of(1, begin=new_year))], replace=False)
+
+
+def test_bars_without_spread_do_not_mix_with_bars_that_have_it(tmp_path: Path) -> None:
+    import_bars(str(tmp_path), "EURUSD", H1, [("a", bars_of(10, spread=12.0))], replace=False)
+    with pytest.raises(BadBars, match="has the columns"):
+        import_bars(str(tmp_path), "EURUSD", H1, [("b", bars_of(20))], replace=False)
+
+
+@pytest.mark.parametrize("symbol", ["..", "../EURUSD", "EUR/USD", "", "E" * 21])
+def test_a_name_that_leaves_the_root_is_no_symbol(tmp_path: Path, symbol: str) -> None:
+    with pytest.raises(UnknownSymbol):
+        import_bars(str(tmp_path / "root"), symbol, H1, [("a", bars_of(1))], replace=False)
+    assert ParquetMarketData(str(tmp_path)).load(symbol, "H1", END) is None
+
+
+def test_the_usual_spacing_tells_a_wrong_timeframe() -> None:
+    assert usual_spacing_us(bars_of(5, of="H4")) == timeframe("H4").duration_us
+    assert usual_spacing_us(bars_of(1)) is None
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_at_or_after_until_is_loaded_and_nothing_before_since(root: str) -> None:
+    stored = ParquetMarketData(root)
+    until = stored.load("EURUSD", "H1", END)
+    between = stored.load("EURUSD", "H1", END, since=START)
+    assert until is not None
+    assert between is not None
+    assert until.frame["time"][0] == datetime(2015, 1, 1, 22, tzinfo=UTC)
+    assert until.frame["time"][-1] == between.frame["time"][-1] == datetime(2016, 3, 31, 23, tzinfo=UTC)
+    assert between.frame["time"][0] == START
+
+
+def test_a_range_without_bars_is_none(root: str) -> None:
+    stored = ParquetMarketData(root)
+    assert stored.load("EURUSD", "H1", datetime(2015, 1, 1, tzinfo=UTC)) is None
+    assert stored.load("EURUSD", "H1", datetime(2031, 1, 1, tzinfo=UTC), since=datetime(2030, 1, 1, tzinfo=UTC)) is None
+    assert stored.load("EURUSD", "M1", END) is None
+    assert stored.load("GBPUSD", "H1", END) is None
+
+
+def test_bars_asked_for_again_are_the_same_object_until_their_files_change(tmp_path: Path) -> None:
+    import_bars(str(tmp_path), "EURUSD", H1, [("a", bars_of(10))], replace=False)
+    stored = ParquetMarketData(str(tmp_path))
+    first = stored.load("EURUSD", "H1", END)
+    assert first is not None
+    assert stored.load("EURUSD", "H1", END) is first
+    import_bars(str(tmp_path), "EURUSD", H1, [("a", bars_of(11))], replace=False)
+    second = stored.load("EURUSD", "H1", END)
+    assert second is not None
+    assert (first.height, second.height) == (10, 11)
+
+
+def test_the_cache_gives_up_what_was_not_used_for_longest(tmp_path: Path) -> None:
+    for symbol in ("EURUSD", "GBPUSD", "AUDUSD"):
+        import_bars(str(tmp_path), symbol, H1, [("a", bars_of(100))], replace=False)
+    stored = ParquetMarketData(str(tmp_path), cache_bytes=2 * int(bars_of(100).frame.estimated_size()))
+    kept = {symbol: stored.load(symbol, "H1", END) for symbol in ("EURUSD", "GBPUSD", "AUDUSD")}
+    assert stored.load("GBPUSD", "H1", END) is kept["GBPUSD"]
+    assert stored.load("EURUSD", "H1", END) is not kept["EURUSD"]
+
+
+def test_a_bad_stored_bar_is_named_with_its_file_and_row(tmp_path: Path) -> None:
+    import_bars(str(tmp_path), "EURUSD", H1, [("a", bars_of(10))], replace=False)
+    path = tmp_path / "EURUSD" / "H1" / "2016.parquet"
+    frame = pl.read_parquet(path)
+    low = pl.when(pl.int_range(pl.len()) == 3).then(9.0).otherwise(pl.col("low"))
+    frame.with_columns(low.alias("low")).write_parquet(path)
+    with pytest.raises(BadBars) as caught:
+        ParquetMarketData(str(tmp_path)).load("EURUSD", "H1", END)
+    assert str(caught.value) == f"{path}: row 4 (time 2016-03-01T03:00:00Z): low 9.0 is above high 1.1"
+
+
+def test_a_spread_that_only_some_years_have_does_not_count_as_recorded(tmp_path: Path) -> None:
+    import_bars(str(tmp_path), "EURUSD", H1, [("a", bars_of(10, spread=12.0))], replace=False)
+    earlier = bars_of(10, begin=START - timedelta(days=300))
+    import_bars(str(tmp_path), "EURUSD", H1, [("b", earlier)], replace=False)
+    loaded = ParquetMarketData(str(tmp_path)).load("EURUSD", "H1", END)
+    assert loaded is not None
+    assert (loaded.height, loaded.spread_points) == (20, None)
+
+
+def test_a_place_that_cannot_be_read_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "EURUSD").write_text("a file where a folder should be")
+    with pytest.raises(MarketDataUnavailable, match="EURUSD"):
+        ParquetMarketData(str(tmp_path)).load("EURUSD", "H1", END)
+
+
+# --- the data of a run ----------------------------------------------------------------------------------------------
+
+
+class Shelf:
+    """Market data in memory, by symbol and timeframe."""
+
+    def __init__(self, bars: Mapping[tuple[str, str], Bars]) -> None:
+        self._bars = bars
+
+    def __str__(self) -> str:
+        return "the shelf"
+
+    def timeframes(self, symbol: str) -> tuple[str, ...]:
+        return tuple(name for known, name in self._bars if known == symbol)
+
+    def load(self, symbol: str, timeframe_name: str, until: datetime, since: datetime | None = None) -> Bars | None:
+        bars = self._bars.get((symbol, timeframe_name))
+        if bars is None:
+            return None
+        inside = (bars.frame["time"] < until) & (bars.frame["time"] >= (since or datetime(1, 1, 1, tzinfo=UTC)))
+        return Bars(bars.timeframe, bars.frame.filter(inside)) if inside.any() else None
+
+    def load_conversion(self, pair: str, timeframe_name: str, until: datetime) -> Bars | None:
+        return self.load(pair, timeframe_name, until)
+
+
+def test_all_bars_before_the_start_are_warm_up(root: str, eurusd: Bars) -> None:
+    data = assemble(specification(), ParquetMarketData(root), packaged_instruments())
+    assert data.bars.time_us[0] == eurusd.time_us[0]
+    assert data.bars.frame["time"][-1] == datetime(2016, 3, 31, 23, tzinfo=UTC)
+
+
+def test_files_and_market_data_at_rest_give_a_run_the_same_data(root: str) -> None:
+    named = NamedBarFiles(symbol="EURUSD", by_timeframe={"H1": EURUSD_H1}, conversion={}, timezone="UTC", stored=None)
+    from_file = assemble(specification(), named, packaged_instruments())
+    from_store = assemble(specification(), ParquetMarketData(root), packaged_instruments())
+    assert from_file.bars.digest == from_store.bars.digest
+
+
+def test_no_bar_in_the_range_is_no_data(root: str) -> None:
+    asked = specification(start=datetime(2019, 1, 1, tzinfo=UTC), end=datetime(2020, 1, 1, tzinfo=UTC))
+    with pytest.raises(NoData) as caught:
+        assemble(asked, ParquetMarketData(root), packaged_instruments())
+    assert str(caught.value) == (
+        f"no EURUSD H1 bars from 2019-01-01T00:00:00Z to 2020-01-01T00:00:00Z in market data {root}"
+    )
+
+
+def test_own_context_bars_come_before_resampled_ones(eurusd: Bars) -> None:
+    own = resample(eurusd, timeframe("H4"))
+    shelf = Shelf({("EURUSD", "H1"): eurusd, ("EURUSD", "H4"): own})
+    data = assemble(specification(context=("H4", "D1")), shelf, packaged_instruments())
+    assert list(data.context) == ["H4"]
+    assert data.context["H4"].frame["time"][-1] == datetime(2016, 3, 31, 20, tzinfo=UTC)
+
+
+def test_own_context_bars_that_ended_before_the_run_are_left_for_resampled_ones(eurusd: Bars) -> None:
+    own = resample(eurusd, timeframe("H4"))
+    stale = own.rows(0, own.between(0, data_us(START))[1])
+    shelf = Shelf({("EURUSD", "H1"): eurusd, ("EURUSD", "H4"): stale})
+    assert assemble(specification(context=("H4",)), shelf, packaged_instruments()).context == {}
+
+
+def test_context_that_can_neither_be_found_nor_made_is_refused(eurusd: Bars) -> None:
+    with pytest.raises(UnknownTimeframe, match="context M15: there are no such bars of EURUSD in the shelf"):
+        assemble(specification(context=("M15",)), Shelf({("EURUSD", "H1"): eurusd}), packaged_instruments())
+
+
+def test_the_finest_bars_of_the_range_order_what_happens_inside_a_bar(eurusd: Bars) -> None:
+    shelf = Shelf(
+        {
+            ("EURUSD", "H1"): eurusd,
+            ("EURUSD", "M15"): bars_of(400, of="M15", begin=START - timedelta(days=1)),
+            ("EURUSD", "M5"): bars_of(9, of="M5"),
+            ("EURUSD", "M1"): bars_of(9, of="M1", begin=START - timedelta(days=1)),
+        }
+    )
+    finer = assemble(specification(), shelf, packaged_instruments()).finer
+    assert finer is not None
+    assert (finer.timeframe.name, finer.height) == ("M5", 9)
+
+
+def test_in_close_price_nothing_is_ambiguous_and_no_finer_bars_are_loaded(eurusd: Bars) -> None:
+    shelf = Shelf({("EURUSD", "H1"): eurusd, ("EURUSD", "M5"): bars_of(9, of="M5")})
+    asked = specification(mode=ExecutionMode.CLOSE_PRICE)
+    assert assemble(asked, shelf, packaged_instruments()).finer is None
+
+
+@pytest.mark.parametrize(
+    ("symbol", "account", "stored", "used"),
+    [
+        ("EURUSD", "USD", ("GBPUSD",), []),
+        ("EURUSD", "EUR", (), []),
+        ("EURUSD", "GBP", ("GBPUSD",), ["GBPUSD"]),
+        ("EURGBP", "JPY", ("GBPJPY", "GBPUSD", "USDJPY"), ["GBPJPY"]),
+        ("EURGBP", "JPY", ("GBPUSD", "USDJPY"), ["GBPUSD", "USDJPY"]),
+        ("EURGBP", "JPY", ("GBPUSD",), []),
+    ],
+)
+def test_conversion_bars_are_those_of_the_first_complete_route(
+    symbol: str, account: str, stored: tuple[str, ...], used: list[str]
+) -> None:
+    shelf = Shelf({(each, "H1"): bars_of(10) for each in (symbol, *stored)})
+    data = assemble(specification(symbol=symbol, account=account), shelf, packaged_instruments())
+    assert list(data.conversion) == used
+
+
+def test_a_conversion_file_may_have_a_timeframe_of_its_own(tmp_path: Path) -> None:
+    bars_of(5, of="D1").frame.write_parquet(tmp_path / "gbpusd_d1.parquet")
+    named = NamedBarFiles(
+        symbol="EURUSD",
+        by_timeframe={"H1": EURUSD_H1},
+        conversion={"GBPUSD": ConversionFile(tmp_path / "gbpusd_d1.parquet", timeframe("D1"))},
+        timezone="UTC",
+        stored=None,
+    )
+    data = assemble(specification(account="GBP"), named, packaged_instruments())
+    assert data.conversion["GBPUSD"].timeframe.name == "D1"
+
+
+def test_named_files_come_before_stored_bars_of_the_same_timeframe(root: str, tmp_path: Path) -> None:
+    bars_of(7, of="M1").frame.write_parquet(tmp_path / "m1.parquet")
+    named = NamedBarFiles(
+        symbol="EURUSD",
+        by_timeframe={"M1": tmp_path / "m1.parquet"},
+        conversion={},
+        timezone="UTC",
+        stored=ParquetMarketData(root),
+    )
+    data = assemble(specification(), named, packaged_instruments())
+    assert data.finer is not None
+    assert (data.finer.timeframe.name, data.finer.height) == ("M1", 7)
+
+
+def data_us(moment: datetime) -> int:
+    return int(moment.timestamp()) * 1_000_000
