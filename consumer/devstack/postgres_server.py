@@ -39,7 +39,7 @@ SETTINGS_NOT_DURABLE = {
     "full_page_writes": "off",
     "wal_level": "minimal",
     "max_wal_senders": "0",
-    "dynamic_shared_memory_type": "mmap",  # files beside the data: those in /dev/shm stay behind a server that is killed
+    "dynamic_shared_memory_type": "mmap",  # files beside the data: what lies in /dev/shm outlives a killed server
 }
 
 
