@@ -62,9 +62,7 @@ async def create_topics(connection: KafkaConnection, settings: TopicSettings) ->
 
 
 def _new_topic(topic: Topic, settings: TopicSettings) -> NewTopic:
-    return NewTopic(
-        topic.value,
-        num_partitions=settings.partitions,
-        replication_factor=settings.replication_factor,
-        topic_configs=TOPIC_CONFIGS[topic],
-    )
+    made = NewTopic(topic.value, settings.partitions, replication_factor=1, topic_configs=TOPIC_CONFIGS[topic])
+    # Set afterwards: the client's constructor refuses -1, which brokers take as their default.
+    made.replication_factor = settings.replication_factor
+    return made
