@@ -106,7 +106,7 @@ def compute_extended_metrics(run: RunFigures) -> ExtendedMetrics:
         sharpe_ci_high=interval[1] if interval else None,
         expectancy_t=test[0] if test else None,
         expectancy_p=test[1] if test else None,
-        buy_and_hold_return_pct=(run.last_close / run.first_open - 1.0) * 100.0,
+        buy_and_hold_return_pct=(run.last_close - run.first_open) / run.first_open * 100.0,
         worst_month_pct=float(months.min()),
         best_month_pct=float(months.max()),
         null_reasons=reasons,
