@@ -268,7 +268,8 @@ async def test_containers_without_a_docker_engine_fail_at_once_and_say_so(monkey
 
 
 def test_an_ordinary_user_can_run_the_stack(enterable_directory: Path) -> None:
-    if os.geteuid() == 0 and not all(map(everybody_may_enter, (Path(sys.prefix) / "bin", REPOSITORY))):
+    needed = (Path(sys.executable).parent, Path(sys.executable).resolve().parent, REPOSITORY)
+    if os.geteuid() == 0 and not all(map(everybody_may_enter, needed)):
         pytest.skip("the environment that these tests run in lies below a directory that only root may enter")
     account = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
     home = enterable_directory / "home"
