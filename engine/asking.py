@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 
 from engine.bars import Bars, iso_time
-from engine.decisions import Decisions, encode_decision, metadata_json, skipped
+from engine.decision_rules import skipped
+from engine.decisions import Decisions, encode_decision, metadata_json
 from engine.errors import EngineError, StrategyError
 from engine.kernel import CLOSE_CODE
 from engine.machine import Machine, Simulation, one_decision_slot

@@ -1,0 +1,168 @@
+"""Decisions as columns: reading them from a frame, and finding the first row at fault fast."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from engine.decision_rules import CODES, LONGEST_PATTERN_NAME, close_carries, name_too_long, scalar_problem, target_name
+from engine.instruments import Instrument
+from engine.kernel import BUY_CODE, CLOSE_CODE, SELL_CODE
+
+PATTERN_COLUMNS = ("pattern_name", "pattern_metadata")
+UNKNOWN = 99
+"""Code of an action that is none."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DecisionTable:
+    """Columns of decisions as arrays; *_given: where the cell is not null. targets: (m, k)."""
+
+    actions: pl.Series
+    codes: NDArray[np.int64]
+    volume: NDArray[np.float64]
+    volume_given: NDArray[np.bool_]
+    stop: NDArray[np.float64]
+    stop_given: NDArray[np.bool_]
+    targets: NDArray[np.float64]
+    targets_given: NDArray[np.bool_]
+    names_too_long: NDArray[np.bool_]
+
+    def unknown_action(self, row: int) -> str:
+        return f"unknown action {self.actions[row]!r}" if self.actions[row] is not None else "action is null"
+
+    def take(self, rows: NDArray[np.int64]) -> "DecisionTable":
+        return DecisionTable(
+            self.actions[rows],
+            self.codes[rows],
+            self.volume[rows],
+            self.volume_given[rows],
+            self.stop[rows],
+            self.stop_given[rows],
+            self.targets[rows],
+            self.targets_given[rows],
+            self.names_too_long[rows],
+        )
+
+
+def read_table(frame: pl.DataFrame) -> DecisionTable:
+    actions = frame["action"].cast(pl.String)
+    codes = actions.replace_strict(CODES, default=UNKNOWN, return_dtype=pl.Int64).fill_null(UNKNOWN).to_numpy()
+    volume, volume_given = _numbers(frame, "volume")
+    stop, stop_given = _numbers(frame, "stop_loss")
+    names = _target_names(frame)
+    targets, targets_given = np.full((frame.height, len(names)), np.nan), np.zeros((frame.height, len(names)), bool)
+    for j, name in enumerate(names):
+        targets[:, j], targets_given[:, j] = _numbers(frame, name)
+    too_long = np.zeros(frame.height, bool)
+    if "pattern_name" in frame.columns and frame.schema["pattern_name"] != pl.Null:
+        lengths = frame["pattern_name"].cast(pl.String).str.len_chars().fill_null(0)
+        too_long = (lengths > LONGEST_PATTERN_NAME).to_numpy()
+    return DecisionTable(actions, codes, volume, volume_given, stop, stop_given, targets, targets_given, too_long)
+
+
+def first_fault(
+    table: DecisionTable,
+    closes: NDArray[np.float64],
+    instrument: Instrument,
+    *,
+    bare_close: bool,
+    before: Sequence[tuple[NDArray[np.bool_], Callable[[int], str]]] = (),
+) -> tuple[int, str] | None:
+    """Return the first row at fault and what is first wrong in it. Masks find the row fast; the words come after.
+
+    bare_close: CLOSE may carry nothing else. before: faults that come first, each a mask and its words.
+    """
+    side = table.codes.astype(np.float64)
+    trades = (table.codes == BUY_CODE) | (table.codes == SELL_CODE)
+    closing = table.codes == CLOSE_CODE
+    steps = table.volume / instrument.lot_step
+    faulty = ~trades & ~closing
+    faulty |= trades & table.volume_given & ~(np.abs(steps - np.rint(steps)) <= 1e-9 * np.maximum(1.0, steps * 1e-3))
+    faulty |= trades & table.volume_given & ~(np.rint(steps) >= 1.0)
+    faulty |= trades & table.stop_given & ~np.isfinite(table.stop)
+    faulty |= trades & table.stop_given & ((closes - table.stop) * side <= 0.0)
+    nearer = np.where(np.isnan(closes), table.stop, closes)
+    missing = np.zeros(side.size, bool)
+    for j in range(table.targets.shape[1]):
+        target, given = table.targets[:, j], table.targets_given[:, j]
+        faulty |= trades & given & (~np.isfinite(target) | missing | ((target - nearer) * side <= 0.0))
+        nearer = np.where(given, target, nearer)
+        missing |= ~given
+    faulty |= closing & table.volume_given
+    if bare_close:
+        faulty |= closing & (table.stop_given | table.targets_given.any(axis=1))
+    faulty |= table.names_too_long
+    for mask, _ in before:
+        faulty |= mask
+    if not faulty.any():
+        return None
+    row = int(np.argmax(faulty))
+    for mask, words in before:
+        if mask[row]:
+            return row, words(row)
+    return row, _words(table, row, float(closes[row]), instrument, bare_close=bare_close)
+
+
+def _words(table: DecisionTable, row: int, close: float, instrument: Instrument, *, bare_close: bool) -> str:
+    """Say what is wrong in a row that is at fault."""
+    code = int(table.codes[row])
+    if code == UNKNOWN:
+        return table.unknown_action(row)
+    given = table.targets_given[row]
+    names = ["volume"] * bool(table.volume_given[row]) + ["stop_loss"] * bool(table.stop_given[row])
+    names += [target_name(int(j)) for j in np.flatnonzero(given)]
+    if code == CLOSE_CODE:
+        carries = names if bare_close else names[: int(table.volume_given[row])]
+        return close_carries(carries) if carries else name_too_long(None)
+    count = int(given.sum())
+    if not given[:count].all():
+        return f"{target_name(int(np.flatnonzero(given)[-1]))} without {target_name(int(np.argmin(given)))}"
+    volume = float(table.volume[row]) if table.volume_given[row] else None
+    stop = float(table.stop[row]) if table.stop_given[row] else None
+    targets = [float(target) for target in table.targets[row, :count]]
+    return scalar_problem(code, close, volume, stop, targets, instrument.lot_step) or name_too_long(None)
+
+
+def columns_problem(frame: pl.DataFrame, needed: tuple[str, ...]) -> str | None:
+    """Say which column is missing, unknown or of a wrong kind: a misspelt stop_loss must not mean no stop."""
+    known = {"action", "volume", "stop_loss", *PATTERN_COLUMNS, *needed, *_target_names(frame)}
+    for name in needed:
+        if name not in frame.columns:
+            return f"column {name} is missing"
+    for name, kind in frame.schema.items():
+        if name not in known:
+            return f"unknown column {name}"
+        if name == "action" and not isinstance(kind, (pl.String, pl.Enum, pl.Categorical, pl.Null)):
+            return f"column action holds {kind}, not BUY, SELL, CLOSE or null"
+        if name not in ("time", "action", *PATTERN_COLUMNS) and not (kind.is_numeric() or kind == pl.Null):
+            return f"column {name} holds {kind}, not numbers"
+        if name == "pattern_name" and not isinstance(kind, (pl.String, pl.Enum, pl.Categorical, pl.Null)):
+            return f"column pattern_name holds {kind}, not text"
+        if name == "pattern_metadata" and not isinstance(kind, (pl.String, pl.Struct, pl.Null)):
+            return f"column pattern_metadata holds {kind}, not JSON text or a struct"
+    return None
+
+
+def _target_names(frame: pl.DataFrame) -> list[str]:
+    """Return take_profit, take_profit_2, ... as far as any is there; one left out in between counts as unknown."""
+    names: list[str] = []
+    while target_name(len(names)) in frame.columns:
+        names.append(target_name(len(names)))
+    return names
+
+
+def _numbers(frame: pl.DataFrame, name: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    if name not in frame.columns or frame.schema[name] == pl.Null:
+        return np.full(frame.height, np.nan), np.zeros(frame.height, bool)
+    column = frame[name].cast(pl.Float64)
+    return column.fill_null(np.nan).to_numpy(), column.is_not_null().to_numpy()
+
+
+def pattern_texts(frame: pl.DataFrame, name: str) -> pl.Series | None:
+    if name not in frame.columns or frame.schema[name] == pl.Null:
+        return None
+    column = frame[name]
+    return column.struct.json_encode() if isinstance(column.dtype, pl.Struct) else column.cast(pl.String)

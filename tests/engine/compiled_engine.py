@@ -1,0 +1,212 @@
+"""The compiled engine behind the reference's face: the same plain data in and out, so that the two can be compared.
+
+A scripted run may be given to it as a column strategy, a bar strategy or a signal file; all must come to the same.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+import polars as pl
+
+from engine.bars import Bars, bars_from_frame
+from engine.conversion import pairs_wanted
+from engine.decisions import signals_from_frame
+from engine.errors import EngineError
+from engine.instruments import Instrument, packaged_instruments
+from engine.result import BacktestResult
+from engine.simulate import ChosenStrategy, Decider, OnProgress, RunData, run_backtest
+from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource
+from engine.strategy import Decision, Market, StrategyParams, View
+from engine.timeframes import TIMEFRAMES, Timeframe
+from engine.watch import CHUNK_BARS
+from tests.engine import reference
+
+Style = Literal["columns", "bars", "signals"]
+STYLES: tuple[Style, ...] = ("columns", "bars", "signals")
+SYMBOL = "TESTED"
+_BY_DURATION = {each.duration_us: each for each in TIMEFRAMES.values()}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_WARNING_STARTS = {"stop_out": "stopped out", "not_sized": "decision"}
+
+
+class NoParams(StrategyParams):
+    """A scripted strategy has nothing to set."""
+
+
+class ScriptedColumns:
+    """Decides for each bar what the script says, in columns."""
+
+    def __init__(self, script: Sequence[reference.Decision | None]) -> None:
+        self.script = script
+
+    def decide_all(self, market: Market) -> pl.DataFrame:
+        assert market.bars.height == len(self.script)
+        return script_columns(self.script)
+
+
+class ScriptedBars:
+    """Decides for each bar what the script says, bar by bar; it must be asked exactly once at each."""
+
+    def __init__(self, script: Sequence[reference.Decision | None], first_bar: int) -> None:
+        self.script = script
+        self.asked = first_bar
+
+    def decide(self, view: View) -> Decision | None:
+        self.asked += 1
+        assert view.close.size == self.asked
+        scripted = self.script[self.asked - 1]
+        if scripted is None:
+            return None
+        return Decision(scripted.action, scripted.volume, scripted.stop_loss, scripted.take_profits)
+
+
+def simulate(
+    bars: Sequence[reference.Bar],
+    decisions: Sequence[reference.Decision | None],
+    config: reference.Config,
+    *,
+    first_bar: int = 0,
+    conversion_bars: Mapping[str, reference.Series] | None = None,
+    finer_bars: reference.Series | None = None,
+    style: Style = "columns",
+    chunk_bars: int = CHUNK_BARS,
+    on_progress: OnProgress | None = None,
+) -> reference.Simulation:
+    """Run the engine on the reference's input and return the reference's output."""
+    timeframe = _BY_DURATION[config.timeframe_us]
+    instrument = Instrument(symbol=symbol_of(config), **asdict(config.instrument))
+    specification = _specification(bars, config, first_bar, timeframe)
+    run_bars = make_bars(bars, timeframe)
+    registry = {**packaged_instruments(), instrument.symbol: instrument}
+    data = RunData(
+        bars=run_bars,
+        finer=None if finer_bars is None else make_bars(finer_bars.bars, _BY_DURATION[finer_bars.timeframe_us]),
+        conversion={
+            symbol: make_bars(series.bars, _BY_DURATION[series.timeframe_us])
+            for symbol, series in (conversion_bars or {}).items()
+        },
+        registry=registry,
+    )
+    assert pairs_wanted(instrument, config.account_currency, registry) is not None
+    decider = _decider(style, run_bars, decisions, first_bar, specification, instrument)
+    result = run_backtest(specification, instrument, data, decider, on_progress=on_progress, chunk_bars=chunk_bars)
+    return as_simulation(result)
+
+
+def as_simulation(result: BacktestResult) -> reference.Simulation:
+    """Return a result in the reference's terms."""
+    return reference.Simulation(
+        trades=tuple(_trade(row) for row in result.trades.iter_rows(named=True)),
+        equity=tuple(result.ledger.equity.tolist()),
+        ambiguous_bars=result.ambiguous_bars,
+        net_profit=result.net_profit,
+        net_profit_stop_first=result.net_profit_stop_first,
+        net_profit_target_first=result.net_profit_target_first,
+        final_equity=result.final_equity,
+        warnings=_warnings(result),
+        metrics={name: value for name, value in asdict(result.metrics).items() if name != "null_reasons"},
+        null_reasons=result.null_reasons,
+    )
+
+
+def make_bars(bars: Sequence[reference.Bar], timeframe: Timeframe) -> Bars:
+    columns: dict[str, Any] = {
+        "time": pl.Series([bar.time_us for bar in bars], dtype=pl.Int64).cast(pl.Datetime("us", "UTC")),
+    }
+    for name in ("open", "high", "low", "close"):
+        columns[name] = [float(getattr(bar, name)) for bar in bars]
+    if all(bar.spread_points is not None for bar in bars):
+        columns["spread"] = [float(bar.spread_points or 0.0) for bar in bars]
+    return bars_from_frame(pl.DataFrame(columns), timeframe, "test")
+
+
+def script_columns(script: Sequence[reference.Decision | None]) -> pl.DataFrame:
+    """Return a script as decide_all would: one row a bar."""
+    most = max((len(each.take_profits) for each in script if each is not None), default=0)
+    columns: dict[str, pl.Series] = {
+        "action": pl.Series([None if each is None else each.action for each in script], dtype=pl.String),
+        "volume": pl.Series([None if each is None else each.volume for each in script], dtype=pl.Float64),
+        "stop_loss": pl.Series([None if each is None else each.stop_loss for each in script], dtype=pl.Float64),
+    }
+    for j in range(most):
+        name = "take_profit" if j == 0 else f"take_profit_{j + 1}"
+        targets = [None if each is None or len(each.take_profits) <= j else each.take_profits[j] for each in script]
+        columns[name] = pl.Series(targets, dtype=pl.Float64)
+    return pl.DataFrame(columns)
+
+
+def symbol_of(config: reference.Config) -> str:
+    """The symbol under which a pair's own bars are found as a conversion pair."""
+    return config.instrument.base + config.instrument.quote
+
+
+def _specification(
+    bars: Sequence[reference.Bar], config: reference.Config, first_bar: int, timeframe: Timeframe
+) -> Specification:
+    no_size = config.volume is None and config.risk_pct is None
+    return Specification(
+        symbol=symbol_of(config),
+        timeframe=timeframe.name,
+        start=_EPOCH + timedelta(microseconds=bars[first_bar].time_us),
+        end=_EPOCH + timedelta(microseconds=bars[-1].time_us + 1),
+        strategy_key="scripted",
+        strategy_params={},
+        initial_balance=config.initial_balance,
+        account_currency=config.account_currency,
+        spread_pips=config.spread_pips,
+        spread_source=SpreadSource(config.spread_source),
+        execution_mode=ExecutionMode(config.mode),
+        commission_per_lot=config.commission_per_lot,
+        tp_partial_close_ratio=config.tp_partial_close_ratio,
+        volume=0.1 if no_size else config.volume,
+        risk_pct=config.risk_pct,
+        stop_loss_pips=config.sl_pips,
+        take_profit_pips=config.tp_pips,
+        on_opposite=OnOpposite(config.on_opposite),
+        stop_to_entry=config.stop_to_entry,
+        skip_hours=config.skip_hours,
+        skip_weekdays=config.skip_weekdays,
+        skip_timezone=config.skip_timezone,
+    )
+
+
+def _decider(
+    style: Style,
+    bars: Bars,
+    script: Sequence[reference.Decision | None],
+    first_bar: int,
+    specification: Specification,
+    instrument: Instrument,
+) -> Decider:
+    match style:
+        case "columns":
+            return ChosenStrategy(lambda _params, _instrument: ScriptedColumns(script), NoParams())
+        case "bars":
+            return ChosenStrategy(lambda _params, _instrument: ScriptedBars(script, first_bar), NoParams())
+        case "signals":
+            frame = script_columns(script).insert_column(0, bars.frame["time"])
+            frame = frame.filter(pl.col("action").is_not_null())
+            return signals_from_frame(frame, "signals", bars, first_bar, specification, instrument)
+
+
+def _trade(row: dict[str, Any]) -> reference.Trade:
+    values = {each.name: row[each.name] for each in fields(reference.Trade)}
+    for name in ("entry_time", "exit_time"):
+        values[name] = (values[name] - _EPOCH) // timedelta(microseconds=1)
+    return reference.Trade(**values)
+
+
+def _warnings(result: BacktestResult) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for warning in result.warnings:
+        first, second = warning.split()[:2]
+        if warning.startswith("stopped out"):
+            counts["stop_out"] = 1
+        elif first.isdigit() and second.startswith("decision"):
+            counts["not_sized"] = int(first)
+    return counts
+
+
+__all__ = ["STYLES", "EngineError", "Style", "as_simulation", "make_bars", "script_columns", "simulate"]

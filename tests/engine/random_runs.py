@@ -1,0 +1,177 @@
+"""Random runs on a tick grid, made to touch, gap, tie and run out of money often."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn
+
+from tests.engine.reference import Bar, Config, Decision, Instrument, Series
+from tests.engine.reference.model import Mode
+
+MINUTE_US = 60_000_000
+HOUR_US = 60 * MINUTE_US
+START_US = 1_704_672_000_000_000
+"""2024-01-08 00:00 UTC, a Monday."""
+
+EURUSD = Instrument(swap_long=-7.3, swap_short=2.1)
+USDJPY = Instrument(base="USD", quote="JPY", pip=0.01, digits=3, swap_long=12.5, swap_short=-20.0)
+EURGBP = Instrument(base="EUR", quote="GBP")
+BTCUSD = Instrument(base="BTC", quote="USD", pip=1.0, contract=1, digits=2, session="always", swap_long=-1500.0)
+ODD = Instrument(base="XAG", quote="USD", pip=0.01, contract=5_000, digits=3, lot_step=0.03, swap_short=-3.0)
+
+
+@dataclass(frozen=True, slots=True)
+class RandomRun:
+    """Arguments of `simulate`, of the reference and of the engine alike."""
+
+    bars: tuple[Bar, ...]
+    decisions: tuple[Decision | None, ...]
+    config: Config
+    first_bar: int
+    conversion_bars: dict[str, Series]
+    finer_bars: Series | None
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Prices are whole numbers of ticks."""
+
+    tick: float
+    digits: int
+
+    def price(self, ticks: int) -> float:
+        return round(ticks * self.tick, self.digits)
+
+
+@st.composite
+def random_runs(draw: DrawFn, longest: int = 24) -> RandomRun:
+    """Draw a whole run: bars with gaps in price and time, decisions of every kind, and a configuration."""
+    instrument, middle, account, tick = draw(
+        st.sampled_from(
+            [
+                (EURUSD, 11_000, "USD", 0.0001),
+                (EURUSD, 11_000, "EUR", 0.0001),
+                (USDJPY, 15_000, "USD", 0.01),
+                (USDJPY, 15_000, "EUR", 0.01),
+                (EURGBP, 8_500, "USD", 0.0001),
+                (BTCUSD, 40_000, "USD", 1.0),
+                (ODD, 2_400, "USD", 0.01),
+            ]
+        )
+    )
+    grid = Grid(tick, instrument.digits)
+    duration_us = draw(st.sampled_from([HOUR_US, 4 * HOUR_US, 24 * HOUR_US]))
+    finer_count = draw(st.sampled_from([0, 0, 2, 4]))
+    count = draw(st.integers(2, longest))
+    first_bar = draw(st.integers(0, min(2, count - 1)))
+    mode: Mode = draw(st.sampled_from(get_args(Mode)))
+    spread_source: Literal["fixed", "bars"] = draw(st.sampled_from(["fixed", "bars"]))
+    pips_a_tick = tick / instrument.pip
+
+    times_us, bars, finer = [], [], []
+    time_us, ticks = START_US + draw(st.integers(0, 24)) * HOUR_US, middle
+    for _ in range(count):
+        time_us += duration_us * draw(st.sampled_from([1, 1, 1, 1, 2, 30]))
+        times_us.append(time_us)
+        ticks += draw(st.sampled_from([0, 0, 0, -3, 4, -25, 25]))
+        spread = draw(st.integers(0, 4)) * 10.0
+        path = _path(draw, ticks, max(1, finer_count))
+        if finer_count and draw(st.integers(0, 9)) > 0:
+            step_us = duration_us // finer_count
+            kept = [draw(st.booleans()) for _ in path]
+            parts = zip(range(finer_count), path, kept, strict=True)
+            finer += [_bar(grid, time_us + n * step_us, *part, None) for n, part, is_kept in parts if is_kept]
+        bars.append(_whole(grid, time_us, path, spread))
+        ticks = path[-1][-1]
+    config = Config(
+        mode=mode,
+        timeframe_us=duration_us,
+        spread_pips=draw(st.sampled_from([0.0, 1.0, 1.5, 3.0])) * pips_a_tick,
+        spread_source=spread_source,
+        commission_per_lot=draw(st.sampled_from([0.0, 7.0, 3.33])),
+        initial_balance=draw(st.sampled_from([10_000.0, 500.0, 60.0])),
+        tp_partial_close_ratio=draw(st.sampled_from([0.5, 0.5, 0.0, 1.0, 0.3, 0.66])),
+        on_opposite=draw(st.sampled_from(["reverse", "close", "ignore"])),
+        stop_to_entry=draw(st.booleans()),
+        volume=draw(st.sampled_from([instrument.lot_step, 9 * instrument.lot_step, 30 * instrument.lot_step])),
+        risk_pct=draw(st.sampled_from([None, None, 0.01, 0.2])),
+        sl_pips=draw(st.sampled_from([None, None, 5.0])),
+        tp_pips=draw(st.sampled_from([None, None, 8.0])),
+        instrument=instrument,
+        account_currency=account,
+        skip_hours=draw(st.sampled_from([(), (), (), (0, 4, 8)])),
+        skip_weekdays=draw(st.sampled_from([(), (), (2,)])),
+        skip_timezone=draw(st.sampled_from(["UTC", "America/New_York"])),
+    )
+    config = _with_whole_volume(config)
+    may_close = not (config.skip_hours or config.skip_weekdays)
+    decisions = [_decision(draw, grid, bar, config, may_close) for bar in bars]
+    return RandomRun(
+        bars=tuple(bars),
+        decisions=tuple(decisions),
+        config=config,
+        first_bar=first_bar,
+        conversion_bars=_conversion(draw, account, instrument, times_us, duration_us),
+        finer_bars=Series(duration_us // finer_count, tuple(finer)) if finer else None,
+    )
+
+
+def _path(draw: DrawFn, ticks: int, parts: int) -> list[tuple[int, int, int, int]]:
+    """Draw open, high, low, close of consecutive finer bars."""
+    path = []
+    for _ in range(parts):
+        close = ticks + draw(st.integers(-6, 6))
+        high = max(ticks, close) + draw(st.integers(0, 5))
+        low = min(ticks, close) - draw(st.integers(0, 5))
+        path.append((ticks, high, low, close))
+        ticks = close + draw(st.sampled_from([0, 0, 0, 2, -2]))
+    return path
+
+
+def _whole(grid: Grid, time_us: int, path: Sequence[tuple[int, int, int, int]], spread: float) -> Bar:
+    high, low = max(each[1] for each in path), min(each[2] for each in path)
+    return _bar(grid, time_us, path[0][0], high, low, path[-1][3], spread)
+
+
+def _bar(grid: Grid, time_us: int, open_: int, high: int, low: int, close: int, spread: float | None) -> Bar:
+    return Bar(time_us, grid.price(open_), grid.price(high), grid.price(low), grid.price(close), spread)
+
+
+def _decision(draw: DrawFn, grid: Grid, bar: Bar, config: Config, may_close: bool) -> Decision | None:
+    action = draw(st.sampled_from([None, None, "BUY", "SELL", "BUY", "SELL", "CLOSE" if may_close else None]))
+    if action is None or action == "CLOSE":
+        return None if action is None else Decision("CLOSE")
+    side = 1 if action == "BUY" else -1
+    close = round(bar.close / grid.tick)
+    stop = None if draw(st.booleans()) else grid.price(close - side * draw(st.integers(1, 8)))
+    distances = sorted(draw(st.sets(st.integers(1, 12), max_size=3)))
+    targets = tuple(grid.price(close + side * distance) for distance in distances)
+    steps = draw(st.sampled_from([None, None, None, 1, 3, 7, 50]))
+    volume = None if steps is None else round(steps * config.instrument.lot_step, 9)
+    return Decision("BUY" if side > 0 else "SELL", volume, stop, targets)
+
+
+def _with_whole_volume(config: Config) -> Config:
+    return replace(config, volume=None if config.volume is None else round(config.volume, 9))
+
+
+def _conversion(
+    draw: DrawFn, account: str, instrument: Instrument, times_us: Sequence[int], duration_us: int
+) -> dict[str, Series]:
+    """Draw bars of the pairs that join quote and account currency; sometimes they begin late."""
+    wanted = {
+        ("GBP", "USD"): [("GBPUSD", 1.27)],
+        ("JPY", "EUR"): [("EURUSD", 1.09)],
+    }.get((instrument.quote, account), [])
+    conversion = {}
+    for symbol, middle in wanted:
+        late = draw(st.sampled_from([-3, -3, -3, 2]))
+        begin_us = times_us[0] + late * duration_us
+        bars = []
+        for n in range(draw(st.integers(1, 40))):
+            close = round(middle + draw(st.integers(-50, 50)) * 0.0001, 5)
+            bars.append(Bar(begin_us + n * duration_us, close, close, close, close))
+        conversion[symbol] = Series(duration_us, tuple(bars))
+    return conversion
