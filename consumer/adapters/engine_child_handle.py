@@ -74,13 +74,17 @@ class EngineChild(asyncio.Protocol):
     """
 
     def __init__(
-        self, settings: EngineProcessSettings, executor: Executor, write_output: Callable[[bytes], None]
+        self,
+        settings: EngineProcessSettings,
+        pool_marker: str,
+        executor: Executor,
+        write_output: Callable[[bytes], None],
     ) -> None:
         self._settings = settings
         self._executor = executor
         self._write_output = write_output
         self._loop = asyncio.get_running_loop()
-        self._marker = uuid.uuid4().hex
+        self._marker = f"{pool_marker}.{uuid.uuid4().hex}"
         self._reader = FrameReader()
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._run: _Run | None = None

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, Protocol
 
 from consumer.adapters.engine_messages import progress_message, storable_text
-from consumer.adapters.parquet_market_data import MarketDataUnavailable
-from consumer.errors import ArtifactsUnavailable
+from consumer.errors import ArtifactsUnavailable, Unavailable
 from consumer.outcomes import Completed, Failed, Stopped
 from consumer.ports import EngineTask
 from engine.errors import EngineError, InvalidParams
@@ -73,10 +72,10 @@ def failure_of(error: BaseException) -> Failed:
             return Failed(error.code, str(error), details)
         case EngineError():
             return Failed(error.code, str(error))
-        case MarketDataUnavailable():
-            return Failed("market_data_unavailable", str(error))
         case ArtifactsUnavailable():
             return Failed("artifacts_unavailable", str(error))
+        case Unavailable():
+            return Failed("market_data_unavailable", str(error))
         case Exception():
             traceback.print_exception(error, file=sys.stderr)
             return Failed("internal_error", f"a defect of this program: {described(error)}")

@@ -2,12 +2,14 @@
 
 `EngineProcesses` hands tasks to free children and keeps each slot filled; `engine_child_handle` is the worker's side of
 one child, `engine_child` the child itself, `engine_messages` what they say to each other, `engine_program` what a
-child does for a task.
+child does for a task, `engine_guardian` clears up after a worker that was killed.
 """
 
 import asyncio
 import contextlib
+import subprocess
 import sys
+import uuid
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +17,8 @@ from typing import Final, Self
 
 import structlog
 
-from consumer.adapters.engine_child_handle import ChildStartFailed, EngineChild
+from consumer.adapters import engine_guardian
+from consumer.adapters.engine_child_handle import EngineChild
 from consumer.adapters.engine_settings import EngineProcessSettings
 from consumer.outcomes import ChildDied, EngineOutcome, Stopped
 from consumer.ports import EngineProgress, EngineTask, StopSignal
@@ -57,9 +60,12 @@ class EngineProcesses:
         self._slots: list[asyncio.Task[None]] = []
         self._watcher: asyncio.Task[None] | None = None
         self._closing = False
+        self._marker = uuid.uuid4().hex
+        self._guardian: subprocess.Popen[bytes] | None = None
         self._executor = ThreadPoolExecutor(max_workers=max(2, settings.slots), thread_name_prefix="engine-kill")
 
     async def __aenter__(self) -> Self:
+        self._guardian = _start_guardian(self._marker)
         for number in range(self._settings.slots):
             self._slots.append(asyncio.create_task(self._keep_slot(), name=f"engine slot {number}"))
         return self
@@ -99,6 +105,9 @@ class EngineProcesses:
             self._watcher.cancel()
             await asyncio.gather(self._watcher, return_exceptions=True)
         self._executor.shutdown(wait=False)
+        if self._guardian is not None:
+            _end_guardian(self._guardian)
+            self._guardian = None
 
     @property
     def child_pids(self) -> tuple[int, ...]:
@@ -148,7 +157,7 @@ class EngineProcesses:
         while not self._closing:
             try:
                 child = await self._start_child()
-            except (ChildStartFailed, OSError) as error:
+            except Exception as error:  # whatever it is, runs must be told rather than wait for ever
                 failures += 1
                 self._tell_of_failed_start(failures, error)
                 await asyncio.sleep(min(_FIRST_BACKOFF_SECONDS * 2**failures, LONGEST_BACKOFF_SECONDS))
@@ -159,7 +168,7 @@ class EngineProcesses:
             log.info("engine_child_ended", pid=child.pid, how=how)
 
     async def _start_child(self) -> EngineChild:
-        child = EngineChild(self._settings, self._executor, self._write_output)
+        child = EngineChild(self._settings, self._marker, self._executor, self._write_output)
         self._children.add(child)
         child.ended.add_done_callback(lambda _: self._children.discard(child))
         try:
@@ -191,3 +200,21 @@ class EngineProcesses:
 def _settle(turn: "asyncio.Future[EngineChild | ChildDied | Stopped]", answer: ChildDied | Stopped) -> None:
     if not turn.done():
         turn.set_result(answer)
+
+
+def _start_guardian(marker: str) -> "subprocess.Popen[bytes]":
+    assert engine_guardian.__file__ is not None
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", engine_guardian.__file__, marker],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+        env={},
+    )
+
+
+def _end_guardian(guardian: "subprocess.Popen[bytes]") -> None:
+    guardian.kill()
+    guardian.wait()
+    if guardian.stdin is not None:
+        guardian.stdin.close()

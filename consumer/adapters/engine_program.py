@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
+from io import BytesIO
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -104,8 +105,11 @@ def engine_version() -> str:
 def trades_csv(run_id: int, result: BacktestResult) -> bytes:
     """Rows for COPY into backtest_trades: run_id, then the columns from position_id on; floats as their shortest text
     that reads back as the same double, an empty field is NULL, an empty text is quoted."""
-    rows = result.trades.select(pl.lit(run_id, pl.Int64).alias("run_id"), pl.all())
-    return rows.write_csv(include_header=False, datetime_format=_CSV_TIME).encode()
+    run_ids = pl.Series("run_id", [run_id], dtype=pl.Int64).new_from_index(0, result.trades.height)
+    rows = pl.DataFrame([run_ids, *result.trades.get_columns()])
+    buffer = BytesIO()
+    rows.write_csv(buffer, include_header=False, datetime_format=_CSV_TIME)
+    return buffer.getvalue()
 
 
 def warm_up() -> None:

@@ -6,6 +6,7 @@ them: descent (the child adopts its orphans, see engine_child), process group, a
 
 import os
 import signal
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -17,13 +18,17 @@ MARKER_VARIABLE: Final = "BACKTEST_ENGINE_CHILD"
 
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _ROUNDS: Final = 50
+_DEATH_SECONDS: Final = 1.0
+"""A killed process that is deep in the kernel (a write to a dead disk) may take any time to go."""
+_POLL_SECONDS: Final = 0.001
 
 
 def kill_tree(pid: int, marker: str) -> None:
-    """Kill the process and all it started; blocks for some ten milliseconds, so call it off the event loop.
+    """Kill the process and all it started, and wait until they use no more CPU.
 
-    pid: a child of this process that was not waited for yet, so that the number cannot be another's. Processes are
-    frozen as they are found, so that none starts another behind the search's back.
+    Blocks for some ten milliseconds, so call it off the event loop. pid: a child of this process that was not waited
+    for yet, so that the number cannot be another's. Processes are frozen as they are found, so that none starts
+    another behind the search's back.
     """
     frozen: dict[int, psutil.Process] = {}
     for _ in range(_ROUNDS):
@@ -36,6 +41,9 @@ def kill_tree(pid: int, marker: str) -> None:
     for process in frozen.values():
         _signal(process, signal.SIGKILL)
     signal_group(pid, signal.SIGKILL)
+    deadline = time.monotonic() + _DEATH_SECONDS
+    while not all(map(_has_ended, frozen.values())) and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
 
 
 def signal_group(pid: int, number: signal.Signals) -> None:
@@ -69,10 +77,10 @@ def _relatives(pid: int, marker: str) -> list[psutil.Process]:
             if child not in related:
                 related.add(child)
                 pending.append(child)
-    return [processes[each] for each in related if each in processes and not _is_zombie(processes[each])]
+    return [processes[each] for each in related if each in processes and not _has_ended(processes[each])]
 
 
-def _is_zombie(process: psutil.Process) -> bool:
+def _has_ended(process: psutil.Process) -> bool:
     try:
         return process.status() == psutil.STATUS_ZOMBIE
     except psutil.Error:

@@ -11,21 +11,21 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from consumer.adapters.engine_execution import TaskControl
 from consumer.adapters.engine_settings import EngineProcessSettings
 from consumer.outcomes import Completed
-from consumer.ports import EngineTask
+from consumer.ports import EngineProgress, EngineTask
 from engine.errors import InvalidParams, NoData, ParameterProblem
 
 PROGRAM = f"{__name__}:open_program"
-BROKEN_PROGRAM = f"{__name__}:open_broken_program"
 
 SPIN = "while True: pass"
 SIMULATED_TIME_US = 1_704_164_645_678_901
-"""2024-01-02 03:04:05.678901 UTC."""
+SIMULATED_TIME = datetime(2024, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 _kept: list[Any] = []
 
 
@@ -36,10 +36,6 @@ def open_program(settings: EngineProcessSettings) -> Callable[[EngineTask, TaskC
         return completed(task)
 
     return execute
-
-
-def open_broken_program(settings: EngineProcessSettings) -> NoReturn:
-    raise RuntimeError("a library is missing")
 
 
 def completed(task: EngineTask) -> Completed:
@@ -58,6 +54,11 @@ def completed(task: EngineTask) -> Completed:
     )
 
 
+def progress(bars_done: int, bars_total: int = 1_000_000_000) -> EngineProgress:
+    """What `report` makes the worker see."""
+    return EngineProgress(bars_done, bars_total, SIMULATED_TIME, 10_000.25, 7)
+
+
 def report(control: TaskControl, bars_done: int, bars_total: int = 1_000_000_000) -> None:
     control.report(bars_done, bars_total, SIMULATED_TIME_US, 10_000.25, 7)
 
@@ -69,6 +70,24 @@ def well(specification: dict[str, Any], control: TaskControl) -> None:
 
 def tell_pid(specification: dict[str, Any], control: TaskControl) -> None:
     leave_sign(specification)
+
+
+def tell_pid_and_spin(specification: dict[str, Any], control: TaskControl) -> None:
+    leave_sign(specification)
+    while True:
+        pass
+
+
+def tell_environment(specification: dict[str, Any], control: TaskControl) -> None:
+    told = "".join(f"{name}={value}\n" for name, value in os.environ.items())
+    Path(specification["file"]).write_text(told)
+
+
+def wait_for_peer(specification: dict[str, Any], control: TaskControl) -> None:
+    """Leave a sign and wait for that of another run: both are under way at once."""
+    leave_sign(specification)
+    while not Path(specification["peer"]).exists():
+        control.pause(0.01)
 
 
 def chunks(specification: dict[str, Any], control: TaskControl) -> None:
@@ -231,6 +250,9 @@ BEHAVIOURS: dict[str, Callable[[dict[str, Any], TaskControl], None]] = {
     for each in (
         well,
         tell_pid,
+        tell_pid_and_spin,
+        tell_environment,
+        wait_for_peer,
         chunks,
         until_file,
         endless,
