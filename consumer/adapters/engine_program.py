@@ -29,7 +29,7 @@ from consumer.strategies import load_strategy
 from consumer.translate import specification_from_json
 from engine.asking import guarded
 from engine.bars import Bars, bars_from_frame
-from engine.errors import InvalidSpecification
+from engine.errors import InvalidSpecification, StrategyError
 from engine.instruments import instrument_for, packaged_instruments
 from engine.metrics import Metrics
 from engine.result import BacktestResult
@@ -104,12 +104,16 @@ def engine_version() -> str:
 
 def trades_csv(run_id: int, result: BacktestResult) -> bytes:
     """Rows for COPY into backtest_trades: run_id, then the columns from position_id on; floats as their shortest text
-    that reads back as the same double, an empty field is NULL, an empty text is quoted."""
+    that reads back as the same double, an empty field is NULL, an empty text is quoted. Raises StrategyError."""
     run_ids = pl.Series("run_id", [run_id], dtype=pl.Int64).new_from_index(0, result.trades.height)
     rows = pl.DataFrame([run_ids, *result.trades.get_columns()])
     buffer = BytesIO()
     rows.write_csv(buffer, include_header=False, datetime_format=_CSV_TIME)
-    return buffer.getvalue()
+    content = buffer.getvalue()
+    if b"\0" in content:
+        # Postgres takes no NUL in text: the run would never get its terminal row.
+        raise StrategyError("a decision's pattern_name or pattern_metadata holds a NUL character")
+    return content
 
 
 def warm_up() -> None:
