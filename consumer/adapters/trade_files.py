@@ -7,6 +7,7 @@ import polars as pl
 
 from consumer.adapters.artifact_files import iso_text
 from consumer.adapters.file_store import FileStoreError, LocalFiles
+from consumer.errors import ArtifactsUnavailable
 from engine.errors import InputRefused
 
 _SUFFIXES = (".csv", ".parquet")
@@ -22,7 +23,7 @@ def check_trade_path(path: Path) -> None:
 
 def write_trades(trades: pl.DataFrame, path: Path) -> None:
     """Write trades whole or not at all. CSV: a header also without rows, times ISO 8601 with Z, NULL empty, floats as
-    their shortest text that reads back as the same double. Raises InputRefused when the place cannot be written."""
+    their shortest text that reads back as the same double. Raises ArtifactsUnavailable when the place takes no more."""
     buffer = BytesIO()
     if path.suffix.lower() == ".parquet":
         trades.write_parquet(buffer)
@@ -32,4 +33,4 @@ def write_trades(trades: pl.DataFrame, path: Path) -> None:
     try:
         LocalFiles(path.parent).write(path.name, buffer.getvalue(), durable=False)
     except FileStoreError as error:
-        raise InputRefused(str(error)) from error
+        raise ArtifactsUnavailable(str(error)) from error

@@ -1,0 +1,31 @@
+"""What the online commands share: their settings, a log that stays out of the way, and the way to Kafka."""
+
+import logging
+
+from consumer.adapters.kafka_connection import KafkaConnection
+from consumer.adapters.kafka_settings import kafka_connection
+from consumer.logging_setup import set_up_logging
+from consumer.settings import DatabaseSettings, KafkaSettings, LogSettings, load_settings
+
+
+def database_settings() -> DatabaseSettings:
+    """Raises SettingsInvalid."""
+    settings = load_settings(DatabaseSettings)
+    quiet_log(settings)
+    return settings
+
+
+def kafka_settings() -> tuple[KafkaSettings, KafkaConnection]:
+    """Raises SettingsInvalid."""
+    settings = load_settings(KafkaSettings)
+    quiet_log(settings)
+    return settings, kafka_connection(settings)
+
+
+def quiet_log(settings: LogSettings) -> None:
+    """Errors of a command are one line, which it writes itself; what libraries say shows with LOG_LEVEL set only."""
+    if "log_level" in settings.model_fields_set:
+        set_up_logging(settings)
+    else:
+        set_up_logging(settings.model_copy(update={"log_level": "critical"}))
+        logging.captureWarnings(False)

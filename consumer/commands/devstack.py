@@ -1,0 +1,77 @@
+"""`backtest devstack`: a real Postgres and a real Kafka for local work, until Ctrl-C."""
+
+import asyncio
+import shlex
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from consumer.devstack import DevStackError, StackKind, devstack
+
+app = typer.Typer()
+
+
+@app.command("devstack")
+def keep_up(
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where their data stay for a next time. Default: thrown away at the end.")
+    ] = None,
+    durable: Annotated[bool, typer.Option("--durable", help="Survive a crash of the machine too; slower.")] = False,
+    stack: Annotated[StackKind, typer.Option(help="Processes of our own, or containers.")] = "embedded",
+) -> None:
+    """Start both servers on free ports of 127.0.0.1, print the settings to use on stdout, and stop them on Ctrl-C."""
+    with devstack_errors():
+        asyncio.run(_keep_up(data_dir, durable=durable, stack=stack))
+
+
+async def _keep_up(data_dir: Path | None, *, durable: bool, stack: StackKind) -> None:
+    with told_to_stop():
+        async with devstack(data_dir, durable=durable, stack=stack) as running:
+            for name, value in running.settings_environment().items():
+                typer.echo(f"export {name}={shlex.quote(value)}")
+            sys.stdout.flush()
+            typer.echo("Postgres and Kafka are up; `backtest migrate` makes the tables. Ctrl-C stops them.", err=True)
+            await asyncio.Event().wait()
+
+
+@contextmanager
+def told_to_stop() -> Iterator[asyncio.Event]:
+    """On the first SIGINT or SIGTERM the block is cancelled and left, without an error; the event says so.
+
+    Later signals change nothing, so that an impatient second Ctrl-C does not interrupt the stopping of servers.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, _stop, stop, task)
+    try:
+        yield stop
+    except asyncio.CancelledError:
+        if not stop.is_set():
+            raise
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+def _stop(stop: asyncio.Event, task: "asyncio.Task[None] | None") -> None:
+    if not stop.is_set():
+        stop.set()
+        if task is not None:
+            task.cancel()
+
+
+@contextmanager
+def devstack_errors() -> Iterator[None]:
+    """Say why the servers are not up, with the end of a server's log where there is one, and exit 1."""
+    try:
+        yield
+    except DevStackError as error:
+        typer.echo(f"backtest: {error}", err=True)
+        raise typer.Exit(1) from error

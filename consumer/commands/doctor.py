@@ -1,0 +1,193 @@
+"""`backtest doctor`: everything a worker needs, checked one by one, each problem with what to do about it."""
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+import typer
+
+from consumer.adapters.file_store import FileStoreError, LocalFiles, open_file_store
+from consumer.adapters.instrument_files import read_instruments
+from consumer.adapters.kafka_limits import TopicFacts, topic_facts
+from consumer.adapters.kafka_settings import kafka_connection
+from consumer.adapters.parquet_market_data import ParquetMarketData
+from consumer.adapters.postgres_schema import check_schema, head_revision
+from consumer.commands.connections import quiet_log
+from consumer.errors import ConsumerError, SettingsInvalid
+from consumer.settings import (
+    DatabaseSettings,
+    KafkaSettings,
+    LogSettings,
+    Settings,
+    StoreSettings,
+    load_settings,
+    unknown_variables,
+)
+from consumer.strategies import load_strategy, registered_strategies
+from engine.errors import EngineError
+from schemas.envelope import MAX_VALUE_BYTES
+from schemas.topics import DEAD_LETTER_MAX_MESSAGE_BYTES, Topic
+
+app = typer.Typer()
+
+CHECK_TIMEOUT_SECONDS = 20.0
+PROBE_NAME = "backtest-doctor.txt"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at. is_fine false: advice says what to do; true with advice: worth knowing."""
+
+    what: str
+    is_fine: bool
+    message: str
+    advice: str = ""
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list on stdout.")] = False,
+) -> None:
+    """Check what a worker with these settings would find. Changes nothing. Exit status: 0 all is well, 1 it is not."""
+    quiet_log(LogSettings.model_construct())
+    findings = asyncio.run(examine())
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in findings]))
+    else:
+        for finding in findings:
+            typer.echo(_line(finding))
+    if not all(finding.is_fine for finding in findings):
+        raise typer.Exit(1)
+
+
+async def examine() -> list[Finding]:
+    """Every check, in the order in which a start would fail."""
+    findings = _examine_settings()
+    for what, check in (
+        ("postgres", _examine_postgres),
+        ("kafka", _examine_kafka),
+        ("market data", _in_thread(_examine_market_data)),
+        ("artefacts", _in_thread(_examine_artifacts)),
+        ("strategies", _in_thread(_examine_strategies)),
+    ):
+        findings += await _guarded(what, check)
+    return findings
+
+
+Check = Callable[[], Awaitable[list[Finding]]]
+
+
+async def _guarded(what: str, check: Check) -> list[Finding]:
+    """A check ends in findings, whatever it runs into."""
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
+            return await check()
+    except SettingsInvalid:
+        return [Finding(what, False, "not looked at", "mend the settings first")]
+    except (ConsumerError, EngineError, FileStoreError) as error:
+        return [Finding(what, False, str(error), _ADVICE.get(what, ""))]
+    except TimeoutError:
+        return [Finding(what, False, f"no answer within {CHECK_TIMEOUT_SECONDS:g} s", _ADVICE.get(what, ""))]
+
+
+_ADVICE = {
+    "postgres": "is BACKTEST_DATABASE_URL right, and `backtest migrate` done?",
+    "kafka": "are BACKTEST_KAFKA_BOOTSTRAP_SERVERS and the security settings right?",
+    "market data": "see BACKTEST_MARKET_DATA_URL; `backtest data check` says more of single files",
+    "artefacts": "BACKTEST_ARTIFACTS_URL must name a place that this user may write to",
+}
+
+
+def _in_thread(check: Callable[[], Iterable[Finding]]) -> Check:
+    async def run() -> list[Finding]:
+        return list(await asyncio.to_thread(check))
+
+    return run
+
+
+def _examine_settings() -> list[Finding]:
+    findings = []
+    try:
+        settings = load_settings(Settings)
+        findings.append(
+            Finding("settings", True, f"{settings.slots} slots, group {settings.kafka_group_id}, all values fit")
+        )
+    except SettingsInvalid as error:
+        findings += [Finding("settings", False, problem, "set it") for problem in str(error).split("; ")]
+    for name, meant in unknown_variables().items():
+        advice = f"did you mean {meant}?" if meant else "remove it"
+        findings.append(Finding("settings", True, f"{name} is no setting and changes nothing", advice))
+    return findings
+
+
+async def _examine_postgres() -> list[Finding]:
+    settings = load_settings(DatabaseSettings)
+    notes = await check_schema(settings.database_url.get_secret_value())
+    fine = Finding("postgres", True, f"{settings.database_place}, tables at revision {head_revision()}")
+    return [fine, *(Finding("postgres", True, note) for note in notes)]
+
+
+async def _examine_kafka() -> list[Finding]:
+    settings = load_settings(KafkaSettings)
+    facts = await topic_facts(kafka_connection(settings), tuple(Topic))
+    missing = [topic.value for topic in Topic if topic not in facts]
+    findings = [_topic_finding(Topic(name), each) for name, each in facts.items()]
+    if not missing:
+        return findings
+    named = ", ".join(missing)
+    if settings.kafka_create_topics:
+        return [*findings, Finding("kafka", True, f"not there yet: {named}", "a worker makes them when it starts")]
+    return [*findings, Finding("kafka", False, f"missing: {named}", "make them, or BACKTEST_KAFKA_CREATE_TOPICS=true")]
+
+
+def _topic_finding(topic: Topic, facts: TopicFacts) -> Finding:
+    needed = DEAD_LETTER_MAX_MESSAGE_BYTES if topic is Topic.DEAD_LETTER else MAX_VALUE_BYTES
+    told = f"{topic.value}: {facts.partitions} partitions, records to {facts.max_message_bytes} bytes"
+    if facts.max_message_bytes < needed:
+        return Finding("kafka", False, told, f"raise its max.message.bytes to {needed}")
+    if topic is Topic.COMPLETED and "compact" not in facts.cleanup_policy:
+        return Finding("kafka", True, f"{told}, not compacted", "set cleanup.policy=compact to keep every outcome")
+    return Finding("kafka", True, told)
+
+
+def _examine_market_data() -> Iterable[Finding]:
+    settings = load_settings(StoreSettings)
+    read_instruments(settings.instruments_file)
+    stored = ParquetMarketData(settings.market_data_url, cache_bytes=1)
+    held = {symbol: stored.timeframes(symbol) for symbol in stored.symbols()}
+    if not any(held.values()):
+        yield Finding(
+            "market data", False, f"no bars in {settings.market_data_url}", "bring some: `backtest data import`"
+        )
+        return
+    named = ", ".join(f"{symbol} {' '.join(names)}" for symbol, names in list(held.items())[:5] if names)
+    more = f" and {len(held) - 5} symbols more" if len(held) > 5 else ""
+    yield Finding("market data", True, f"{settings.market_data_url}: {named}{more}")
+
+
+def _examine_artifacts() -> Iterable[Finding]:
+    url = load_settings(StoreSettings).artifacts_url
+    files = open_file_store(url)
+    files.write(PROBE_NAME, b"backtest doctor wrote this; it may be removed\n", durable=False)
+    if isinstance(files, LocalFiles):
+        os.unlink(files.location(PROBE_NAME))  # noqa: PTH108 - a location is text, path or URL
+    yield Finding("artefacts", True, f"{url} takes files")
+
+
+def _examine_strategies() -> Iterable[Finding]:
+    for key, registered in registered_strategies().items():
+        try:
+            load_strategy(key)
+        except EngineError as error:
+            yield Finding("strategies", False, str(error), f"see to the package {registered.distribution}")
+        else:
+            yield Finding("strategies", True, f"{key} ({registered.target})")
+
+
+def _line(finding: Finding) -> str:
+    advice = f" -> {finding.advice}" if finding.advice else ""
+    state = "ok     " if finding.is_fine else "PROBLEM"
+    return f"{state}  {finding.what}: {finding.message}{advice}"

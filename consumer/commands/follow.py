@@ -1,0 +1,116 @@
+"""`backtest follow`: watch runs live, or rebuild what became of them from the topics."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Annotated
+
+import typer
+
+from consumer.adapters.kafka_connection import KafkaConnection
+from consumer.adapters.kafka_reader import open_reader
+from consumer.commands.connections import kafka_settings
+from consumer.commands.run_display import Show, event_line, json_line, run_bars
+from consumer.commands.sending import deadline_after
+from consumer.follow import RunStates, is_terminal, read_event
+from consumer.ports import Record
+from schemas.completed import Completed
+from schemas.outgoing import OutgoingEvent, TerminalEvent
+from schemas.topics import Topic
+
+app = typer.Typer()
+
+Wanted = Callable[[OutgoingEvent], bool]
+
+
+@app.command()
+def follow(
+    run_id: Annotated[int | None, typer.Argument(help="One run; without it, all of them.", show_default=False)] = None,
+    request_id: Annotated[str | None, typer.Option(help="In place of a run: what became of one request.")] = None,
+    from_beginning: Annotated[
+        bool, typer.Option("--from-beginning", help="All that the topics hold, not only what comes from now on.")
+    ] = False,
+    timeout: Annotated[float | None, typer.Option(min=0, help="Seconds after which to stop.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print each event as one JSON line on stdout.")] = False,
+) -> None:
+    """Show each event once and in order, whatever the topics repeat. Ctrl-C stops it.
+
+    One run or request is looked up in all that the topics hold, and followed to its end; exit status 0 when it
+    completed, 1 when it ended otherwise or the time was over.
+    """
+    if run_id is not None and request_id is not None:
+        raise typer.BadParameter("give a run or a request, not both", param_hint="'--request-id'")
+    _, connection = kafka_settings()
+    is_one = run_id is not None or request_id is not None
+
+    def is_wanted(event: OutgoingEvent) -> bool:
+        return not is_one or (event.request_id == request_id if run_id is None else event.run_id == run_id)
+
+    following = follow_topics(
+        connection,
+        is_wanted,
+        from_beginning=from_beginning or is_one,
+        until_end=is_one,
+        deadline=deadline_after(timeout),
+        as_json=as_json,
+    )
+    try:
+        ended = asyncio.run(following)
+    except KeyboardInterrupt:
+        return
+    if is_one and not isinstance(ended, Completed):
+        raise typer.Exit(1)
+
+
+async def follow_topics(
+    connection: KafkaConnection,
+    is_wanted: Wanted,
+    *,
+    from_beginning: bool,
+    until_end: bool,
+    deadline: float,
+    as_json: bool,
+) -> TerminalEvent | None:
+    """Show wanted events until the deadline, or the first terminal one, which is returned."""
+    states = RunStates()
+    async with open_reader(connection, (Topic.PROGRESS, Topic.COMPLETED), from_beginning=from_beginning) as reader:
+        with _display(as_json=as_json, is_live=not from_beginning or until_end) as show:
+            told_of_nothing = not until_end
+            while (now := time.monotonic()) < deadline:
+                records = await reader.read(min(0.5, deadline - now))
+                for record in records:
+                    event = _event_of(record)
+                    if event is None or not is_wanted(event) or not states.take(event):
+                        continue
+                    _show(record, event, show, as_json=as_json)
+                    if until_end and is_terminal(event):
+                        return event
+                if not told_of_nothing and await reader.has_caught_up():
+                    told_of_nothing = True
+                    if not states.newest:
+                        typer.echo("nothing is known of it yet; waiting", err=True)
+    return None
+
+
+def _display(*, as_json: bool, is_live: bool) -> AbstractContextManager[Show | None]:
+    """Bars for what is alive, on a terminal; a replay, and what a program reads, goes to stdout line by line."""
+    has_terminal = sys.stdout.isatty() and sys.stderr.isatty()
+    return run_bars() if is_live and has_terminal and not as_json else nullcontext(None)
+
+
+def _show(record: Record, event: OutgoingEvent, show: Show | None, *, as_json: bool) -> None:
+    if show is not None:
+        show(event)
+    else:
+        typer.echo(json_line(record.value) if as_json else event_line(event))
+
+
+def _event_of(record: Record) -> OutgoingEvent | None:
+    """Records that are no events, written by somebody else, must not end a subscription."""
+    try:
+        return read_event(record.value, record.headers)
+    except ValueError as error:
+        typer.echo(f"skipped {record.topic}/{record.partition}/{record.offset}: {error}", err=True)
+        return None

@@ -1,0 +1,120 @@
+"""How commands show runs while they live: progress bars on a terminal, a line an event elsewhere, or JSON."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import assert_never
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from consumer.follow import RunKey, is_terminal, key_of
+from schemas import cancelled, completed, failed, progress, rejected, started
+from schemas.json_text import printable
+from schemas.outgoing import OutgoingEvent
+
+Show = Callable[[OutgoingEvent], None]
+
+BARS_OF_ENDED_RUNS = 12
+"""More of them scroll away above, so that the running ones stay in sight."""
+
+
+@contextmanager
+def run_bars(labels: dict[str, str] | None = None) -> Iterator[Show]:
+    """One live bar a run on standard error where that is a terminal, else a line an event there.
+
+    labels: what to call the run of each request_id; with labels, each gets its bar at once.
+    """
+    named = labels or {}
+    if not sys.stderr.isatty():
+        yield lambda event: typer.echo(event_line(event, named.get(event.request_id)), err=True)
+        return
+    with Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[news]}", markup=False),
+        console=Console(stderr=True),
+        refresh_per_second=15,
+    ) as bars:
+        yield _RunBars(bars, named).show
+
+
+def json_line(value: bytes | None) -> str:
+    """The event as the topic has it, on one line."""
+    return json.dumps(json.loads(value or b"null"), ensure_ascii=True)
+
+
+def event_line(event: OutgoingEvent, label: str | None = None) -> str:
+    """One line for people: which run, and what is new of it."""
+    return f"{label or title(event)}: {news(event)}"
+
+
+def title(event: OutgoingEvent) -> str:
+    """Which run or request the event is about."""
+    if isinstance(event, rejected.Rejected):
+        return printable(f"request {event.request_id}")
+    return printable(f"run {event.run_id} {event.symbol} {event.timeframe}")
+
+
+def news(event: OutgoingEvent) -> str:
+    """What the event says, in a few words."""
+    match event:
+        case started.Started():
+            return "started" if event.attempt == 1 else f"started again (attempt {event.attempt})"
+        case progress.Progress():
+            at = f" at {event.simulated_time:%Y-%m-%d}" if event.simulated_time is not None else ""
+            equity = f", equity {event.equity:,.2f}" if event.equity is not None else ""
+            return f"{event.progress_pct} %{at}{equity}, {event.trades} trades"
+        case completed.Completed():
+            trades, profit = event.metrics.get("total_trades"), event.metrics.get("net_profit")
+            gained = f", net profit {profit:+,.2f}" if isinstance(profit, int | float) else ""
+            return f"completed: {trades} trades{gained} ({event.duration_seconds:.2f} s)"
+        case failed.Failed() | rejected.Rejected():
+            return printable(f"{event.status}: {event.error.code}: {event.error.message}")
+        case cancelled.Cancelled():
+            return printable(f"cancelled: {event.reason}")
+        case _:
+            assert_never(event)
+
+
+@dataclass(slots=True)
+class _RunBars:
+    """Which bar is whose. A bar goes by request_id until the run is known, since that is what the sender knows."""
+
+    bars: Progress
+    labels: dict[str, str]
+    tasks: dict[RunKey, TaskID] = field(default_factory=dict, init=False)
+    waiting: dict[str, TaskID] = field(default_factory=dict, init=False)
+    ended: list[RunKey] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        self.waiting = {
+            request_id: self.bars.add_task(label, total=100, start=False, news="queued")
+            for request_id, label in self.labels.items()
+        }
+
+    def show(self, event: OutgoingEvent) -> None:
+        task = self._task_of(event)
+        self.bars.update(task, completed=event.progress_pct, news=news(event))
+        if is_terminal(event):
+            self.bars.stop_task(task)
+            self._retire(key_of(event))
+
+    def _task_of(self, event: OutgoingEvent) -> TaskID:
+        key = key_of(event)
+        if key not in self.tasks:
+            waiting = self.waiting.pop(event.request_id, None)
+            new = waiting if waiting is not None else self.bars.add_task(title(event), total=100, start=False, news="")
+            self.tasks[key] = new
+            self.bars.start_task(new)
+        return self.tasks[key]
+
+    def _retire(self, key: RunKey) -> None:
+        self.ended.append(key)
+        if not self.labels and len(self.ended) > BARS_OF_ENDED_RUNS:
+            self.bars.remove_task(self.tasks.pop(self.ended.pop(0)))

@@ -1,0 +1,89 @@
+"""`backtest runs`: the runs that the database knows, the newest first."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import typer
+
+from consumer.adapters.postgres_reading import recent_runs, rejected_requests
+from consumer.commands.connections import database_settings
+from consumer.commands.text_columns import text_columns
+from schemas.json_text import printable
+from schemas.problems import FieldProblem, first_code, summarise
+
+app = typer.Typer()
+
+_HEADING = ("run", "strategy", "symbol", "tf", "mode", "from", "to", "status", "%", "trades", "return %", "drawdown %")
+
+
+@app.command()
+def runs(
+    status: Annotated[
+        Literal["pending", "running", "completed", "failed", "cancelled", "rejected"] | None,
+        typer.Option(help="Only these; rejected: the requests that made no run."),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list on stdout.")] = False,
+) -> None:
+    """List runs: what was asked, how far it is, what came out."""
+    url = database_settings().database_url.get_secret_value()
+    if status == "rejected":
+        found = asyncio.run(rejected_requests(url, limit))
+        table = rejections_table(found)
+    else:
+        found = asyncio.run(recent_runs(url, limit, status))
+        table = runs_table(found)
+    if as_json:
+        sys.stdout.write(json.dumps(found, default=json_text) + "\n")
+    elif found:
+        typer.echo(text_columns(table))
+    else:
+        typer.echo("none", err=True)
+
+
+def runs_table(found: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """A heading and a row a run, as text."""
+    return [_HEADING, *(_cells(run) for run in found)]
+
+
+def rejections_table(found: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """A heading and a row a rejected request, as text."""
+    rows = [
+        (printable(each["request_id"]), f"{each['received_at']:%Y-%m-%d %H:%M:%S}", printable(why_rejected(each)))
+        for each in found
+    ]
+    return [("request", "received", "why"), *rows]
+
+
+def why_rejected(rejection: Mapping[str, Any]) -> str:
+    """Code and message of a kept rejection."""
+    problems = [FieldProblem(**problem) for problem in rejection["problems"]]
+    return f"{first_code(problems)}: {summarise(problems)}"
+
+
+def json_text(value: object) -> str:
+    """Times as ISO 8601 with Z."""
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def _cells(run: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        str(run["id"]),
+        printable(run["strategy_name"]),
+        run["symbol"],
+        run["timeframe"],
+        run["execution_mode"],
+        f"{run['start_date']:%Y-%m-%d}",
+        f"{run['end_date']:%Y-%m-%d}",
+        run["status"],
+        str(run["progress_pct"]),
+        "" if run["total_trades"] is None else str(run["total_trades"]),
+        "" if run["total_return_pct"] is None else f"{run['total_return_pct']:+.2f}",
+        "" if run["max_drawdown_pct"] is None else f"{run['max_drawdown_pct']:.2f}",
+    )

@@ -1,0 +1,94 @@
+"""`backtest strategy`: what is registered, what its parameters are, and a start for one's own."""
+
+import inspect
+import json
+import keyword
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from consumer.commands.strategy_template import project_file, strategy_file
+from consumer.commands.text_columns import text_columns
+from consumer.strategies import load_strategy, registered_strategies
+from engine.errors import InputRefused
+
+app = typer.Typer(no_args_is_help=True, help="List, show and start strategies.")
+
+
+@app.command("list")
+def list_strategies(
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list on stdout.")] = False,
+) -> None:
+    """List registered strategies by key, and the package that registered each."""
+    found = registered_strategies().values()
+    if as_json:
+        listed = [{"key": each.key, "target": each.target, "package": each.distribution} for each in found]
+        sys.stdout.write(json.dumps(listed) + "\n")
+    else:
+        rows = [(each.key, each.target, each.distribution) for each in found]
+        typer.echo(text_columns([("key", "class", "package"), *rows]))
+
+
+@app.command("show")
+def show(
+    key: Annotated[str, typer.Argument(help="Registered key.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the parameters' JSON schema on stdout.")] = False,
+) -> None:
+    """Show what a strategy does and its parameters."""
+    strategy = load_strategy(key)
+    schema: dict[str, Any] = strategy.Params.model_json_schema()
+    if as_json:
+        sys.stdout.write(json.dumps(schema) + "\n")
+        return
+    kind = "decides all bars at once" if hasattr(strategy, "decide_all") else "decides bar by bar"
+    typer.echo(f"{key}: {strategy.__module__}.{strategy.__qualname__}, {kind}")
+    typer.echo(inspect.getdoc(strategy) or "(no description)")
+    required = set(schema.get("required", ()))
+    rows = [
+        (name, _type(field), "required" if name in required else json.dumps(field.get("default")), _limits(field))
+        for name, field in schema.get("properties", {}).items()
+    ]
+    if rows:
+        typer.echo("\n" + text_columns([("parameter", "type", "default", "limits"), *rows]))
+
+
+@app.command("new")
+def new(
+    name: Annotated[str, typer.Argument(help="Key of the new strategy: small letters, digits and _.")],
+    directory: Annotated[Path, typer.Option(help="Where to make the project's folder.")] = Path(),
+    bar_by_bar: Annotated[bool, typer.Option("--bar-by-bar", help="Decide bar by bar, not all at once.")] = False,
+) -> None:
+    """Write a small project with a working strategy to change, and say how to register it."""
+    if re.fullmatch(r"[a-z][a-z0-9_]{0,99}", name) is None or keyword.iskeyword(name):
+        raise typer.BadParameter(
+            "use small letters, digits and _, beginning with a letter, and no word of the language", param_hint="'NAME'"
+        )
+    folder = directory / name
+    if folder.exists():
+        raise InputRefused(f"{folder}: is there already; nothing was written")
+    try:
+        folder.mkdir(parents=True)
+        (folder / f"{name}.py").write_text(strategy_file(name, bar_by_bar=bar_by_bar), encoding="utf-8")
+        (folder / "pyproject.toml").write_text(project_file(name), encoding="utf-8")
+    except OSError as error:
+        raise InputRefused(f"{folder}: cannot be written: {error.strerror or error}") from error
+    typer.echo(f"wrote {folder / f'{name}.py'} and {folder / 'pyproject.toml'}")
+    typer.echo(f"register it where backtest is installed:  python -m pip install -e {folder}")
+    typer.echo(f"then:  backtest strategy show {name}")
+
+
+def _type(field: dict[str, Any]) -> str:
+    if "anyOf" in field:
+        return " or ".join(_type(each) for each in field["anyOf"])
+    if "enum" in field:
+        return "one of " + ", ".join(json.dumps(value) for value in field["enum"])
+    return str(field.get("type", "any"))
+
+
+def _limits(field: dict[str, Any]) -> str:
+    signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
+    places = [field, *field.get("anyOf", ())]
+    return ", ".join(f"{sign} {place[key]}" for place in places for key, sign in signs.items() if key in place)

@@ -1,0 +1,164 @@
+"""`backtest submit`: emit one request, from flags or a file, and follow it to its end where asked to."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import uuid4
+
+import typer
+
+from consumer.commands import options
+from consumer.commands.sending import submit_and_report
+from engine.errors import InputRefused
+from schemas.envelope import EnvelopeError, open_envelope
+from schemas.problems import InvalidRequestError
+from schemas.requested import BacktestRequested, parse_requested
+from schemas.topics import EventType
+
+app = typer.Typer()
+
+_WHAT, _MONEY, _FILLS, _SENDING = "What to run", "Money", "Fills", "Sending"
+_Text = str | None
+_Number = float | None
+
+
+@app.command()
+def submit(
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            help="JSON object with the request, or a CloudEvent; - reads stdin. Flags win over it.",
+            allow_dash=True,
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
+    strategy_id: Annotated[int | None, typer.Option(help="Row of `strategies`.", rich_help_panel=_WHAT)] = None,
+    symbol: Annotated[_Text, typer.Option(help="Instrument, e.g. EURUSD.", rich_help_panel=_WHAT)] = None,
+    start_date: Annotated[
+        _Text, typer.Option("--start", "--start-date", help="Inclusive; UTC without an offset.", rich_help_panel=_WHAT)
+    ] = None,
+    end_date: Annotated[
+        _Text, typer.Option("--end", "--end-date", help="Exclusive; UTC without an offset.", rich_help_panel=_WHAT)
+    ] = None,
+    timeframe: Annotated[_Text, typer.Option(help="Default: the strategy's.", rich_help_panel=_WHAT)] = None,
+    context_tfs: Annotated[
+        _Text,
+        typer.Option(help='E.g. H4,D1; "" for none. Default: the strategy\'s.', rich_help_panel=_WHAT),
+    ] = None,
+    primary_tf: Annotated[_Text, typer.Option(help="Only equal to the timeframe.", rich_help_panel=_WHAT)] = None,
+    strategy_params: Annotated[
+        _Text,
+        typer.Option("--params", "--strategy-params", help="JSON object, over the strategy's.", rich_help_panel=_WHAT),
+    ] = None,
+    run_id: Annotated[
+        int | None, typer.Option(help="A pending row that holds the configuration.", rich_help_panel=_WHAT)
+    ] = None,
+    max_llm_calls: Annotated[int | None, typer.Option(help="Budget of the run.", rich_help_panel=_WHAT)] = None,
+    initial_balance: Annotated[_Number, typer.Option(help="Deposit.", rich_help_panel=_MONEY)] = None,
+    account_currency: Annotated[_Text, typer.Option(help="E.g. USD.", rich_help_panel=_MONEY)] = None,
+    volume: Annotated[_Number, typer.Option(help="Lots a trade.", rich_help_panel=_MONEY)] = None,
+    risk_pct: Annotated[
+        _Number, typer.Option(help="Fraction of equity risked a trade, 0.01 is 1 %.", rich_help_panel=_MONEY)
+    ] = None,
+    commission_per_lot: Annotated[_Number, typer.Option(help="Round trip.", rich_help_panel=_MONEY)] = None,
+    spread_pips: Annotated[_Number, typer.Option(help="Simulated spread.", rich_help_panel=_MONEY)] = None,
+    spread_source: Annotated[_Text, typer.Option(help="fixed or bars.", rich_help_panel=_MONEY)] = None,
+    execution_mode: Annotated[
+        _Text, typer.Option(help="close_price, intra_candle or next_open.", rich_help_panel=_FILLS)
+    ] = None,
+    on_opposite: Annotated[_Text, typer.Option(help="reverse, close or ignore.", rich_help_panel=_FILLS)] = None,
+    stop_to_entry: Annotated[
+        bool | None,
+        typer.Option("--stop-to-entry/--keep-stop", help="Move the stop after a target.", rich_help_panel=_FILLS),
+    ] = None,
+    tp_partial_close_ratio: Annotated[
+        _Number, typer.Option(help="Share closed at each target but the last.", rich_help_panel=_FILLS)
+    ] = None,
+    request_id: Annotated[
+        _Text, typer.Option(help="Default: a new one. The same one again runs nothing twice.", rich_help_panel=_SENDING)
+    ] = None,
+    wait: Annotated[
+        bool,
+        typer.Option("--wait", help="Follow the run to its end and exit by its outcome.", rich_help_panel=_SENDING),
+    ] = False,
+    wait_timeout: Annotated[
+        float | None, typer.Option(min=0, help="Seconds to wait at most.", rich_help_panel=_SENDING)
+    ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json", help="Print one JSON object, with --wait the last event's data.", rich_help_panel=_SENDING
+        ),
+    ] = False,
+) -> None:
+    """Emit a request and print its request id.
+
+    Exit status: 0 sent (with --wait: completed), 1 not sent (with --wait: failed, cancelled, rejected, or not ended in
+    time), 2 the request breaks the schema and was not sent.
+    """
+    given: dict[str, Any] = {
+        "strategy_id": strategy_id,
+        "symbol": symbol,
+        "start_date": options.utc_moment(start_date, "--start"),
+        "end_date": options.utc_moment(end_date, "--end"),
+        "timeframe": timeframe,
+        "context_tfs": None if context_tfs is None else [name for name in context_tfs.split(",") if name],
+        "primary_tf": primary_tf,
+        "strategy_params": None if strategy_params is None else options.json_object(strategy_params, "--params"),
+        "run_id": run_id,
+        "max_llm_calls": max_llm_calls,
+        "initial_balance": initial_balance,
+        "account_currency": account_currency,
+        "volume": volume,
+        "risk_pct": risk_pct,
+        "commission_per_lot": commission_per_lot,
+        "spread_pips": spread_pips,
+        "spread_source": spread_source,
+        "execution_mode": execution_mode,
+        "on_opposite": on_opposite,
+        "stop_to_entry": stop_to_entry,
+        "tp_partial_close_ratio": tp_partial_close_ratio,
+        "request_id": request_id,
+    }
+    request, identity = read_request(file, {name: value for name, value in given.items() if value is not None})
+    status = asyncio.run(
+        submit_and_report(
+            request,
+            identity or str(uuid4()),
+            is_new=identity is None,
+            wait=wait or wait_timeout is not None,
+            wait_timeout=wait_timeout,
+            as_json=as_json,
+        )
+    )
+    raise typer.Exit(status)
+
+
+def read_request(file: Path | None, given: dict[str, Any]) -> tuple[BacktestRequested, str | None]:
+    """The request of the file with what was given over it, and its identity, where it has one.
+
+    Raises InputRefused with every field at fault.
+    """
+    identity, data, repeated = (None, {}, ()) if file is None else _read_file(file)
+    data = {**data, **given}
+    if not data:
+        raise typer.BadParameter("give a request by flags, or with --file", param_hint="'--file'")
+    try:
+        request = parse_requested(data, repeated)
+    except InvalidRequestError as error:
+        raise InputRefused(f"not sent: {error}") from error
+    return request, request.request_id or identity
+
+
+def _read_file(file: Path) -> tuple[str | None, dict[str, Any], tuple[str, ...]]:
+    """(the CloudEvent's id, data, keys that stand twice)."""
+    name = "stdin" if str(file) == "-" else str(file)
+    try:
+        content = sys.stdin.buffer.read() if name == "stdin" else file.read_bytes()
+        envelope = open_envelope(content, (), EventType.REQUESTED)
+    except OSError as error:
+        raise InputRefused(f"{name}: {error.strerror}") from error
+    except EnvelopeError as error:
+        raise InputRefused(f"{name}: {error.message}") from error
+    return envelope.id, envelope.data, envelope.duplicate_keys

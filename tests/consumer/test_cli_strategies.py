@@ -1,0 +1,142 @@
+"""`backtest strategy` and the registry behind it: what is installed runs, what is not never does."""
+
+import importlib
+import json
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from consumer import strategies
+from consumer.cli import run_program
+from consumer.demo_data import EURUSD_H1
+from engine.errors import UnknownStrategy
+
+PROJECT = Path(__file__).parents[2] / "pyproject.toml"
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory on the path, as site-packages is; what is registered is read anew, now and afterwards."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
+    strategies._entry_points.cache_clear()
+    modules = set(sys.modules)
+    yield folder
+    for name in set(sys.modules) - modules:
+        if str(folder) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+    strategies._entry_points.cache_clear()
+
+
+def register(site: Path, distribution: str, **points: str) -> None:
+    """Install a distribution's metadata with these entry points."""
+    folder = site / f"{distribution}-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
+    lines = [f"{key} = {target}" for key, target in points.items()]
+    (folder / "entry_points.txt").write_text("\n".join([f"[{strategies.GROUP}]", *lines]))
+    importlib.invalidate_caches()
+    strategies._entry_points.cache_clear()
+
+
+def test_every_strategy_of_the_project_is_registered_and_loads() -> None:
+    declared = tomllib.loads(PROJECT.read_text())["project"]["entry-points"][strategies.GROUP]
+    found = strategies.registered_strategies()
+    assert {key: found[key].target for key in declared} == declared
+    for key in declared:
+        strategy = strategies.load_strategy(key)
+        assert hasattr(strategy, "decide_all") != hasattr(strategy, "decide")
+
+
+def test_looking_keys_up_imports_nothing(site: Path) -> None:
+    (site / "explosive.py").write_text("raise RuntimeError('imported')\n")
+    register(site, "explosive", explosive="explosive:Strategy")
+    assert strategies.registered_strategies()["explosive"].distribution == "explosive 1.0"
+    assert "explosive" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("target", "what"),
+    [
+        ("explosive:Strategy", "strategy 'broken' cannot be loaded from explosive:Strategy: RuntimeError: imported"),
+        ("nowhere:Strategy", "ModuleNotFoundError"),
+        ("json:loads", "json:loads is not a class"),
+    ],
+)
+def test_a_strategy_that_cannot_be_loaded_is_refused_with_the_reason(site: Path, target: str, what: str) -> None:
+    (site / "explosive.py").write_text("raise RuntimeError('imported')\n")
+    register(site, "broken", broken=target)
+    with pytest.raises(UnknownStrategy, match=what):
+        strategies.load_strategy("broken")
+
+
+def test_two_packages_may_not_claim_one_key(site: Path) -> None:
+    register(site, "one", mine="json:JSONDecoder")
+    register(site, "two", mine="json:JSONEncoder")
+    with pytest.raises(UnknownStrategy, match=r"registered more than once: .*\(one 1\.0\) and .*\(two 1\.0\)"):
+        strategies.load_strategy("mine")
+
+
+def test_one_package_found_twice_is_one_package(site: Path) -> None:
+    register(site, "one", mine="json:JSONDecoder")
+    register(site, "copy", mine="json:JSONDecoder")
+    assert strategies.load_strategy("mine") is json.JSONDecoder
+
+
+def test_a_key_that_is_not_registered_is_never_imported() -> None:
+    with pytest.raises(UnknownStrategy, match=r"unknown strategy .json:JSONDecoder.; registered are: .*sma_cross"):
+        strategies.load_strategy("json:JSONDecoder")
+
+
+def test_list_and_show_name_what_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_program(["strategy", "list"]) == 0
+    assert "sma_cross" in capsys.readouterr().out
+    assert run_program(["strategy", "show", "sma_cross"]) == 0
+    shown = capsys.readouterr().out
+    assert "fast" in shown
+    assert ">= 1" in shown
+    assert run_program(["strategy", "show", "sma_cross", "--json"]) == 0
+    assert "fast" in json.loads(capsys.readouterr().out)["properties"]
+    assert run_program(["strategy", "show", "nope"]) == 2
+
+
+def test_a_new_strategy_runs_as_it_stands_both_ways_alike(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As columns and bar by bar the template decides the same, so the two make the same trades."""
+    registered: dict[str, str] = {}
+    for name, options in (("by_columns", ()), ("by_bars", ("--bar-by-bar",))):
+        assert run_program(["strategy", "new", name, "--directory", str(site), *options]) == 0
+        assert f"pip install -e {site / name}" in capsys.readouterr().out
+        project = tomllib.loads((site / name / "pyproject.toml").read_text())
+        registered |= project["project"]["entry-points"][strategies.GROUP]
+        (site / name / f"{name}.py").rename(site / f"{name}.py")
+        (site / name / "pyproject.toml").unlink()
+        (site / name).rmdir()
+    register(site, "mine", **registered)
+    trades = []
+    for name in registered:
+        file = site / f"{name}.csv"
+        status = run_program(
+            ["run", "--bars", str(EURUSD_H1), "--symbol", "EURUSD", "--timeframe", "H1", "--strategy", name,
+             "--params", '{"use_stop":true}', "--end", "2015-07-01", "--trades", str(file), "--json"]
+        )  # fmt: skip
+        assert status == 0, capsys.readouterr().err
+        trades.append(file.read_text())
+    assert trades[0].count("\n") > 50
+    assert trades[0] == trades[1]
+
+
+def test_new_writes_over_nothing_and_takes_only_names_that_can_be_modules(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_program(["strategy", "new", "mine", "--directory", str(tmp_path)]) == 0
+    before = (tmp_path / "mine" / "mine.py").read_text()
+    assert run_program(["strategy", "new", "mine", "--directory", str(tmp_path)]) == 2
+    assert (tmp_path / "mine" / "mine.py").read_text() == before
+    for name in ("../mine", "Mine", "1st", "a-b", "class"):
+        assert run_program(["strategy", "new", name, "--directory", str(tmp_path)]) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    capsys.readouterr()
