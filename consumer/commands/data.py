@@ -21,7 +21,7 @@ from engine.instruments import instrument_for
 from engine.passport import data_passport
 from engine.timeframes import Timeframe
 
-app = typer.Typer(no_args_is_help=True, help="Import, list and check market data.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Import, list and check market data.")
 
 _FAR_FUTURE = datetime(9999, 1, 1, tzinfo=UTC)
 _MarketData = Annotated[

@@ -51,7 +51,7 @@ class Finding:
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list on stdout.")] = False,
 ) -> None:
-    """Check what a worker with these settings would find. Changes nothing. Exit status: 0 all is well, 1 it is not."""
+    """Check what a worker with these settings would find; writes one probe file. Exit status: 0 all is well, else 1."""
     quiet_log(LogSettings.model_construct())
     findings = asyncio.run(examine())
     if as_json:

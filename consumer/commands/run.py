@@ -25,7 +25,7 @@ from engine.simulate import Decider, RunData, choose_strategy, run_backtest
 from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource
 from engine.timeframes import Timeframe
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 _BARS, _STRATEGY, _MONEY, _FILLS, _OUTPUT = "Bars", "Decisions", "Money", "Fills", "Output"
 _FAR_FUTURE = datetime(9999, 1, 1, tzinfo=UTC)

@@ -15,7 +15,7 @@ from consumer.commands.text_columns import text_columns
 from consumer.strategies import load_strategy, registered_strategies
 from engine.errors import InputRefused
 
-app = typer.Typer(no_args_is_help=True, help="List, show and start strategies.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="List, show and start strategies.")
 
 
 @app.command("list")

@@ -1,0 +1,114 @@
+"""What commands read of the tables: runs, their trades, the requests behind them. No worker needs any of it."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+
+from consumer.adapters.postgres_pool import driver_dsn, translated
+from consumer.errors import StartFailed
+
+_RUNS = """
+    SELECT r.*, s.name AS strategy_name, e.request_id, e.epoch, e.attempts, e.queued_at, e.started_at, e.finished_at
+    FROM backtest_runs r
+    JOIN strategies s ON s.id = r.strategy_id
+    LEFT JOIN backtest_executions e ON e.run_id = r.id
+"""
+
+
+async def recent_runs(database_url: str, limit: int, status: str | None = None) -> list[dict[str, Any]]:
+    """The newest runs first: columns of backtest_runs, strategy_name, and the execution's, null without a request."""
+    async with _connection(database_url) as connection:
+        rows = await connection.fetch(
+            f"{_RUNS} WHERE $1::text IS NULL OR r.status = $1 ORDER BY r.created_at DESC, r.id DESC LIMIT $2",
+            status,
+            limit,
+        )
+    return [dict(row) for row in rows]
+
+
+async def find_run(database_url: str, run_id: int) -> dict[str, Any] | None:
+    """One run, as `recent_runs` gives it."""
+    async with _connection(database_url) as connection:
+        row = await connection.fetchrow(f"{_RUNS} WHERE r.id = $1", run_id)
+    return None if row is None else dict(row)
+
+
+async def trades_of(database_url: str, run_id: int) -> list[dict[str, Any]]:
+    """The run's trades in the order they were booked."""
+    async with _connection(database_url) as connection:
+        rows = await connection.fetch("SELECT * FROM backtest_trades WHERE run_id = $1 ORDER BY id", run_id)
+    return [dict(row) for row in rows]
+
+
+async def request_of(database_url: str, run_id: int) -> dict[str, Any] | None:
+    """The content of the accepted request behind a run."""
+    async with _connection(database_url) as connection:
+        text = await connection.fetchval(
+            "SELECT data FROM backtest_requests WHERE run_id = $1 AND outcome = 'accepted'",
+            run_id,
+        )
+    return None if text is None else dict(json.loads(text))
+
+
+async def rejected_requests(database_url: str, limit: int) -> list[dict[str, Any]]:
+    """The newest rejections first: request_id, received_at, source, data (as sent), problems (field, code, message)."""
+    async with _connection(database_url) as connection:
+        rows = await connection.fetch(
+            "SELECT request_id, received_at, source, data, error FROM backtest_requests"
+            " WHERE outcome = 'rejected' ORDER BY received_at DESC, request_id LIMIT $1",
+            limit,
+        )
+    return [
+        {
+            "request_id": row["request_id"],
+            "received_at": row["received_at"],
+            "source": row["source"],
+            "data": json.loads(row["data"]),
+            "problems": [
+                {"field": field, "code": code, "message": message} for field, code, message in json.loads(row["error"])
+            ],
+        }
+        for row in rows
+    ]
+
+
+async def add_strategy(database_url: str, name: str, strategy_key: str, params: dict[str, Any], timeframe: str) -> int:
+    """Add a strategy row and return its id: for demos and tests, the table is other services' to fill."""
+    async with _connection(database_url, read_only=False) as connection:
+        row_id: int = await connection.fetchval(
+            "INSERT INTO strategies (name, strategy_key, strategy_params, primary_tf) VALUES ($1, $2, $3, $4)"
+            " RETURNING id",
+            name,
+            strategy_key,
+            json.dumps(params),
+            timeframe,
+        )
+    return row_id
+
+
+@asynccontextmanager
+async def _connection(database_url: str, *, read_only: bool = True) -> AsyncIterator["asyncpg.Connection[Any]"]:
+    """Raises StoreUnavailable, and StartFailed where the tables are not there."""
+    try:
+        with translated():
+            connection = await asyncpg.connect(
+                driver_dsn(database_url),
+                timeout=10,
+                command_timeout=60,
+                server_settings={
+                    "application_name": "backtest-cli",
+                    "default_transaction_read_only": "on" if read_only else "off",
+                    "timezone": "UTC",
+                },
+            )
+            try:
+                yield connection
+            finally:
+                await connection.close(timeout=2)
+    except Exception as error:
+        if isinstance(error.__cause__, asyncpg.UndefinedTableError | asyncpg.UndefinedColumnError):
+            raise StartFailed("the database does not have this release's tables: run `backtest migrate`") from error
+        raise
