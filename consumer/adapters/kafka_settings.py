@@ -1,4 +1,4 @@
-"""Settings -> KafkaConnection; apart from the composition root, which commands that only talk to Kafka need not load."""
+"""Settings -> KafkaConnection; apart from the composition root, which commands that only use Kafka need not load."""
 
 from pathlib import Path
 

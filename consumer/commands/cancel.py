@@ -12,7 +12,7 @@ from engine.errors import InputRefused
 from schemas.cancel_requested import parse_cancel_requested
 from schemas.problems import InvalidRequestError
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

@@ -13,7 +13,7 @@ import typer
 
 from consumer.devstack import DevStackError, StackKind, devstack
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command("devstack")
@@ -53,8 +53,9 @@ def told_to_stop() -> Iterator[asyncio.Event]:
     try:
         yield stop
     except asyncio.CancelledError:
-        if not stop.is_set():
+        if not stop.is_set() or task is None:
             raise
+        task.uncancel()
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)

@@ -31,7 +31,7 @@ from engine.errors import EngineError
 from schemas.envelope import MAX_VALUE_BYTES
 from schemas.topics import DEAD_LETTER_MAX_MESSAGE_BYTES, Topic
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 CHECK_TIMEOUT_SECONDS = 20.0
 PROBE_NAME = "backtest-doctor.txt"

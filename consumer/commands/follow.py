@@ -20,7 +20,7 @@ from schemas.completed import Completed
 from schemas.outgoing import OutgoingEvent, TerminalEvent
 from schemas.topics import Topic
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 Wanted = Callable[[OutgoingEvent], bool]
 

@@ -9,7 +9,7 @@ from consumer.adapters.postgres_schema import MigrationReport
 from consumer.adapters.postgres_schema import migrate as migrate_database
 from consumer.commands.connections import database_settings
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command()

@@ -21,7 +21,7 @@ from consumer.settings import StoreSettings, load_settings
 from engine.errors import InputRefused
 from schemas.json_text import printable
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 DEEPEST_SHOWN = 5
 _FIGURES = (

@@ -14,7 +14,7 @@ from engine.errors import InputRefused
 from schemas.problems import InvalidRequestError
 from schemas.requested import BacktestRequested, parse_requested
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 _COLUMNS = (
     "strategy_id",

@@ -24,13 +24,13 @@ BARS_OF_ENDED_RUNS = 12
 
 @contextmanager
 def run_bars(labels: dict[str, str] | None = None) -> Iterator[Show]:
-    """One live bar a run on standard error where that is a terminal, else a line an event there.
+    """One live bar a run on standard error where that is a terminal, else lines there: each tenth of a run, each change.
 
     labels: what to call the run of each request_id; with labels, each gets its bar at once.
     """
     named = labels or {}
     if not sys.stderr.isatty():
-        yield lambda event: typer.echo(event_line(event, named.get(event.request_id)), err=True)
+        yield _RunLines(named).show
         return
     with Progress(
         TextColumn("{task.description}", markup=False),
@@ -80,6 +80,23 @@ def news(event: OutgoingEvent) -> str:
             return printable(f"cancelled: {event.reason}")
         case _:
             assert_never(event)
+
+
+@dataclass(slots=True)
+class _RunLines:
+    """A line for each event that a reader of a log would miss."""
+
+    labels: dict[str, str]
+    tenths: dict[RunKey, tuple[int, int]] = field(default_factory=dict, init=False)
+    """(attempt, tenths of the run) last told."""
+
+    def show(self, event: OutgoingEvent) -> None:
+        reached = (event.attempt, event.progress_pct // 10)
+        if isinstance(event, progress.Progress) and self.tenths.get(key_of(event)) == reached:
+            return
+        self.tenths[key_of(event)] = reached
+        label = self.labels.get(event.request_id)
+        typer.echo(event_line(event, label and label.rstrip()), err=True)
 
 
 @dataclass(slots=True)

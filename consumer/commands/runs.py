@@ -15,7 +15,7 @@ from consumer.commands.text_columns import text_columns
 from schemas.json_text import printable
 from schemas.problems import FieldProblem, first_code, summarise
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 _HEADING = ("run", "strategy", "symbol", "tf", "mode", "from", "to", "status", "%", "trades", "return %", "drawdown %")
 

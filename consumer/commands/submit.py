@@ -16,7 +16,7 @@ from schemas.problems import InvalidRequestError
 from schemas.requested import BacktestRequested, parse_requested
 from schemas.topics import EventType
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 _WHAT, _MONEY, _FILLS, _SENDING = "What to run", "Money", "Fills", "Sending"
 _Text = str | None

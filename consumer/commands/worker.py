@@ -9,7 +9,7 @@ import typer
 from consumer.logging_setup import set_up_logging
 from consumer.settings import Settings, load_settings, unknown_variables
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 log = structlog.get_logger(__name__)
 
 

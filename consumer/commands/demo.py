@@ -1,0 +1,234 @@
+"""`backtest demo`: the whole system at work on real servers, from an empty directory to a table of results."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from consumer.adapters.kafka_connection import KafkaConnection
+from consumer.adapters.kafka_reader import TopicReader, open_reader
+from consumer.adapters.kafka_sender import send_record
+from consumer.adapters.kafka_topics import TopicSettings, create_topics
+from consumer.adapters.postgres_reading import add_strategy, recent_runs, rejected_requests
+from consumer.adapters.postgres_schema import migrate
+from consumer.commands.demo_requests import STRATEGIES, DemoRequest, demo_requests
+from consumer.commands.devstack import devstack_errors, told_to_stop
+from consumer.commands.run_display import Show, run_bars
+from consumer.commands.runs import rejections_table, runs_table
+from consumer.commands.sending import send_cancel
+from consumer.commands.text_columns import text_columns
+from consumer.demo_data import EURUSD_H1
+from consumer.devstack import DevStack, devstack
+from consumer.devstack.supervised_process import ServerCommand, SupervisedProcess
+from consumer.errors import StartFailed
+from consumer.follow import RunStates, is_terminal, read_event
+from consumer.ports import Delivery
+from schemas.cancel_requested import CancelRequested
+from schemas.outgoing import CONTENT_TYPE_HEADER, OutgoingEvent, request_key
+from schemas.progress import Progress
+from schemas.topics import Topic
+
+app = typer.Typer(add_completion=False)
+
+PATIENCE_SECONDS = 120.0
+WORKER_GRACE_SECONDS = 15.0
+CANCEL_FROM_PERCENT = 5
+
+
+@app.command()
+def demo(
+    directory: Annotated[Path, typer.Option(help="Where bars, artefacts and the worker's log are left.")] = Path(
+        ".demo"
+    ),
+) -> None:
+    """Start Postgres and Kafka, run a worker, emit a handful of requests, follow them live, and show what came out.
+
+    Servers and worker end with it, also on Ctrl-C; the files stay.
+    """
+    place = (directory / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}").absolute()
+    with devstack_errors():
+        try:
+            asyncio.run(run_demo(place))
+        except KeyboardInterrupt:
+            _say("stopped before anything was started")
+
+
+async def run_demo(place: Path) -> None:
+    """The demonstration, one step a line."""
+    began = time.monotonic()
+    with told_to_stop() as stopped:
+        _say(f"starting Postgres and Kafka, and importing {EURUSD_H1.name}: three years of EURUSD H1")
+        importing = asyncio.create_task(asyncio.to_thread(_import_sample, place))
+        async with devstack() as stack:
+            connection = KafkaConnection(stack.kafka_bootstrap_servers)
+            await importing
+            _say("migrating the database")
+            await migrate(stack.database_url)
+            requests = demo_requests(await _add_strategies(stack.database_url))
+            _say("starting a worker, as a process of its own")
+            async with _worker(stack, place) as worker:
+                await create_topics(connection, TopicSettings())
+                async with open_reader(connection, (Topic.PROGRESS, Topic.COMPLETED), from_beginning=True) as reader:
+                    _say(f"emitting {len(requests)} backtest.requested events; one of the runs is cancelled on its way")
+                    await _emit(connection, requests)
+                    with run_bars({each.request_id: each.label for each in requests}) as show:
+                        await _follow(reader, connection, requests, worker, show)
+            await _show_results(stack.database_url, place)
+            _say(f"\nall of this took {time.monotonic() - began:.1f} s")
+    if stopped.is_set():
+        _say("stopped; nothing is left running")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerProcess:
+    """The demo's worker."""
+
+    process: SupervisedProcess
+    log_path: Path
+
+    def check(self) -> None:
+        """Raise StartFailed with the end of its log when it is gone."""
+        if not self.process.is_running:
+            last = self.log_path.read_text(errors="replace").strip().splitlines()[-1:]
+            raise StartFailed(f"the worker ended by itself: {' '.join(last)} (its log: {self.log_path})")
+
+
+@asynccontextmanager
+async def _worker(stack: DevStack, place: Path) -> AsyncIterator[WorkerProcess]:
+    """`backtest worker`, with settings from its environment alone; it ends with this program, however that ends."""
+    log_path = place / "worker.log"
+    settings = {
+        **stack.settings_environment(),
+        "BACKTEST_MARKET_DATA_URL": str(place / "market-data"),
+        "BACKTEST_ARTIFACTS_URL": str(place / "artifacts"),
+        "BACKTEST_SLOTS": "2",
+        "BACKTEST_PROGRESS_INTERVAL_SECONDS": "0.1",
+        "BACKTEST_LOG_FORMAT": "json",
+    }
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("BACKTEST_")}
+    process = SupervisedProcess.start(
+        ServerCommand(
+            arguments=(sys.executable, "-m", "consumer", "worker"),
+            working_directory=str(place),
+            environment=inherited | settings,
+            log_path=str(log_path),
+            stop_signal=signal.SIGTERM,
+            grace_seconds=WORKER_GRACE_SECONDS,
+        )
+    )
+    try:
+        yield WorkerProcess(process, log_path)
+    finally:
+        await process.stop()
+
+
+def _import_sample(place: Path) -> None:
+    """In a thread, and with its imports here: the engine's take as long as the servers' start."""
+    from consumer.adapters.bar_files import read_bars
+    from consumer.adapters.market_data_import import import_bars
+    from engine.timeframes import timeframe
+
+    bars = read_bars(EURUSD_H1, timeframe("H1"), "UTC")
+    import_bars(str(place / "market-data"), "EURUSD", timeframe("H1"), [(EURUSD_H1.name, bars)], replace=False)
+
+
+async def _add_strategies(database_url: str) -> dict[str, int]:
+    return {
+        key: await add_strategy(database_url, f"demo {key}", key, params, "H1") for key, params in STRATEGIES.items()
+    }
+
+
+async def _emit(connection: KafkaConnection, requests: tuple[DemoRequest, ...]) -> None:
+    """As an upstream service does: CloudEvents, the key being the request's id while there is no run."""
+    for each in requests:
+        event = {
+            "specversion": "1.0",
+            "id": each.request_id,
+            "source": "backtest-demo",
+            "type": "backtest.requested",
+            "datacontenttype": "application/json",
+            "data": each.data,
+        }
+        delivery = Delivery(
+            Topic.REQUESTED, request_key(each.request_id), json.dumps(event).encode(), (CONTENT_TYPE_HEADER,)
+        )
+        await send_record(connection, delivery)
+
+
+async def _follow(
+    reader: TopicReader,
+    connection: KafkaConnection,
+    requests: tuple[DemoRequest, ...],
+    worker: WorkerProcess,
+    show: Show,
+) -> None:
+    """Show every event until each request has its last one, and cancel what is to be cancelled."""
+    waiting = {each.request_id for each in requests}
+    to_cancel = {each.request_id for each in requests if each.is_cancelled}
+    states = RunStates()
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while waiting:
+        worker.check()
+        if time.monotonic() > deadline:
+            raise StartFailed(f"no end after {PATIENCE_SECONDS:g} s; the worker's log: {worker.log_path}")
+        for record in await reader.read(0.2):
+            event = read_event(record.value, record.headers)
+            if event is None or not states.take(event):
+                continue
+            show(event)
+            if is_terminal(event):
+                waiting.discard(event.request_id)
+            if event.request_id in to_cancel and _is_well_under_way(event):
+                to_cancel.discard(event.request_id)
+                cancel = CancelRequested(run_id=event.run_id, reason="the demo asked for it")
+                await send_cancel(connection, cancel, event_id=f"cancel-{event.request_id}")
+
+
+def _is_well_under_way(event: OutgoingEvent) -> bool:
+    return isinstance(event, Progress) and event.progress_pct >= CANCEL_FROM_PERCENT
+
+
+async def _show_results(database_url: str, place: Path) -> None:
+    """What the tables say now, where the files are, and how to go on."""
+    runs = sorted(await recent_runs(database_url, 20), key=lambda run: int(run["id"]))
+    typer.echo(f"\nbacktest_runs, read back from Postgres:\n\n{text_columns(runs_table(runs))}")
+    typer.echo(
+        f"\nrejected, without a run:\n\n{text_columns(rejections_table(await rejected_requests(database_url, 20)))}"
+    )
+    typer.echo(f"\n{_places(runs, place)}\n\n{_NEXT_STEPS}")
+
+
+def _places(runs: list[Mapping[str, Any]] | list[dict[str, Any]], place: Path) -> str:
+    completed = next(run for run in runs if run["status"] == "completed")
+    return "\n".join(
+        (
+            "what is left of it:",
+            f"  trades and equity  {place}/artifacts/runs/<run>/<epoch>/, e.g. of run {completed['id']}:",
+            f"                     {place}/artifacts/runs/{completed['id']}/{completed['epoch']}/trades.parquet",
+            f"  its bars           {completed['data_file_path']}",
+            f"  market data        {place}/market-data",
+            f"  the worker's log   {place}/worker.log",
+        )
+    )
+
+
+_NEXT_STEPS = """how to go on:
+  backtest run --bars FILE --symbol EURUSD --timeframe H1 --strategy sma_cross     one run, without any server
+  backtest strategy new my_strategy                                                a strategy of your own
+  backtest devstack                                                                both servers for local work, then:
+  backtest migrate; backtest data import ...; backtest worker; backtest submit --wait ...
+  backtest --help                                                                  everything else"""
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
