@@ -5,15 +5,11 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
-import sys
-import sysconfig
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from typing import Any, Final, assert_never, cast
 
 from consumer.adapters.engine_messages import (
@@ -25,7 +21,8 @@ from consumer.adapters.engine_messages import (
     storable_text,
 )
 from consumer.adapters.engine_settings import EngineProcessSettings
-from consumer.adapters.process_tree import MARKER_VARIABLE, kill_tree, signal_group, tree_memory_bytes
+from consumer.adapters.engine_spawn import spawn_child
+from consumer.adapters.process_tree import kill_tree, signal_group, tree_memory_bytes
 from consumer.outcomes import ChildDied, EngineOutcome, Failed, Stopped
 from consumer.ports import EngineProgress, EngineTask, StopSignal
 
@@ -102,7 +99,7 @@ class EngineChild(asyncio.Protocol):
         output_read, output_write = os.pipe()
         with child_socket:
             try:
-                self._process = _spawn(settings, child_socket.fileno(), output_write, self._marker)
+                self._process = spawn_child(settings, child_socket.fileno(), output_write, self._marker)
             except BaseException:
                 own_socket.close()
                 os.close(output_read)
@@ -188,7 +185,7 @@ class EngineChild(asyncio.Protocol):
             self._fault = f"broke the protocol ({storable_text(str(error))[:300]})"
             self._kill(_KillReason.BROKEN_PROTOCOL)
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         # Mostly the first sign of a death: files are closed before a process counts as ended. Else it let go of its
         # socket, and can answer nothing any more.
         self._transport = None
@@ -331,45 +328,6 @@ class EngineChild(asyncio.Protocol):
             self._transport.abort()
         else:
             self._socket.close()
-
-
-def _spawn(settings: EngineProcessSettings, socket_fd: int, output_fd: int, marker: str) -> subprocess.Popen[bytes]:
-    """Start a fresh interpreter in a session of its own: a terminal's Ctrl-C is the worker's alone.
-
-    Call it from a thread that lives as long as the worker: the kernel ends the child with the thread that made it.
-    """
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", "consumer.adapters.engine_child", str(socket_fd), str(os.getpid())],
-        stdin=subprocess.DEVNULL,
-        stdout=output_fd,
-        stderr=output_fd,
-        pass_fds=(socket_fd,),
-        start_new_session=True,
-        env=_child_environment(settings, marker),
-    )
-
-
-def _child_environment(settings: EngineProcessSettings, marker: str) -> dict[str, str]:
-    """The worker's environment without its own settings: the database's password is no business of a strategy's."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("BACKTEST_")}
-    threads = str(settings.threads)
-    for name in (
-        "POLARS_MAX_THREADS",
-        "NUMBA_NUM_THREADS",
-        "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "MKL_NUM_THREADS",
-    ):
-        environment[name] = threads
-    environment[MARKER_VARIABLE] = marker
-    # The title may not run over the environment, where the marker must stay readable.
-    environment["SPT_NOENV"] = "1"
-    environment.update(settings.environment)
-    package_root = str(Path(__file__).parents[2])
-    if package_root not in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
-        searched = environment.get("PYTHONPATH")
-        environment["PYTHONPATH"] = os.pathsep.join([package_root, *([searched] if searched else [])])
-    return environment
 
 
 def _describe_end(status: int, fault: str, output_tail: bytes) -> str:

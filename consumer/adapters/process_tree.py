@@ -63,7 +63,7 @@ def tree_memory_bytes(pid: int) -> int:
 
 def _relatives(pid: int, marker: str) -> list[psutil.Process]:
     """The process, its descendants, its group and whatever carries the marker; zombies left out."""
-    processes = {process.pid: process for process in psutil.process_iter()}
+    processes = _all_processes()
     children: dict[int, list[int]] = {}
     related = {pid}
     for process in processes.values():
@@ -78,6 +78,15 @@ def _relatives(pid: int, marker: str) -> list[psutil.Process]:
                 related.add(child)
                 pending.append(child)
     return [processes[each] for each in related if each in processes and not _has_ended(processes[each])]
+
+
+def _all_processes() -> dict[int, psutil.Process]:
+    """By id. Made afresh: process_iter keeps objects that may stand for an earlier process of the same number."""
+    found = {}
+    for pid in psutil.pids():
+        with suppress(psutil.Error):
+            found[pid] = psutil.Process(pid)
+    return found
 
 
 def _has_ended(process: psutil.Process) -> bool:

@@ -117,6 +117,18 @@ async def test_a_run_over_its_deadline_fails_alone(tmp_path: Path) -> None:
     assert isinstance(after, Completed)
 
 
+async def test_time_in_which_the_worker_stood_still_does_not_count_against_the_deadline(tmp_path: Path) -> None:
+    async with EngineProcesses(settings(slots=1, run_timeout_seconds=30)) as pool:
+        started = Started(pool, "until_file", until=str(tmp_path / "go"), file=str(tmp_path / "pid"))
+        await started.until_it_told()
+
+        for child in pool._busy:
+            child.watch(tick_seconds=3600.0)
+
+        (tmp_path / "go").touch()
+        assert isinstance(await started.run, Completed)
+
+
 async def test_a_run_over_its_memory_fails_alone(pool: EngineProcesses, tmp_path: Path) -> None:
     beside = Started(pool, "until_file", until=str(tmp_path / "go"), file=str(tmp_path / "pid"))
     await beside.until_it_told()

@@ -96,7 +96,8 @@ def simulated_here(wanted: Specification, market_data: Path, strategy: type[Any]
 
 
 def read_back(content: bytes) -> pl.DataFrame:
-    kinds = dict.fromkeys(("run_id", *TRADE_COLUMNS), pl.String())
+    names: list[str] = ["run_id", *TRADE_COLUMNS]
+    kinds = dict.fromkeys(names, pl.String())
     return pl.read_csv(content, has_header=False, schema=kinds)
 
 

@@ -1,0 +1,51 @@
+"""Spawning an engine child: a fresh interpreter, never a fork of a worker that has threads."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+from consumer.adapters.engine_settings import EngineProcessSettings
+from consumer.adapters.process_tree import MARKER_VARIABLE
+
+
+def spawn_child(
+    settings: EngineProcessSettings, socket_fd: int, output_fd: int, marker: str
+) -> subprocess.Popen[bytes]:
+    """Start a fresh interpreter in a session of its own: a terminal's Ctrl-C is the worker's alone.
+
+    Call it from a thread that lives as long as the worker: the kernel ends the child with the thread that made it.
+    """
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "consumer.adapters.engine_child", str(socket_fd), str(os.getpid())],
+        stdin=subprocess.DEVNULL,
+        stdout=output_fd,
+        stderr=output_fd,
+        pass_fds=(socket_fd,),
+        start_new_session=True,
+        env=_child_environment(settings, marker),
+    )
+
+
+def _child_environment(settings: EngineProcessSettings, marker: str) -> dict[str, str]:
+    """The worker's environment without its own settings: the database's password is no business of a strategy's."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("BACKTEST_")}
+    threads = str(settings.threads)
+    for name in (
+        "POLARS_MAX_THREADS",
+        "NUMBA_NUM_THREADS",
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+    ):
+        environment[name] = threads
+    environment[MARKER_VARIABLE] = marker
+    # The title may not run over the environment, where the marker must stay readable.
+    environment["SPT_NOENV"] = "1"
+    environment.update(settings.environment)
+    package_root = str(Path(__file__).parents[2])
+    if package_root not in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
+        searched = environment.get("PYTHONPATH")
+        environment["PYTHONPATH"] = os.pathsep.join([package_root, *([searched] if searched else [])])
+    return environment
