@@ -10,7 +10,7 @@ from engine.bars import Bars, iso_time
 from engine.decision_rules import skipped
 from engine.decisions import Decisions, encode_decision, metadata_json
 from engine.errors import EngineError, StrategyError
-from engine.kernel import CLOSE_CODE
+from engine.kernel_layout import CLOSE_CODE
 from engine.machine import Machine, Simulation, one_decision_slot
 from engine.strategy import BarStrategy, Decision
 from engine.timeframes import last_closed

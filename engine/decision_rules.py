@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from engine.bars import TIME
 from engine.instruments import Instrument
-from engine.kernel import BUY_CODE, CLOSE_CODE, SELL_CODE
+from engine.kernel_layout import BUY_CODE, CLOSE_CODE, SELL_CODE
 from engine.money import round_price, volume_problem
 from engine.specification import Specification
 from engine.strategy import Decision

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from engine.decision_rules import CODES, LONGEST_PATTERN_NAME, close_carries, name_too_long, scalar_problem, target_name
 from engine.instruments import Instrument
-from engine.kernel import BUY_CODE, CLOSE_CODE, SELL_CODE
+from engine.kernel_layout import BUY_CODE, CLOSE_CODE, SELL_CODE
 
 PATTERN_COLUMNS = ("pattern_name", "pattern_metadata")
 UNKNOWN = 99

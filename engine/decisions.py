@@ -35,7 +35,7 @@ from engine.decision_table import (
 )
 from engine.errors import BadSignals, StrategyError
 from engine.instruments import Instrument
-from engine.kernel import CLOSE_CODE
+from engine.kernel_layout import CLOSE_CODE
 from engine.money import lot_steps, round_price
 from engine.result import Patterns
 from engine.specification import Specification
@@ -188,7 +188,7 @@ def _to_carry_out(
         default = round_price(closes + side * (specification.take_profit_pips * instrument.pip))
         targets = targets if targets.shape[1] else np.full((side.size, 1), np.nan)
         targets[:, 0] = np.where(np.isnan(targets[:, 0]), default, targets[:, 0])
-    levels = np.ascontiguousarray(np.column_stack((stop, targets)))
+    levels = np.ascontiguousarray(np.column_stack((stop, targets))) + 0.0
     levels[table.codes == CLOSE_CODE] = np.nan
     sized = table.volume_given & (table.codes != CLOSE_CODE)
     steps = np.zeros(side.size, np.int64)

@@ -10,7 +10,6 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from engine.bars import Bars
@@ -24,17 +23,16 @@ if TYPE_CHECKING:
 def result_digest(inputs: tuple[bytes, ...], ledger: "Ledger") -> str:
     """Return SHA-256 in hex over `inputs` (see input_parts) and every fill.
 
-    Fills: the open times of the entry and exit bars, every other mark as int64 and every price and amount as float64,
-    column by column, little-endian. -0.0 counts as 0.0, and an absent level is the one NaN of numpy.
+    Fills: the open times of the entry and exit bars, then the rows as the kernel wrote them (int64 and float64, little-
+    endian; it writes no -0.0, and an absent level as numpy's one NaN).
     """
     hasher = hashlib.sha256(b"backtest-result-1")
     for part in inputs:
         hasher.update(len(part).to_bytes(8, "little"))
         hasher.update(part)
-    times_us = ledger.time_us[ledger.marks[2:4]]
-    for values in (times_us, ledger.marks, canonical(ledger.prices)):
-        hasher.update(np.array(values.shape, "<i8").tobytes())
-        hasher.update(np.ascontiguousarray(values).data)
+    for times_us in (ledger.time_us[ledger.rows["entry_bar"]], ledger.time_us[ledger.rows["exit_bar"]]):
+        hasher.update(times_us.astype("<i8", copy=False).data)
+    hasher.update(ledger.rows.tobytes())
     return hasher.hexdigest()
 
 
@@ -59,11 +57,6 @@ def input_parts(
 def canonical_json(value: Any) -> bytes:
     """Return JSON: keys sorted, no spaces, moments as UTC microseconds, -0.0 as 0.0; NaN is refused."""
     return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-
-
-def canonical(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the same numbers with one zero and one NaN."""
-    return np.where(np.isnan(values), np.nan, values + 0.0)
 
 
 def _plain(value: Any) -> Any:

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import kernel
+from engine import kernel_layout as layout
 from engine.bars import Bars, iso_time
 from engine.conversion import conversion_rates
 from engine.decisions import Decisions, as_us
 from engine.errors import BooksDoNotBalance, InvalidSpecification, NoData, NoRateYet
 from engine.instruments import Instrument
+from engine.kernel import advance
 from engine.money import lot_steps
 from engine.result import Ledger
 from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource
@@ -23,11 +24,11 @@ from engine.strategy import Position
 from engine.swap import NO_NIGHTS, nights
 
 _MODES = {
-    ExecutionMode.CLOSE_PRICE: kernel.CLOSE_PRICE,
-    ExecutionMode.INTRA_CANDLE: kernel.INTRA_CANDLE,
-    ExecutionMode.NEXT_OPEN: kernel.NEXT_OPEN,
+    ExecutionMode.CLOSE_PRICE: layout.CLOSE_PRICE,
+    ExecutionMode.INTRA_CANDLE: layout.INTRA_CANDLE,
+    ExecutionMode.NEXT_OPEN: layout.NEXT_OPEN,
 }
-_ON_OPPOSITE = {OnOpposite.REVERSE: kernel.REVERSE, OnOpposite.CLOSE: kernel.CLOSE, OnOpposite.IGNORE: kernel.IGNORE}
+_ON_OPPOSITE = {OnOpposite.REVERSE: layout.REVERSE, OnOpposite.CLOSE: layout.CLOSE, OnOpposite.IGNORE: layout.IGNORE}
 _NO_FLOATS = np.empty(0)
 _FIRST_ROWS = 1024
 
@@ -99,18 +100,16 @@ class Simulation:
         self.machine = machine
         self._rules = machine.rules.copy()
         self._rules["target_first"] = int(target_first)
-        self.state: Any = np.zeros(1, kernel.STATE)
+        self.state: Any = np.zeros(1, layout.STATE)
         self.state["balance"] = self.state["equity"] = machine.specification.initial_balance
         self.state["pending"] = self.state["last_ambiguous"] = -1
-        self.state["stop"] = np.nan
+        self.state["stop"] = self.state["target_price"] = np.nan
         self.equity = np.empty(machine.bars)
         self._plan = (decisions.rows, decisions.actions, decisions.steps, decisions.levels)
         self._targets = np.full(max(1, decisions.levels.shape[1] - 1), np.nan)
-        self._prices = np.empty((len(kernel.PRICE_COLUMNS), _FIRST_ROWS))
-        self._marks = np.empty((len(kernel.MARK_COLUMNS), _FIRST_ROWS), np.int64)
-        self._balance_bars = np.empty(_FIRST_ROWS, np.int64)
-        self._balances = np.empty(_FIRST_ROWS)
-        self._balance_bars[0], self._balances[0] = 0, machine.specification.initial_balance
+        self._rows = np.empty(_FIRST_ROWS, layout.ROW)
+        self._balances = np.empty(_FIRST_ROWS, layout.BALANCE)
+        self._balances[0] = (0, machine.specification.initial_balance)
         self.state["balances"] = 1
 
     @property
@@ -139,18 +138,18 @@ class Simulation:
         """Simulate all bars before `until`, unless the run ends first."""
         while self.bars_done < until and not self.ended:
             before = self.bars_done
-            self._advance(kernel.SIMULATE, until)
+            self._advance(layout.SIMULATE, until)
             if self.bars_done < until and not self.ended and not self._make_room() and self.bars_done == before:
                 raise AssertionError("the kernel stopped without a reason")
 
     def scan(self, until: int) -> int:
         """Return the first bar before `until` that needs settling; up to there equity stands, decisions aside."""
-        return self._advance(kernel.SCAN, until)
+        return self._advance(layout.SCAN, until)
 
     def settle(self) -> None:
         """Go through the next bar up to its decision."""
         self._make_room()
-        self._advance(kernel.SETTLE, 0)
+        self._advance(layout.SETTLE, self.machine.bars)
 
     def conclude(self, bar: int, decision: tuple[int, int, list[float]] | None) -> None:
         """Carry out a bar strategy's decision at `bar` (None: nothing) and go on. Bars before it were quiet."""
@@ -166,7 +165,7 @@ class Simulation:
             levels[0, : len(wanted)] = wanted
         self.state["bar"] = bar
         self.state["next_decision"] = 0
-        self._advance(kernel.CONCLUDE, 0)
+        self._advance(layout.CONCLUDE, bar + 1)
 
     def position(self) -> Position | None:
         """Return the open position as a strategy may see it; the stop is the one that rests from the next bar on."""
@@ -190,14 +189,12 @@ class Simulation:
         return Ledger(
             self.machine.time_us,
             self.equity[:bars],
-            self._prices[:, :rows],
-            self._marks[:, :rows],
-            self._balance_bars[:balances],
+            self._rows[:rows],
             self._balances[:balances],
         )
 
     def _advance(self, command: int, until: int) -> int:
-        reached: int = kernel.advance(
+        reached: int = advance(
             command,
             until,
             self.state,
@@ -206,28 +203,26 @@ class Simulation:
             *self._plan,
             *self.machine.nights,
             *self.machine.finer,
-            self._prices,
-            self._marks,
-            self._balance_bars,
-            self._balances,
-            self.equity,
+            self._rows,
             self._targets,
+            self.equity,
+            self._balances,
         )
         fault = int(self.state["fault"][0])
-        if fault != kernel.NO_FAULT:
+        if fault != layout.NO_FAULT:
             self._fail(fault)
         return reached
 
     def _fail(self, fault: int) -> None:
         bar = self.bars_done
-        if fault == kernel.BOOKS_BROKEN:
+        if fault == layout.BOOKS_BROKEN:
             raise BooksDoNotBalance(
                 f"the books do not balance after the bar at {iso_time(int(self.machine.time_us[bar]))}:"
                 f" balance {self.balance}, deposit {self.machine.specification.initial_balance},"
                 f" booked profit {float(self.state['booked_gross'][0])},"
                 f" commission {float(self.state['booked_commission'][0])}, swap {float(self.state['booked_swap'][0])}"
             )
-        moments = self.machine.time_us if fault == kernel.NO_RATE_AT_OPEN else self.machine.close_time_us
+        moments = self.machine.time_us if fault == layout.NO_RATE_AT_OPEN else self.machine.close_time_us
         raise NoRateYet(
             f"no rate from {self.machine.instrument.quote} to {self.machine.specification.account_currency}"
             f" is known yet at {iso_time(int(moments[bar]))}"
@@ -235,12 +230,11 @@ class Simulation:
 
     def _make_room(self) -> bool:
         """Double the books if one more bar might not fit; whether they grew."""
-        wanted = self._targets.size + kernel.ROWS_A_BAR + 1
-        if min(self._marks.shape[1] - self.rows, self._balances.size - int(self.state["balances"][0])) >= wanted:
+        wanted = self._targets.size + layout.ROWS_A_BAR + 1
+        if min(self._rows.size - self.rows, self._balances.size - int(self.state["balances"][0])) >= wanted:
             return False
-        more = 2 * self._marks.shape[1] + wanted
-        self._prices, self._marks = _grown(self._prices, more), _grown(self._marks, more)
-        self._balance_bars, self._balances = _grown(self._balance_bars, more), _grown(self._balances, more)
+        more = 4 * self._rows.size + wanted
+        self._rows, self._balances = _grown(self._rows, more), _grown(self._balances, more)
         return True
 
     def _widen(self, columns: int) -> NDArray[np.float64]:
@@ -260,9 +254,9 @@ def one_decision_slot() -> Decisions:
     return Decisions(np.full(1, -1, np.int64), np.zeros(1, np.int64), np.zeros(1, np.int64), np.full((1, 2), np.nan))
 
 
-def _grown(array: NDArray[Any], columns: int) -> NDArray[Any]:
-    larger = np.empty((*array.shape[:-1], columns), array.dtype)
-    larger[..., : array.shape[-1]] = array
+def _grown(records: NDArray[Any], size: int) -> NDArray[Any]:
+    larger = np.empty(size, records.dtype)
+    larger[: records.size] = records
     return larger
 
 
@@ -308,7 +302,7 @@ def _rules(
     rate: NDArray[np.float64],
     has_finer: bool,
 ) -> NDArray[Any]:
-    rules = np.zeros(1, kernel.RULES)
+    rules = np.zeros(1, layout.RULES)
     values = {
         "mode": _MODES[specification.execution_mode],
         "on_opposite": _ON_OPPOSITE[specification.on_opposite],

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from engine.bars import TIME
 from engine.digest import result_digest
 from engine.instruments import Instrument
-from engine.kernel import MARK_COLUMNS, PRICE_COLUMNS, REASONS
+from engine.kernel_layout import REASONS, ROW
 from engine.metrics import Metrics
 from engine.specification import Specification
 
@@ -46,25 +46,18 @@ _REASONS = pl.Series(list(REASONS))
 class Ledger:
     """What one simulation wrote, as arrays; bars are counted from the run's first.
 
-    time_us, equity: one value a simulated bar (fewer than the run's bars after a stop-out). prices and marks: a row for
-    each of kernel.PRICE_COLUMNS and kernel.MARK_COLUMNS, a column for each exit, in the order they happened.
-    balances[j] stands from the close of bar balance_bars[j] on.
+    equity: one value a simulated bar (fewer than the run's bars after a stop-out). time_us: of each bar of the run.
+    rows: kernel_layout.ROW records, an exit each, in the order they happened. balances: kernel_layout.BALANCE records.
     """
 
     time_us: NDArray[np.int64]
     equity: NDArray[np.float64]
-    prices: NDArray[np.float64]
-    marks: NDArray[np.int64]
-    balance_bars: NDArray[np.int64]
-    balances: NDArray[np.float64]
+    rows: NDArray[Any]
+    balances: NDArray[Any]
 
-    def price(self, column: str) -> NDArray[np.float64]:
-        values: NDArray[np.float64] = self.prices[PRICE_COLUMNS.index(column)]
-        return values
-
-    def mark(self, column: str) -> NDArray[np.int64]:
-        values: NDArray[np.int64] = self.marks[MARK_COLUMNS.index(column)]
-        return values
+    def column(self, name: str) -> NDArray[Any]:
+        """Return one column of the rows, contiguous."""
+        return np.ascontiguousarray(self.rows[name])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,18 +112,17 @@ class BacktestResult:
     def trades(self) -> pl.DataFrame:
         """One row an exit, columns TRADE_COLUMNS; times Datetime us UTC, absent levels null."""
         ledger = self.ledger
-        rows = ledger.marks.shape[1]
+        rows = ledger.rows.size
         nothing = pl.Series([None], dtype=pl.String).new_from_index(0, rows)
-        levels = {name: pl.Series(ledger.price(name)).fill_nan(None) for name in ("stop_loss", "take_profit")}
-        columns: dict[str, Any] = {name: ledger.price(name) for name in PRICE_COLUMNS if name not in levels}
-        columns |= levels
+        columns: dict[str, Any] = {name: ledger.column(name) for name in ROW.names or () if name in TRADE_COLUMNS}
         columns |= {
-            "position_id": ledger.mark("position_id"),
+            "stop_loss": pl.Series(columns["stop_loss"]).fill_nan(None),
+            "take_profit": pl.Series(columns["take_profit"]).fill_nan(None),
             "symbol": pl.Series([self.specification.symbol], dtype=pl.String).new_from_index(0, rows),
-            "direction": _DIRECTIONS.gather(ledger.mark("direction") + 1),
-            "entry_time": pl.Series(ledger.time_us[ledger.mark("entry_bar")]).cast(TIME),
-            "exit_time": pl.Series(ledger.time_us[ledger.mark("exit_bar")]).cast(TIME),
-            "exit_reason": _REASONS.gather(ledger.mark("exit_reason")),
+            "direction": _DIRECTIONS.gather(columns["direction"] + 1),
+            "entry_time": pl.Series(ledger.time_us[ledger.column("entry_bar")]).cast(TIME),
+            "exit_time": pl.Series(ledger.time_us[ledger.column("exit_bar")]).cast(TIME),
+            "exit_reason": _REASONS.gather(columns["exit_reason"]),
             "pattern_name": nothing if self.patterns is None else self.patterns.name,
             "pattern_metadata": nothing if self.patterns is None else self.patterns.metadata,
             "source": pl.Series([self.source], dtype=pl.String).new_from_index(0, rows),
@@ -142,11 +134,11 @@ class BacktestResult:
         """One row a simulated bar: time (the bar's open), balance and equity after all that happened at its close."""
         ledger = self.ledger
         bars = ledger.equity.size
-        standing = np.diff(np.append(ledger.balance_bars, bars))
+        standing = np.diff(np.append(ledger.balances["bar"], bars))
         return pl.DataFrame(
             {
                 "time": pl.Series(ledger.time_us[:bars]).cast(TIME),
-                "balance": np.repeat(ledger.balances, standing),
+                "balance": np.repeat(ledger.balances["balance"], standing),
                 "equity": ledger.equity,
             }
         )

@@ -235,7 +235,7 @@ def _result(
     simulated = ledger.equity.size
     spread_pips = machine.spread_pips
     metrics = compute_metrics(
-        profits=ledger.price("profit"),
+        profits=ledger.column("profit"),
         equity=ledger.equity,
         time_us=ledger.time_us[:simulated],
         deposit=specification.initial_balance,
@@ -249,10 +249,10 @@ def _result(
         source="signals" if by_signals else "rule",
         metrics=metrics,
         ambiguous_bars=stop_first.ambiguous_bars,
-        net_profit_target_first=net_profit(target_first.ledger.price("profit")),
+        net_profit_target_first=net_profit(target_first.ledger.column("profit")),
         warnings=_warnings(machine, stop_first),
         ledger=ledger,
-        patterns=patterns_of_trades(stop_first.decisions, ledger.mark("deciding_bar")),
+        patterns=patterns_of_trades(stop_first.decisions, ledger.column("deciding_bar")),
         digest_inputs=lambda: input_parts(
             specification,
             {} if isinstance(decider, Signals) else decider.params.model_dump(mode="json"),

@@ -1,0 +1,138 @@
+"""What the compiled fill loop reads and writes: codes, records and bundles of arrays, for its modules and `machine`.
+
+Conventions: direction +1 long, -1 short, 0 flat. Volumes are whole lot steps. A level that is not there is NaN.
+Price arrays of length one with a step of 0 stand for a value that is the same on every bar.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+
+CLOSE_PRICE, INTRA_CANDLE, NEXT_OPEN = 0, 1, 2
+REVERSE, CLOSE, IGNORE = 0, 1, 2
+BUY_CODE, SELL_CODE, CLOSE_CODE = 1, -1, 0
+REASONS = ("stop_loss", "take_profit", "signal", "reverse", "llm_close", "stop_out", "end_of_data")
+STOP_LOSS, TAKE_PROFIT, SIGNAL, REVERSED, _, STOP_OUT, END_OF_DATA = range(7)
+SIMULATE, SCAN, SETTLE, CONCLUDE = 0, 1, 2, 3
+NO_FAULT, NO_RATE_AT_CLOSE, NO_RATE_AT_OPEN, BOOKS_BROKEN = 0, 1, 2, 3
+NOT_KNOWN, STOP_FIRST, TARGET_FIRST = 0, 1, 2
+ROWS_A_BAR = 4
+"""Rows one bar may write beyond one for each target."""
+
+
+def _record(integers: str, floats: str) -> np.dtype[Any]:
+    return np.dtype([(name, np.int64) for name in integers.split()] + [(name, np.float64) for name in floats.split()])
+
+
+RULES = _record(
+    "mode on_opposite stop_to_entry target_first last_bar spread_step rate_step has_finer fixed_steps",
+    "deposit commission_half partial_ratio risk_pct lot_step contract swap_long swap_short",
+)
+"""What holds for a whole run. swap_*: quote currency a lot and night. risk_pct: 0 for fixed_steps."""
+
+STATE = _record(
+    """bar settled ended stopped_out fault next_decision next_night pending direction steps position_id entry_bar
+    deciding_bar target target_count stop_moves finer_cursor rows balances ambiguous_bars last_ambiguous
+    refused_without_stop refused_stop_beyond refused_below_step steps_opened steps_closed""",
+    """balance equity entry_price entry_spread entry_commission stop target_price night_rate
+    booked_gross booked_commission booked_swap turnover
+    open high low close spread rate_open rate_close""",
+)
+"""Where a simulation stands. bar: next to look at; settled: its levels are done, its decision is not. target_price: the
+next target, NaN without. entry_commission: booked at entry, not yet in a row. night_rate: sum over the nights charged
+to the open position of weight * rate. open to rate_close: of the bar being looked at, bids."""
+
+ROW = _record(
+    "position_id direction entry_bar exit_bar exit_reason deciding_bar",
+    "entry_price exit_price volume profit commission spread_cost swap equity_after stop_loss take_profit",
+)
+"""One exit. Bars are counted from the run's first; exit_reason is an index into REASONS."""
+
+BALANCE = _record("bar", "balance")
+"""The balance that stands from the close of a bar on."""
+
+
+class Prices(NamedTuple):
+    """Bids of the run's bars, spread and conversion rates (NaN: not known yet)."""
+
+    open: Any
+    high: Any
+    low: Any
+    close: Any
+    spread: Any
+    rate_open: Any
+    rate_close: Any
+
+
+class Plan(NamedTuple):
+    """Decisions by deciding bar, ascending, and the nights. levels: (m, 1 + k), stop then targets. steps 0: size it."""
+
+    rows: Any
+    actions: Any
+    steps: Any
+    levels: Any
+    night_rows: Any
+    night_weights: Any
+
+
+class Finer(NamedTuple):
+    """Finer bars (bids); spans[0, i]:spans[1, i] are those inside run bar i."""
+
+    open: Any
+    high: Any
+    low: Any
+    spans: Any
+
+
+class Book(NamedTuple):
+    """What fills write: a ROW an exit; and the targets of the open position."""
+
+    rows: Any
+    targets: Any
+
+
+class Track(NamedTuple):
+    """What bars write: equity a bar, and a BALANCE wherever it changed."""
+
+    equity: Any
+    balances: Any
+
+
+njit: Any = numba.njit
+"""Untyped: numba's stubs do not know _nrt."""
+
+
+def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a part of the loop into its callers: most of a call's cost was passing arguments.
+
+    No reference counts (_nrt): nothing here allocates, and counting arrays at each call cost four times the arithmetic.
+    """
+    part: Callable[..., Any] = njit(error_model="numpy", _nrt=False, forceinline=True)(function)
+    return part
+
+
+def called(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a part of the loop once: for the large ones, whose copies would only lengthen compilation."""
+    part: Callable[..., Any] = njit(error_model="numpy", _nrt=False)(function)
+    return part
+
+
+def _read_only(element: Any, dimensions: int = 1) -> Any:
+    return numba.types.Array(element, dimensions, "C", readonly=True)
+
+
+_floats, _integers = _read_only(numba.float64), _read_only(numba.int64)
+SIGNATURE = numba.int64(
+    numba.int64,
+    numba.int64,
+    numba.from_dtype(STATE)[::1],
+    numba.from_dtype(RULES)[::1],
+    *(_floats,) * len(Prices._fields),
+    *(_integers, _integers, _integers, _read_only(numba.float64, 2), _integers, _integers),
+    *(_floats, _floats, _floats, _read_only(numba.int64, 2)),
+    *(numba.from_dtype(ROW)[::1], numba.float64[::1]),
+    *(numba.float64[::1], numba.from_dtype(BALANCE)[::1]),
+)
+"""The one signature the loop is compiled for: command, until, state, rules, then Prices, Plan, Finer, Book, Track."""

@@ -1,0 +1,144 @@
+"""The compiled fill loop's money: valuation, exits and what they book, swap, roundings, and the check of the books."""
+
+# mypy: allow-untyped-defs, allow-untyped-calls, disable-error-code="no-untyped-def,untyped-decorator"
+# numba infers every type below from the one signature; annotations would be unchecked claims.
+
+import numpy as np
+
+from engine.kernel_layout import (
+    BOOKS_BROKEN,
+    NO_RATE_AT_CLOSE,
+    NO_RATE_AT_OPEN,
+    STOP_OUT,
+    called,
+    inlined,
+)
+
+
+@inlined
+def round9(price):
+    """Round to 1e-9, half to even. From 9e6 on a float has no such digits and is returned as it is."""
+    return np.rint(price * 1e9) / 1e9 if abs(price) < 9e6 else price
+
+
+@inlined
+def round8(money):
+    """Round to 1e-8, half to even, never -0.0. From 9e7 on a float has no such digits and is returned as it is."""
+    return np.rint(money * 1e8) / 1e8 + 0.0 if abs(money) < 9e7 else money
+
+
+@inlined
+def quote(direction, bid, spread):
+    """Return the price a position of this direction is valued and left at: bid for a long, ask for a short."""
+    return bid if direction > 0 else round9(bid + spread)
+
+
+@inlined
+def lots(r, steps):
+    """Return whole lot steps as lots, the nearest float to the decimal."""
+    return round9(steps * r.lot_step)
+
+
+@inlined
+def known_rate(s, at_open):
+    """The rate from quote to account currency known at this bar's open or close; unknown is a fault."""
+    rate = s.rate_open if at_open else s.rate_close
+    if not rate > 0.0 and s.fault == 0:
+        s.fault = NO_RATE_AT_OPEN if at_open else NO_RATE_AT_CLOSE
+    return rate
+
+
+@inlined
+def swap_due(s, r, volume):
+    """Swap charged so far to `volume` of the position, account currency, not rounded; negative when paid."""
+    points = r.swap_long if s.direction > 0 else r.swap_short
+    return points * r.contract * volume * s.night_rate
+
+
+@inlined
+def test_equity(s, r, book):
+    """Mark at this close; at nothing left, close what is open there and end the run."""
+    if s.fault != 0 or s.ended != 0:
+        return
+    s.equity = s.balance
+    if s.direction != 0:
+        price = quote(s.direction, s.close, s.spread)
+        volume = lots(r, s.steps)
+        points = np.rint((price - s.entry_price) * 1e9) * s.direction
+        floating = points * (volume * r.contract / 1e9 * known_rate(s, False))
+        s.equity = round8(s.balance + (floating + swap_due(s, r, volume)))
+        if s.equity <= 0.0:
+            leave(s, r, book, s.steps, price, STOP_OUT, False)
+    if s.equity <= 0.0:
+        s.equity = s.balance
+        s.ended = 1
+        s.stopped_out = 1
+
+
+@called
+def leave(s, r, book, steps, price, reason, at_open):
+    """Close `steps` of the position at `price`: write a row, book its items."""
+    rate = known_rate(s, at_open)
+    volume = lots(r, steps)
+    points = np.rint((price - s.entry_price) * 1e9) * s.direction
+    gross = round8(points * (volume * r.contract / 1e9) * rate)
+    swap = round8(swap_due(s, r, volume))
+    exit_half = round8(r.commission_half * volume)
+    # The row that closes the position takes what is left of the entry's half, so that rows add up to the books.
+    entry_half = s.entry_commission if steps == s.steps else exit_half
+    s.entry_commission = round8(s.entry_commission - entry_half)
+    commission = round8(entry_half + exit_half)
+    spread = s.entry_spread if s.direction > 0 else s.spread
+    s.balance = round8(s.balance + (gross - exit_half + swap))
+    s.booked_gross += gross
+    s.booked_commission += exit_half
+    s.booked_swap += swap
+    s.turnover += abs(gross) + exit_half + abs(swap)
+    s.steps_closed += steps
+
+    row = book.rows[s.rows]
+    row.position_id = s.position_id
+    row.direction = s.direction
+    row.entry_bar = s.entry_bar
+    row.exit_bar = s.bar
+    row.exit_reason = reason
+    row.deciding_bar = s.deciding_bar
+    row.entry_price = s.entry_price
+    row.exit_price = price
+    row.volume = volume
+    row.profit = round8(gross - commission + swap)
+    row.commission = commission
+    row.spread_cost = round8(spread * volume * r.contract * rate)
+    row.swap = swap
+    row.equity_after = s.balance
+    row.stop_loss = s.stop
+    row.take_profit = s.target_price
+    s.rows += 1
+    s.steps -= steps
+    if s.steps == 0:
+        s.direction = 0
+        s.stop_moves = 0
+        s.night_rate = 0.0
+
+
+@inlined
+def charge_night(s, plan):
+    """Charge the nights that fall on this bar to the position that stays open over its close."""
+    while s.next_night < plan.night_rows.shape[0] and plan.night_rows[s.next_night] < s.bar:
+        s.next_night += 1
+    if s.next_night < plan.night_rows.shape[0] and plan.night_rows[s.next_night] == s.bar:
+        s.night_rate += plan.night_weights[s.next_night] * known_rate(s, False)
+
+
+@inlined
+def record(s, r, track):
+    """Write the bar's equity and balance, and check the books against what was booked item by item."""
+    track.equity[s.bar] = s.equity
+    if track.balances[s.balances - 1].balance != s.balance:
+        track.balances[s.balances].bar = s.bar
+        track.balances[s.balances].balance = s.balance
+        s.balances += 1
+    booked = r.deposit + s.booked_gross - s.booked_commission + s.booked_swap
+    balances = abs(s.balance - booked) <= 1e-6 + 1e-12 * (s.turnover + abs(r.deposit))
+    if not (balances and s.steps_opened - s.steps_closed == s.steps) and s.fault == 0:
+        s.fault = BOOKS_BROKEN
