@@ -18,6 +18,8 @@ MARKER_VARIABLE: Final = "BACKTEST_ENGINE_CHILD"
 
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _ROUNDS: Final = 50
+_QUIET_ROUNDS: Final = 2
+"""One is not enough: a process may start another and end between the listing and the look at it."""
 _DEATH_SECONDS: Final = 1.0
 """A killed process that is deep in the kernel (a write to a dead disk) may take any time to go."""
 _POLL_SECONDS: Final = 0.001
@@ -31,9 +33,11 @@ def kill_tree(pid: int, marker: str) -> None:
     another behind the search's back.
     """
     frozen: dict[int, psutil.Process] = {}
+    quiet_rounds = 0
     for _ in range(_ROUNDS):
         found = [each for each in _relatives(pid, marker) if each.pid not in frozen]
-        if not found:
+        quiet_rounds = 0 if found else quiet_rounds + 1
+        if quiet_rounds == _QUIET_ROUNDS:
             break
         for process in found:
             frozen[process.pid] = process

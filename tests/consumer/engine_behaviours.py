@@ -153,6 +153,11 @@ def die_beside_fork(specification: dict[str, Any], control: TaskControl) -> None
     os._exit(3)
 
 
+def die_while_forking(specification: dict[str, Any], control: TaskControl) -> None:
+    fork_daemon(specification)
+    os._exit(3)
+
+
 def leave_process(specification: dict[str, Any], control: TaskControl) -> None:
     process = subprocess.Popen([sys.executable, "-c", SPIN])
     Path(specification["file"]).write_text(str(process.pid))
@@ -261,6 +266,7 @@ BEHAVIOURS: dict[str, Callable[[dict[str, Any], TaskControl], None]] = {
         detach_process,
         detach_fork,
         die_beside_fork,
+        die_while_forking,
         leave_process,
         leave_thread,
         grow,

@@ -79,7 +79,11 @@ def is_running(pid: int) -> bool:
 
 
 def title(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\x00").decode()
+    """How `ps` shows the process; empty when it has gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\x00").decode()
+    except OSError:
+        return ""
 
 
 def open_descriptors() -> int:

@@ -208,6 +208,15 @@ async def test_a_death_ends_what_the_strategy_started(pool: EngineProcesses, tmp
     assert not is_running(await pid_in(tmp_path / "pid"))
 
 
+async def test_a_death_ends_what_is_only_just_starting(pool: EngineProcesses, tmp_path: Path) -> None:
+    for run_id in (501, 502, 503):
+        assert isinstance(await run(pool, "die_while_forking", run_id, file=str(tmp_path / "pid")), ChildDied)
+
+        # A fork inherits the title of the child.
+        running = [each for each in psutil.pids() if is_running(each) and f"run={run_id}" in title(each)]
+        assert running == []
+
+
 async def test_a_large_result_does_not_hold_up_the_loop(pool: EngineProcesses) -> None:
     await run(pool, "well")
     longest = 0.0
