@@ -23,6 +23,7 @@ from consumer.adapters.postgres_reading import add_strategy, recent_runs, reject
 from consumer.adapters.postgres_schema import migrate
 from consumer.commands.demo_requests import STRATEGIES, DemoRequest, demo_requests
 from consumer.commands.devstack import devstack_errors, told_to_stop
+from consumer.commands.event_feed import EventFeed
 from consumer.commands.run_display import Show, run_bars
 from consumer.commands.runs import rejections_table, runs_table
 from consumer.commands.sending import send_cancel
@@ -31,7 +32,7 @@ from consumer.demo_data import EURUSD_H1
 from consumer.devstack import DevStack, devstack
 from consumer.devstack.supervised_process import ServerCommand, SupervisedProcess
 from consumer.errors import StartFailed
-from consumer.follow import RunStates, is_terminal, read_event
+from consumer.follow import is_terminal
 from consumer.ports import Delivery
 from schemas.cancel_requested import CancelRequested
 from schemas.outgoing import CONTENT_TYPE_HEADER, OutgoingEvent, request_key
@@ -175,16 +176,13 @@ async def _follow(
     """Show every event until each request has its last one, and cancel what is to be cancelled."""
     waiting = {each.request_id for each in requests}
     to_cancel = {each.request_id for each in requests if each.is_cancelled}
-    states = RunStates()
+    feed = EventFeed(reader)
     deadline = time.monotonic() + PATIENCE_SECONDS
     while waiting:
         worker.check()
         if time.monotonic() > deadline:
             raise StartFailed(f"no end after {PATIENCE_SECONDS:g} s; the worker's log: {worker.log_path}")
-        for record in await reader.read(0.2):
-            event = read_event(record.value, record.headers)
-            if event is None or not states.take(event):
-                continue
+        for event in [news.event for news in await feed.read(0.2)]:
             show(event)
             if is_terminal(event):
                 waiting.discard(event.request_id)

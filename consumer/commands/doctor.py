@@ -16,7 +16,7 @@ from consumer.adapters.kafka_settings import kafka_connection
 from consumer.adapters.parquet_market_data import ParquetMarketData
 from consumer.adapters.postgres_schema import check_schema, head_revision
 from consumer.commands.connections import quiet_log
-from consumer.errors import ConsumerError, SettingsInvalid
+from consumer.errors import ConsumerError, SettingsInvalid, StartFailed
 from consumer.settings import (
     DatabaseSettings,
     KafkaSettings,
@@ -87,6 +87,8 @@ async def _guarded(what: str, check: Check) -> list[Finding]:
             return await check()
     except SettingsInvalid:
         return [Finding(what, False, "not looked at", "mend the settings first")]
+    except StartFailed as error:  # says itself what to do
+        return [Finding(what, False, str(error))]
     except (ConsumerError, EngineError, FileStoreError) as error:
         return [Finding(what, False, str(error), _ADVICE.get(what, ""))]
     except TimeoutError:
@@ -94,8 +96,8 @@ async def _guarded(what: str, check: Check) -> list[Finding]:
 
 
 _ADVICE = {
-    "postgres": "is BACKTEST_DATABASE_URL right, and `backtest migrate` done?",
-    "kafka": "are BACKTEST_KAFKA_BOOTSTRAP_SERVERS and the security settings right?",
+    "postgres": "is the server up, and BACKTEST_DATABASE_URL right?",
+    "kafka": "is it up, and are BACKTEST_KAFKA_BOOTSTRAP_SERVERS and the security settings right?",
     "market data": "see BACKTEST_MARKET_DATA_URL; `backtest data check` says more of single files",
     "artefacts": "BACKTEST_ARTIFACTS_URL must name a place that this user may write to",
 }

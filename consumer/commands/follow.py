@@ -12,10 +12,10 @@ import typer
 from consumer.adapters.kafka_connection import KafkaConnection
 from consumer.adapters.kafka_reader import open_reader
 from consumer.commands.connections import kafka_settings
+from consumer.commands.event_feed import EventFeed, News
 from consumer.commands.run_display import Show, event_line, json_line, run_bars
 from consumer.commands.sending import deadline_after
-from consumer.follow import RunStates, is_terminal, read_event
-from consumer.ports import Record
+from consumer.follow import is_terminal
 from schemas.completed import Completed
 from schemas.outgoing import OutgoingEvent, TerminalEvent
 from schemas.topics import Topic
@@ -74,23 +74,20 @@ async def follow_topics(
     as_json: bool,
 ) -> TerminalEvent | None:
     """Show wanted events until the deadline, or the first terminal one, which is returned."""
-    states = RunStates()
     async with open_reader(connection, (Topic.PROGRESS, Topic.COMPLETED), from_beginning=from_beginning) as reader:
+        feed = EventFeed(reader)
+        told_of_nothing = not until_end
         with _display(as_json=as_json, is_live=not from_beginning or until_end) as show:
-            told_of_nothing = not until_end
             while (now := time.monotonic()) < deadline:
-                records = await reader.read(min(0.5, deadline - now))
-                for record in records:
-                    event = _event_of(record)
-                    if event is None or not is_wanted(event) or not states.take(event):
-                        continue
-                    _show(record, event, show, as_json=as_json)
-                    if until_end and is_terminal(event):
-                        return event
-                if not told_of_nothing and await reader.has_caught_up():
+                wanted = [news for news in await feed.read(min(0.5, deadline - now)) if is_wanted(news.event)]
+                for news in wanted:
+                    _show(news, show, as_json=as_json)
                     told_of_nothing = True
-                    if not states.newest:
-                        typer.echo("nothing is known of it yet; waiting", err=True)
+                    if until_end and is_terminal(news.event):
+                        return news.event
+                if feed.has_caught_up and not told_of_nothing:
+                    told_of_nothing = True
+                    typer.echo("nothing is known of it yet; waiting", err=True)
     return None
 
 
@@ -100,17 +97,9 @@ def _display(*, as_json: bool, is_live: bool) -> AbstractContextManager[Show | N
     return run_bars() if is_live and has_terminal and not as_json else nullcontext(None)
 
 
-def _show(record: Record, event: OutgoingEvent, show: Show | None, *, as_json: bool) -> None:
+def _show(news: News, show: Show | None, *, as_json: bool) -> None:
     if show is not None:
-        show(event)
+        show(news.event)
     else:
-        typer.echo(json_line(record.value) if as_json else event_line(event))
-
-
-def _event_of(record: Record) -> OutgoingEvent | None:
-    """Records that are no events, written by somebody else, must not end a subscription."""
-    try:
-        return read_event(record.value, record.headers)
-    except ValueError as error:
-        typer.echo(f"skipped {record.topic}/{record.partition}/{record.offset}: {error}", err=True)
-        return None
+        typer.echo(json_line(news.record.value) if as_json else event_line(news.event))
+        sys.stdout.flush()

@@ -24,7 +24,7 @@ BARS_OF_ENDED_RUNS = 12
 
 @contextmanager
 def run_bars(labels: dict[str, str] | None = None) -> Iterator[Show]:
-    """One live bar a run on standard error where that is a terminal, else lines there: each tenth of a run, each change.
+    """One live bar a run on standard error where that is a terminal; else lines, for each tenth and each change.
 
     labels: what to call the run of each request_id; with labels, each gets its bar at once.
     """

@@ -16,8 +16,9 @@ from consumer.adapters.kafka_reader import TopicReader, open_reader
 from consumer.adapters.kafka_sender import send_record
 from consumer.adapters.kafka_topics import TopicSettings, create_topics
 from consumer.commands.connections import kafka_settings
+from consumer.commands.event_feed import EventFeed
 from consumer.commands.run_display import Show, run_bars
-from consumer.follow import RunStates, is_terminal, read_event
+from consumer.follow import is_terminal
 from consumer.ports import Delivery, Record
 from consumer.settings import KafkaSettings
 from schemas.cancel_requested import CancelRequested
@@ -118,19 +119,20 @@ class RequestWatch:
         self, sent_to: tuple[int, int], show: Show, deadline: float
     ) -> TerminalEvent | DeadLettered | None:
         """Show each new event of the request, and return its last one; None when the monotonic deadline comes first."""
-        states = RunStates()
+        feed = EventFeed(self.reader)
         ended: TerminalEvent | None = None
         while (now := time.monotonic()) < deadline:
-            for record in await self.reader.read(min(0.5, deadline - now)):
-                if (dead := _dead_letter_of(record, sent_to)) is not None:
-                    return dead
-                event = read_event(record.value, record.headers) if record.topic != Topic.DEAD_LETTER else None
-                if event is None or event.request_id != self.request_id or not states.take(event):
+            told = await feed.read(min(0.5, deadline - now))
+            dead = next(filter(None, (_dead_letter_of(record, sent_to) for record in feed.others)), None)
+            if dead is not None:
+                return dead
+            for news in told:
+                if news.event.request_id != self.request_id:
                     continue
-                show(event)
-                if is_terminal(event):
-                    ended = event
-                    patience = DEAD_LETTER_PATIENCE_SECONDS if self.was_there_before(record) else 0.0
+                show(news.event)
+                if is_terminal(news.event):
+                    ended = news.event
+                    patience = DEAD_LETTER_PATIENCE_SECONDS if self.was_there_before(news.record) else 0.0
                     deadline = min(deadline, time.monotonic() + patience)
         return ended
 
