@@ -268,7 +268,8 @@ def _check_sizing(
         checks.add(where, code, problem)
     if sizing.risk_pct is not None and not 0 < sizing.risk_pct <= 1:
         checks.add("strategies.risk_pct", "invalid_params", f"must be above 0 and at most 1, is {sizing.risk_pct}")
-    return sizing
+    # Risk wins: a volume beside it decides nothing, and must not make two equal runs differ in their digest.
+    return sizing if sizing.risk_pct is None else _Sizing(None, sizing.risk_pct)
 
 
 def _check_skips(strategy: StrategyRow | None, checks: _Checks) -> _Session:
