@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from engine.bars import Bars, iso_time
-from engine.decision_rules import skipped
+from engine.decision_rules import CODES, skipped
 from engine.decisions import Decisions, encode_decision, metadata_json
 from engine.errors import EngineError, StrategyError
 from engine.kernel_layout import CLOSE_CODE
@@ -55,6 +55,11 @@ class Asking:
         except Exception as error:
             raise StrategyError(self._at(bar, f"the strategy raised {_worded(error)}")) from error
         return None if decision is None else self._checked(bar, decision)
+
+    def changes_nothing(self, decision: tuple[int, int, list[float]]) -> bool:
+        """Whether a decision meets the position it asks for: the same direction, or CLOSE when flat."""
+        position = self.view.position
+        return decision[0] == (CLOSE_CODE if position is None else CODES[position.direction])
 
     def _checked(self, bar: int, decision: Decision) -> tuple[int, int, list[float]] | None:
         machine = self._machine

@@ -191,6 +191,8 @@ def _ask_bar_by_bar(
             asking.look_at(simulation)
         asking.view.equity = simulation.equity_now if eventful else simulation.equity.item(bar)
         decision = asking.ask(bar)
+        if decision is not None and asking.changes_nothing(decision):
+            decision = None
         if decision is not None or eventful:
             simulation.conclude(bar, decision)
             if simulation.ended:
