@@ -13,13 +13,13 @@ class SmaCross:
     """Column strategy over the closes of the run's timeframe; ties within 1e-9 of the close are not crossings."""
 
     class Params(StrategyParams):
-        fast: int = Field(10, ge=1, le=1_000_000)
+        fast: int = Field(default=10, ge=1, le=1_000_000)
         """Bars."""
-        slow: int = Field(30, ge=2, le=1_000_000)
+        slow: int = Field(default=30, ge=2, le=1_000_000)
         """Bars; more than fast."""
-        stop_loss_pips: float | None = Field(None, gt=0)
+        stop_loss_pips: float | None = Field(default=None, gt=0)
         """From the deciding bar's close; None: no stop of the strategy's own."""
-        take_profit_pips: float | None = Field(None, gt=0)
+        take_profit_pips: float | None = Field(default=None, gt=0)
 
         @model_validator(mode="after")
         def fast_is_below_slow(self) -> "SmaCross.Params":
