@@ -10,7 +10,6 @@ from typing import assert_never
 import structlog
 
 from consumer.active_runs import ActiveRun, ActiveRuns
-from consumer.errors import Unavailable
 from consumer.events import progress_percent
 from consumer.execute_run import RunPorts, execute_run
 from consumer.outcomes import Cancelled, Completed, Failed, Returned, RunOutcome, Superseded
@@ -34,8 +33,10 @@ class Dispatcher:
     work_arrived: asyncio.Event
     slots: int
     active: ActiveRuns = field(default_factory=dict, init=False)
-    tasks: dict[int, asyncio.Task[None]] = field(default_factory=dict, init=False)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set, init=False)
     draining: bool = field(default=False, init=False)
+    claiming: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    """Held while a claim is under way: a drain waits for its answer, whose runs are to be given back too."""
     look_for_expired: bool = field(default=True, init=False)
     claim_unsure: bool = field(default=False, init=False)
     """The answer to a claim was lost: the table may say that we own runs we do not know of."""
@@ -43,6 +44,10 @@ class Dispatcher:
 
     async def claim_once(self) -> bool:
         """Claim what fits and start it. True when there may be more."""
+        async with self.claiming:
+            return await self._claim_once()
+
+    async def _claim_once(self) -> bool:
         room = self.capacity() - len(self.active)
         if self.draining or room <= 0:
             return False
@@ -51,8 +56,8 @@ class Dispatcher:
             if self.claim_unsure:
                 await self.ports.queue.forget_unknown(list(self.active))
                 self.claim_unsure = False
-            result = await self.ports.queue.claim(room, expired=expired)
-        except Unavailable:
+            result = await self.ports.queue.claim(room, expired=expired, held=list(self.active))
+        except BaseException:  # a cancellation loses the answer too
             self.claim_unsure, self.look_for_expired = True, True
             raise
         self.take_note(result)
@@ -67,8 +72,12 @@ class Dispatcher:
         return self.slots + ahead
 
     def start(self, run: ActiveRun) -> None:
+        if self.draining:
+            run.drain()
         self.active[run.claim.run_id] = run
-        self.tasks[run.claim.run_id] = asyncio.create_task(self.see_through(run), name=f"run {run.claim.run_id}")
+        task = asyncio.create_task(self.see_through(run), name=f"run {run.claim.run_id}")
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     async def see_through(self, run: ActiveRun) -> None:
         """Execute one run and account for its outcome."""
@@ -82,7 +91,8 @@ class Dispatcher:
         finally:
             seconds = self.ports.clock.monotonic() - run.claimed_at
             self.mean_run_seconds += 0.2 * (seconds / max(1, len(self.active) / self.slots) - self.mean_run_seconds)
-            del self.active[run_id], self.tasks[run_id]
+            if self.active.get(run_id) is run:  # else it was given back and is claimed here again
+                del self.active[run_id]
             self.work_arrived.set()
 
     def log_outcome(self, run: ActiveRun, outcome: RunOutcome) -> None:
@@ -125,30 +135,34 @@ class Dispatcher:
 
     async def beat_once(self) -> None:
         """Extend all leases and report what moved since the last time."""
-        beats = [self.make_beat(run) for run in self.active.values()]
-        answers = await self.ports.queue.beat(beats)
-        self.heed(answers)
-        self.ports.relay.add(answer.event for answer in answers.values() if answer.event is not None)
+        asked = dict(self.active)
+        answers = await self.ports.queue.beat([self.make_beat(run) for run in asked.values()])
+        self.heed(asked, answers)
+        # A run that ended meanwhile has its terminal event: progress is late.
+        live = [answer.event for run_id, answer in answers.items() if self.active.get(run_id) is asked[run_id]]
+        self.ports.relay.add(event for event in live if event is not None)
 
     def make_beat(self, run: ActiveRun) -> Beat:
         progress = run.progress
         if progress is None or progress.bars_done <= run.reported_bars or run.stop_why is not None:
             return Beat(run.claim)
-        run.reported_bars = progress.bars_done
+        run.reported_bars, run.reported_pct = progress.bars_done, progress_percent(progress)
         run.sequence += 1
         eta = eta_seconds(run, progress, self.ports.clock.monotonic())
         event = self.writer.progress(run.claim.facts, run.sequence, run.claim.attempt, progress, eta)
-        return Beat(run.claim, progress_percent(progress), event)
+        return Beat(run.claim, run.reported_pct, event)
 
     async def look_for_cancels(self) -> None:
         """Ask the store which runs must stop; called several times a second."""
-        self.heed(await self.ports.queue.cancels_wanted([run.claim for run in self.active.values()]))
+        asked = dict(self.active)
+        self.heed(asked, await self.ports.queue.cancels_wanted([run.claim for run in asked.values()]))
 
-    def heed(self, answers: Mapping[int, BeatResult]) -> None:
+    def heed(self, asked: ActiveRuns, answers: Mapping[int, BeatResult]) -> None:
+        """Stop what must stop. asked: the runs that the question was about; an answer about an earlier claim of a run
+        that is claimed here again is about none of ours.
+        """
         for run_id, result in answers.items():
-            run = self.active.get(run_id)
-            if run is None:
-                continue
+            run = asked[run_id]
             match result.answer:
                 case BeatAnswer.ALIVE:
                     pass
@@ -173,14 +187,20 @@ class Dispatcher:
         await self._wait_for_runs(patience_seconds)
         for run in self.active.values():
             run.drain()
-        await self._wait_for_runs(grace_seconds)
-        for task in list(self.tasks.values()):
+        try:
+            async with asyncio.timeout(grace_seconds):
+                async with self.claiming:
+                    pass  # runs of a claim under way have been started, and told to drain
+                await self._wait_for_runs(None)
+        except TimeoutError:
+            log.warning("runs_left_to_their_leases", runs=sorted(self.active))
+        for task in self.tasks:
             task.cancel()  # the store is away: the leases will lapse
-        await asyncio.gather(*self.tasks.values(), return_exceptions=True)
+        await asyncio.gather(*self.tasks, return_exceptions=True)
 
-    async def _wait_for_runs(self, timeout_seconds: float) -> None:
-        if self.tasks and timeout_seconds > 0:
-            await asyncio.wait(list(self.tasks.values()), timeout=timeout_seconds)
+    async def _wait_for_runs(self, timeout_seconds: float | None) -> None:
+        if self.tasks and timeout_seconds != 0:
+            await asyncio.wait(set(self.tasks), timeout=timeout_seconds)
 
 
 def eta_seconds(run: ActiveRun, progress: EngineProgress, now: float) -> float | None:

@@ -1,7 +1,7 @@
 """Renders the events that the service emits, once each: the outbox keeps the bytes and every delivery repeats them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
 from consumer.outcomes import Cancelled, Completed, Failed, TerminalOutcome
@@ -16,7 +16,12 @@ from consumer.ports import (
 )
 from schemas import cancelled, completed, failed, outgoing, progress, rejected, started
 from schemas.dead_letter import DeadLetterReason, dead_letter
-from schemas.problems import FieldProblem
+from schemas.problems import MAX_PROBLEMS, FieldProblem
+
+MAX_MESSAGE_CHARACTERS = 10_000
+MAX_WARNINGS = 200
+MAX_WARNING_CHARACTERS = 1_000
+"""An event that no broker takes would never be seen: what people wrote is cut, in the event only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +65,13 @@ class EventRenderer:
                     result_digest=outcome.result_digest,
                     engine_version=outcome.engine_version,
                     duration_seconds=outcome.duration_seconds,
-                    warnings=list(outcome.warnings),
+                    warnings=_bounded(outcome.warnings),
                 )
             case Failed(code, message, details):
-                error = failed.ErrorBody(code=code, message=message, details=list(details))
+                details = tuple(replace(each, message=cut(each.message, MAX_WARNING_CHARACTERS)) for each in details)
+                error = failed.ErrorBody(
+                    code=code, message=cut(message, MAX_MESSAGE_CHARACTERS), details=list(details[:MAX_PROBLEMS])
+                )
                 event = failed.Failed(**common, progress_pct=progress_pct, error=error)
             case Cancelled(reason):
                 event = cancelled.Cancelled(**common, progress_pct=progress_pct, reason=reason)
@@ -129,6 +137,16 @@ def progress_percent(at: EngineProgress) -> int:
     if at.bars_total <= 0:
         return 0
     return min(99, at.bars_done * 100 // at.bars_total)
+
+
+def cut(text: str, characters: int) -> str:
+    """The text, or its beginning where it is longer."""
+    return text if len(text) <= characters else f"{text[: characters - 3]}..."
+
+
+def _bounded(warnings: Sequence[str]) -> list[str]:
+    kept = [cut(warning, MAX_WARNING_CHARACTERS) for warning in warnings[:MAX_WARNINGS]]
+    return kept if len(warnings) <= MAX_WARNINGS else [*kept, f"and {len(warnings) - MAX_WARNINGS} more warnings"]
 
 
 def _common(facts: RunFacts, sequence: int, attempt: int) -> dict[str, Any]:

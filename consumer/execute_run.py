@@ -22,6 +22,7 @@ from consumer.outcomes import (
 )
 from consumer.ports import Claim, Clock, EnginePool, EngineTask, FinishResult, RunQueue
 from consumer.retries import retry_while_unavailable
+from consumer.run_endings import crash_loop
 
 log = structlog.get_logger(__name__)
 
@@ -44,9 +45,10 @@ async def execute_run(run: ActiveRun, ports: RunPorts) -> RunOutcome:
         case Superseded() as superseded:
             return superseded
         case Returned(why):
-            return await give_back(run.claim, why, ports, died=isinstance(engine_outcome, ChildDied))
+            died = isinstance(engine_outcome, ChildDied) and run.stop_why is None
+            return await give_back(run.claim, why, ports, died=died)
         case outcome:
-            return await finish(run.claim, outcome, ports)
+            return await finish(run, outcome, ports)
 
 
 async def simulate(run: ActiveRun, ports: RunPorts) -> EngineOutcome:
@@ -64,12 +66,12 @@ def decide(outcome: EngineOutcome, run: ActiveRun, max_attempts: int) -> Termina
     match outcome:
         case Completed() | Failed():
             return outcome
-        case ChildDied(description):
+        case ChildDied(description) if run.stop_why is None:
             deaths = run.claim.deaths + 1
             if deaths >= max_attempts:
-                return Failed("crash_loop", f"gave up after {deaths} deaths under this run; the last: {description}")
+                return crash_loop(deaths, description)
             return Returned(description)
-        case Stopped():
+        case Stopped() | ChildDied():  # a child that was told to stop may die of it
             match run.stop_why:
                 case StopWhy.CANCELLED:
                     return Cancelled(run.cancel_reason)
@@ -83,11 +85,12 @@ def decide(outcome: EngineOutcome, run: ActiveRun, max_attempts: int) -> Termina
             assert_never(outcome)
 
 
-async def finish(claim: Claim, outcome: TerminalOutcome, ports: RunPorts) -> RunOutcome:
+async def finish(run: ActiveRun, outcome: TerminalOutcome, ports: RunPorts) -> RunOutcome:
     """Write the end, however long Postgres is away, and hand its events to the relay."""
+    claim = run.claim
 
     async def attempt() -> FinishResult | None:
-        return await ports.queue.finish(claim, outcome)
+        return await ports.queue.finish(claim, outcome, run.reported_pct)
 
     try:
         result = await retry_while_unavailable(attempt, StoreUnavailable)
@@ -95,7 +98,7 @@ async def finish(claim: Claim, outcome: TerminalOutcome, ports: RunPorts) -> Run
         if isinstance(outcome, Failed):
             raise
         log.exception("result_refused", run_id=claim.run_id, epoch=claim.epoch)
-        return await finish(claim, Failed("internal_error", f"the result could not be stored: {error}"), ports)
+        return await finish(run, Failed("internal_error", f"the result could not be stored: {error}"), ports)
     if result is None:
         return Superseded()
     ports.relay.add(result.events)

@@ -39,6 +39,9 @@ from schemas.topics import EventType, Topic
 
 log = structlog.get_logger(__name__)
 
+DEFECT_PAUSE_SECONDS = 1.0
+"""Before a batch that met a defect here is tried again."""
+
 
 @dataclass(slots=True)
 class Intake:
@@ -57,9 +60,18 @@ class Intake:
 
     async def run(self) -> None:
         async for batch in self.source.batches():
-            result = await self.record(batch.records)
+            result = await self.record_at_last(batch.records)
             self.source.mark_durable(batch)
             self.announce(batch, result)
+
+    async def record_at_last(self, records: Sequence[Record]) -> IntakeResult:
+        """Record a batch, whatever it takes: to go on without it would let a later batch commit past its records."""
+        while True:
+            try:
+                return await self.record(records)
+            except Exception:
+                log.exception("batch_not_recorded", records=len(records))
+                await asyncio.sleep(DEFECT_PAUSE_SECONDS)
 
     async def record(self, records: Sequence[Record]) -> IntakeResult:
         """Make a batch durable, however long Postgres is away."""
@@ -71,11 +83,12 @@ class Intake:
         try:
             return await retry_while_unavailable(attempt, StoreUnavailable)
         except Exception as error:
-            # One of them holds what the store refuses: find it, and let the others through.
+            # One of them holds what the store refuses: find it by halves, and let the others through.
             log.exception("batch_refused", records=len(records))
             if len(records) == 1:
                 return await self.set_aside(records[0], error)
-            return merge([await self.record([record]) for record in records])
+            middle = len(records) // 2
+            return merge([await self.record(records[:middle]), await self.record(records[middle:])])
 
     async def set_aside(self, record: Record, error: Exception) -> IntakeResult:
         """Dead-letter a record that decodes and yet cannot be stored: a defect here, but never a stopped partition."""
@@ -136,6 +149,10 @@ def decode(record: Record, writer: EventWriter) -> RequestToRecord | CancelToRec
         return writer.dead_letter(record, DeadLetterReason(error.reason), error.message)
     except InvalidRequestError as error:
         return writer.dead_letter(record, DeadLetterReason.INVALID_REQUEST, str(error))
+    except Exception as error:
+        log.exception("decoder_failed", topic=record.topic, partition=record.partition, offset=record.offset)
+        message = f"the record cannot be decoded: {type(error).__name__}: {error}"
+        return writer.dead_letter(record, DeadLetterReason.UNDECODABLE, message)
 
 
 def decode_request(record: Record) -> RequestToRecord:

@@ -47,15 +47,14 @@ class OutboxRelay:
     arrived: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     def add(self, events: Iterable[OutgoingEvent]) -> None:
-        """Take stored events for publishing. A newer progress event replaces the run's older one; a repeat is
-        ignored.
+        """Take stored events for publishing. A newer progress event replaces the run's older one; a repeat, and
+        progress that is superseded already, is ignored.
         """
         for event in events:
             queue = self.waiting.setdefault(order_key(event), [])
-            if any(other.event_id == event.event_id for other in queue):
+            if any(other.event_id == event.event_id or is_superseded(event, other) for other in queue):
                 continue
-            if event.kind is not EventKind.REJECTED and event.kind is not EventKind.DEAD_LETTER:
-                queue[:] = [other for other in queue if not is_superseded(other, event)]
+            queue[:] = [other for other in queue if not is_superseded(other, event)]
             queue.append(event)
             queue.sort(key=lambda other: other.sequence)
             self.arrived.set()
@@ -124,24 +123,30 @@ class OutboxRelay:
         if not self.sent:
             return
         sent, self.sent = self.sent, []
+        forgotten = False
         try:
             await self.outbox.delete(sent)
-        except StoreUnavailable:
-            self.sent = [*sent, *self.sent]
+            forgotten = True
+        except StoreUnavailable as error:
+            log.warning("sent_events_kept", events=len(sent), error=str(error))
+        finally:
+            if not forgotten:
+                self.sent = [*sent, *self.sent]
 
     async def keep(self) -> None:
         """Renew what waits here, and adopt what others let lapse. Called a few times a lease."""
+        await self._forget()
         waiting = [event for queue in self.waiting.values() for event in queue]
         if waiting:
             await self.outbox.renew(waiting)
         self.add(await self.outbox.adopt(EVENTS_A_PASS))
-        await self._forget()
 
     async def drain(self, deadline: float) -> None:
         """Publish what waits until `deadline` (monotonic), then leave the rest to other workers."""
         while any(self.waiting.values()) and self.clock.monotonic() < deadline:
             if not await self.publish_once():
                 break
+        await self._forget()
         rest = [event for queue in self.waiting.values() for event in queue]
         if rest:
             log.warning("events_left_to_others", events=len(rest))

@@ -1,6 +1,6 @@
 """The service's borders: Protocols, each with the guarantees that its implementations are tested for (tests/ports)."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -364,10 +364,11 @@ class FinishResult:
 class RunQueue(Protocol):
     """Leases over runs, on the store's clock. Every write is fenced by (run_id, epoch, state running)."""
 
-    async def claim(self, count: int, *, expired: bool) -> ClaimResult:
+    async def claim(self, count: int, *, expired: bool, held: Collection[int] = ()) -> ClaimResult:
         """Claim up to `count` of the oldest queued runs by turn; with `expired`, lapsed leases first.
 
-        A lapsed lease counts as a death; at MAX_ATTEMPTS deaths the run ends failed (crash_loop) instead.
+        A lapsed lease counts as a death; at MAX_ATTEMPTS deaths the run ends failed (crash_loop) instead. Of `held`,
+        the runs that this worker is executing, none is claimed: their next heartbeat renews them.
         Never waits for a lock; two workers never get the same run. One transaction with the started events.
         """
         ...
@@ -380,10 +381,12 @@ class RunQueue(Protocol):
         """Which of these runs must stop (CANCEL or FENCED); read only, cheap, called several times a second."""
         ...
 
-    async def finish(self, claim: Claim, outcome: TerminalOutcome) -> FinishResult | None:
+    async def finish(self, claim: Claim, outcome: TerminalOutcome, progress_pct: int = 0) -> FinishResult | None:
         """End the run in one transaction: row, trades, terminal event, unsent progress dropped.
 
-        A row that says cancelled or is gone, and a noted cancel, turn the outcome into Cancelled and drop results.
+        progress_pct: what the run's events have said so far, which the row may not show. A row that says cancelled or
+        is gone, and a noted cancel, turn the outcome into Cancelled and drop results; a row whose configuration is
+        not the one that was executed turns Completed into Failed (run_disagrees).
         Idempotent for the same epoch: finishing again returns the first outcome's events. None: fenced.
         """
         ...

@@ -6,23 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
-from consumer.outcomes import Cancelled, Completed, Failed, TerminalOutcome
-from consumer.ports import EventKind, EventWriter, OutgoingEvent, RunFacts
+from consumer.outcomes import Cancelled, Completed, Failed
+from consumer.ports import EventKind, EventWriter, OutgoingEvent
+from consumer.run_endings import Ending, final_progress, state_of
 
 Connection = Any
 """An asyncpg connection inside a transaction (asyncpg ships no types that a pool's proxy satisfies)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """One run that ends now. sequence: of its terminal event. has_row: whether backtest_runs still holds it."""
-
-    facts: RunFacts
-    attempt: int
-    sequence: int
-    progress_pct: int
-    has_row: bool
-    outcome: TerminalOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +36,7 @@ async def end_runs(
         [ending.facts.run_id for ending in endings],
         [state_of(ending.outcome) for ending in endings],
         [ending.sequence for ending in endings],
+        [int(ending.fence) for ending in endings],
     )
     for ending in endings:
         if ending.has_row:
@@ -56,39 +46,11 @@ async def end_runs(
         for ending in endings
     ]
     run_ids = [ending.facts.run_id for ending in endings]
-    await connection.execute("DELETE FROM backtest_outbox WHERE run_id = ANY($1) AND kind = 'progress'", run_ids)
     taken = await take_over(connection, run_ids, relay)
-    return (*taken, *await store_events(connection, events, relay))
-
-
-def state_of(outcome: TerminalOutcome) -> str:
-    """The word for it in backtest_executions.state and backtest_runs.status."""
-    match outcome:
-        case Completed():
-            return "completed"
-        case Failed():
-            return "failed"
-        case Cancelled():
-            return "cancelled"
-        case _:
-            assert_never(outcome)
-
-
-def final_progress(ending: Ending) -> int:
-    return 100 if isinstance(ending.outcome, Completed) else ending.progress_pct
-
-
-def facts_of(run_id: int, request_id: str, stored_specification: str) -> tuple[RunFacts, dict[str, Any]]:
-    """The run's facts and the admitted specification, from backtest_requests.specification."""
-    stored = json.loads(stored_specification)
-    specification: dict[str, Any] = stored["engine"]
-    facts = RunFacts(run_id, request_id, stored["strategy_id"], specification["symbol"], specification["timeframe"])
-    return facts, specification
-
-
-def stored_specification(strategy_id: int, specification: dict[str, Any]) -> str:
-    """What `facts_of` reads."""
-    return json.dumps({"strategy_id": strategy_id, "engine": specification}, sort_keys=True)
+    # After all their rows were locked in order, so that this waits for nobody.
+    await connection.execute("DELETE FROM backtest_outbox WHERE run_id = ANY($1) AND kind = 'progress'", run_ids)
+    unsent = (event for event in taken if event.kind is not EventKind.PROGRESS)
+    return (*unsent, *await store_events(connection, events, relay))
 
 
 async def _end_row(connection: Connection, ending: Ending) -> None:
@@ -178,8 +140,9 @@ def storable(text: str) -> str:
 
 _END_EXECUTIONS = """
 UPDATE backtest_executions e
-SET state = i.state, sequence = i.sequence, finished_at = clock_timestamp(), owner = NULL, lease_until = NULL
-FROM unnest($1::int[], $2::text[], $3::bigint[]) AS i(run_id, state, sequence)
+SET state = i.state, sequence = i.sequence, epoch = e.epoch + i.fence, finished_at = clock_timestamp(), owner = NULL,
+    lease_until = NULL
+FROM unnest($1::int[], $2::text[], $3::bigint[], $4::int[]) AS i(run_id, state, sequence, fence)
 WHERE e.run_id = i.run_id
 """
 
@@ -195,8 +158,10 @@ ORDER BY i.place
 RETURNING id, event_id
 """
 
+# Rows of the outbox are locked by id wherever several are, so that no two transactions wait for each other.
 _TAKE_OVER = """
-UPDATE backtest_outbox SET owner = $2, lease_until = clock_timestamp() + make_interval(secs => $3)
-WHERE run_id = ANY($1)
-RETURNING id, event_id, kind, run_id, sequence, message_key, value, headers
+WITH locked AS (SELECT id FROM backtest_outbox WHERE run_id = ANY($1) ORDER BY id FOR UPDATE)
+UPDATE backtest_outbox o SET owner = $2, lease_until = clock_timestamp() + make_interval(secs => $3)
+FROM locked WHERE o.id = locked.id
+RETURNING o.id, event_id, kind, run_id, sequence, message_key, value, headers
 """

@@ -8,18 +8,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from consumer.adapters import postgres_ledger_statements as statements
 from consumer.adapters.postgres_endings import (
     Connection,
-    Ending,
     Relay,
     end_runs,
-    facts_of,
     storable,
     store_events,
-    stored_specification,
 )
 from consumer.adapters.postgres_pool import transaction, translated
-from consumer.adapters.postgres_queue import cancel_reason
+from consumer.errors import StoreUnavailable
 from consumer.outcomes import Cancelled, RecordOutcome
 from consumer.ports import (
     Admit,
@@ -34,14 +32,10 @@ from consumer.ports import (
     RunRow,
     StrategyRow,
 )
+from consumer.run_endings import Ending, cancel_reason, facts_of, stored_specification
 from schemas.cancelled import REASON_REQUESTED
 from schemas.dead_letter import DeadLetterReason
 from schemas.problems import FieldProblem
-
-RUN_COLUMNS = (
-    "strategy_id", "symbol", "timeframe", "start_date", "end_date", "initial_balance", "spread_pips", "execution_mode",
-    "primary_tf", "context_tfs", "max_llm_calls", "commission_per_lot", "tp_partial_close_ratio",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +68,7 @@ class PostgresLedger:
 
 
 class _Raced(Exception):
-    """A request id was taken between our look and our insert."""
+    """A request id, a run's execution or the number of a new row was taken between our look and our insert."""
 
 
 @dataclass(slots=True)
@@ -146,7 +140,7 @@ class _Recording:
 
     async def _admit_all(self, requests: Sequence[RequestToRecord], admit: Admit) -> list[_NewRun]:
         """Decide new requests against the rows they name, and write what follows from it."""
-        runs = await self._lock_runs(requests)
+        runs = await self._load_runs(requests)
         strategies = await self._lock_strategies(requests, runs)
         admitted: list[tuple[RequestToRecord, Admitted, RunRow | None]] = []
         rejected: list[tuple[RequestToRecord, tuple[FieldProblem, ...]]] = []
@@ -174,12 +168,14 @@ class _Recording:
         self.outcomes[RecordOutcome.REJECTED] += len(rejected)
         return new_runs
 
-    async def _lock_runs(self, requests: Iterable[RequestToRecord]) -> dict[int, RunRow]:
-        """The rows named by run_id, locked: nobody else starts or changes them until this batch is in."""
+    async def _load_runs(self, requests: Iterable[RequestToRecord]) -> dict[int, RunRow]:
+        """The rows named by run_id. Not locked, since a client that holds one would stop the whole batch: of two
+        requests for a row its one execution decides, and a row that changes afterwards is noticed at the finish.
+        """
         named = sorted({request.request.run_id for request in requests if request.request and request.request.run_id})
         if not named:
             return {}
-        rows = await self.connection.fetch(_LOCK_RUNS, named)
+        rows = await self.connection.fetch(statements.LOAD_RUNS, named)
         return {row["id"]: RunRow(**row) for row in rows}
 
     async def _lock_strategies(
@@ -192,7 +188,7 @@ class _Recording:
         needed |= {run.strategy_id for run in runs.values()}
         if not needed:
             return {}
-        rows = await self.connection.fetch(_LOCK_STRATEGIES, sorted(needed))
+        rows = await self.connection.fetch(statements.LOCK_STRATEGIES, sorted(needed))
         return {row["id"]: StrategyRow(**row) for row in rows}
 
     async def _number(self, admitted: Sequence[tuple[RequestToRecord, Admitted, RunRow | None]]) -> list[_NewRun]:
@@ -200,7 +196,7 @@ class _Recording:
         if not admitted:
             return []
         unnumbered = sum(run is None for _, _, run in admitted)
-        ids = iter([row["id"] for row in await self.connection.fetch(_NEXT_RUN_IDS, unnumbered)] if unnumbered else [])
+        ids = iter(await self._next_run_ids(unnumbered))
         rows = await self.connection.fetch(
             "SELECT run_id, request_id, reason FROM backtest_cancels WHERE run_id = ANY($1) OR request_id = ANY($2)",
             [run.id for _, _, run in admitted if run is not None],
@@ -218,6 +214,16 @@ class _Recording:
             new_runs.append(_NewRun(request, decision, run_id, run is None, reason))
         return new_runs
 
+    async def _next_run_ids(self, count: int) -> list[int]:
+        """Ids for new rows, from the table's own sequence."""
+        if not count:
+            return []
+        rows = await self.connection.fetch(statements.NEXT_RUN_IDS, count)
+        ids = [row["id"] for row in rows]
+        if None in ids:
+            raise StoreUnavailable("Postgres: backtest_runs.id has no sequence of its own to number new runs with")
+        return ids
+
     async def _insert_requests(
         self, new_runs: Sequence[_NewRun], rejected: Sequence[tuple[RequestToRecord, tuple[FieldProblem, ...]]]
     ) -> None:
@@ -227,7 +233,7 @@ class _Recording:
         ]
         rows.sort(key=lambda row: row[0].request_id)  # one order in every worker: no deadlock between two batches
         inserted = await self.connection.fetch(
-            _INSERT_REQUESTS,
+            statements.INSERT_REQUESTS,
             [request.request_id for request, *_ in rows],
             [request.record.topic for request, *_ in rows],
             [request.record.partition for request, *_ in rows],
@@ -246,16 +252,17 @@ class _Recording:
     async def _insert_runs(self, new_runs: Sequence[_NewRun]) -> None:
         made = [run for run in new_runs if run.is_new_row]
         if made:
-            await self.connection.execute(
-                _INSERT_RUNS,
+            inserted = await self.connection.fetch(
+                statements.INSERT_RUNS,
                 [run.run_id for run in made],
-                *([run.admitted.columns[name] for run in made] for name in RUN_COLUMNS),
+                *([run.admitted.columns[name] for run in made] for name in statements.RUN_COLUMNS),
             )
+            if len(inserted) != len(made):  # another service took ids by hand, and the sequence does not know
+                await self.connection.execute(statements.PASS_TAKEN_IDS)
+                raise _Raced
         named = [run.run_id for run in new_runs if not run.is_new_row]
         if named:
-            await self.connection.execute(
-                "UPDATE backtest_runs SET primary_tf = timeframe WHERE id = ANY($1) AND primary_tf <> timeframe", named
-            )
+            await self.connection.execute(statements.SHOW_PRIMARY_TIMEFRAME, named)
 
     async def _insert_executions(self, new_runs: Sequence[_NewRun]) -> None:
         """Queue the new runs, each source's at its own turns; runs cancelled before they came end at once."""
@@ -266,24 +273,28 @@ class _Recording:
         for run in new_runs:
             placed.append(turns[run.request.source])
             turns[run.request.source] += 1
-        await self.connection.execute(
-            _INSERT_EXECUTIONS,
+        inserted = await self.connection.fetch(
+            statements.INSERT_EXECUTIONS,
             [run.run_id for run in new_runs],
             [run.request.request_id for run in new_runs],
             [run.request.source for run in new_runs],
             placed,
+            [run.cancelled for run in new_runs],
         )
+        if len(inserted) != len(new_runs):
+            raise _Raced
+        progress = await self._lock_rows_at_hand([run.run_id for run in new_runs if run.cancelled is not None])
         endings = [
             Ending(
                 facts=_facts(run),
                 attempt=0,
                 sequence=1,
-                progress_pct=0,
+                progress_pct=progress[run.run_id],
                 has_row=True,
                 outcome=Cancelled(run.cancelled),
             )
             for run in new_runs
-            if run.cancelled is not None
+            if run.cancelled is not None and run.run_id in progress
         ]
         self.ended.extend(await end_runs(self.connection, endings, self.writer, self.relay))
 
@@ -293,7 +304,7 @@ class _Recording:
         So ten thousand queued runs of one source are passed by the first of another (start-time fair queueing); with
         a single source turns just rise, which is first in, first out.
         """
-        rows = await self.connection.fetch(_TURNS, sorted(sources))
+        rows = await self.connection.fetch(statements.TURNS, sorted(sources))
         return {row["source"]: max(row["head"] or 1, (row["last"] or 0) + 1) for row in rows}
 
     async def _keep_cancels(self, cancels: Sequence[CancelToRecord]) -> None:
@@ -303,7 +314,7 @@ class _Recording:
         self.outcomes[RecordOutcome.CANCEL_KEPT] += len(cancels)
         ordered = sorted(cancels, key=lambda cancel: (cancel.run_id or 0, cancel.request_id or ""))
         await self.connection.execute(
-            _KEEP_CANCELS,
+            statements.KEEP_CANCELS,
             [cancel.run_id for cancel in ordered],
             [cancel.request_id for cancel in ordered],
             [cancel.reason for cancel in ordered],
@@ -317,16 +328,13 @@ class _Recording:
         if not cancels:
             return ()
         rows = await self.connection.fetch(
-            _NOTE_CANCELS,
+            statements.NOTE_CANCELS,
             [cancel.run_id for cancel in cancels],
             [cancel.request_id for cancel in cancels],
             [cancel.reason or REASON_REQUESTED for cancel in cancels],
         )
         queued = [row for row in rows if row["state"] == "queued"]
-        if not queued:
-            return ()
-        at_hand = await self.connection.fetch(_LOCK_ROWS_AT_HAND, [row["run_id"] for row in queued])
-        progress = {row["id"]: row["progress_pct"] for row in at_hand}
+        progress = await self._lock_rows_at_hand([row["run_id"] for row in queued])
         endings = [
             Ending(
                 facts=facts_of(row["run_id"], row["request_id"], row["specification"])[0],
@@ -337,9 +345,16 @@ class _Recording:
                 outcome=Cancelled(row["cancel_reason"]),
             )
             for row in queued
-            if row["run_id"] in progress  # else its row is held or gone: the sweep takes it
+            if row["run_id"] in progress
         ]
         return await end_runs(self.connection, endings, self.writer, self.relay)
+
+    async def _lock_rows_at_hand(self, run_ids: Sequence[int]) -> dict[int, int]:
+        """progress_pct by run, of those whose row is there and that nobody holds: the sweep ends the others."""
+        if not run_ids:
+            return {}
+        rows = await self.connection.fetch(statements.LOCK_ROWS_AT_HAND, run_ids)
+        return {row["id"]: row["progress_pct"] for row in rows}
 
 
 def _stored(run: _NewRun) -> str:
@@ -357,78 +372,3 @@ def _column_run_id(request: RequestToRecord) -> int | None:
 
 def _error_json(problems: Sequence[FieldProblem]) -> str:
     return storable(json.dumps([[problem.field, problem.code, problem.message] for problem in problems]))
-
-
-_LOCK_RUNS = """
-SELECT r.id, r.strategy_id, r.symbol, r.timeframe, r.start_date, r.end_date, r.initial_balance, r.spread_pips,
-       r.execution_mode, r.primary_tf, r.context_tfs, r.max_llm_calls, r.commission_per_lot, r.tp_partial_close_ratio,
-       r.status, EXISTS (SELECT 1 FROM backtest_executions e WHERE e.run_id = r.id) AS has_execution
-FROM backtest_runs r WHERE r.id = ANY($1) ORDER BY r.id FOR UPDATE OF r
-"""
-
-_LOCK_STRATEGIES = """
-SELECT id, name, execution_mode, strategy_key, strategy_params, primary_tf, context_tfs, symbols, lot_size, risk_pct,
-       sl_pips, tp_pips, on_opposite, stop_to_entry, skip_hours, skip_weekdays, skip_hours_timezone, is_active
-FROM strategies WHERE id = ANY($1) ORDER BY id FOR KEY SHARE
-"""
-
-_NEXT_RUN_IDS = """
-SELECT nextval(pg_get_serial_sequence('backtest_runs', 'id'))::int AS id FROM generate_series(1, $1)
-"""
-
-_INSERT_REQUESTS = """
-INSERT INTO backtest_requests (request_id, topic, partition, kafka_offset, content_hash, outcome, run_id, source, data,
-                               specification, error)
-SELECT * FROM unnest($1::text[], $2::text[], $3::int[], $4::bigint[], $5::bytea[], $6::text[], $7::int[], $8::text[],
-                     $9::text[], $10::text[], $11::text[])
-ON CONFLICT (request_id) DO NOTHING
-RETURNING request_id
-"""
-
-_INSERT_RUNS = f"""
-INSERT INTO backtest_runs (id, {", ".join(RUN_COLUMNS)}) OVERRIDING SYSTEM VALUE
-SELECT * FROM unnest($1::int[], $2::int[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::float8[],
-                     $8::float8[], $9::text[], $10::text[], $11::text[], $12::int[], $13::float8[], $14::float8[])
-"""
-
-_INSERT_EXECUTIONS = """
-INSERT INTO backtest_executions (run_id, request_id, source, turn)
-SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::bigint[])
-"""
-
-_TURNS = """
-SELECT s.source,
-       (SELECT max(e.turn) FROM backtest_executions e WHERE e.state = 'queued' AND e.source = s.source) AS last,
-       (SELECT min(e.turn) FROM backtest_executions e WHERE e.state = 'queued') AS head
-FROM unnest($1::text[]) AS s(source)
-"""
-
-_KEEP_CANCELS = """
-INSERT INTO backtest_cancels (run_id, request_id, reason, topic, partition, kafka_offset)
-SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::int[], $6::bigint[])
-ON CONFLICT DO NOTHING
-"""
-
-_NOTE_CANCELS = """
-WITH wanted AS (
-    SELECT c.run_id, c.reason FROM unnest($1::int[], $3::text[]) AS c(run_id, reason) WHERE c.run_id IS NOT NULL
-    UNION ALL
-    SELECT q.run_id, c.reason FROM unnest($2::text[], $3::text[]) AS c(request_id, reason)
-    JOIN backtest_requests q ON q.request_id = c.request_id AND q.outcome = 'accepted'
-), locked AS (
-    SELECT e.run_id, (SELECT min(w.reason) FROM wanted w WHERE w.run_id = e.run_id) AS reason
-    FROM backtest_executions e
-    WHERE e.run_id IN (SELECT run_id FROM wanted) AND e.state IN ('queued', 'running')
-    ORDER BY e.run_id FOR UPDATE OF e
-)
-UPDATE backtest_executions e SET cancel_reason = coalesce(e.cancel_reason, l.reason)
-FROM locked l
-WHERE e.run_id = l.run_id
-RETURNING e.run_id, e.request_id, e.state, e.attempts, e.sequence, e.cancel_reason,
-          (SELECT q.specification FROM backtest_requests q WHERE q.request_id = e.request_id) AS specification
-"""
-
-_LOCK_ROWS_AT_HAND = """
-SELECT id, progress_pct FROM backtest_runs WHERE id = ANY($1) AND status IN ('pending', 'running')
-FOR UPDATE SKIP LOCKED
-"""

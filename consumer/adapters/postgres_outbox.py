@@ -27,7 +27,7 @@ class PostgresOutbox:
 
     async def release(self, events: Sequence[OutgoingEvent]) -> None:
         with translated():
-            await self.pool.execute(_LEASE, *_keys(events), self.owner, 0.0)
+            await self.pool.execute(_LEASE, *_keys(events), self.owner, -0.001)
 
     async def adopt(self, limit: int) -> Sequence[OutgoingEvent]:
         with translated():
@@ -40,23 +40,42 @@ def _keys(events: Sequence[OutgoingEvent]) -> tuple[list[int], list[int]]:
 
 # The sequence too: a progress row may hold a newer event by now, which has not been sent.
 _DELETE = """
-DELETE FROM backtest_outbox o USING unnest($1::bigint[], $2::bigint[]) AS d(id, sequence)
-WHERE o.id = d.id AND o.sequence = d.sequence
+WITH locked AS (
+    SELECT o.id FROM backtest_outbox o JOIN unnest($1::bigint[], $2::bigint[]) AS d(id, sequence)
+        ON o.id = d.id AND o.sequence = d.sequence
+    ORDER BY o.id FOR UPDATE OF o
+)
+DELETE FROM backtest_outbox o USING locked WHERE o.id = locked.id
 """
 
 _LEASE = """
+WITH locked AS (
+    SELECT o.id FROM backtest_outbox o JOIN unnest($1::bigint[], $2::bigint[]) AS d(id, sequence)
+        ON o.id = d.id AND o.sequence = d.sequence
+    WHERE o.owner = $3
+    ORDER BY o.id FOR UPDATE OF o
+)
 UPDATE backtest_outbox o SET lease_until = clock_timestamp() + make_interval(secs => $4)
-FROM unnest($1::bigint[], $2::bigint[]) AS d(id, sequence)
-WHERE o.id = d.id AND o.sequence = d.sequence AND o.owner = $3
+FROM locked WHERE o.id = locked.id
 """
 
-# All unsent events of a run move together, so that the new owner sends none without its predecessors.
+# All unsent events of a run move together, so that the new owner sends none without its predecessors; a run of which
+# somebody holds one is left for the next time. So this waits for nobody, and two adoptions never for each other.
 _ADOPT = """
 WITH lapsed AS (
-    SELECT id, run_id FROM backtest_outbox WHERE lease_until < now()
-    ORDER BY lease_until LIMIT {limit} FOR UPDATE SKIP LOCKED
+    SELECT id, run_id FROM backtest_outbox WHERE lease_until < now() ORDER BY lease_until LIMIT {limit}
+), locked AS (
+    SELECT o.id, o.run_id FROM backtest_outbox o
+    WHERE o.lease_until < now() AND o.id IN (SELECT id FROM lapsed WHERE run_id IS NULL)
+        OR o.run_id IN (SELECT run_id FROM lapsed)
+    FOR UPDATE SKIP LOCKED
+), whole AS (
+    SELECT l.id FROM locked l
+    WHERE l.run_id IS NULL
+        OR (SELECT count(*) FROM locked m WHERE m.run_id = l.run_id)
+         = (SELECT count(*) FROM backtest_outbox o WHERE o.run_id = l.run_id)
 )
 UPDATE backtest_outbox o SET owner = $1, lease_until = clock_timestamp() + make_interval(secs => $2)
-WHERE o.id IN (SELECT id FROM lapsed) OR o.run_id IN (SELECT run_id FROM lapsed WHERE run_id IS NOT NULL)
-RETURNING id, event_id, kind, run_id, sequence, message_key, value, headers
+FROM whole WHERE o.id = whole.id
+RETURNING o.id, event_id, kind, run_id, sequence, message_key, value, headers
 """

@@ -66,34 +66,34 @@ async def transaction(pool: "asyncpg.Pool[Any]") -> AsyncIterator["asyncpg.Conne
 def translated() -> Iterator[None]:
     """Turn what a server that is away, overloaded or interrupted makes asyncpg raise into StoreUnavailable.
 
-    Deadlocks and serialization failures too: the transaction is gone and may simply be run again; and a missing table
-    or right, which somebody mends while the worker waits. What passes through is about the data that were being
-    written.
+    Whatever is not known to be about the data that were being written counts as the server's: a deadlock, a missing
+    table or right, which somebody mends while the worker waits, an internal error, a word of a later Postgres. To
+    wait too long loses nothing; to take a server's trouble for the record's would throw valid requests away.
     """
     try:
         yield
-    except _TRANSIENT as error:
-        raise StoreUnavailable(f"Postgres: {type(error).__name__}: {error}".splitlines()[0]) from error
+    except _ABOUT_THE_DATA:
+        raise
+    except (asyncpg.PostgresError, OSError, TimeoutError, asyncpg.InternalClientError) as error:
+        raise StoreUnavailable(first_line(f"Postgres: {type(error).__name__}: {error}")) from error
     except asyncpg.InterfaceError as error:
         if isinstance(error, ValueError):  # the driver's word for an argument that the column cannot hold
             raise
         # The driver's own word for a connection that went away under a statement or a pool that was closing.
-        raise StoreUnavailable(f"Postgres connection: {error}".splitlines()[0]) from error
+        raise StoreUnavailable(first_line(f"Postgres connection: {error}")) from error
 
 
-_TRANSIENT: tuple[type[BaseException], ...] = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.TransactionRollbackError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.InvalidCachedStatementError,
-    asyncpg.PostgresSystemError,
-    asyncpg.SyntaxOrAccessError,
-    asyncpg.InternalClientError,
+def first_line(text: str) -> str:
+    return text.partition("\n")[0]
+
+
+_ABOUT_THE_DATA: tuple[type[BaseException], ...] = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+    asyncpg.CardinalityViolationError,
+    asyncpg.WithCheckOptionViolationError,
+    asyncpg.PLPGSQLError,
 )
+"""A value out of range, a broken constraint, a row too long for an index, a trigger's refusal: trying again is
+useless."""

@@ -1,0 +1,96 @@
+"""The ledger's statements, apart from what runs them."""
+
+RUN_COLUMNS = (
+    "strategy_id", "symbol", "timeframe", "start_date", "end_date", "initial_balance", "spread_pips", "execution_mode",
+    "primary_tf", "context_tfs", "max_llm_calls", "commission_per_lot", "tp_partial_close_ratio",
+)  # fmt: skip
+
+LOAD_RUNS = """
+SELECT r.id, r.strategy_id, r.symbol, r.timeframe, r.start_date, r.end_date, r.initial_balance, r.spread_pips,
+       r.execution_mode, r.primary_tf, r.context_tfs, r.max_llm_calls, r.commission_per_lot, r.tp_partial_close_ratio,
+       r.status, EXISTS (SELECT 1 FROM backtest_executions e WHERE e.run_id = r.id) AS has_execution
+FROM backtest_runs r WHERE r.id = ANY($1)
+"""
+
+LOCK_STRATEGIES = """
+SELECT id, name, execution_mode, strategy_key, strategy_params, primary_tf, context_tfs, symbols, lot_size, risk_pct,
+       sl_pips, tp_pips, on_opposite, stop_to_entry, skip_hours, skip_weekdays, skip_hours_timezone, is_active
+FROM strategies WHERE id = ANY($1) ORDER BY id FOR KEY SHARE
+"""
+
+NEXT_RUN_IDS = """
+SELECT nextval(pg_get_serial_sequence('backtest_runs', 'id'))::int AS id FROM generate_series(1, $1)
+"""
+
+# Not undone by a rollback, and never backwards.
+PASS_TAKEN_IDS = """
+SELECT setval(s.name, greatest((SELECT max(id) FROM backtest_runs), nextval(s.name)))
+FROM (SELECT pg_get_serial_sequence('backtest_runs', 'id') AS name) s
+"""
+
+INSERT_REQUESTS = """
+INSERT INTO backtest_requests (request_id, topic, partition, kafka_offset, content_hash, outcome, run_id, source, data,
+                               specification, error)
+SELECT * FROM unnest($1::text[], $2::text[], $3::int[], $4::bigint[], $5::bytea[], $6::text[], $7::int[], $8::text[],
+                     $9::text[], $10::text[], $11::text[])
+ON CONFLICT (request_id) DO NOTHING
+RETURNING request_id
+"""
+
+INSERT_RUNS = f"""
+INSERT INTO backtest_runs (id, {", ".join(RUN_COLUMNS)}) OVERRIDING SYSTEM VALUE
+SELECT * FROM unnest($1::int[], $2::int[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::float8[],
+                     $8::float8[], $9::text[], $10::text[], $11::text[], $12::int[], $13::float8[], $14::float8[])
+ON CONFLICT (id) DO NOTHING
+RETURNING id
+"""
+
+INSERT_EXECUTIONS = """
+INSERT INTO backtest_executions (run_id, request_id, source, turn, cancel_reason)
+SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::bigint[], $5::text[]) AS i(run_id) ORDER BY i.run_id
+ON CONFLICT (run_id) DO NOTHING
+RETURNING run_id
+"""
+
+TURNS = """
+SELECT s.source,
+       (SELECT max(e.turn) FROM backtest_executions e WHERE e.state = 'queued' AND e.source = s.source) AS last,
+       (SELECT min(e.turn) FROM backtest_executions e WHERE e.state = 'queued') AS head
+FROM unnest($1::text[]) AS s(source)
+"""
+
+KEEP_CANCELS = """
+INSERT INTO backtest_cancels (run_id, request_id, reason, topic, partition, kafka_offset)
+SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::int[], $6::bigint[])
+ON CONFLICT DO NOTHING
+"""
+
+NOTE_CANCELS = """
+WITH wanted AS (
+    SELECT c.run_id, c.reason FROM unnest($1::int[], $3::text[]) AS c(run_id, reason) WHERE c.run_id IS NOT NULL
+    UNION ALL
+    SELECT q.run_id, c.reason FROM unnest($2::text[], $3::text[]) AS c(request_id, reason)
+    JOIN backtest_requests q ON q.request_id = c.request_id AND q.outcome = 'accepted'
+), locked AS (
+    SELECT e.run_id, (SELECT min(w.reason) FROM wanted w WHERE w.run_id = e.run_id) AS reason
+    FROM backtest_executions e
+    WHERE e.run_id IN (SELECT run_id FROM wanted) AND e.state IN ('queued', 'running')
+    ORDER BY e.run_id FOR UPDATE OF e
+)
+UPDATE backtest_executions e SET cancel_reason = coalesce(e.cancel_reason, l.reason)
+FROM locked l
+WHERE e.run_id = l.run_id
+RETURNING e.run_id, e.request_id, e.state, e.attempts, e.sequence, e.cancel_reason,
+          (SELECT q.specification FROM backtest_requests q WHERE q.request_id = e.request_id) AS specification
+"""
+
+LOCK_ROWS_AT_HAND = """
+SELECT id, progress_pct FROM backtest_runs WHERE id = ANY($1) FOR NO KEY UPDATE SKIP LOCKED
+"""
+
+SHOW_PRIMARY_TIMEFRAME = """
+UPDATE backtest_runs SET primary_tf = timeframe
+WHERE id IN (
+    SELECT id FROM backtest_runs WHERE id = ANY($1) AND primary_tf <> timeframe FOR NO KEY UPDATE SKIP LOCKED
+)
+"""

@@ -1,0 +1,163 @@
+"""The queue's statements, apart from what runs them: each is read together with its locks."""
+
+from consumer.row_agreement import COMPARED_COLUMNS
+
+SWEEP_LIMIT = 500
+"""Runs ended by one sweep; the next one takes the rest."""
+
+SWEEP_LOCK = 0x6261636B74657374  # "backtest": one sweep at a time in a database
+
+# A cancel may have been stored by a transaction that did not yet see the request, and the other way round: so the kept
+# cancels are looked up wherever a run is run, swept or finished, and not only at intake. Not where it is picked: the
+# sweep looks at the newest cancels only, and a run that nothing picks and nothing sweeps would wait for ever.
+KEPT_CANCEL = """coalesce(e.cancel_reason,
+    (SELECT coalesce(c.reason, 'requested') FROM backtest_cancels c WHERE c.run_id = e.run_id),
+    (SELECT coalesce(c.reason, 'requested') FROM backtest_cancels c WHERE c.request_id = e.request_id))"""
+
+# The limit is written into the text: with a parameter the planner assumes a tenth of the table and sorts it.
+PICK_QUEUED = """
+SELECT e.run_id
+FROM backtest_executions e JOIN backtest_runs r ON r.id = e.run_id
+WHERE e.state = 'queued' AND r.status IN ('pending', 'running') AND e.cancel_reason IS NULL
+ORDER BY e.turn, e.run_id
+LIMIT {limit}
+FOR UPDATE OF e SKIP LOCKED FOR NO KEY UPDATE OF r SKIP LOCKED
+"""
+
+PICK_LAPSED = """
+SELECT e.run_id, e.request_id, e.epoch, e.attempts, e.deaths, e.sequence, r.progress_pct, q.specification
+FROM backtest_executions e JOIN backtest_runs r ON r.id = e.run_id
+JOIN backtest_requests q ON q.request_id = e.request_id
+WHERE e.state = 'running' AND e.lease_until < now() AND r.status IN ('pending', 'running') AND e.cancel_reason IS NULL
+  AND NOT e.run_id = ANY($1)
+ORDER BY e.lease_until, e.run_id
+LIMIT {limit}
+FOR UPDATE OF e SKIP LOCKED FOR NO KEY UPDATE OF r SKIP LOCKED
+"""
+
+TAKE = """
+WITH claimed AS (
+    UPDATE backtest_executions e
+    SET deaths = deaths + (state = 'running')::int, state = 'running', epoch = epoch + 1, attempts = attempts + 1,
+        owner = $2, lease_until = clock_timestamp() + make_interval(secs => $3), sequence = sequence + 1,
+        started_at = coalesce(started_at, clock_timestamp())
+    WHERE run_id = ANY($1)
+    RETURNING run_id, request_id, turn, epoch, attempts, deaths, sequence
+), shown AS (
+    UPDATE backtest_runs SET status = 'running', progress_pct = 0, primary_tf = timeframe WHERE id = ANY($1)
+)
+SELECT c.*, q.specification FROM claimed c JOIN backtest_requests q ON q.request_id = c.request_id
+"""
+
+BEAT = """
+WITH beats AS (
+    SELECT *
+    FROM unnest($1::int[], $2::int[], $3::int[], $4::bigint[], $5::text[], $6::bytea[], $7::bytea[], $8::text[])
+        AS b(run_id, epoch, progress_pct, sequence, event_id, message_key, value, headers)
+), locked AS (
+    SELECT e.run_id, b.sequence FROM backtest_executions e JOIN beats b ON e.run_id = b.run_id
+    WHERE e.epoch = b.epoch AND e.state = 'running'
+    ORDER BY e.run_id FOR UPDATE OF e
+), alive AS (
+    UPDATE backtest_executions e
+    SET lease_until = clock_timestamp() + make_interval(secs => $10),
+        sequence = greatest(e.sequence, coalesce(locked.sequence, 0))
+    FROM locked
+    WHERE e.run_id = locked.run_id
+    RETURNING e.run_id, e.cancel_reason
+), free AS (
+    SELECT r.id, b.progress_pct
+    FROM backtest_runs r JOIN alive a ON a.run_id = r.id JOIN beats b ON b.run_id = r.id
+    WHERE r.status = 'running' AND b.progress_pct > r.progress_pct
+    FOR NO KEY UPDATE OF r SKIP LOCKED
+), shown AS (
+    UPDATE backtest_runs r SET progress_pct = f.progress_pct FROM free f WHERE r.id = f.id
+), stored AS (
+    INSERT INTO backtest_outbox (event_id, kind, run_id, sequence, message_key, value, headers, owner, lease_until)
+    SELECT b.event_id, 'progress', b.run_id, b.sequence, b.message_key, b.value, b.headers,
+           $9, clock_timestamp() + make_interval(secs => $10)
+    FROM beats b JOIN alive a ON a.run_id = b.run_id
+    WHERE b.event_id IS NOT NULL
+    ON CONFLICT (run_id) WHERE kind = 'progress' DO UPDATE
+    SET event_id = excluded.event_id, sequence = excluded.sequence, value = excluded.value, headers = excluded.headers,
+        owner = excluded.owner, lease_until = excluded.lease_until
+    RETURNING id, run_id
+)
+SELECT a.run_id, a.cancel_reason, s.id AS outbox_id FROM alive a LEFT JOIN stored s ON s.run_id = a.run_id
+"""
+
+CANCELS_WANTED = f"""
+SELECT i.run_id, coalesce(e.epoch = i.epoch AND e.state = 'running', false) AS is_ours,
+       r.status AS row_status, {KEPT_CANCEL} AS cancel_reason
+FROM unnest($1::int[], $2::int[]) AS i(run_id, epoch)
+LEFT JOIN backtest_executions e ON e.run_id = i.run_id
+LEFT JOIN backtest_runs r ON r.id = i.run_id
+"""
+
+LOCK_ROW = f"""
+SELECT status, progress_pct, {", ".join(COMPARED_COLUMNS)} FROM backtest_runs WHERE id = $1 FOR NO KEY UPDATE
+"""
+
+LOCK_EXECUTION = f"""
+SELECT e.epoch, e.state, e.sequence, {KEPT_CANCEL} AS cancel_reason
+FROM backtest_executions e WHERE e.run_id = $1 FOR UPDATE OF e
+"""
+
+HOW_IT_ENDED = f"""
+SELECT e.state, {KEPT_CANCEL} AS cancel_reason, r.status, r.error_message
+FROM backtest_executions e LEFT JOIN backtest_runs r ON r.id = e.run_id WHERE e.run_id = $1
+"""
+
+GIVE_BACK = """
+UPDATE backtest_executions
+SET state = 'queued', owner = NULL, lease_until = NULL, deaths = deaths + $3
+WHERE run_id = $1 AND epoch = $2 AND state = 'running'
+RETURNING run_id
+"""
+
+FORGET_UNKNOWN = """
+UPDATE backtest_executions SET state = 'queued', owner = NULL, lease_until = NULL
+WHERE owner = $1 AND state = 'running' AND NOT run_id = ANY($2)
+RETURNING run_id
+"""
+
+SHOW_PENDING = """
+UPDATE backtest_runs SET status = 'pending'
+WHERE id IN (SELECT id FROM backtest_runs WHERE id = ANY($1) AND status = 'running' FOR NO KEY UPDATE SKIP LOCKED)
+"""
+
+# Three ways to be cancelled: noted at the execution (an index of its own), kept but not noted (only among the newest
+# cancels: those that were stored at the same time as the request), and shown by the row, or by its absence.
+PICK_CANCELLED = f"""
+WITH newest AS (
+    SELECT run_id, request_id FROM backtest_cancels ORDER BY id DESC LIMIT {SWEEP_LIMIT}
+), ready AS NOT MATERIALIZED (
+    SELECT run_id FROM backtest_executions WHERE state = 'queued'
+    UNION ALL
+    SELECT run_id FROM backtest_executions WHERE state = 'running' AND lease_until < now()
+), wanted AS (
+    SELECT run_id FROM backtest_executions WHERE cancel_reason IS NOT NULL AND state IN ('queued', 'running')
+    UNION
+    SELECT c.run_id FROM newest c WHERE c.run_id IS NOT NULL
+    UNION
+    SELECT e.run_id FROM newest c JOIN backtest_executions e ON e.request_id = c.request_id
+    UNION
+    SELECT e.run_id FROM ready e LEFT JOIN backtest_runs r ON r.id = e.run_id
+    WHERE r.id IS NULL OR r.status NOT IN ('pending', 'running')
+)
+SELECT e.run_id, e.request_id, e.state, e.epoch, e.attempts, e.sequence, q.specification,
+       r.id IS NOT NULL AS has_row, {KEPT_CANCEL} AS cancel_reason
+FROM backtest_executions e
+JOIN backtest_requests q ON q.request_id = e.request_id
+LEFT JOIN backtest_runs r ON r.id = e.run_id
+WHERE e.run_id IN (SELECT run_id FROM wanted)
+  AND (e.state = 'queued' OR (e.state = 'running' AND e.lease_until < now()))
+  AND (r.id IS NULL OR r.status NOT IN ('pending', 'running') OR {KEPT_CANCEL} IS NOT NULL)
+ORDER BY e.run_id
+LIMIT {SWEEP_LIMIT}
+FOR UPDATE OF e SKIP LOCKED
+"""
+
+LOCK_ROWS_AT_HAND = """
+SELECT id, status, progress_pct FROM backtest_runs WHERE id = ANY($1) FOR NO KEY UPDATE SKIP LOCKED
+"""
