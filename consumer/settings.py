@@ -38,10 +38,11 @@ def load_settings(kind: type[SettingsType]) -> SettingsType:
 
 def unknown_variables(environment: Mapping[str, str] | None = None) -> dict[str, str | None]:
     """Variables with our prefix that no setting has, each with the setting it may have been meant for: likely typos."""
-    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    known = [name.upper() for name in Settings.model_fields]
     present = os.environ if environment is None else environment
-    unknown = sorted(name for name in present if name.startswith(PREFIX) and name not in known)
-    return {name: next(iter(difflib.get_close_matches(name, known, n=1)), None) for name in unknown}
+    given = sorted(name.removeprefix(PREFIX) for name in present if name.startswith(PREFIX))
+    meant = {name: difflib.get_close_matches(name, known, n=1) for name in given if name not in known}
+    return {PREFIX + name: PREFIX + close[0] if close else None for name, close in meant.items()}
 
 
 # --- kinds of values -----------------------------------------------------------------------------------------------

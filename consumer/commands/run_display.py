@@ -10,6 +10,7 @@ from typing import assert_never
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from consumer.follow import RunKey, is_terminal, key_of
 from schemas import cancelled, completed, failed, progress, rejected, started
@@ -20,6 +21,9 @@ Show = Callable[[OutgoingEvent], None]
 
 BARS_OF_ENDED_RUNS = 12
 """More of them scroll away above, so that the running ones stay in sight."""
+
+_REST_OF_THE_LINE = Column(no_wrap=True, overflow="ellipsis", ratio=1)
+"""And no more: long news would squeeze the bars away."""
 
 
 @contextmanager
@@ -33,11 +37,14 @@ def run_bars(labels: dict[str, str] | None = None) -> Iterator[Show]:
         yield _RunLines(named).show
         return
     with Progress(
-        TextColumn("{task.description}", markup=False),
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
         BarColumn(bar_width=24),
         TaskProgressColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[news]}", markup=False),
+        TextColumn(
+            "{task.fields[news]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)
+        ),
+        expand=True,
         console=Console(stderr=True),
         refresh_per_second=15,
     ) as bars:

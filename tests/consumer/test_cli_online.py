@@ -1,0 +1,183 @@
+"""What the online commands do before any server is asked: arguments, requests, settings, and their one-line errors."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from consumer.cli import COMMANDS, run_program
+from consumer.commands.report import deepest_drawdowns, sparkline, trade_groups
+from consumer.commands.rerun import repeated_request
+from consumer.commands.submit import read_request
+from engine.errors import InputRefused
+from tests.schemas.builders import NOON, cloud_event, request_data
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DATABASE_URL", "KAFKA_BOOTSTRAP_SERVERS"):
+        monkeypatch.delenv(f"BACKTEST_{name}", raising=False)
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_program([command, "--help"]) == 0
+    assert "Usage: backtest " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variable"),
+    [
+        (["worker"], "BACKTEST_DATABASE_URL"),
+        (["migrate"], "BACKTEST_DATABASE_URL"),
+        (["runs"], "BACKTEST_DATABASE_URL"),
+        (["report", "1"], "BACKTEST_DATABASE_URL"),
+        (["rerun", "1"], "BACKTEST_DATABASE_URL"),
+        (["follow"], "BACKTEST_KAFKA_BOOTSTRAP_SERVERS"),
+        (["cancel", "1"], "BACKTEST_KAFKA_BOOTSTRAP_SERVERS"),
+        (
+            ["submit", "--strategy-id", "1", "--symbol", "EURUSD", "--start", "2015-01-01", "--end", "2016-01-01"],
+            "BACKTEST_KAFKA_BOOTSTRAP_SERVERS",
+        ),
+    ],
+)
+def test_a_missing_setting_is_one_line_and_status_2(
+    arguments: list[str], variable: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_program(arguments) == 2
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert written.err.count("\n") == 1
+    assert f"{variable}: is not set" in written.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["submit"], "give a request by flags"),
+        (["submit", "--symbol", "EURUSD"], "strategy_id is required without run_id"),
+        (["submit", "--run-id", "3", "--params", "[]"], "--params"),
+        (["submit", "--run-id", "3", "--start", "soon"], "--start"),
+        (["submit", "--file", "/there/is/no/such.json"], "/there/is/no/such.json: No such file"),
+        (["cancel"], "one of run_id and request_id"),
+        (["cancel", "3", "--request-id", "r"], "together with the other target"),
+        (["follow", "3", "--request-id", "r"], "not both"),
+        (["runs", "--status", "lost"], "--status"),
+    ],
+)
+def test_a_wrong_argument_is_one_line_and_status_2(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_program(arguments) == 2
+    written = capsys.readouterr().err
+    assert told in written
+    assert written.count("\n") == 1
+
+
+def test_flags_win_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "request.json"
+    file.write_text(json.dumps(request_data(symbol="EURUSD", volume=0.5)))
+    request, identity = read_request(file, {"volume": 0.2})
+    assert (request.symbol, request.volume, identity) == ("EURUSD", 0.2, None)
+
+
+def test_the_file_may_be_a_cloud_event_whose_id_is_the_request_id(tmp_path: Path) -> None:
+    file = tmp_path / "event.json"
+    file.write_text(json.dumps(cloud_event()))
+    assert read_request(file, {})[1] == "request-1"
+    assert read_request(file, {"request_id": "mine"})[1] == "mine"
+
+
+def test_the_file_may_be_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    stdin = io.TextIOWrapper(io.BytesIO(json.dumps(request_data()).encode()))
+    monkeypatch.setattr("sys.stdin", stdin)
+    assert read_request(Path("-"), {})[0].symbol == "EURUSD"
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"strategy_id": 1, "strategy_id": 2}', '{"leverage": 3}'])
+def test_a_file_that_is_no_request_is_refused_before_anything_is_sent(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "request.json"
+    file.write_text(text)
+    with pytest.raises(InputRefused):
+        read_request(file, {})
+
+
+def test_a_repeated_run_asks_for_what_its_row_and_its_request_say() -> None:
+    content = request_data(run_id=9, strategy_params={"fast": 5}, risk_pct=0.01, symbol="GBPUSD")
+    request = repeated_request(run_row(), content)
+    assert (request.run_id, request.request_id) == (None, None)
+    assert (request.symbol, request.timeframe, request.context_tfs) == ("EURUSD", "H1", ["H4"])
+    assert (request.strategy_params, request.risk_pct) == ({"fast": 5}, 0.01)
+
+
+def test_a_row_that_another_service_made_can_be_repeated_without_its_request() -> None:
+    request = repeated_request(run_row(), {})
+    assert request == parse_requested(
+        {name: value for name, value in request.model_dump().items() if value is not None}
+    )
+
+
+def test_a_row_that_breaks_the_schema_is_refused() -> None:
+    with pytest.raises(InputRefused, match="run 9 cannot be asked for again: initial_balance"):
+        repeated_request(run_row(initial_balance=-1.0), {})
+
+
+def test_the_deepest_drawdown_starts_at_the_deposit() -> None:
+    falls = deepest_drawdowns(equity(90.0, 80.0, 110.0, 99.0), 100.0, 5)
+    assert [(fall.percent, fall.amount) for fall in falls] == [(20.0, 20.0), (10.0, 11.0)]
+    assert falls[0].recovered is not None
+    assert falls[1].recovered is None
+
+
+def test_equity_that_only_rises_has_no_drawdown() -> None:
+    assert deepest_drawdowns(equity(101.0, 101.0, 102.0), 100.0, 5) == []
+    assert deepest_drawdowns(equity(), 100.0, 5) == []
+
+
+def test_trades_are_grouped_with_the_most_frequent_first() -> None:
+    trades = [{"exit_reason": reason, "profit": profit} for reason, profit in (("a", 1.0), ("b", -2.0), ("b", 3.0))]
+    first, second = trade_groups(trades, "exit_reason")
+    assert (first.group, first.trades, first.wins, first.net_profit, first.best, first.worst) == (
+        "b",
+        2,
+        1,
+        1.0,
+        3.0,
+        -2.0,
+    )
+    assert second.group == "a"
+
+
+def test_a_sparkline_shows_low_and_high() -> None:
+    assert sparkline([1.0, 2.0, 1.5]) == "▁█▅"
+    assert sparkline([5.0, 5.0]) == "▁▁"
+    assert len(sparkline([float(value) for value in range(1000)])) == 60
+
+
+def run_row(**changes: Any) -> dict[str, Any]:
+    row = {
+        "id": 9,
+        "strategy_id": 7,
+        "symbol": "EURUSD",
+        "timeframe": "H1",
+        "context_tfs": '["H4"]',
+        "start_date": NOON.replace(year=2023),
+        "end_date": NOON,
+        "initial_balance": 10_000.0,
+        "spread_pips": 1.5,
+        "execution_mode": "next_open",
+        "max_llm_calls": 100,
+        "commission_per_lot": 0.0,
+        "tp_partial_close_ratio": 0.5,
+    }
+    return {**row, **changes}
+
+
+def equity(*values: float) -> pl.DataFrame:
+    times = [NOON.replace(minute=minute) for minute in range(len(values))]
+    return pl.DataFrame(
+        {"time": times, "equity": list(values)}, schema={"time": pl.Datetime("us", "UTC"), "equity": pl.Float64}
+    )
