@@ -105,7 +105,8 @@ async def test_a_refused_request_is_remembered_with_one_rejection_and_no_row(sto
 
 async def test_a_request_that_breaks_the_schema_is_rejected_whatever_text_and_numbers_it_holds(store: Store) -> None:
     worker = await store.worker()
-    poison = requested(
+    data: dict[str, Any] = {"symbol": "\x00\ud800", "strategy_id": 2**70, "spread_pips": -1, "\x00": "\udfff"}
+    poison = requested("a", **data)
         "a", symbol="\x00\ud800", strategy_id=2**70, run_id=None, **{"\x00": "\udfff", "spread_pips": -1}
     )
 
