@@ -107,8 +107,6 @@ async def test_a_request_that_breaks_the_schema_is_rejected_whatever_text_and_nu
     worker = await store.worker()
     data: dict[str, Any] = {"symbol": "\x00\ud800", "strategy_id": 2**70, "spread_pips": -1, "\x00": "\udfff"}
     poison = requested("a", **data)
-        "a", symbol="\x00\ud800", strategy_id=2**70, run_id=None, **{"\x00": "\udfff", "spread_pips": -1}
-    )
 
     result = await record(worker, poison)
 
