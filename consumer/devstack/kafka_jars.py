@@ -115,7 +115,7 @@ def _fetch_all(locked: list[LockedJar], jars: Path, on_event: OnEvent) -> None:
 
 
 def _trust_the_system() -> None:
-    """Let downloads trust what the machine trusts, as pip does: its own authorities are not in an HTTP client's bundle."""
+    """Let downloads trust what the machine trusts, as pip does: its authorities may be in no HTTP client's bundle."""
     import truststore
 
     truststore.inject_into_ssl()
