@@ -21,6 +21,7 @@ from consumer.adapters.kafka_sender import send_record
 from consumer.adapters.kafka_topics import TopicSettings, create_topics
 from consumer.adapters.postgres_reading import add_strategy, recent_runs, rejected_requests
 from consumer.adapters.postgres_schema import migrate
+from consumer.commands.connections import quiet_log
 from consumer.commands.demo_requests import STRATEGIES, DemoRequest, demo_requests
 from consumer.commands.devstack import devstack_errors, told_to_stop
 from consumer.commands.event_feed import EventFeed
@@ -34,6 +35,7 @@ from consumer.devstack.supervised_process import ServerCommand, SupervisedProces
 from consumer.errors import StartFailed
 from consumer.follow import is_terminal
 from consumer.ports import Delivery
+from consumer.settings import LogSettings, load_settings
 from schemas.cancel_requested import CancelRequested
 from schemas.outgoing import CONTENT_TYPE_HEADER, OutgoingEvent, request_key
 from schemas.progress import Progress
@@ -56,6 +58,7 @@ def demo(
 
     Servers and worker end with it, also on Ctrl-C; the files stay.
     """
+    quiet_log(load_settings(LogSettings))
     place = (directory / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}").absolute()
     with devstack_errors():
         try:
