@@ -1,0 +1,149 @@
+"""A worker of real parts over the in-memory ports, taken step by step by a test in place of wiring's loops."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from consumer.adapters.in_memory_broker import MemoryBroker, MemoryPublisher, MemorySource
+from consumer.adapters.in_memory_engine import InMemoryEnginePool, Script
+from consumer.adapters.in_memory_ledger import MemoryLedger
+from consumer.adapters.in_memory_outbox import MemoryOutbox
+from consumer.adapters.in_memory_queue import MemoryQueue
+from consumer.adapters.in_memory_tables import ManualClock, MemoryTables
+from consumer.dispatch import Dispatcher
+from consumer.errors import Unavailable
+from consumer.execute_run import RunPorts
+from consumer.intake import Intake
+from consumer.outbox_relay import OutboxRelay
+from consumer.outcomes import Completed, EngineOutcome
+from consumer.ports import EngineProgress, EngineTask, Record
+from consumer.telemetry import Telemetry
+from tests.consumer.messages import ADMIT, STRATEGY, event_writer, trade_row
+
+LEASE_SECONDS = 15.0
+MAX_ATTEMPTS = 3
+
+
+@dataclass(slots=True)
+class World:
+    """What survives workers: database, broker, clock. The database holds one strategy, number 1."""
+
+    clock: ManualClock = field(default_factory=ManualClock)
+    tables: MemoryTables = field(init=False)
+    broker: MemoryBroker = field(default_factory=MemoryBroker)
+
+    def __post_init__(self) -> None:
+        self.tables = MemoryTables(self.clock)
+        self.tables.add_strategy(**STRATEGY)
+
+    def produce(self, record: Record) -> Record:
+        """Append a record to the log of its topic and partition, as it is."""
+        log = self.broker.logs.setdefault((record.topic, record.partition), [])
+        stored = Record(record.topic, record.partition, len(log), record.key, record.value, record.headers)
+        log.append(stored)
+        self.broker.arrived.set()
+        return stored
+
+
+class MemoryWorker:
+    """One worker of `world`; every step of wiring's loops is a method."""
+
+    def __init__(self, world: World, name: str = "worker", script: Script | None = None, slots: int = 2) -> None:
+        writer = event_writer(world.clock)
+        telemetry = Telemetry()
+        arrived = asyncio.Event()
+        self.world = world
+        self.name = name
+        self.source = MemorySource(world.broker)
+        self.engine = InMemoryEnginePool(script or completes, slots)
+        self.ledger = MemoryLedger(world.tables, writer, name, LEASE_SECONDS)
+        self.queue = MemoryQueue(world.tables, writer, name, LEASE_SECONDS, MAX_ATTEMPTS)
+        self.outbox = MemoryOutbox(world.tables, name, LEASE_SECONDS)
+        self.relay = OutboxRelay(self.outbox, MemoryPublisher(world.broker), telemetry, world.clock, LEASE_SECONDS)
+        self.dispatcher = Dispatcher(
+            RunPorts(self.queue, self.engine, self.relay, world.clock, MAX_ATTEMPTS), writer, telemetry, arrived, slots
+        )
+        self.intake = Intake(
+            source=self.source,
+            ledger=self.ledger,
+            relay=self.relay,
+            writer=writer,
+            admit=ADMIT,
+            telemetry=telemetry,
+            work_arrived=arrived,
+            max_queued=1000,
+        )
+
+    async def read(self) -> None:
+        """Record what is unread, and let it be committed."""
+        batch = self.source.poll()
+        if batch is not None:
+            result = await self.intake.record_at_last(batch.records)
+            self.source.mark_durable(batch)
+            self.intake.announce(batch, result)
+
+    async def step(self, name: str) -> None:
+        """One step by name; a server that is away is what wiring makes of it: nothing, until the next time."""
+        steps: dict[str, Callable[[], Awaitable[object]]] = {
+            "read": self.read,
+            "claim": self.dispatcher.claim_once,
+            "beat": self.dispatcher.beat_once,
+            "cancels": self.dispatcher.look_for_cancels,
+            "sweep": self.dispatcher.sweep,
+            "publish": self.relay.publish_once,
+            "keep": self.relay.keep,
+        }
+        with contextlib.suppress(Unavailable):
+            await steps[name]()
+
+    async def crash(self) -> None:
+        """Be gone between two steps: memory is lost, tables and topics stay as they are."""
+        for task in self.dispatcher.tasks:
+            task.cancel()
+        await asyncio.gather(*self.dispatcher.tasks, return_exceptions=True)
+        await self.engine.close()
+        await self.source.stop()
+
+    async def finish_everything(self) -> None:
+        """Work until nothing is left to do."""
+        for _ in range(30):
+            for name in ("read", "claim", "cancels", "beat", "sweep", "keep", "publish"):
+                await self.step(name)
+                await settle()
+        while self.relay.sent or any(self.relay.waiting.values()):
+            await self.step("publish")
+
+
+async def settle() -> None:
+    """Let every task go as far as it can without a step of the test."""
+    for _ in range(30):
+        await asyncio.sleep(0)
+
+
+async def completes(task: EngineTask, on_progress: Callable[[EngineProgress], None]) -> EngineOutcome:
+    """An engine that reports twice and completes with two trades."""
+    for done in (40, 90):
+        on_progress(progress(done))
+        await asyncio.sleep(0)
+    return result_of(task)
+
+
+def progress(done: int, total: int = 100) -> EngineProgress:
+    return EngineProgress(done, total, datetime(2024, 1, 2, tzinfo=UTC), 10_000.0, 1)
+
+
+def result_of(task: EngineTask) -> Completed:
+    return Completed(
+        columns={"total_trades": 2, "win_rate": 0.5},
+        metrics={"total_trades": 2},
+        trades_csv=trade_row(task.run_id, 1) + trade_row(task.run_id, 2),
+        trade_count=2,
+        data_file_path="/artifacts/bars/ab.csv",
+        artifacts={"trades": f"/artifacts/runs/{task.run_id}/{task.epoch}/trades.csv"},
+        result_digest="ab" * 32,
+        engine_version="1",
+        warnings=(),
+        duration_seconds=0.1,
+    )
