@@ -49,7 +49,7 @@ class Dispatcher:
 
     async def _claim_once(self) -> bool:
         room = self.capacity() - len(self.active)
-        if self.draining or room <= 0:
+        if self.draining or room <= 0 or not self.ports.engine.is_ready:
             return False
         expired, self.look_for_expired = self.look_for_expired, False
         try:

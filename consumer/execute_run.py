@@ -77,8 +77,10 @@ def decide(outcome: EngineOutcome, run: ActiveRun, max_attempts: int) -> Termina
                     return Cancelled(run.cancel_reason)
                 case StopWhy.FENCED:
                     return Superseded()
-                case StopWhy.DRAINED | None:
+                case StopWhy.DRAINED:
                     return Returned("drain")
+                case None:
+                    return Returned("no engine child can be started")
                 case _:
                     assert_never(run.stop_why)
         case _:

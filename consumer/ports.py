@@ -475,7 +475,15 @@ class EnginePool(Protocol):
     async def run(
         self, task: EngineTask, on_progress: Callable[[EngineProgress], None], stop: StopSignal
     ) -> EngineOutcome:
-        """Execute one task on a free child, waiting for one. Never raises for what the child does."""
+        """Execute one task on a free child, waiting for one. Never raises for what the child does.
+
+        Stopped where no child can be started: that is the worker's trouble, and no death of the run.
+        """
+        ...
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a child is up. False: a claim would only wait, and another worker may have a free slot."""
         ...
 
     async def close(self) -> None:

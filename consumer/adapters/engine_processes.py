@@ -20,7 +20,7 @@ import structlog
 from consumer.adapters import engine_guardian
 from consumer.adapters.engine_child_handle import EngineChild
 from consumer.adapters.engine_settings import EngineProcessSettings
-from consumer.outcomes import ChildDied, EngineOutcome, Stopped
+from consumer.outcomes import EngineOutcome, Stopped
 from consumer.ports import EngineProgress, EngineTask, StopSignal
 
 __all__ = ["EngineProcessSettings", "EngineProcesses"]
@@ -45,7 +45,7 @@ class EngineProcesses:
     """Implements `consumer.ports.EnginePool` with processes. Use it as an async context, in a thread that outlives it.
 
     Children start in parallel, in the background: entering the context does not wait for them, `run` waits for the
-    first that is free. Where no child can be started, runs end as ChildDied after START_ATTEMPTS, saying why.
+    first that is free. Where no child can be started, waiting runs are Stopped after START_ATTEMPTS.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class EngineProcesses:
         self._write_output = write_output
         self._children: set[EngineChild] = set()
         self._idle: list[EngineChild] = []
-        self._waiting: deque[asyncio.Future[EngineChild | ChildDied | Stopped]] = deque()
+        self._waiting: deque[asyncio.Future[EngineChild | Stopped]] = deque()
         self._busy: set[EngineChild] = set()
         self._slots: list[asyncio.Task[None]] = []
         self._watcher: asyncio.Task[None] | None = None
@@ -110,11 +110,16 @@ class EngineProcesses:
             self._guardian = None
 
     @property
+    def is_ready(self) -> bool:
+        """See EnginePool.is_ready."""
+        return bool(self._busy) or any(child.is_usable for child in self._idle)
+
+    @property
     def child_pids(self) -> tuple[int, ...]:
         """Processes that are up: starting, idle and busy ones."""
         return tuple(child.pid for child in self._children)
 
-    async def _take(self, task: EngineTask, stop: StopSignal) -> EngineChild | ChildDied | Stopped:
+    async def _take(self, task: EngineTask, stop: StopSignal) -> EngineChild | Stopped:
         """Wait for a free child, longest waiting first."""
         if stop.is_set or self._closing:
             return Stopped()
@@ -124,11 +129,11 @@ class EngineProcesses:
             wanted = (task.specification.get("symbol"), task.specification.get("timeframe"))
             best = max(range(len(self._idle)), key=lambda place: (self._idle[place].last_bars == wanted, place))
             return self._idle.pop(best)
-        turn: asyncio.Future[EngineChild | ChildDied | Stopped] = asyncio.get_running_loop().create_future()
+        turn: asyncio.Future[EngineChild | Stopped] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
 
         def give_up() -> None:
-            _settle(turn, Stopped())
+            _settle(turn)
 
         stop.callbacks.append(give_up)
         try:
@@ -140,7 +145,7 @@ class EngineProcesses:
         finally:
             stop.callbacks.remove(give_up)
 
-    def _offer(self, child: EngineChild | ChildDied | Stopped) -> None:
+    def _offer(self, child: EngineChild | Stopped) -> None:
         """Give a free child to whoever waits longest, or keep it."""
         if not isinstance(child, EngineChild) or not child.is_usable:
             return
@@ -183,7 +188,7 @@ class EngineProcesses:
         if failures < START_ATTEMPTS or self._busy or self._idle:
             return
         while self._waiting:
-            _settle(self._waiting.popleft(), ChildDied(f"no engine child can be started: {error}"))
+            _settle(self._waiting.popleft())
 
     async def _watch(self) -> None:
         loop = asyncio.get_running_loop()
@@ -197,9 +202,9 @@ class EngineProcesses:
         self._watcher = None
 
 
-def _settle(turn: "asyncio.Future[EngineChild | ChildDied | Stopped]", answer: ChildDied | Stopped) -> None:
+def _settle(turn: "asyncio.Future[EngineChild | Stopped]") -> None:
     if not turn.done():
-        turn.set_result(answer)
+        turn.set_result(Stopped())
 
 
 def _start_guardian(marker: str) -> "subprocess.Popen[bytes]":

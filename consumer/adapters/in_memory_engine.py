@@ -45,6 +45,10 @@ class InMemoryEnginePool:
             return Stopped()
         return running.result()
 
+    @property
+    def is_ready(self) -> bool:
+        return not self._closed
+
     async def close(self) -> None:
         """End all runs as Stopped."""
         self._closed = True

@@ -358,14 +358,21 @@ async def test_a_strategy_sees_none_of_the_workers_settings(monkeypatch: pytest.
     assert "POLARS_MAX_THREADS=1" in seen
 
 
-async def test_runs_are_told_when_no_child_can_be_started() -> None:
+async def test_runs_go_back_and_none_is_claimed_when_no_child_can_be_started() -> None:
     output = Output()
     broken = settings(program="tests.consumer.missing:open_program", slots=1)
     async with EngineProcesses(broken, output.write) as pool:
         outcome = await asyncio.wait_for(run(pool, "well"), 30)
 
-    assert isinstance(outcome, ChildDied)
-    assert "No module named 'tests.consumer.missing'" in outcome.description
+        assert outcome == Stopped()
+        assert not pool.is_ready
+
+
+async def test_a_pool_is_ready_once_a_child_is_up() -> None:
+    async with EngineProcesses(settings(slots=1)) as pool:
+        assert not pool.is_ready
+        await run(pool, "well")
+        assert pool.is_ready
 
 
 async def test_a_closed_pool_leaves_nothing_behind() -> None:
