@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("consumer.commands.run", "Run one backtest here and now, without any server."),
     "data": ("consumer.commands.data", "Import, list and check market data."),
     "strategy": ("consumer.commands.strategy", "List, show and start strategies."),
+    "audit": ("consumer.commands.audit", "Find out whether a strategy looks ahead."),
     "report": ("consumer.commands.report", "Say how a run went: figures, trades and drawdowns."),
     "runs": ("consumer.commands.runs", "List the runs in the database."),
     "doctor": ("consumer.commands.doctor", "Check settings, servers, market data and strategies."),

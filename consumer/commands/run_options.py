@@ -10,16 +10,16 @@ from engine.specification import ExecutionMode, OnOpposite, SpreadSource
 
 _BARS, _STRATEGY, _MONEY, _FILLS, _OUTPUT = "Bars", "Decisions", "Money", "Fills", "Output"
 
-Symbol = Annotated[str, typer.Option(help="Instrument, e.g. EURUSD.", rich_help_panel=_BARS)]
-Timeframe = Annotated[str, typer.Option(help="Candle length, e.g. M15, H1, D1.", rich_help_panel=_BARS)]
-Bars = Annotated[
+SymbolOption = Annotated[str, typer.Option(help="Instrument, e.g. EURUSD.", rich_help_panel=_BARS)]
+TimeframeOption = Annotated[str, typer.Option(help="Candle length, e.g. M15, H1, D1.", rich_help_panel=_BARS)]
+BarsOption = Annotated[
     Path | None, typer.Option(help="CSV (own columns or a MetaTrader 5 export) or Parquet.", rich_help_panel=_BARS)
 ]
-MarketData = Annotated[
+MarketDataOption = Annotated[
     str | None,
     typer.Option(help="In place of --bars: path or URL of market data at rest.", rich_help_panel=_BARS),
 ]
-ContextBars = Annotated[
+ContextBarsOption = Annotated[
     list[str] | None,
     typer.Option(
         metavar="TIMEFRAME=FILE",
@@ -27,10 +27,10 @@ ContextBars = Annotated[
         rich_help_panel=_BARS,
     ),
 ]
-ContextTimeframes = Annotated[
+ContextTimeframesOption = Annotated[
     str, typer.Option(help="Context made of the bars (or stored), e.g. H4,D1.", rich_help_panel=_BARS)
 ]
-ConversionBars = Annotated[
+ConversionBarsOption = Annotated[
     list[str] | None,
     typer.Option(
         metavar="SYMBOL[:TIMEFRAME]=FILE",
@@ -38,7 +38,7 @@ ConversionBars = Annotated[
         rich_help_panel=_BARS,
     ),
 ]
-BarsTimezone = Annotated[
+BarsTimezoneOption = Annotated[
     str,
     typer.Option(
         callback=options.zone_name,
@@ -46,54 +46,56 @@ BarsTimezone = Annotated[
         rich_help_panel=_BARS,
     ),
 ]
-Start = Annotated[
+StartOption = Annotated[
     str | None,
     typer.Option(
         help="First open time, inclusive; UTC without an offset. Default: the first bar.", rich_help_panel=_BARS
     ),
 ]
-End = Annotated[
+EndOption = Annotated[
     str | None,
     typer.Option(help="End, exclusive; UTC without an offset. Default: the last bar's close.", rich_help_panel=_BARS),
 ]
-Instruments = Annotated[
+InstrumentsOption = Annotated[
     Path | None, typer.Option(help="TOML file that extends the packaged instruments.", rich_help_panel=_BARS)
 ]
-Strategy = Annotated[
+StrategyOption = Annotated[
     str | None, typer.Option(help="Registered strategy (`backtest strategy list`).", rich_help_panel=_STRATEGY)
 ]
-Params = Annotated[str | None, typer.Option(help="Its parameters, a JSON object.", rich_help_panel=_STRATEGY)]
-Signals = Annotated[
+ParamsOption = Annotated[str | None, typer.Option(help="Its parameters, a JSON object.", rich_help_panel=_STRATEGY)]
+SignalsOption = Annotated[
     Path | None,
     typer.Option(help="In place of --strategy: decisions from a CSV or Parquet file.", rich_help_panel=_STRATEGY),
 ]
-ExecutionMode = Annotated[ExecutionMode, typer.Option(help="When decisions are filled.", rich_help_panel=_FILLS)]
-OnOpposite = Annotated[
+ExecutionModeOption = Annotated[ExecutionMode, typer.Option(help="When decisions are filled.", rich_help_panel=_FILLS)]
+OnOppositeOption = Annotated[
     OnOpposite, typer.Option(help="What a signal against the open position does.", rich_help_panel=_FILLS)
 ]
-SlPips = Annotated[
+SlPipsOption = Annotated[
     float | None,
     typer.Option(callback=options.above_zero, help="Stop of decisions that bring none.", rich_help_panel=_FILLS),
 ]
-TpPips = Annotated[
+TpPipsOption = Annotated[
     float | None,
     typer.Option(callback=options.above_zero, help="Target of decisions that bring none.", rich_help_panel=_FILLS),
 ]
-TpPartialCloseRatio = Annotated[
+TpPartialCloseRatioOption = Annotated[
     float,
     typer.Option(callback=options.ratio, help="Share closed at each target but the last.", rich_help_panel=_FILLS),
 ]
-StopToEntry = Annotated[
+StopToEntryOption = Annotated[
     bool,
     typer.Option("--stop-to-entry/--keep-stop", help="Move the stop after a target.", rich_help_panel=_FILLS),
 ]
-InitialBalance = Annotated[float, typer.Option(callback=options.above_zero, help="Deposit.", rich_help_panel=_MONEY)]
-AccountCurrency = Annotated[str, typer.Option(help="Currency of the account.", rich_help_panel=_MONEY)]
-Volume = Annotated[
+InitialBalanceOption = Annotated[
+    float, typer.Option(callback=options.above_zero, help="Deposit.", rich_help_panel=_MONEY)
+]
+AccountCurrencyOption = Annotated[str, typer.Option(help="Currency of the account.", rich_help_panel=_MONEY)]
+VolumeOption = Annotated[
     float | None,
     typer.Option(callback=options.above_zero, help="Lots a trade. [default: 0.1]", rich_help_panel=_MONEY),
 ]
-RiskPct = Annotated[
+RiskPctOption = Annotated[
     float | None,
     typer.Option(
         callback=options.fraction_above_zero,
@@ -101,17 +103,17 @@ RiskPct = Annotated[
         rich_help_panel=_MONEY,
     ),
 ]
-SpreadPips = Annotated[
+SpreadPipsOption = Annotated[
     float, typer.Option(callback=options.at_least_zero, help="Spread on every bar.", rich_help_panel=_MONEY)
 ]
-SpreadSource = Annotated[
+SpreadSourceOption = Annotated[
     SpreadSource, typer.Option(help="bars: the spread recorded in the bars.", rich_help_panel=_MONEY)
 ]
-CommissionPerLot = Annotated[
+CommissionPerLotOption = Annotated[
     float,
     typer.Option(callback=options.at_least_zero, help="Round trip, account currency.", rich_help_panel=_MONEY),
 ]
-Trades = Annotated[
+TradesOption = Annotated[
     Path | None, typer.Option(help="Write the trades to this .csv or .parquet file.", rich_help_panel=_OUTPUT)
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.", rich_help_panel=_OUTPUT)]
+AsJsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.", rich_help_panel=_OUTPUT)]

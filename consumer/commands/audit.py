@@ -1,0 +1,142 @@
+"""`backtest audit`: does a strategy look ahead? The probe of engine.audit for users' own strategies."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from consumer.commands import run_options as given
+from consumer.commands.run_request import RunRequest, read_run
+from engine.audit import DEFAULT_MOMENTS, Audit, audit_strategy
+from engine.bars import iso_time
+from engine.simulate import ChosenStrategy
+from engine.specification import ExecutionMode, OnOpposite, SpreadSource
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def audit(
+    symbol: given.SymbolOption,
+    timeframe: given.TimeframeOption,
+    bars: given.BarsOption = None,
+    market_data: given.MarketDataOption = None,
+    context_bars: given.ContextBarsOption = None,
+    context_timeframes: given.ContextTimeframesOption = "",
+    conversion_bars: given.ConversionBarsOption = None,
+    bars_timezone: given.BarsTimezoneOption = "UTC",
+    start: given.StartOption = None,
+    end: given.EndOption = None,
+    instruments: given.InstrumentsOption = None,
+    strategy: given.StrategyOption = None,
+    params: given.ParamsOption = None,
+    execution_mode: given.ExecutionModeOption = ExecutionMode.CLOSE_PRICE,
+    on_opposite: given.OnOppositeOption = OnOpposite.REVERSE,
+    sl_pips: given.SlPipsOption = None,
+    tp_pips: given.TpPipsOption = None,
+    tp_partial_close_ratio: given.TpPartialCloseRatioOption = 0.5,
+    stop_to_entry: given.StopToEntryOption = True,
+    initial_balance: given.InitialBalanceOption = 10_000.0,
+    account_currency: given.AccountCurrencyOption = "USD",
+    volume: given.VolumeOption = None,
+    risk_pct: given.RiskPctOption = None,
+    spread_pips: given.SpreadPipsOption = 1.5,
+    spread_source: given.SpreadSourceOption = SpreadSource.FIXED,
+    commission_per_lot: given.CommissionPerLotOption = 0.0,
+    moments: Annotated[
+        int, typer.Option(min=1, max=100_000, help="At how many bars the future begins to be another one.")
+    ] = DEFAULT_MOMENTS,
+    as_json: given.AsJsonOption = False,
+) -> None:
+    """Rewrite the future at many moments, and report the first decision of the past that changed.
+
+    Options are those of `backtest run`: audit what you would run. What comes after each moment is cut off, replaced by
+    a random walk, lifted, lowered, mirrored and played backwards. Exit status: 0 clean, 1 a decision changed, 2 bad
+    input.
+    """
+    if strategy is None:
+        raise typer.BadParameter("give the --strategy KEY to audit", param_hint="'--strategy'")
+    request = RunRequest(
+        symbol=symbol,
+        timeframe=timeframe,
+        bars=bars,
+        market_data=market_data,
+        context_bars=tuple(context_bars or ()),
+        context_timeframes=context_timeframes,
+        conversion_bars=tuple(conversion_bars or ()),
+        bars_timezone=bars_timezone,
+        start=start,
+        end=end,
+        instruments=instruments,
+        strategy=strategy,
+        params=params,
+        signals=None,
+        execution_mode=execution_mode,
+        on_opposite=on_opposite,
+        sl_pips=sl_pips,
+        tp_pips=tp_pips,
+        tp_partial_close_ratio=tp_partial_close_ratio,
+        stop_to_entry=stop_to_entry,
+        initial_balance=initial_balance,
+        account_currency=account_currency,
+        volume=volume,
+        risk_pct=risk_pct,
+        spread_pips=spread_pips,
+        spread_source=spread_source,
+        commission_per_lot=commission_per_lot,
+    )
+    ready = read_run(request)
+    assert isinstance(ready.decider, ChosenStrategy)
+    with _progress_bar() as show:
+        found = audit_strategy(
+            ready.specification, ready.instrument, ready.data, ready.decider, moments=moments, on_probe=show
+        )
+    if as_json:
+        sys.stdout.write(json.dumps({"strategy": strategy, **_as_json(found)}) + "\n")
+    else:
+        typer.echo(_line(strategy, found))
+    raise typer.Exit(0 if found.finding is None else 1)
+
+
+def _line(strategy: str, found: Audit) -> str:
+    """All of it in one line."""
+    if found.finding is not None and found.finding.defect != "look_ahead":
+        return f"{strategy}: {found.finding}"
+    unanswered = (
+        f"; {found.unanswered} futures could not be tried, first: {found.unanswered_reason}" if found.unanswered else ""
+    )
+    tried = f"{found.probes - found.unanswered} other futures at {found.moments} moments"
+    if found.finding is None:
+        return f"{strategy}: no look-ahead found: {tried} changed none of {found.decisions} decisions{unanswered}"
+    return f"{strategy}: {found.finding} ({found.changed} of {tried} changed an earlier decision{unanswered})"
+
+
+def _as_json(found: Audit) -> dict[str, Any]:
+    """Times as ISO 8601, and the finding's own sentence."""
+    figures = asdict(found)
+    figures["clean"] = found.finding is None
+    if found.finding is not None:
+        finding = figures["finding"]
+        finding["message"] = str(found.finding)
+        for name in ("time", "moment"):
+            moment_us = finding.pop(f"{name}_us")
+            finding[name] = None if moment_us is None else iso_time(moment_us)
+    return figures
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Callable[[int, int], None] | None]:
+    """Yield what to call after each probe, or None where stderr is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    import rich.progress
+    from rich.console import Console
+
+    with rich.progress.Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("Rewriting the future", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

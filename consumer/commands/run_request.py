@@ -1,0 +1,210 @@
+"""From the options of a command to a run that is ready: specification, data, and who decides.
+
+Apart from the commands because `backtest run` and `backtest audit` must read the same options in the same way.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from consumer.adapters.instrument_files import read_instruments
+from consumer.adapters.named_bar_files import ConversionFile, NamedBarFiles
+from consumer.adapters.parquet_market_data import ParquetMarketData, microseconds
+from consumer.adapters.signal_files import read_signals
+from consumer.commands import options
+from consumer.run_inputs import assemble
+from consumer.strategies import load_strategy
+from engine.decisions import signals_from_frame
+from engine.errors import NoData, UnknownSymbol
+from engine.instruments import Instrument, instrument_for
+from engine.money import check_specification
+from engine.simulate import Decider, RunData, choose_strategy
+from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource
+from engine.timeframes import Timeframe
+
+_FAR_FUTURE = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """Options as given (consumer.commands.run_options), not yet checked against each other or any file."""
+
+    symbol: str
+    timeframe: str
+    bars: Path | None
+    market_data: str | None
+    context_bars: tuple[str, ...]
+    context_timeframes: str
+    conversion_bars: tuple[str, ...]
+    bars_timezone: str
+    start: str | None
+    end: str | None
+    instruments: Path | None
+    strategy: str | None
+    params: str | None
+    signals: Path | None
+    execution_mode: ExecutionMode
+    on_opposite: OnOpposite
+    sl_pips: float | None
+    tp_pips: float | None
+    tp_partial_close_ratio: float
+    stop_to_entry: bool
+    initial_balance: float
+    account_currency: str
+    volume: float | None
+    risk_pct: float | None
+    spread_pips: float
+    spread_source: SpreadSource
+    commission_per_lot: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadyRun:
+    """What run_backtest takes."""
+
+    specification: Specification
+    instrument: Instrument
+    data: RunData
+    decider: Decider
+
+
+def read_run(request: RunRequest) -> ReadyRun:
+    """Check the options, read the files and choose who decides. Raises what each step refuses, and NoData."""
+    registry = read_instruments(request.instruments)
+    instrument = instrument_for(request.symbol, registry)
+    run_timeframe = options.known_timeframe(request.timeframe)
+    source = _source(request, run_timeframe, registry)
+    decided_by = _decided_by(request)
+    start_utc, end_utc = _range(
+        options.utc_moment(request.start, "--start"),
+        options.utc_moment(request.end, "--end"),
+        source,
+        request.symbol,
+        run_timeframe,
+    )
+    specification = Specification(
+        symbol=request.symbol,
+        timeframe=run_timeframe.name,
+        start=start_utc,
+        end=end_utc,
+        strategy_key=decided_by.key,
+        strategy_params=decided_by.params,
+        context_timeframes=_contexts(request.context_timeframes, source, run_timeframe),
+        initial_balance=request.initial_balance,
+        account_currency=request.account_currency,
+        spread_pips=request.spread_pips,
+        spread_source=request.spread_source,
+        execution_mode=request.execution_mode,
+        commission_per_lot=request.commission_per_lot,
+        tp_partial_close_ratio=request.tp_partial_close_ratio,
+        volume=_fixed_volume(request.volume, request.risk_pct),
+        risk_pct=request.risk_pct,
+        stop_loss_pips=request.sl_pips,
+        take_profit_pips=request.tp_pips,
+        on_opposite=request.on_opposite,
+        stop_to_entry=request.stop_to_entry,
+    )
+    check_specification(specification, instrument)
+    data = assemble(specification, source, registry)
+    decider = _decider(decided_by, specification, instrument, data, request.bars_timezone)
+    return ReadyRun(specification, instrument, data, decider)
+
+
+@dataclass(frozen=True, slots=True)
+class _DecidedBy:
+    """Who decides: a registered strategy with parameters, or a signal file."""
+
+    key: str | None
+    params: dict[str, Any]
+    signals: Path | None
+
+
+def _source(request: RunRequest, run_timeframe: Timeframe, registry: Mapping[str, Instrument]) -> NamedBarFiles:
+    if (request.bars is None) == (request.market_data is None):
+        raise typer.BadParameter("give either --bars FILE or --market-data URL", param_hint="'--bars'")
+    files = {run_timeframe.name: request.bars} if request.bars else {}
+    for text in request.context_bars:
+        name, path = options.context_file(text, "--context-bars")
+        if name in files or name == run_timeframe.name:
+            raise typer.BadParameter(f"there are bars of {name} already", param_hint="'--context-bars'")
+        files[name] = path
+    conversion = {}
+    for text in request.conversion_bars:
+        pair, own_timeframe, path = options.conversion_file(text, "--conversion-bars")
+        if pair not in registry:
+            raise UnknownSymbol(f"--conversion-bars: unknown symbol {pair!r}")
+        if pair in conversion:
+            raise typer.BadParameter(f"there are bars of {pair} already", param_hint="'--conversion-bars'")
+        conversion[pair] = ConversionFile(path, own_timeframe)
+    for path in (*files.values(), *(each.path for each in conversion.values())):
+        options.readable_file(path)
+    stored = ParquetMarketData(options.existing_place(request.market_data)) if request.market_data else None
+    return NamedBarFiles(
+        symbol=request.symbol,
+        by_timeframe=files,
+        conversion=conversion,
+        timezone=request.bars_timezone,
+        stored=stored,
+    )
+
+
+def _decided_by(request: RunRequest) -> _DecidedBy:
+    if (request.strategy is None) == (request.signals is None):
+        raise typer.BadParameter("give either --strategy KEY or --signals FILE", param_hint="'--strategy'")
+    if request.signals is not None and request.params is not None:
+        raise typer.BadParameter("are of a --strategy; --signals has none", param_hint="'--params'")
+    params = options.json_object(request.params, "--params") if request.params else {}
+    return _DecidedBy(request.strategy, params, request.signals)
+
+
+def _range(
+    start: datetime | None, end: datetime | None, source: NamedBarFiles, symbol: str, run_timeframe: Timeframe
+) -> tuple[datetime, datetime]:
+    """The range asked for; a side left out is that of all the bars there are. Raises NoData when these lie outside."""
+    if start is not None and end is not None:
+        return start, end
+    bars = source.load(symbol, run_timeframe.name, _FAR_FUTURE)
+    if bars is None:
+        raise NoData(f"no {symbol} {run_timeframe.name} bars in {source}")
+    first, last = bars.frame["time"][0], bars.frame["time"][-1]
+    behind = last + timedelta(microseconds=run_timeframe.duration_us)
+    if (start or first) >= (end or behind):
+        raise NoData(
+            f"no {symbol} {run_timeframe.name} bars in that range: those in {source} are from {first} to {behind}"
+        )
+    return start or first, end or behind
+
+
+def _contexts(listed: str, source: NamedBarFiles, run_timeframe: Timeframe) -> tuple[str, ...]:
+    """Those listed and those with a file, shortest first; a file of a shorter timeframe only orders what happens
+    inside a bar, unless it is listed too."""
+    names = {*options.timeframe_list(listed, "--context-timeframes")}
+    names |= {name for name in source.by_timeframe if options.known_timeframe(name) != run_timeframe}
+    asked = {name for name in names if name in listed.split(",") or _is_longer(name, run_timeframe)}
+    return tuple(sorted(asked, key=lambda name: options.known_timeframe(name).duration_us))
+
+
+def _is_longer(name: str, run_timeframe: Timeframe) -> bool:
+    return options.known_timeframe(name).duration_us > run_timeframe.duration_us
+
+
+def _fixed_volume(volume: float | None, risk_pct: float | None) -> float | None:
+    """risk_pct wins, so that a volume beside it decides nothing and must not enter the digest."""
+    if risk_pct is not None:
+        return None
+    return 0.1 if volume is None else volume
+
+
+def _decider(
+    decided_by: _DecidedBy, specification: Specification, instrument: Instrument, data: RunData, timezone: str
+) -> Decider:
+    if decided_by.signals is None:
+        key = decided_by.key or ""
+        return choose_strategy(load_strategy(key), key, decided_by.params)
+    first, _ = data.bars.between(microseconds(specification.start), microseconds(specification.end))
+    frame = read_signals(decided_by.signals, timezone)
+    return signals_from_frame(frame, str(decided_by.signals), data.bars, first, specification, instrument)

@@ -1,0 +1,201 @@
+"""A strategy that is overheard: it decides as it would, and what it decides is written down to be compared.
+
+Apart from `audit` because it knows both kinds of strategy and nothing of futures.
+"""
+
+import json
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from engine.decision_rules import target_name
+from engine.decision_table import PATTERN_COLUMNS, columns_problem, pattern_texts
+from engine.instruments import Instrument
+from engine.simulate import ChosenStrategy
+from engine.strategy import Decision, Market, View
+
+_SAME = 1e-9
+"""Levels closer than this share of themselves are equal: how a library sums may depend on how many bars there are."""
+_NOTHING = pl.DataFrame(schema={"row": pl.Int64, "action": pl.String})
+
+
+class Recording:
+    """Overhears the first simulation of a run. last_row: asked no further than this bar; None: to the end.
+
+    finished: nothing more will be recorded, so that the run may as well be stopped.
+    """
+
+    def __init__(self, strategy: ChosenStrategy, first_row: int, last_row: int | None) -> None:
+        self._strategy, self._first_row, self._last_row = strategy, first_row, last_row
+        self._simulations = 0
+        self._said: list[dict[str, Any]] = []
+        self._columns: pl.DataFrame | None = None
+        self.finished = False
+        self.changed_input: str | None = None
+        """Column of the market that differed after decide_all; None for none."""
+
+    @property
+    def chosen(self) -> ChosenStrategy:
+        return ChosenStrategy(self._make, self._strategy.params)
+
+    @property
+    def decisions(self) -> pl.DataFrame:
+        """One row a decision: row (in the bars), action and, as far as any decision carries them, the other columns."""
+        if self._columns is not None:
+            return self._columns
+        return pl.DataFrame(self._said, infer_schema_length=None) if self._said else _NOTHING
+
+    def _make(self, params: Any, instrument: Instrument) -> Any:
+        strategy = self._strategy.strategy(params, instrument)
+        self._simulations += 1
+        if self._simulations > 1:
+            # The second simulation of an ambiguous run; a probe needs none.
+            self.finished = True
+            return strategy
+        if hasattr(strategy, "decide_all"):
+            return _OverheardColumns(self, strategy)
+        return _OverheardBars(self, strategy)
+
+    def decide_all(self, strategy: Any, market: Market) -> Any:
+        """Ask and record; a probe, which has no use for fills, gets no decision to carry out."""
+        given = Market(market.bars.clone(), {name: frame.clone() for name, frame in market.context.items()})
+        contents = _contents(given) if self._last_row is None else {}
+        frame = strategy.decide_all(given)
+        if contents:
+            self.changed_input = _first_difference(contents, _contents(given))
+        if not isinstance(frame, pl.DataFrame) or frame.height != market.bars.height:
+            return frame
+        if columns_problem(frame, needed=("action",)):
+            return frame
+        self._columns = _taken(frame, self._first_row, self._last_row)
+        if self._last_row is None:
+            return frame
+        self.finished = True
+        return pl.DataFrame({"action": pl.Series([None], dtype=pl.String).new_from_index(0, frame.height)})
+
+    def decide(self, strategy: Any, view: View) -> Decision | None:
+        """Ask and record, up to the last row."""
+        row = len(view.close) - 1
+        if self._last_row is not None and row > self._last_row:
+            self.finished = True
+            return None
+        decision: Decision | None = strategy.decide(view)
+        if decision is not None:
+            self._said.append(_as_row(row, decision))
+        return decision
+
+
+class _OverheardColumns:
+    def __init__(self, recording: Recording, strategy: Any) -> None:
+        self._recording, self._strategy = recording, strategy
+
+    def decide_all(self, market: Market) -> Any:
+        return self._recording.decide_all(self._strategy, market)
+
+
+class _OverheardBars:
+    def __init__(self, recording: Recording, strategy: Any) -> None:
+        self._recording, self._strategy = recording, strategy
+
+    def decide(self, view: View) -> Decision | None:
+        return self._recording.decide(self._strategy, view)
+
+
+def _taken(frame: pl.DataFrame, first_row: int, last_row: int | None) -> pl.DataFrame:
+    """Keep what is a decision and taken: levels beside a CLOSE or beside nothing are not looked at by a run either."""
+    behind = frame.height if last_row is None else last_row + 1
+    rows = frame["action"].is_not_null().arg_true().cast(pl.Int64)
+    rows = rows.filter((rows >= first_row) & (rows < behind))
+    kept = frame[rows]
+    action = kept["action"].cast(pl.String)
+    opens = action != "CLOSE"
+    columns = [rows.alias("row"), action]
+    for name in frame.columns:
+        if name in PATTERN_COLUMNS:
+            text = pattern_texts(kept, name)
+            columns += [] if text is None else [text.alias(name)]
+        elif name != "action":
+            numbers = kept[name].cast(pl.Float64)
+            columns.append(pl.select(pl.when(opens).then(numbers).otherwise(None).alias(name)).to_series())
+    return pl.DataFrame(columns)
+
+
+def _as_row(row: int, decision: Decision) -> dict[str, Any]:
+    """A bar strategy's decision under the names of columns. What is no decision raises, as a strategy's own mistake."""
+    targets = {target_name(number): float(level) for number, level in enumerate(decision.take_profits)}
+    metadata = decision.pattern_metadata
+    return {
+        "row": row,
+        "action": decision.action,
+        "volume": None if decision.volume is None else float(decision.volume),
+        "stop_loss": None if decision.stop_loss is None else float(decision.stop_loss),
+        **targets,
+        "pattern_name": decision.pattern_name,
+        "pattern_metadata": None if metadata is None else json.dumps(dict(metadata)),
+    }
+
+
+class Change(NamedTuple):
+    """One cell of two recordings that differs. was, became: its text, "nothing" for null or no decision."""
+
+    row: int
+    column: str
+    was: str
+    became: str
+
+
+def first_change(before: pl.DataFrame, after: pl.DataFrame, last_row: int) -> Change | None:
+    """Return the first decision up to a bar that is not the same in both recordings, None when all are."""
+    before, after = (each.filter(pl.col("row") <= last_row) for each in (before, after))
+    if before.equals(after):
+        return None
+    both = before.join(after, on="row", how="full", coalesce=True, suffix=" after").sort("row")
+    first: Change | None = None
+    for name in dict.fromkeys((*before.columns[1:], *after.columns[1:])):
+        was, became = _cells(both, before, name, name), _cells(both, after, name, _after(name, before))
+        index = _differ(was, became).arg_max() if was.len() else None
+        if index is None or not _differ(was, became)[index]:
+            continue
+        row = int(both["row"][index])
+        if first is None or row < first.row:
+            first = Change(row, name, _text(was[index]), _text(became[index]))
+    return first
+
+
+def _after(name: str, before: pl.DataFrame) -> str:
+    return f"{name} after" if name in before.columns else name
+
+
+def _cells(both: pl.DataFrame, side: pl.DataFrame, name: str, name_in_both: str) -> pl.Series:
+    return both[name_in_both] if name in side.columns else pl.Series(name, [None]).new_from_index(0, both.height)
+
+
+def _differ(was: pl.Series, became: pl.Series) -> pl.Series:
+    if was.dtype == pl.Float64 and became.dtype == pl.Float64:
+        close = ((was - became).abs() <= _SAME * was.abs()).fill_null(value=False)
+        return was.ne_missing(became) & ~close
+    if pl.Null in (was.dtype, became.dtype):
+        return was.is_not_null() | became.is_not_null()
+    return was.cast(pl.String).ne_missing(became.cast(pl.String))
+
+
+def _text(cell: Any) -> str:
+    if cell is None:
+        return "nothing"
+    return f"{cell:.10g}" if isinstance(cell, float) else str(cell)
+
+
+def _contents(market: Market) -> dict[str, bytes]:
+    """Every column of the market as bytes, named `close`, or `H4 close` for a context frame."""
+    frames = {"": market.bars} | {f"{name} ": frame for name, frame in market.context.items()}
+    return {
+        prefix + name: np.ascontiguousarray(frame[name].to_physical().to_numpy()).tobytes()
+        for prefix, frame in frames.items()
+        for name in frame.columns
+    }
+
+
+def _first_difference(before: dict[str, bytes], after: dict[str, bytes]) -> str | None:
+    names = dict.fromkeys((*before, *after))
+    return next((name for name in names if before.get(name) != after.get(name)), None)

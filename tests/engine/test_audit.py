@@ -1,0 +1,186 @@
+"""The probe finds every way of looking ahead that we know of, and lets honest strategies pass."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from engine.audit import Audit, audit_strategy
+from engine.bars import Bars, bars_from_frame
+from engine.decisions import as_us
+from engine.errors import NoData, StrategyError
+from engine.futures import Future, rewrite_after
+from engine.instruments import packaged_instruments
+from engine.simulate import RunData, choose_strategy
+from engine.specification import ExecutionMode, Specification
+from engine.strategy import Market
+from engine.timeframes import resample, timeframe
+from tests.engine import look_ahead_strategies as strategies
+from tests.engine.bar_builders import utc
+
+DATA = Path(__file__).parents[1] / "data"
+
+
+def gbpusd(rows: int = 2000) -> Bars:
+    return bars_from_frame(pl.read_parquet(DATA / "gbpusd_h1.parquet").head(rows), timeframe("H1"), "gbpusd_h1")
+
+
+def audit(strategy: type[Any], data: RunData | None = None, moments: int = 16, **fields: Any) -> Audit:
+    data = RunData(bars=gbpusd()) if data is None else data
+    times = data.bars.frame["time"]
+    chosen: dict[str, Any] = {"start": times[100], "end": times[-1] + timedelta(hours=1), **fields}
+    specification = Specification(
+        symbol="GBPUSD",
+        timeframe="H1",
+        strategy_key="audited",
+        strategy_params={},
+        context_timeframes=("H4",),
+        **chosen,
+    )
+    instrument = packaged_instruments()["GBPUSD"]
+    return audit_strategy(specification, instrument, data, choose_strategy(strategy, "audited", {}), moments=moments)
+
+
+@pytest.mark.parametrize("defect", strategies.LOOKING_AHEAD)
+def test_the_defect_is_found(defect: str) -> None:
+    strategy, column = strategies.LOOKING_AHEAD[defect]
+    found = audit(strategy)
+    assert found.finding is not None
+    assert (found.finding.defect, found.finding.column) == ("look_ahead", column)
+    assert found.finding.was != found.finding.became
+    assert found.finding.moment_us is not None
+    assert found.finding.time_us < found.finding.moment_us
+    assert 0 < found.changed <= found.probes
+
+
+@pytest.mark.parametrize("name", strategies.HONEST)
+@pytest.mark.parametrize("mode", ExecutionMode)
+def test_an_honest_strategy_passes(name: str, mode: ExecutionMode) -> None:
+    found = audit(strategies.HONEST[name], execution_mode=mode, spread_pips=1.0)
+    assert found.finding is None
+    assert (found.changed, found.unanswered) == (0, 0)
+    assert found.decisions > 5
+    assert found.probes == found.moments * len(Future)
+
+
+def test_what_is_named_is_the_first_decision_that_changed() -> None:
+    """The mean of all closes reaches back to the beginning: the very first decision changes, not one at a moment."""
+    found = audit(strategies.WholeSeriesNormalisation).finding
+    assert found is not None
+    bars = gbpusd()
+    decided = strategies.WholeSeriesNormalisation.decide_all(
+        strategies.WholeSeriesNormalisation(
+            strategies.WholeSeriesNormalisation.Params(), packaged_instruments()["GBPUSD"]
+        ),
+        Market(bars.frame, {}),
+    )["action"]
+    first = next(row for row in range(100, bars.height) if decided[row] is not None)
+    assert found.time_us <= bars.time_us[first]
+
+
+def test_a_strategy_that_looks_one_bar_ahead_is_caught_at_the_bar_before_the_moment() -> None:
+    found = audit(strategies.NegativeShift).finding
+    assert found is not None
+    assert found.moment_us == found.time_us + 3_600_000_000
+
+
+def test_the_same_audit_gives_the_same_answer() -> None:
+    assert audit(strategies.CentredWindow) == audit(strategies.CentredWindow)
+
+
+def test_decisions_by_chance_are_called_unrepeatable_and_not_look_ahead() -> None:
+    found = audit(strategies.Dice).finding
+    assert found is not None
+    assert found.defect == "unrepeatable"
+    assert "asked again on the same bars" in str(found)
+
+
+def test_a_bar_strategy_that_keeps_the_future_of_an_earlier_run_is_found() -> None:
+    """A view never shows the future; what was kept in the class shows as another answer on the same bars."""
+    found = audit(strategies.RemembersAsBars).finding
+    assert found is not None
+    assert found.defect == "unrepeatable"
+
+
+def test_a_strategy_that_changes_its_market_is_named_with_the_column() -> None:
+    found = audit(strategies.ShiftsInPlace).finding
+    assert found is not None
+    assert (found.defect, found.column) == ("changes_its_input", "close")
+
+
+def test_futures_that_a_strategy_cannot_take_are_counted_and_not_held_against_it() -> None:
+    found = audit(strategies.NeedsManyBars)
+    assert found.finding is None
+    assert found.unanswered > 0
+    assert found.unanswered_reason is not None
+    assert "at least 400 bars" in found.unanswered_reason
+
+
+def test_nothing_found_is_never_said_when_nothing_could_be_tried() -> None:
+    class OnlyTheWhole(strategies.NeedsManyBars):
+        def decide_all(self, market: Market) -> pl.DataFrame:
+            if market.bars.height < 2000 or market.bars["close"].to_numpy().sum() != gbpusd().close.sum():
+                raise ValueError("other bars")
+            return super().decide_all(market)
+
+    with pytest.raises(StrategyError, match="no other future could be tried"):
+        audit(OnlyTheWhole)
+
+
+def test_a_strategy_that_fails_on_the_bars_as_they_are_fails_the_audit() -> None:
+    class Broken(strategies.NeedsManyBars):
+        def decide_all(self, market: Market) -> pl.DataFrame:
+            raise LookupError("no such level")
+
+    with pytest.raises(StrategyError, match="no such level"):
+        audit(Broken)
+
+
+def test_one_bar_has_no_future() -> None:
+    bars = gbpusd()
+    with pytest.raises(NoData, match="two bars"):
+        audit(strategies.HONEST["sma_cross"], start=bars.frame["time"][500], end=bars.frame["time"][501])
+
+
+def test_given_context_bars_are_rewritten_too() -> None:
+    """A file of H4 bars holds the future as well; what had closed stays."""
+    bars = gbpusd()
+    found = audit(strategies.ContextInTime, RunData(bars=bars, context={"H4": resample(bars, timeframe("H4"))}))
+    assert (found.finding, found.unanswered) == (None, 0)
+
+
+# ---------------------------------------------------------------------------------------------------- futures
+
+
+@pytest.mark.parametrize("future", Future)
+def test_a_rewritten_future_is_of_valid_bars_and_leaves_the_past_alone(future: Future) -> None:
+    bars = gbpusd()
+    moment_us = int(bars.close_time_us[700])
+    data = RunData(bars=bars, context={"H4": resample(bars, timeframe("H4"))}, conversion={"GBPUSD": bars})
+    changed = rewrite_after(data, moment_us, future, 1)
+    for before, after in ((data.bars, changed.bars), (data.context["H4"], changed.context["H4"])):
+        bars_from_frame(after.frame, after.timeframe, "rewritten")
+        known = int((before.close_time_us <= moment_us).sum())
+        assert after.frame.head(known).equals(before.frame.head(known))
+        if future is Future.CUT:
+            assert after.height == known
+        else:
+            assert after.frame["time"].equals(before.frame["time"])
+            for name in ("open", "high", "low", "close", "volume"):
+                changed_rows = np.count_nonzero(
+                    after.frame[name].to_numpy()[known:] != before.frame[name].to_numpy()[known:]
+                )
+                assert (name == "volume" and future is Future.MIRRORED) or changed_rows > (before.height - known) / 2
+    assert changed.conversion["GBPUSD"].height == bars.height
+
+
+def test_the_moment_is_a_close_and_bars_still_open_then_belong_to_the_future() -> None:
+    bars = gbpusd()
+    h4 = resample(bars, timeframe("H4"))
+    moment_us = as_us(utc("2017-01-10 10:00"))
+    cut = rewrite_after(RunData(bars=bars, context={"H4": h4}), moment_us, Future.CUT, 1)
+    assert cut.bars.frame["time"][-1] == utc("2017-01-10 09:00")
+    assert cut.context["H4"].frame["time"][-1] == utc("2017-01-10 04:00")
