@@ -93,7 +93,7 @@ class EngineProcesses:
         """Kill all children; runs under way and waiting end Stopped. Calling it again does nothing."""
         self._closing = True
         while self._waiting:
-            _settle(self._waiting.popleft(), Stopped())
+            _settle(self._waiting.popleft())
         for slot in self._slots:
             slot.cancel()
         for child in self._children:
