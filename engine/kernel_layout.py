@@ -46,9 +46,9 @@ to the open position of weight * rate. open to rate_close: of the bar being look
 
 ROW = _record(
     "position_id direction entry_bar exit_bar exit_reason deciding_bar",
-    "entry_price exit_price volume profit commission spread_cost swap equity_after stop_loss take_profit",
+    "entry_price exit_price volume profit commission spread_cost swap equity_after stop_loss take_profit rate",
 )
-"""One exit. Bars are counted from the run's first; exit_reason is an index into REASONS."""
+"""One exit. Bars are counted from the run's first; exit_reason is an index into REASONS; rate: that of the exit."""
 
 BALANCE = _record("bar", "balance")
 """The balance that stands from the close of a bar on."""

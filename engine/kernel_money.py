@@ -113,6 +113,7 @@ def leave(s, r, book, steps, price, reason, at_open):
     row.equity_after = s.balance
     row.stop_loss = s.stop
     row.take_profit = s.target_price
+    row.rate = rate
     s.rows += 1
     s.steps -= steps
     if s.steps == 0:

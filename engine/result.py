@@ -9,11 +9,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from engine.bars import TIME
+from engine.bars import TIME, Bars
 from engine.digest import result_digest
 from engine.instruments import Instrument
 from engine.kernel_layout import REASONS, ROW
 from engine.metrics import Metrics
+from engine.metrics_extended import ExtendedMetrics, RunFigures, compute_extended_metrics
+from engine.passport import Passport, data_passport
 from engine.specification import Specification
 
 TRADE_COLUMNS = (
@@ -80,7 +82,12 @@ class BacktestResult:
     """The columns of `backtest_runs` and more (engine.metrics)."""
     ambiguous_bars: int
     net_profit_target_first: float
-    warnings: tuple[str, ...]
+    run_warnings: tuple[str, ...]
+    """What the simulation has to say; `warnings` adds what the data have."""
+    bars: Bars
+    """Those the run used, warm-up included."""
+    first_row: int
+    """Of `bars`: the run's first bar."""
     ledger: Ledger
     patterns: Patterns | None
     digest_inputs: Callable[[], tuple[bytes, ...]]
@@ -107,6 +114,20 @@ class BacktestResult:
     def result_digest(self) -> str:
         """SHA-256 in hex over everything that went in and every fill that came out (ENGINE_RULES 6)."""
         return result_digest(self.digest_inputs(), self.ledger)
+
+    @cached_property
+    def extended(self) -> ExtendedMetrics:
+        """Figures beyond the table's columns (engine.metrics_extended)."""
+        return compute_extended_metrics(self._figures())
+
+    @cached_property
+    def passport(self) -> Passport:
+        """What the run's bars are like, warm-up included."""
+        return data_passport(self.bars, self.instrument.session)
+
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        return (*self.run_warnings, *self.passport.warnings)
 
     @cached_property
     def trades(self) -> pl.DataFrame:
@@ -145,14 +166,39 @@ class BacktestResult:
 
     def to_json_dict(self) -> dict[str, Any]:
         """Return the object of `backtest run --json` (CONTRACT 7): JSON types only, no NaN, no infinity."""
-        figures = asdict(self.metrics)
-        null_reasons = figures.pop("null_reasons")
+        figures, further = asdict(self.metrics), asdict(self.extended)
+        null_reasons = {**figures.pop("null_reasons"), **further.pop("null_reasons")}
         return {
             **figures,
+            **further,
             "ambiguous_bars": self.ambiguous_bars,
             "net_profit_stop_first": self.net_profit_stop_first,
             "net_profit_target_first": self.net_profit_target_first,
             "result_digest": self.result_digest,
             "null_reasons": null_reasons,
             "warnings": list(self.warnings),
+            "data_passport": {**asdict(self.passport), "warnings": list(self.passport.warnings)},
         }
+
+    def _figures(self) -> RunFigures:
+        ledger = self.ledger
+        bars_done = ledger.equity.size
+        closes_position = np.diff(ledger.column("position_id"), append=-1) != 0
+        held = (ledger.column("exit_bar") - ledger.column("entry_bar"))[closes_position]
+        return RunFigures(
+            profits=ledger.column("profit"),
+            spread_costs=ledger.column("spread_cost"),
+            commissions=ledger.column("commission"),
+            swaps=ledger.column("swap"),
+            pip_values=self.instrument.pip * self.instrument.contract * ledger.column("volume") * ledger.column("rate"),
+            equity=ledger.equity,
+            time_us=ledger.time_us[:bars_done],
+            duration_us=self.bars.timeframe.duration_us,
+            deposit=self.specification.initial_balance,
+            session=self.instrument.session,
+            first_open=float(self.bars.open[self.first_row]),
+            last_close=float(self.bars.close[self.first_row + bars_done - 1]),
+            bars_in_position=int(held.sum()),
+            max_drawdown_pct=self.metrics.max_drawdown_pct,
+            digest=self.result_digest,
+        )

@@ -252,7 +252,9 @@ def _result(
         metrics=metrics,
         ambiguous_bars=stop_first.ambiguous_bars,
         net_profit_target_first=net_profit(target_first.ledger.column("profit")),
-        warnings=_warnings(machine, stop_first),
+        run_warnings=_warnings(machine, stop_first),
+        bars=bars,
+        first_row=machine.first,
         ledger=ledger,
         patterns=patterns_of_trades(stop_first.decisions, ledger.column("deciding_bar")),
         digest_inputs=lambda: input_parts(

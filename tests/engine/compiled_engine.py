@@ -200,7 +200,7 @@ def _trade(row: dict[str, Any]) -> reference.Trade:
 
 def _warnings(result: BacktestResult) -> dict[str, int]:
     counts: dict[str, int] = {}
-    for warning in result.warnings:
+    for warning in result.run_warnings:
         first, second = warning.split()[:2]
         if warning.startswith("stopped out"):
             counts["stop_out"] = 1

@@ -1,5 +1,6 @@
 """What holds for every run, on real bars: chunks, looking ahead, scaling, books, digests, progress."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -389,7 +390,9 @@ def test_what_a_strategy_raises_is_told_with_its_time() -> None:
 def test_refused_openings_are_counted_by_reason() -> None:
     bars = closes_bars("H1", utc("2024-01-08 00:00"), [1.1, 1.1, 1.1, 1.1])
     result = backtest(bars, scripted(["BUY", "BUY", None, None], stop_loss=[None, 1.0, None, None]), risk_pct=0.0001)
-    assert result.warnings == ("2 decisions opened nothing: 1 no stop to size the risk by, 1 less than one lot step",)
+    assert result.run_warnings == (
+        "2 decisions opened nothing: 1 no stop to size the risk by, 1 less than one lot step",
+    )
 
 
 def test_the_finest_of_the_finer_bars_is_taken() -> None:
@@ -419,7 +422,9 @@ def test_a_stop_out_ends_the_run_with_a_warning() -> None:
     assert result.trades["exit_reason"].to_list() == ["stop_out"]
     assert result.equity.height == 3
     assert result.final_equity == result.equity["equity"][-1] == 0.0
-    assert result.warnings[-1].startswith("stopped out: no equity was left at the close of the bar at 2024-01-08T02:00")
+    assert result.run_warnings[-1].startswith(
+        "stopped out: no equity was left at the close of the bar at 2024-01-08T02:00"
+    )
 
 
 def test_equity_shows_each_bar_after_its_decision() -> None:
@@ -428,6 +433,28 @@ def test_equity_shows_each_bar_after_its_decision() -> None:
     assert result.equity["equity"].to_list() == [9985.0, 10985.0, 11980.0, 11980.0]
     assert result.equity["balance"].to_list() == [9995.0, 9995.0, 11980.0, 11980.0]
     assert equity_times(result) == bars.time_us.tolist()
+
+
+def test_the_json_object_holds_every_figure_and_no_nan() -> None:
+    result = backtest(sample("eurusd_h1", 2000), sma_cross(), spread_pips=1.0, commission_per_lot=7.0)
+    printed = result.to_json_dict()
+    assert json.loads(json.dumps(printed, allow_nan=False)) == printed
+    assert printed["net_profit"] == printed["net_profit_stop_first"] == result.trades["profit"].sum()
+    assert printed["total_commission"] == pytest.approx(7.0 * result.trades.height)
+    assert printed["total_spread_cost"] == pytest.approx(result.trades["spread_cost"].sum())
+    assert printed["data_passport"]["count"] == 2000
+    assert printed["warnings"] == list(result.warnings)
+    paid = printed["break_even_spread_pips"] - 1.0
+    assert paid * 10.0 * float(result.trades["volume"].to_numpy().sum()) == pytest.approx(result.net_profit)
+
+
+def test_exposure_counts_the_closes_with_a_position_once() -> None:
+    bars = closes_bars("H1", utc("2024-01-08 00:00"), [1.1, 1.11, 1.12, 1.13, 1.14])
+    nones: list[float | None] = [None] * 4
+    script = scripted(["BUY", None, None, "CLOSE", None], take_profit=[1.105, *nones], take_profit_2=[1.5, *nones])
+    result = backtest(bars, script)
+    assert result.trades.height == 2
+    assert result.extended.exposure_pct == 60.0
 
 
 def equity_times(result: BacktestResult) -> Sequence[int]:
