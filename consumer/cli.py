@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "follow": ("consumer.commands.follow", "Watch runs live, or replay what became of them."),
     "cancel": ("consumer.commands.cancel", "Ask for the end of a run."),
     "rerun": ("consumer.commands.rerun", "Run again what a run was, as a new request."),
+    "replay": ("consumer.commands.replay", "Emit requests of the past again, as new ones."),
     "run": ("consumer.commands.run", "Run one backtest here and now, without any server."),
     "data": ("consumer.commands.data", "Import, list and check market data."),
     "strategy": ("consumer.commands.strategy", "List, show and start strategies."),
