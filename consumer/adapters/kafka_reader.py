@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -75,6 +76,15 @@ class TopicReader:
             for records in polled.values()
             for record in records
         ]
+
+    async def offsets_at(self, moment: datetime) -> dict[tuple[str, int], int]:
+        """(topic, partition) -> offset of the first record that is not older; the end where all are."""
+        milliseconds = int(moment.timestamp() * 1000)
+        found = await self.consumer.offsets_for_times(dict.fromkeys(self.ends, milliseconds))
+        return {
+            (partition.topic, partition.partition): end if found[partition] is None else found[partition].offset
+            for partition, end in self.ends.items()
+        }
 
     async def has_caught_up(self) -> bool:
         """Whether all that was there when reading began has been read."""

@@ -1,8 +1,9 @@
 """What commands read of the tables: runs, their trades, the requests behind them. No worker needs any of it."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -51,6 +52,37 @@ async def request_of(database_url: str, run_id: int) -> dict[str, Any] | None:
             run_id,
         )
     return None if text is None else dict(json.loads(text))
+
+
+async def accepted_requests(
+    database_url: str, since: datetime | None, until: datetime | None, status: str | None = None
+) -> list[dict[str, Any]]:
+    """Accepted requests received in since <= time < until, the oldest first: request_id, run_id, source, data.
+
+    data: the content, as an object. status: of the run now; completed, failed, cancelled, running or queued.
+    """
+    async with _connection(database_url) as connection:
+        rows = await connection.fetch(
+            "SELECT r.request_id, r.run_id, r.source, r.data FROM backtest_requests r"
+            " JOIN backtest_executions e ON e.run_id = r.run_id"
+            " WHERE r.outcome = 'accepted' AND ($1::timestamptz IS NULL OR r.received_at >= $1)"
+            " AND ($2::timestamptz IS NULL OR r.received_at < $2) AND ($3::text IS NULL OR e.state = $3)"
+            " ORDER BY r.received_at, r.request_id",
+            since,
+            until,
+            status,
+        )
+    return [{**dict(row), "data": json.loads(row["data"])} for row in rows]
+
+
+async def known_requests(database_url: str, request_ids: Sequence[str]) -> dict[str, bytes]:
+    """Content hash by request id, of those among the ids that were ever taken, accepted or rejected."""
+    async with _connection(database_url) as connection:
+        rows = await connection.fetch(
+            "SELECT request_id, content_hash FROM backtest_requests WHERE request_id = ANY($1::text[])",
+            list(request_ids),
+        )
+    return {row["request_id"]: bytes(row["content_hash"]) for row in rows}
 
 
 async def rejected_requests(database_url: str, limit: int) -> list[dict[str, Any]]:

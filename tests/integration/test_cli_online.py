@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,33 @@ async def test_a_run_is_repeated_reported_and_listed(door: FrontDoor) -> None:
     assert (await backtest(door, "report", "999999")).status == 2
 
 
+async def test_a_replay_tells_what_it_would_do_and_does_it_once(door: FrontDoor) -> None:
+    strategy = await door.add_strategy()
+    since = ("--since", datetime.now(UTC).isoformat())
+    old = await door.request(strategy, request_id="to-be-replayed", volume=0.3)
+    row = await door.row_of(old, "completed")
+    own_row = await door.add_run(strategy, execution_mode="next_open")
+    await door.request(request_id="with-a-row", run_id=own_row)
+    await door.row_of("with-a-row", "completed")
+    await door.send_raw("backtest.requested", b"no request at all")
+    dry = await replayed(door, *since, "--label", "again", "--dry-run")
+    assert (dry["to-be-replayed"]["effect"], dry["with-a-row"]["effect"]) == ("new", "new")
+    assert any(each["effect"] == "skipped" and "not JSON" in each["why"] for each in dry.values())
+    assert await door.run_of("to-be-replayed/replay/again") is None
+    await replayed(door, *since, "--label", "again")
+    repeated = await door.row_of("to-be-replayed/replay/again", "completed")
+    assert (repeated["id"] != row["id"], repeated["total_trades"]) == (True, row["total_trades"])
+    detached = await door.row_of("with-a-row/replay/again", "completed")
+    assert (detached["id"] != own_row, detached["execution_mode"]) == (True, "next_open")
+    twice = await replayed(door, *since, "--label", "again")
+    assert {each["effect"] for each in twice.values()} == {"duplicate", "skipped"}
+    from_table = await replayed(
+        door, *since, "--from", "table", "--status", "completed", "--label", "again", "--dry-run"
+    )
+    assert (from_table["to-be-replayed"]["effect"], from_table["with-a-row"]["effect"]) == ("duplicate", "duplicate")
+    assert not any(old_id.endswith("/replay/again") for old_id in from_table)
+
+
 async def test_rejected_requests_are_listed_with_their_reason(door: FrontDoor) -> None:
     request_id = await door.request(999_999, request_id="no-such-strategy")
     await door.terminal_event(request_id)
@@ -146,6 +174,13 @@ async def test_reading_before_migrate_says_what_to_do(door: FrontDoor) -> None:
     assert (await backtest(door, "runs", database_url=url)).status == 0
     assert "nothing to do" in (await backtest(door, "migrate", database_url=url)).errors
     await door.stack.postgres.drop_database(url)
+
+
+async def replayed(door: FrontDoor, *arguments: str) -> dict[str, dict[str, Any]]:
+    """What a replay said, by old request id."""
+    ended = await backtest(door, "replay", "--json", *arguments)
+    assert ended.status == 0, ended.errors
+    return {each["old_request_id"]: each for each in ended.json}
 
 
 async def backtest(door: FrontDoor, *arguments: str, **settings: str) -> Ended:
