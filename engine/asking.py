@@ -70,7 +70,7 @@ class Asking:
             )
         except (AttributeError, TypeError, ValueError) as error:
             raise StrategyError(self._at(bar, f"decide returned {decision!r}, not a Decision: {error}")) from error
-        if self._any_skips and self._skips[bar] and encoded[0] != CLOSE_CODE:
+        if self._any_skips and self._skips[bar]:
             return None
         if decision.pattern_name is not None or decision.pattern_metadata is not None:
             self._said[bar] = (decision.pattern_name, metadata_json(decision.pattern_metadata, time_us))

@@ -85,10 +85,10 @@ def with_default_levels(
 
 
 def skipped(close_time_us: NDArray[np.int64], specification: Specification) -> NDArray[np.bool_]:
-    """Return where BUY and SELL are not taken, by hour and weekday of the decision's close in skip_timezone.
+    """Return where no decision is taken, by hour and weekday of the decision's close in skip_timezone.
 
-    A skipped decision does nothing at all: one against the open position neither reverses nor closes it. CLOSE is
-    always taken: it lowers risk, and skipping is about opening at bad hours.
+    A skipped decision does nothing at all: one against the open position neither reverses nor closes it, and a CLOSE
+    is a decision too. Stops, targets, swap and stop-out go on.
     """
     if not specification.skip_hours and not specification.skip_weekdays:
         return np.zeros(close_time_us.size, bool)

@@ -193,7 +193,7 @@ def _to_carry_out(
     sized = table.volume_given & (table.codes != CLOSE_CODE)
     steps = np.zeros(side.size, np.int64)
     steps[sized] = np.rint(table.volume[sized] / instrument.lot_step).astype(np.int64)
-    kept = ~skipped(bars.close_time_us[rows], specification) | (table.codes == CLOSE_CODE)
+    kept = ~skipped(bars.close_time_us[rows], specification)
     name, metadata = (pattern_texts(frame, column) for column in PATTERN_COLUMNS)
     if kept.all():
         return Decisions(rows - first, table.codes, steps, levels, name, metadata)

@@ -64,7 +64,7 @@ class Specification:
     on_opposite: OnOpposite = OnOpposite.REVERSE
     stop_to_entry: bool = True
     skip_hours: tuple[int, ...] = ()
-    """Hours 0-23 of the decision's close, in skip_timezone, at which BUY and SELL are not taken."""
+    """Hours 0-23 of the decision's close, in skip_timezone, at which no decision is taken."""
     skip_weekdays: tuple[int, ...] = ()
     """0 = Monday."""
     skip_timezone: str = "UTC"
