@@ -27,6 +27,12 @@ class RegisteredStrategy:
 
 def registered_strategies() -> dict[str, RegisteredStrategy]:
     """Every registered strategy by key, in the order of keys."""
+    return dict(_registered())
+
+
+@cache
+def _registered() -> dict[str, RegisteredStrategy]:
+    """Once a process: naming the distributions parses their metadata, 5 ms for every request that would ask."""
     return {
         key: RegisteredStrategy(key, points[0].value, _distribution(points[0]))
         for key, points in sorted(_entry_points().items())

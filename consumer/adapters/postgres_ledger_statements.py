@@ -52,9 +52,14 @@ ON CONFLICT (run_id) DO NOTHING
 RETURNING run_id
 """
 
+# Rows compared as a whole, so that only the index on (source, turn) fits: for max(turn) of a source that has nothing
+# queued the planner would rather walk the whole queue backwards.
 TURNS = """
 SELECT s.source,
-       (SELECT max(e.turn) FROM backtest_executions e WHERE e.state = 'queued' AND e.source = s.source) AS last,
+       (SELECT e.turn FROM backtest_executions e
+        WHERE e.state = 'queued' AND (e.source, e.turn) >= (s.source, 0::bigint)
+          AND (e.source, e.turn) <= (s.source, 9223372036854775807)
+        ORDER BY e.source DESC, e.turn DESC LIMIT 1) AS last,
        (SELECT min(e.turn) FROM backtest_executions e WHERE e.state = 'queued') AS head
 FROM unnest($1::text[]) AS s(source)
 """

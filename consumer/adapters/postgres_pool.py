@@ -21,6 +21,11 @@ IDLE_IN_TRANSACTION_TIMEOUT_SECONDS = 30
 """A worker stopped (SIGSTOP) inside a transaction must not keep its locks for ever."""
 
 
+_PLANS = dict.fromkeys(("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin"), "off")
+"""Every statement of a worker looks up a few rows by an index. With statistics that are late (a queue
+that filled within a minute) the planner would scan and sort 100 000 rows for a claim of one."""
+
+
 def driver_dsn(database_url: str) -> str:
     """The URL without SQLAlchemy's driver suffix, as asyncpg reads it."""
     scheme, separator, rest = database_url.partition("://")
@@ -42,6 +47,7 @@ async def open_pool(database_url: str, *, max_connections: int, name: str) -> As
             "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_TIMEOUT_SECONDS * 1000),
             "jit": "off",
             "timezone": "UTC",
+            **_PLANS,
         },
     )
     await pool

@@ -44,11 +44,14 @@ TRADE_COLUMNS = (
     "pattern_name", "pattern_metadata", "source",
 )  # fmt: skip
 
+BEFORE_ALL = (-1, -1)
+AFTER_ALL = (2**63 - 1, 2**31 - 1)
+
 CONNECTIONS_KEPT_FREE = 4
 """Of the pool, for heartbeats and cancels, while finishes wait for rows that a client has locked."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PostgresQueue:
     """Implements `RunQueue` on a pool of asyncpg connections."""
 
@@ -58,10 +61,11 @@ class PostgresQueue:
     lease_seconds: float
     max_attempts: int
     finishes: asyncio.Semaphore = field(init=False)
+    swept: tuple[int, int] = field(default=BEFORE_ALL, init=False)
+    """(turn, run_id) that the last sweep came to in the queue."""
 
     def __post_init__(self) -> None:
-        at_once = max(1, self.pool.get_max_size() - CONNECTIONS_KEPT_FREE)
-        object.__setattr__(self, "finishes", asyncio.Semaphore(at_once))
+        self.finishes = asyncio.Semaphore(max(1, self.pool.get_max_size() - CONNECTIONS_KEPT_FREE))
 
     @property
     def relay(self) -> Relay:
@@ -225,7 +229,7 @@ class PostgresQueue:
         async with transaction(self.pool) as connection:
             if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", statements.SWEEP_LOCK):
                 return ClaimResult(())
-            wanted = await connection.fetch(statements.PICK_CANCELLED)
+            wanted = await self._pick_cancelled(connection)
             rows = await connection.fetch(statements.LOCK_ROWS_AT_HAND, [row["run_id"] for row in wanted])
             at_hand = {row["id"]: row for row in rows}
             endings: list[tuple[Ending, int]] = []
@@ -250,6 +254,15 @@ class PostgresQueue:
             events = await end_runs(connection, [ending for ending, _ in endings], self.writer, self.relay)
         ended = tuple(EndedRun(end.facts.run_id, end.facts.request_id, epoch, "cancelled") for end, epoch in endings)
         return ClaimResult((), events, ended)
+
+    async def _pick_cancelled(self, connection: Connection) -> Sequence[Any]:
+        """Executions to be ended: all that are noted, and those in the next slice of the queue that their row shows."""
+        end = await connection.fetchrow(statements.SLICE_END, *self.swept)
+        until = (end["turn"], end["run_id"]) if end is not None else AFTER_ALL
+        picked: Sequence[Any] = await connection.fetch(statements.PICK_CANCELLED, *self.swept, *until)
+        if len(picked) < statements.SWEEP_LIMIT:  # else the slice may hold more
+            self.swept = until if end is not None else BEFORE_ALL
+        return picked
 
 
 async def copy_trades(connection: Connection, outcome: Completed) -> None:

@@ -5,6 +5,11 @@ from consumer.row_agreement import COMPARED_COLUMNS
 SWEEP_LIMIT = 500
 """Runs ended by one sweep; the next one takes the rest."""
 
+SWEEP_SLICE = 40_000
+"""Queued runs whose rows one sweep looks at, so that its cost has a bound (some 100 ms); the next one goes on behind
+them. Three sweeps a lease see 120 000, more than MAX_QUEUED is by default.
+"""
+
 SWEEP_LOCK = 0x6261636B74657374  # "backtest": one sweep at a time in a database
 
 # A cancel may have been stored by a transaction that did not yet see the request, and the other way round: so the kept
@@ -126,13 +131,19 @@ UPDATE backtest_runs SET status = 'pending'
 WHERE id IN (SELECT id FROM backtest_runs WHERE id = ANY($1) AND status = 'running' FOR NO KEY UPDATE SKIP LOCKED)
 """
 
+SLICE_END = f"""
+SELECT turn, run_id FROM backtest_executions WHERE state = 'queued' AND (turn, run_id) > ($1::bigint, $2::int)
+ORDER BY turn, run_id OFFSET {SWEEP_SLICE - 1} LIMIT 1
+"""
+
 # Three ways to be cancelled: noted at the execution (an index of its own), kept but not noted (only among the newest
-# cancels: those that were stored at the same time as the request), and shown by the row, or by its absence.
+# cancels: those that were stored at the same time as the request), and shown by the row, or by its absence (in a slice).
 PICK_CANCELLED = f"""
 WITH newest AS (
     SELECT run_id, request_id FROM backtest_cancels ORDER BY id DESC LIMIT {SWEEP_LIMIT}
 ), ready AS NOT MATERIALIZED (
-    SELECT run_id FROM backtest_executions WHERE state = 'queued'
+    SELECT run_id FROM backtest_executions
+    WHERE state = 'queued' AND (turn, run_id) > ($1::bigint, $2::int) AND (turn, run_id) <= ($3::bigint, $4::int)
     UNION ALL
     SELECT run_id FROM backtest_executions WHERE state = 'running' AND lease_until < now()
 ), wanted AS (

@@ -1,0 +1,82 @@
+"""The worker's statements find what they need by an index, in a long queue, with statistics and without."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from consumer.adapters import postgres_ledger_statements as ledger
+from consumer.adapters import postgres_queue_statements as queue
+from consumer.adapters.postgres_pool import open_pool
+from tests.ports.stores import PostgresStore
+
+QUEUED, ENDED = 20_000, 10_000
+
+STATEMENTS: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "pick queued": (queue.PICK_QUEUED.format(limit=4), ()),
+    "pick lapsed": (queue.PICK_LAPSED.format(limit=4), ([7],)),
+    "take": (queue.TAKE, ([1, 2], "worker", 15.0)),
+    "beat": (queue.BEAT, ([1], [1], [5], [2], ["run/1/2"], [b"1"], [b"{}"], [None], "worker", 15.0)),
+    "cancels wanted": (queue.CANCELS_WANTED, ([1, 2], [1, 1])),
+    "lock row": (queue.LOCK_ROW, (1,)),
+    "lock execution": (queue.LOCK_EXECUTION, (1,)),
+    "give back": (queue.GIVE_BACK, (1, 1, 0)),
+    "forget unknown": (queue.FORGET_UNKNOWN, ("worker", [1])),
+    "show pending": (queue.SHOW_PENDING, ([1],)),
+    "slice end": (queue.SLICE_END, (-1, -1)),
+    "pick cancelled": (queue.PICK_CANCELLED, (-1, -1, 40_000, 2**31 - 1)),
+    "turns": (ledger.TURNS, (["source 1", "a new source"],)),
+    "note cancels": (ledger.NOTE_CANCELS, ([1, None], [None, "request-7"], ["a", "b"])),
+    "load runs": (ledger.LOAD_RUNS, ([1, 2],)),
+}
+
+
+@pytest.fixture
+async def long_queue(postgres_store: PostgresStore) -> AsyncIterator[Any]:
+    """A worker's connection to a queue that filled a moment ago: nobody has analysed the tables yet."""
+    run = postgres_store.outside.execute
+    await run("DELETE FROM pg_statistic WHERE starelid::regclass::text LIKE 'backtest%'")
+    await run(
+        f"""INSERT INTO backtest_runs (strategy_id, symbol, timeframe, start_date, end_date, status)
+        SELECT 1, 'EURUSD', 'H1', '2024-01-01', '2024-02-01', CASE WHEN g <= {QUEUED} THEN 'pending' ELSE 'failed' END
+        FROM generate_series(1, {QUEUED + ENDED}) g"""
+    )
+    await run(
+        f"""INSERT INTO backtest_requests (request_id, topic, partition, kafka_offset, content_hash, outcome, run_id,
+            source, data, specification)
+        SELECT 'request-' || g, 't', 0, g, decode(repeat('ab', 32), 'hex'), 'accepted', g, 's', '{{}}', '{{}}'
+        FROM generate_series(1, {QUEUED + ENDED}) g"""
+    )
+    await run(
+        f"""INSERT INTO backtest_executions (run_id, request_id, source, turn, state)
+        SELECT g, 'request-' || g, 'source ' || g % 5, g, CASE WHEN g <= {QUEUED} THEN 'queued' ELSE 'failed' END
+        FROM generate_series(1, {QUEUED + ENDED}) g"""
+    )
+    async with (
+        open_pool(postgres_store.database_url, max_connections=1, name="plans") as pool,
+        pool.acquire() as worker,
+    ):
+        yield worker
+
+
+@pytest.mark.parametrize("analysed", [False, True])
+async def test_no_statement_scans_or_sorts_the_queue(long_queue: Any, analysed: bool) -> None:
+    if analysed:
+        await long_queue.execute("ANALYZE")
+    touched: dict[str, float] = {}
+    for name, (statement, arguments) in STATEMENTS.items():
+        transaction = long_queue.transaction()
+        await transaction.start()
+        text = await long_queue.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", *arguments)
+        await transaction.rollback()
+        nodes = list(walk(json.loads(text)[0]["Plan"]))
+        scans = {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"}
+        assert scans <= {"backtest_outbox"}, (name, scans)
+        touched[name] = max(node["Actual Rows"] * node["Actual Loops"] for node in nodes)
+    in_the_queue = {"slice end", "pick cancelled"}
+    assert {name for name, rows in touched.items() if rows > 100} <= in_the_queue, touched
+
+
+def walk(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    return [plan, *(node for child in plan.get("Plans", ()) for node in walk(child))]
