@@ -48,8 +48,8 @@ class DecisionTable:
 
 
 def read_table(frame: pl.DataFrame) -> DecisionTable:
-    actions = frame["action"].cast(pl.String)
-    codes = actions.replace_strict(CODES, default=UNKNOWN, return_dtype=pl.Int64).fill_null(UNKNOWN).to_numpy()
+    actions = frame["action"]
+    codes = _codes(actions)
     volume, volume_given = _numbers(frame, "volume")
     stop, stop_given = _numbers(frame, "stop_loss")
     names = _target_names(frame)
@@ -61,6 +61,18 @@ def read_table(frame: pl.DataFrame) -> DecisionTable:
         lengths = frame["pattern_name"].cast(pl.String).str.len_chars().fill_null(0)
         too_long = (lengths > LONGEST_PATTERN_NAME).to_numpy()
     return DecisionTable(actions, codes, volume, volume_given, stop, stop_given, targets, targets_given, too_long)
+
+
+def _codes(actions: pl.Series) -> NDArray[np.int64]:
+    """Return kernel codes, UNKNOWN for null and for what is no action."""
+    if not isinstance(actions.dtype, pl.Enum):
+        texts = actions.cast(pl.String)
+        return texts.replace_strict(CODES, default=UNKNOWN, return_dtype=pl.Int64).fill_null(UNKNOWN).to_numpy()
+    categories = actions.dtype.categories.to_list()
+    codes = np.array([CODES.get(category, UNKNOWN) for category in (*categories, None)], np.int64)
+    physical = actions.to_physical().cast(pl.Int64).fill_null(len(categories)).to_numpy()
+    found: NDArray[np.int64] = codes[physical]
+    return found
 
 
 def first_fault(

@@ -15,7 +15,7 @@ from engine.digest import input_parts
 from engine.errors import InvalidParams, ParameterProblem, StrategyError
 from engine.instruments import Instrument, packaged_instruments
 from engine.machine import Machine, Simulation, build_machine, one_decision_slot
-from engine.metrics import compute_metrics, net_profit
+from engine.metrics import Metrics, compute_metrics, net_profit
 from engine.money import check_specification
 from engine.result import BacktestResult, Ledger
 from engine.specification import Specification
@@ -80,15 +80,15 @@ def run_backtest(
     Raises InputRefused or RunFailed (engine.errors), and Cancelled.
     """
     check_specification(specification, instrument)
-    bars = _until_end(data.bars, specification)
+    bars = bars_until_end(data.bars, specification)
     machine = build_machine(specification, instrument, bars, data.finer, data.conversion, data.registry)
-    context = _context(specification, data, bars)
+    context = context_bars(specification, data, bars)
     watch = Watch(machine, on_progress, chunk_bars)
-    stop_first = _simulate(machine, bars, context, decider, watch)
+    stop_first = simulate_once(machine, bars, context, decider, watch)
     target_first = stop_first
     if stop_first.ambiguous_bars:
         watch.first_pass = False
-        target_first = _simulate(machine, bars, context, decider, watch, reuse=stop_first)
+        target_first = simulate_once(machine, bars, context, decider, watch, reuse=stop_first)
     return _result(machine, data, bars, context, decider, stop_first, target_first)
 
 
@@ -115,7 +115,7 @@ def finest(candidates: Mapping[str, Bars], run_timeframe: str) -> Bars | None:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Pass:
+class Pass:
     """One finished simulation, and the decisions it carried out."""
 
     decisions: Decisions
@@ -127,14 +127,14 @@ class _Pass:
         return int(self.state["ambiguous_bars"])
 
 
-def _simulate(
+def simulate_once(
     machine: Machine,
     bars: Bars,
     context: Mapping[str, Bars],
     decider: Decider,
     watch: Watch,
-    reuse: _Pass | None = None,
-) -> _Pass:
+    reuse: Pass | None = None,
+) -> Pass:
     """Run one simulation to its end; with `reuse` the target-first one, on the same decisions where they don't depend
     on fills."""
     target_first = reuse is not None
@@ -144,7 +144,7 @@ def _simulate(
         if not hasattr(strategy, "decide_all"):
             simulation = Simulation(machine, one_decision_slot(), target_first=target_first)
             said = _ask_bar_by_bar(simulation, strategy, bars, context, watch)
-            return _Pass(said, simulation.ledger(), simulation.state[0])
+            return Pass(said, simulation.ledger(), simulation.state[0])
     if reuse is not None:
         decisions = reuse.decisions
     elif isinstance(decider, Signals):
@@ -156,7 +156,7 @@ def _simulate(
         watch.look(simulation)
         simulation.simulate(min(simulation.bars_done + watch.chunk_bars, machine.bars))
     watch.look(simulation)
-    return _Pass(decisions, simulation.ledger(), simulation.state[0])
+    return Pass(decisions, simulation.ledger(), simulation.state[0])
 
 
 def _decide_all(machine: Machine, strategy: Any, bars: Bars, context: Mapping[str, Bars]) -> Decisions:
@@ -209,18 +209,19 @@ def _ask_bar_by_bar(
 # ------------------------------------------------------------------------------------------- before and after
 
 
-def _until_end(bars: Bars, specification: Specification) -> Bars:
+def bars_until_end(bars: Bars, specification: Specification) -> Bars:
     """Leave out what is at or after the run's end: a column strategy must not see it."""
     before_end = int(np.searchsorted(bars.time_us, as_us(specification.end)))
     return bars if before_end == bars.height else bars.rows(0, before_end)
 
 
-def _context(specification: Specification, data: RunData, bars: Bars) -> dict[str, Bars]:
+def context_bars(specification: Specification, data: RunData, bars: Bars) -> dict[str, Bars]:
     """Return the bars of every context timeframe, given ones cut at the run's end too."""
-    return {
-        name: _until_end(data.context[name], specification) if name in data.context else resample(bars, timeframe(name))
-        for name in specification.context_timeframes
-    }
+    context = {}
+    for name in specification.context_timeframes:
+        given = data.context.get(name)
+        context[name] = resample(bars, timeframe(name)) if given is None else bars_until_end(given, specification)
+    return context
 
 
 def _result(
@@ -229,21 +230,12 @@ def _result(
     bars: Bars,
     context: Mapping[str, Bars],
     decider: Decider,
-    stop_first: _Pass,
-    target_first: _Pass,
+    stop_first: Pass,
+    target_first: Pass,
 ) -> BacktestResult:
     specification = machine.specification
     ledger = stop_first.ledger
-    simulated = ledger.equity.size
-    spread_pips = machine.spread_pips
-    metrics = compute_metrics(
-        profits=ledger.column("profit"),
-        equity=ledger.equity,
-        time_us=ledger.time_us[:simulated],
-        deposit=specification.initial_balance,
-        session=machine.instrument.session,
-        spread_pips=spread_pips[:simulated] if isinstance(spread_pips, np.ndarray) else spread_pips,
-    )
+    metrics = measure(machine, ledger)
     by_signals = isinstance(decider, Signals)
     return BacktestResult(
         specification=specification,
@@ -267,6 +259,20 @@ def _result(
     )
 
 
+def measure(machine: Machine, ledger: Ledger) -> Metrics:
+    """Return the metrics of one simulation."""
+    simulated = ledger.equity.size
+    spread_pips = machine.spread_pips
+    return compute_metrics(
+        profits=ledger.column("profit"),
+        equity=ledger.equity,
+        time_us=ledger.time_us[:simulated],
+        deposit=machine.specification.initial_balance,
+        session=machine.instrument.session,
+        spread_pips=spread_pips[:simulated] if isinstance(spread_pips, np.ndarray) else spread_pips,
+    )
+
+
 def _used(data: RunData, bars: Bars, context: Mapping[str, Bars]) -> dict[str, Bars]:
     """Return every set of bars the run used, by its role."""
     used = {"bars": bars} | {f"context {name}": longer for name, longer in context.items()}
@@ -275,7 +281,7 @@ def _used(data: RunData, bars: Bars, context: Mapping[str, Bars]) -> dict[str, B
     return used | {f"conversion {symbol}": pair for symbol, pair in data.conversion.items()}
 
 
-def _warnings(machine: Machine, finished: _Pass) -> tuple[str, ...]:
+def _warnings(machine: Machine, finished: Pass) -> tuple[str, ...]:
     """Say what a user should know about the run, with counts."""
     state, said = finished.state, []
     reasons = (
