@@ -1,0 +1,206 @@
+"""What can go wrong, as it does in life: processes die or stand still, servers leave, answers and disks are lost."""
+
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from random import Random
+
+import psutil
+
+from tests.faults.checker import Finding, no_process_left_over
+from tests.faults.field import AWAY, LEASE_SECONDS, Field, Worker, lasting
+from tests.waiting import eventually
+
+MOST_WORKERS = 3
+ORPHANS_GONE_SECONDS = 10.0
+"""CONTRACT says 2 s; a machine that does other things as well is given more."""
+
+
+@dataclass(slots=True)
+class Trouble:
+    """Makes faults, each drawn from `random`; collects what only the one who made a fault can see."""
+
+    place: Field
+    random: Random
+    findings: list[Finding] = field(default_factory=list)
+
+    async def worker_killed(self) -> None:
+        """SIGKILL for a worker alone: its children must end by themselves."""
+        if worker := await self._pick():
+            children = worker.children()
+            worker.send(signal.SIGKILL)
+            await worker.ended()
+            await self._look_for_orphans(children)
+            await self.place.start_worker()
+
+    async def engine_child_killed(self) -> None:
+        """SIGKILL for an engine child, busy or idle."""
+        if (worker := await self._pick()) and (children := worker.engine_children()):
+            with suppress(psutil.Error):
+                self.random.choice(children).kill()
+
+    async def tree_killed(self) -> None:
+        """SIGKILL for a worker and all that it started, as when a machine goes down."""
+        if worker := await self._pick():
+            children = worker.children()
+            worker.send(signal.SIGKILL)
+            for child in children:
+                with suppress(psutil.Error):
+                    child.kill()
+            await worker.ended()
+            await self.place.start_worker()
+
+    async def worker_stopped_past_its_lease(self) -> None:
+        """SIGSTOP, until others may have taken its runs; then SIGCONT: a zombie."""
+        if worker := await self._pick():
+            worker.send(signal.SIGSTOP)
+            await lasting(LEASE_SECONDS * self.random.uniform(1.2, 3))
+            worker.send(signal.SIGCONT)
+
+    async def worker_terminated(self) -> None:
+        """SIGTERM, and a new one."""
+        if worker := await self._pick():
+            worker.send(signal.SIGTERM)
+            await self._exits_well(worker)
+            await self.place.start_worker()
+
+    async def worker_joins(self) -> None:
+        if len(self.place.alive) < MOST_WORKERS:
+            await self.place.start_worker()
+
+    async def worker_leaves(self) -> None:
+        if len(self.place.alive) > 1 and (worker := await self._pick()):
+            worker.send(signal.SIGTERM)
+            await self._exits_well(worker)
+
+    async def kafka_killed(self) -> None:
+        await self.place.stack.kafka.kill()
+        await lasting(self.random.uniform(0, 2))
+        await self.place.stack.kafka.start()
+
+    async def kafka_paused(self) -> None:
+        """The broker keeps its connections and says nothing; now and then for longer than clients wait."""
+        await self.place.stack.kafka.pause()
+        await lasting(self.random.choice((0.5, 1.5, 4.0, 12.0)))
+        await self.place.stack.kafka.resume()
+
+    async def postgres_restarted(self) -> None:
+        await self.place.stack.postgres.restart()
+
+    async def postgres_killed(self) -> None:
+        await self.place.stack.postgres.kill()
+        await self.place.stack.postgres.start()
+
+    async def postgres_stopped_past_a_lease(self) -> None:
+        await self.place.stack.postgres.stop()
+        await lasting(LEASE_SECONDS * self.random.uniform(1.1, 2))
+        await self.place.stack.postgres.start()
+
+    async def connections_terminated(self) -> None:
+        with suppress(*AWAY):
+            await self.place.stack.postgres.terminate_connections(self.place.stack.database_url)
+
+    async def acknowledgements_lost(self) -> None:
+        """Events reach the broker, and nobody hears that they did."""
+        self.place.proxy.loses_acknowledgements = True
+        await lasting(self.random.uniform(0.5, 2))
+        self.place.proxy.loses_acknowledgements = False
+
+    async def disk_full(self) -> None:
+        """Engine children can write no file: the kernel refuses the bytes, after some were written."""
+        limited: list[tuple[psutil.Process, tuple[int, int]]] = []
+        for worker in self.place.alive:
+            for child in worker.engine_children():
+                with suppress(psutil.Error):
+                    before = child.rlimit(psutil.RLIMIT_FSIZE)
+                    child.rlimit(psutil.RLIMIT_FSIZE, (100, before[1]))
+                    limited.append((child, before))
+        await lasting(self.random.uniform(0.5, 2))
+        for child, before in limited:
+            with suppress(psutil.Error):
+                child.rlimit(psutil.RLIMIT_FSIZE, before)
+
+    async def clock_stepped(self) -> None:
+        """The workers' wall clocks jump by hours, either way; the database's does not."""
+        self.place.clock_file.write_text(str(self.random.choice((-7200, -30, 45, 86_400))))
+
+    async def _pick(self) -> Worker | None:
+        """A worker that is at work, or at least alive; now and then one that has only just started."""
+        if not self.place.alive:
+            await self.place.start_worker()
+        worker = self.random.choice(self.place.alive)
+        if self.random.random() < 0.8:
+
+            async def is_up() -> bool:
+                return not worker.is_alive or "worker_started" in worker.log_text()
+
+            with suppress(AssertionError):  # a server may be away: then it dies while it waits
+                await eventually(is_up, "the worker up", seconds=15)
+        return worker if worker.is_alive else None
+
+    async def _exits_well(self, worker: Worker) -> None:
+        try:
+            status = await worker.ended(30)
+        except TimeoutError:
+            self.findings.append(Finding("a_worker_told_to_stop_stops", f"worker {worker.number} did not end"))
+            worker.send(signal.SIGKILL)
+            return
+        # Before it has set up its signal handlers SIGTERM ends it as it ends any program.
+        if status not in {0, -signal.SIGTERM, -signal.SIGKILL}:
+            self.findings.append(Finding("a_worker_told_to_stop_stops", f"worker {worker.number} ended with {status}"))
+
+    async def _look_for_orphans(self, children: list[psutil.Process]) -> None:
+        async def are_gone() -> bool:
+            return not any(_is_there(child) for child in children)
+
+        try:
+            await eventually(are_gone, "children gone", seconds=ORPHANS_GONE_SECONDS)
+        except AssertionError:
+            left = [child.pid for child in children if _is_there(child)]
+            self.findings.append(Finding(no_process_left_over.__name__, f"processes {left} outlived their worker"))
+            for process in left:
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+
+
+Fault = Callable[[Trouble], Awaitable[None]]
+
+FAULTS: dict[Fault, int] = {
+    Trouble.worker_killed: 4,
+    Trouble.engine_child_killed: 3,
+    Trouble.tree_killed: 2,
+    Trouble.worker_stopped_past_its_lease: 4,
+    Trouble.worker_terminated: 2,
+    Trouble.worker_joins: 2,
+    Trouble.worker_leaves: 1,
+    Trouble.kafka_killed: 2,
+    Trouble.kafka_paused: 2,
+    Trouble.postgres_restarted: 2,
+    Trouble.postgres_killed: 1,
+    Trouble.postgres_stopped_past_a_lease: 2,
+    Trouble.connections_terminated: 4,
+    Trouble.acknowledgements_lost: 3,
+    Trouble.disk_full: 3,
+    Trouble.clock_stepped: 2,
+}
+"""With the weight of each."""
+
+
+def name_of(fault: Fault) -> str:
+    return str(getattr(fault, "__name__", fault)).replace("_", " ")
+
+
+def of_one_server(first: Fault, second: Fault) -> bool:
+    """Whether two faults cannot happen at once: both start and stop the same server."""
+    return any(
+        name_of(first).startswith(server) and name_of(second).startswith(server) for server in ("kafka", "postgres")
+    )
+
+
+def _is_there(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False

@@ -1,0 +1,274 @@
+"""Where faults happen: real servers, a proxy before the broker, workers as processes, and an upstream that sends."""
+
+import asyncio
+import json
+import os
+import secrets
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeVar
+
+import asyncpg
+import psutil
+from aiokafka.errors import KafkaError
+
+from consumer.adapters.kafka_connection import KafkaConnection
+from consumer.adapters.kafka_publisher import KafkaPublisher
+from consumer.adapters.kafka_reader import open_reader
+from consumer.adapters.kafka_topics import TopicSettings, create_topics
+from consumer.adapters.postgres_schema import migrate
+from consumer.devstack import DevStack, StackKind, devstack
+from consumer.errors import BrokerUnavailable
+from consumer.ports import Delivery, SendResult
+from tests.faults.checker import processes_with
+from tests.faults.evidence import INPUT_TOPICS, Evidence, read_committed, read_evidence
+from tests.faults.proxy import Proxy, open_proxy
+from tests.faults.worker_program import ORDERS_VARIABLE, CrashPoint, Orders
+from tests.integration.front_door import write_market_data
+from tests.waiting import eventually
+
+ROOT = Path(__file__).parents[2]
+PLUGINS = Path(__file__).parent / "plugin_strategies"
+GROUP_ID = "backtest-consumer"
+LEASE_SECONDS = 1.5
+MARKER_VARIABLE = "FAULT_CAMPAIGN"
+AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, KafkaError, BrokerUnavailable)
+"""What a server that is away makes its clients raise."""
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(eq=False, slots=True)
+class Worker:
+    """A worker process."""
+
+    number: int
+    process: asyncio.subprocess.Process
+    log_file: Path
+
+    @property
+    def is_alive(self) -> bool:
+        return self.process.returncode is None
+
+    def log_text(self) -> str:
+        return self.log_file.read_text(encoding="utf-8", errors="replace")
+
+    def send(self, number: int) -> None:
+        with suppress(ProcessLookupError):
+            self.process.send_signal(number)
+
+    def children(self) -> list[psutil.Process]:
+        """All that it started and is there: engine children, their guardian, what strategies started."""
+        try:
+            return psutil.Process(self.process.pid).children(recursive=True)
+        except psutil.Error:
+            return []
+
+    def engine_children(self) -> list[psutil.Process]:
+        found = []
+        for process in self.children():
+            with suppress(psutil.Error):
+                if "backtest-engine" in " ".join(process.cmdline()) + process.name():
+                    found.append(process)
+        return found
+
+    async def ended(self, seconds: float = 60) -> int:
+        return await asyncio.wait_for(self.process.wait(), seconds)
+
+
+@dataclass(slots=True)
+class Field:
+    """All of it. Servers keep their ports throughout."""
+
+    stack: DevStack
+    directory: Path
+    proxy: Proxy
+    producer: KafkaPublisher
+    orders: Orders
+    """For every worker that is started."""
+    marker: str
+    """NAME=value in the environment of all workers and what they start."""
+    workers: list[Worker] = field(default_factory=list)
+    numbers: "count[int]" = field(default_factory=lambda: count(1))
+
+    @property
+    def clock_file(self) -> Path:
+        return self.directory / "clock"
+
+    @property
+    def alive(self) -> list[Worker]:
+        return [worker for worker in self.workers if worker.is_alive]
+
+    async def start_worker(self, *, crash: CrashPoint | None = None, slots: int = 2, **settings: str) -> Worker:
+        """Start one. It has a fault's patches, if any are ordered, and is otherwise the product as it is."""
+        number = next(self.numbers)
+        log_file = self.directory / f"worker-{number}.log"
+        variable, _, value = self.marker.partition("=")
+        environment = {
+            **os.environ,
+            **self.stack.settings_environment(),
+            "BACKTEST_MARKET_DATA_URL": str(self.directory / "market-data"),
+            "BACKTEST_ARTIFACTS_URL": str(self.directory / "artifacts"),
+            "BACKTEST_LOG_FORMAT": "json",
+            "BACKTEST_SLOTS": str(slots),
+            "BACKTEST_LEASE_SECONDS": str(LEASE_SECONDS),
+            "BACKTEST_PROGRESS_INTERVAL_SECONDS": "0.1",
+            # Every worker that is killed counts as a death; here each run is to end as it would without faults.
+            "BACKTEST_MAX_ATTEMPTS": "10000",
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(PLUGINS)]),
+            ORDERS_VARIABLE: replace(self.orders, crash=crash).to_json(),
+            variable: value,
+            **{f"BACKTEST_{name.upper()}": text for name, text in settings.items()},
+        }
+        with log_file.open("wb") as log:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "tests.faults.worker_program"),
+                cwd=ROOT,
+                env=environment,
+                stdout=log,
+                stderr=log,
+            )
+        worker = Worker(number, process, log_file)
+        self.workers.append(worker)
+        return worker
+
+    async def send(self, *deliveries: Delivery) -> None:
+        """Send records, in order, however long the broker is away; one may arrive twice."""
+        for delivery in deliveries:
+            while await self.producer.send([delivery]) != [SendResult.ACKNOWLEDGED]:
+                pass
+
+    async def database(self, statement: str, *arguments: Any) -> list[Any]:
+        """Execute a statement on a connection of its own, however long Postgres is away; it may be executed twice."""
+
+        async def attempt() -> list[Any]:
+            connection = await asyncpg.connect(self.stack.database_url.replace("+asyncpg", ""), timeout=10)
+            try:
+                return list(await connection.fetch(statement, *arguments))
+            finally:
+                await connection.close(timeout=5)
+
+        return await persistently(attempt)
+
+    async def evidence(self) -> Evidence:
+        async def attempt() -> Evidence:
+            return await read_evidence(self.stack.database_url, self.stack.kafka_bootstrap_servers, GROUP_ID)
+
+        return await persistently(attempt)
+
+    async def heal(self, *, workers: int = 1) -> None:
+        """End every fault: servers up, nobody stopped, clocks right, and this many workers at least."""
+        self.proxy.loses_acknowledgements = False
+        self.clock_file.write_text("0")
+        for server in (self.stack.kafka, self.stack.postgres):
+            await server.resume()
+            await server.start()
+        for worker in self.alive:
+            worker.send(signal.SIGCONT)
+        while len(self.alive) < workers:
+            await self.start_worker()
+
+    async def settle(self, *, seconds: float = 120.0) -> Evidence:
+        """Wait until nothing is undone, and look. At the deadline it looks anyway: the checker says what is undone."""
+
+        async def probe() -> bool:
+            rows = await self.database(_UNDONE)
+            return not rows[0]["undone"] and await self._all_is_committed()
+
+        with suppress(AssertionError):
+            await eventually(probe, "all done", seconds=seconds)
+        return await self.evidence()
+
+    async def stop_workers(self) -> list[int]:
+        """SIGTERM for all, and their exit statuses; one that does not end in time is killed, and shows as -9."""
+        stopping = self.alive
+        for worker in stopping:
+            worker.send(signal.SIGCONT)
+            worker.send(signal.SIGTERM)
+        for worker in stopping:
+            try:
+                await worker.ended(30)
+            except TimeoutError:
+                worker.send(signal.SIGKILL)
+                await worker.ended()
+        return [worker.process.returncode or 0 for worker in stopping]
+
+    async def _all_is_committed(self) -> bool:
+        async def attempt() -> bool:
+            servers = self.stack.kafka_bootstrap_servers
+            committed = await read_committed(servers, GROUP_ID)
+            async with open_reader(KafkaConnection(servers), INPUT_TOPICS, from_beginning=False) as reader:
+                ends = {(place.topic, place.partition): end for place, end in reader.ends.items()}
+            return all(committed.get(place, 0) == end for place, end in ends.items())
+
+        return await persistently(attempt)
+
+
+@asynccontextmanager
+async def open_field(
+    directory: Path, orders: Orders | None = None, stack_kind: StackKind = "embedded"
+) -> AsyncIterator[Field]:
+    """Servers of its own, empty. At the end nothing of it is left, whatever the workers left."""
+    write_market_data(directory / "market-data")
+    marker = f"{MARKER_VARIABLE}={secrets.token_hex(8)}"
+    async with AsyncExitStack() as cleanup:
+        stack = await cleanup.enter_async_context(devstack(stack=stack_kind))
+        await migrate(stack.database_url)
+        connection = KafkaConnection(stack.kafka_bootstrap_servers)
+        await create_topics(connection, TopicSettings(partitions=3))
+        broker_port = int(stack.kafka_bootstrap_servers.rpartition(":")[2])
+        proxy = await cleanup.enter_async_context(open_proxy(broker_port))
+        producer = KafkaPublisher(connection, client_id="upstream")
+        cleanup.push_async_callback(producer.close)
+        given = orders or Orders()
+        ordered = replace(
+            given, clock_file=str(directory / "clock"), proxied_ports={str(broker_port): proxy.port}
+        )  # JSON knows no other keys
+        opened = Field(stack, directory, proxy, producer, ordered, marker)
+        cleanup.push_async_callback(end_all, opened)
+        yield opened
+
+
+async def end_all(opened: Field) -> None:
+    """Kill every worker and whatever carries the marker."""
+    for worker in opened.alive:
+        worker.send(signal.SIGKILL)
+        await worker.ended()
+    for found in processes_with(opened.marker):
+        with suppress(ProcessLookupError):
+            os.kill(found.pid, signal.SIGKILL)
+
+
+async def persistently(attempt: Callable[[], Awaitable[Answer]], *, seconds: float = 120.0) -> Answer:
+    """Try until the server answers."""
+
+    async def probe() -> tuple[Answer] | None:
+        try:
+            return (await attempt(),)
+        except AWAY:
+            return None
+
+    return (await eventually(probe, "an answer", seconds=seconds))[0]
+
+
+async def lasting(seconds: float) -> None:
+    """Let a fault last: its length is what is tested, there is no condition to wait for."""
+    never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    await asyncio.wait([never], timeout=seconds)
+
+
+def event(topic: str, event_id: str, data: Any, *, source: str = "upstream") -> Delivery:
+    """A structured CloudEvent."""
+    content = {"specversion": "1.0", "id": event_id, "source": source, "type": topic, "data": data}
+    return Delivery(topic, event_id.encode(), json.dumps(content).encode())
+
+
+_UNDONE = """
+SELECT (SELECT count(*) FROM backtest_executions WHERE state IN ('queued', 'running'))
+     + (SELECT count(*) FROM backtest_outbox) AS undone
+"""

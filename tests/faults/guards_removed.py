@@ -1,0 +1,117 @@
+"""Each guard of the protocol taken out of a worker, from outside: the checker must notice.
+
+A guard is taken out as a careless author would have left it out, not by breaking something at random.
+"""
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, Final
+
+from tests.faults.worker_program import patch
+
+
+def remove_guard(name: str) -> None:
+    """Patch this process. Raises KeyError for a name that is none of GUARDS."""
+    GUARDS[name]()
+
+
+def remove_fencing() -> None:
+    """Writes are no longer conditional on the epoch: any owner of a running run may report, give back and finish."""
+    from consumer.adapters import postgres_queue_statements as statements
+    from consumer.adapters.postgres_queue import PostgresQueue
+
+    statements.BEAT = _without(statements.BEAT, "e.epoch = b.epoch AND ")
+    statements.CANCELS_WANTED = _without(statements.CANCELS_WANTED, "e.epoch = i.epoch AND ")
+    statements.GIVE_BACK = statements.GIVE_BACK.replace("epoch = $2", "$2 = $2")
+    finish = PostgresQueue._finish
+
+    async def unfenced(queue: Any, connection: Any, claim: Any, outcome: Any, progress_pct: int) -> Any:
+        row = await connection.fetchrow("SELECT epoch FROM backtest_executions WHERE run_id = $1", claim.run_id)
+        return await finish(queue, connection, replace(claim, epoch=row["epoch"]), outcome, progress_pct)
+
+    patch(PostgresQueue, "_finish", unfenced)
+
+
+def remove_outbox() -> None:
+    """Events are sent after the transaction from memory alone."""
+    from consumer.adapters import postgres_endings, postgres_ledger, postgres_queue
+
+    async def not_stored(connection: Any, events: Sequence[Any], relay: Any) -> tuple[Any, ...]:
+        return tuple(events)
+
+    for module in (postgres_endings, postgres_ledger, postgres_queue):
+        patch(module, "store_events", not_stored)
+
+
+def remove_idempotent_insert() -> None:
+    """Every delivery of a request makes a run: nobody looks whether the id is known, and the last one wins."""
+    from consumer.adapters import postgres_ledger_statements as statements
+    from consumer.adapters.postgres_ledger import _Recording
+
+    async def all_of_them(recording: Any, requests: Sequence[Any]) -> list[Any]:
+        return list({request.request_id: request for request in requests}.values())
+
+    patch(_Recording, "_sort_out_repeats", all_of_them)
+    statements.INSERT_REQUESTS = statements.INSERT_REQUESTS.replace(
+        "ON CONFLICT (request_id) DO NOTHING",
+        "ON CONFLICT (request_id) DO UPDATE SET run_id = excluded.run_id, outcome = excluded.outcome,"
+        " specification = excluded.specification, content_hash = excluded.content_hash",
+    )
+
+
+def remove_offset_after_durability() -> None:
+    """Offsets may be committed as soon as records were read, as with automatic commits."""
+    from consumer.intake import Intake
+
+    async def run(intake: Any) -> None:
+        async for batch in intake.source.batches():
+            intake.source.mark_durable(batch)
+            intake.announce(batch, await intake.record_at_last(batch.records))
+
+    patch(Intake, "run", run)
+
+
+def remove_terminal_once() -> None:
+    """A run that has ended may end again: a cancel is written without a look at the state."""
+    from consumer.adapters import postgres_ledger_statements as statements
+
+    statements.NOTE_CANCELS = _without(statements.NOTE_CANCELS, " AND e.state IN ('queued', 'running')").replace(
+        "e.state, e.attempts",
+        "CASE e.state WHEN 'running' THEN 'running' ELSE 'queued' END AS state, e.attempts",
+    )
+
+
+def remove_child_cleanup() -> None:
+    """Nothing ends engine children with their worker: no parent-death signal, no watch, no guardian."""
+    from consumer.adapters import engine_processes, engine_spawn
+
+    def spawn(arguments: list[str], **named: Any) -> "subprocess.Popen[bytes]":
+        module = arguments.index("consumer.adapters.engine_child")
+        told = [*arguments[:module], "tests.faults.careless_child", *arguments[module + 1 :]]
+        return subprocess.Popen(told, **named)
+
+    def no_guardian(marker: str) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen([sys.executable, "-c", ""], stdin=subprocess.PIPE)
+
+    patch(engine_spawn, "subprocess", SimpleNamespace(Popen=spawn, DEVNULL=subprocess.DEVNULL))
+    patch(engine_processes, "_start_guardian", no_guardian)
+
+
+GUARDS: Final[dict[str, Callable[[], None]]] = {
+    "fencing": remove_fencing,
+    "outbox": remove_outbox,
+    "idempotent insert": remove_idempotent_insert,
+    "offset after durability": remove_offset_after_durability,
+    "terminal once": remove_terminal_once,
+    "child clean-up": remove_child_cleanup,
+}
+
+
+def _without(statement: str, condition: str) -> str:
+    """The statement without the condition; a statement that was rewritten meanwhile is an error, not a silent pass."""
+    if condition not in statement:
+        raise ValueError(f"the guard is not where it was: {condition!r}")
+    return statement.replace(condition, "")

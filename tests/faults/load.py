@@ -1,0 +1,184 @@
+"""A mixed load, the same for the same seed: what upstreams send on good days and on bad ones.
+
+Short and long runs, with and without run_id, duplicates, conflicts, mistakes, poison, cancels before, during and after,
+rows cancelled and deleted. Every run that nobody cancels ends by itself, and its result is known from a quiet run.
+"""
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from random import Random
+from typing import Any
+
+from consumer.ports import Delivery
+from schemas.topics import Topic
+from tests.faults.field import Field, event
+
+REQUESTED, CANCEL_REQUESTED = Topic.REQUESTED.value, Topic.CANCEL_REQUESTED.value
+STRATEGIES: tuple[tuple[str, str, dict[str, float]], ...] = (
+    ("quick", "sma_cross", {"fast": 5, "slow": 20}),
+    ("quicker", "sma_cross", {"fast": 10, "slow": 30}),
+    ("slow", "fault_slow", {"seconds_a_bar": 0.004}),
+    ("endless", "fault_endless", {}),
+)
+"""Name, strategy_key, params; ids are 1 to 4, since they are the first in their table."""
+SHORT, LONG, ENDLESS = (1, 2), 3, 4
+MODES = ("close_price", "intra_candle", "next_open")
+SPREADS = (0.5, 1.5)
+FEBRUARY = {"symbol": "EURUSD", "start_date": "2017-02-01T00:00:00Z", "end_date": "2017-03-01T00:00:00Z"}
+
+
+@dataclass(slots=True)
+class Load:
+    """What was sent so far, so that it can be sent again, contradicted and cancelled."""
+
+    random: Random
+    sent: list[Delivery] = field(default_factory=list)
+    """Requests with an id."""
+    numbers: int = 0
+
+    async def prepare(self, place: Field) -> None:
+        """Make the strategies."""
+        for name, key, params in STRATEGIES:
+            await place.database(
+                "INSERT INTO strategies (name, strategy_key, strategy_params, primary_tf) VALUES ($1, $2, $3, 'H1')"
+                " ON CONFLICT (name) DO NOTHING",
+                *(name, key, json.dumps(params)),
+            )
+
+    async def quiet(self, place: Field) -> None:
+        """Send each run that a wave may hold once."""
+        for strategy_id in (*SHORT, LONG):
+            for mode in MODES if strategy_id in SHORT else MODES[:1]:
+                for spread in SPREADS:
+                    await self._request(place, **_configuration(strategy_id, mode, spread))
+
+    async def wave(self, place: Field, count: int) -> None:
+        """Send so many things, one after the other; servers that are away are waited for."""
+        kinds = self.random.choices(list(KINDS), weights=list(KINDS.values()), k=count)
+        for kind in kinds:
+            await kind(self, place)
+
+    async def short_run(self, place: Field) -> None:
+        await self._request(place, **self._short())
+
+    async def long_run(self, place: Field) -> None:
+        await self._request(place, **self._long())
+
+    async def run_of_a_row(self, place: Field) -> None:
+        """A row made by another service, and the request for it."""
+        data = self.random.choice((self._short(), self._long()))
+        run_id = await self._insert_row(place, data)
+        await self._request(place, run_id=run_id, spread_pips=data["spread_pips"])
+
+    async def cancelled_row(self, place: Field) -> None:
+        """A row that is cancelled before it is asked for."""
+        run_id = await self._insert_row(place, self._short(), status="cancelled")
+        await self._request(place, run_id=run_id)
+
+    async def duplicate(self, place: Field) -> None:
+        if self.sent:
+            await place.send(self.random.choice(self.sent))
+
+    async def conflict(self, place: Field) -> None:
+        """A known id with other content."""
+        if self.sent:
+            known = json.loads(self.random.choice(self.sent).value or b"")
+            data = {**self._short(), "initial_balance": self.random.randint(10_000, 99_999)}
+            await place.send(event(REQUESTED, known["id"], data))
+
+    async def poison(self, place: Field) -> None:
+        """Nothing that can be used, with headers, on either topic."""
+        topic = self.random.choice((REQUESTED, CANCEL_REQUESTED))
+        value = self.random.choice((
+            None, b"", b"\xff\xfe\x00", b"[1, 2]", b'{"a": ', b"NaN", self.random.randbytes(200),
+            json.dumps({"specversion": "1.0", "type": topic, "data": {}}).encode(),
+            json.dumps({"specversion": "1.0", "id": "x", "source": "s", "type": "other", "data": {}}).encode(),
+        ))  # fmt: skip
+        headers = (("trace", self.random.randbytes(4)), ("trace", b""), ("none", None))
+        await place.send(Delivery(topic, self.random.choice((None, b"key", b"\x00")), value, headers))
+
+    async def mistake(self, place: Field) -> None:
+        """A request that is rejected."""
+        fault = self.random.choice(({"symbol": "NOSUCH"}, {"spread_pips": -1}, {"strategy_id": 99}, {"run_id": 10**8}))
+        await self._request(place, **{**self._short(), **fault})
+
+    async def cancel_before(self, place: Field) -> None:
+        request_id = self._next_id()
+        await place.send(event(CANCEL_REQUESTED, f"cancel {request_id}", {"request_id": request_id}))
+        await self._request(place, request_id=request_id, **self._short())
+
+    async def cancel_during(self, place: Field) -> None:
+        """A run that would never end, and the cancel that ends it."""
+        request_id = await self._request(place, **_configuration(ENDLESS, MODES[0], SPREADS[0]))
+        await self.random.choice((self.long_run, self.short_run))(place)
+        data = {"request_id": request_id, "reason": "changed my mind"}
+        await place.send(event(CANCEL_REQUESTED, f"cancel {request_id}", data))
+
+    async def cancel_after(self, place: Field) -> None:
+        """A cancel of what was sent before: it may wait, run or have ended."""
+        if self.sent:
+            known = json.loads(self.random.choice(self.sent).value or b"")
+            await place.send(event(CANCEL_REQUESTED, f"cancel {self._next_id()}", {"request_id": known["id"]}))
+
+    async def take_away(self, place: Field) -> None:
+        """A row that is cancelled or deleted by another service, soon after its request was sent."""
+        run_id = await self._insert_row(place, self._long())
+        await self._request(place, run_id=run_id)
+        statement = self.random.choice((
+            "UPDATE backtest_runs SET status = 'cancelled' WHERE id = $1 AND status IN ('pending', 'running')",
+            "DELETE FROM backtest_runs WHERE id = $1 AND status IN ('pending', 'running')",
+        ))  # fmt: skip
+        await place.database(statement, run_id)
+
+    async def _request(self, place: Field, *, request_id: str | None = None, **data: Any) -> str:
+        request_id = request_id or self._next_id()
+        delivery = event(REQUESTED, request_id, data, source=self.random.choice(("upstream a", "upstream b")))
+        await place.send(delivery)
+        self.sent.append(delivery)
+        return request_id
+
+    async def _insert_row(self, place: Field, data: dict[str, Any], *, status: str = "pending") -> int:
+        rows = await place.database(
+            "INSERT INTO backtest_runs (strategy_id, symbol, timeframe, start_date, end_date, spread_pips,"
+            " execution_mode, status) VALUES ($1, $2, 'H1', $3, $4, $5, $6, $7) RETURNING id",
+            *(data["strategy_id"], data["symbol"], _time(data["start_date"]), _time(data["end_date"])),
+            *(data["spread_pips"], data["execution_mode"], status),
+        )
+        return int(rows[0]["id"])
+
+    def _short(self) -> dict[str, Any]:
+        return _configuration(self.random.choice(SHORT), self.random.choice(MODES), self.random.choice(SPREADS))
+
+    def _long(self) -> dict[str, Any]:
+        return _configuration(LONG, MODES[0], self.random.choice(SPREADS))
+
+    def _next_id(self) -> str:
+        self.numbers += 1
+        return f"request-{self.numbers}"
+
+
+KINDS: dict[Callable[[Load, Field], Awaitable[None]], int] = {
+    Load.short_run: 8,
+    Load.long_run: 4,
+    Load.run_of_a_row: 4,
+    Load.cancelled_row: 1,
+    Load.duplicate: 4,
+    Load.conflict: 2,
+    Load.poison: 3,
+    Load.mistake: 2,
+    Load.cancel_before: 2,
+    Load.cancel_during: 2,
+    Load.cancel_after: 2,
+    Load.take_away: 2,
+}
+"""What a wave is made of, with its weight."""
+
+
+def _configuration(strategy_id: int, mode: str, spread: float) -> dict[str, Any]:
+    return {"strategy_id": strategy_id, **FEBRUARY, "execution_mode": mode, "spread_pips": spread}
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)

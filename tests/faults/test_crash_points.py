@@ -1,0 +1,114 @@
+"""The worker dies between every two steps of intake, claim, progress, finish and relay, and nothing is lost or doubled.
+
+Each point kills a real worker (SIGKILL, by itself, in the middle) that is otherwise the product as it is; then a clean
+worker takes over, and the checker looks at everything that was ever sent here.
+"""
+
+import signal
+from collections.abc import AsyncIterator
+from random import Random
+
+import pytest
+
+from consumer.devstack import StackKind
+from tests.faults.checker import check, digests, processes_with, results_equal_a_quiet_run
+from tests.faults.field import Field, event, open_field
+from tests.faults.load import CANCEL_REQUESTED, FEBRUARY, REQUESTED, Load
+from tests.faults.worker_program import CrashPoint
+from tests.waiting import eventually
+
+pytestmark = [pytest.mark.integration, pytest.mark.faults]
+
+LEDGER = "consumer.adapters.postgres_ledger:"
+QUEUE = "consumer.adapters.postgres_queue:"
+OUTBOX = "consumer.adapters.postgres_outbox:PostgresOutbox."
+SEND = "consumer.adapters.kafka_publisher:KafkaPublisher.send"
+SOURCE = "consumer.adapters.kafka_source:"
+STARTED, PROGRESS, COMPLETED = (f'"type":"backtest.{kind}"' for kind in ("started", "progress", "completed"))
+
+CRASH_POINTS = {
+    "intake: read, nothing recorded": CrashPoint(f"{LEDGER}PostgresLedger.record_batch", "before", "crash"),
+    "intake: request inserted": CrashPoint(f"{LEDGER}_Recording._insert_requests", "after"),
+    "intake: row inserted": CrashPoint(f"{LEDGER}_Recording._insert_runs", "after"),
+    "intake: execution queued": CrashPoint(f"{LEDGER}_Recording._insert_executions", "after"),
+    "intake: events stored, not committed": CrashPoint(f"{LEDGER}store_events", "after", "DEAD_LETTER"),
+    "intake: recorded, offset not marked": CrashPoint(f"{LEDGER}PostgresLedger.record_batch", "after", "crash"),
+    "intake: offset marked, not committed": CrashPoint(f"{SOURCE}KafkaSource.mark_durable", "after", "crash"),
+    "intake: offset about to be committed": CrashPoint(f"{SOURCE}_commit_once", "before"),
+    "intake: offset committed": CrashPoint(f"{SOURCE}_commit_once", "after"),
+    "claim: picked, not taken": CrashPoint(f"{QUEUE}PostgresQueue._take", "before"),
+    "claim: taken, started event not stored": CrashPoint(f"{QUEUE}store_events", "before", STARTED),
+    "claim: started event stored, not committed": CrashPoint(f"{QUEUE}store_events", "after", STARTED),
+    "claim: committed, engine not told": CrashPoint(f"{QUEUE}PostgresQueue.claim", "after", "Claim("),
+    "progress: made, not stored": CrashPoint(f"{QUEUE}PostgresQueue.beat", "before", PROGRESS),
+    "progress: stored, not relayed": CrashPoint(f"{QUEUE}PostgresQueue.beat", "after", PROGRESS),
+    "progress: about to be sent": CrashPoint(SEND, "before", PROGRESS),
+    "progress: acknowledged, not forgotten": CrashPoint(SEND, "after", PROGRESS),
+    "finish: result in hand": CrashPoint(f"{QUEUE}PostgresQueue.finish", "before"),
+    "finish: trades copied": CrashPoint(f"{QUEUE}copy_trades", "after"),
+    "finish: row written, event not stored": CrashPoint("consumer.adapters.postgres_endings:_end_row", "after"),
+    "finish: all written, not committed": CrashPoint(f"{QUEUE}end_runs", "after", COMPLETED),
+    "finish: committed, not relayed": CrashPoint(f"{QUEUE}PostgresQueue.finish", "after"),
+    "relay: started event about to be sent": CrashPoint(SEND, "before", STARTED),
+    "relay: started event acknowledged, not forgotten": CrashPoint(SEND, "after", STARTED),
+    "relay: terminal event about to be sent": CrashPoint(SEND, "before", COMPLETED),
+    "relay: terminal event acknowledged, not forgotten": CrashPoint(SEND, "after", COMPLETED),
+    "relay: terminal event about to be forgotten": CrashPoint(f"{OUTBOX}delete", "before", COMPLETED),
+    "relay: terminal event forgotten": CrashPoint(f"{OUTBOX}delete", "after", COMPLETED),
+    "cancel: noted, not committed": CrashPoint(f"{LEDGER}_Recording._cancel_known", "after", "crash"),
+    "cancel: end of the run written, not committed": CrashPoint(f"{QUEUE}end_runs", "after", "Cancelled("),
+}
+
+
+@pytest.fixture(scope="module")
+async def place(tmp_path_factory: pytest.TempPathFactory, stack_kind: StackKind) -> AsyncIterator[Field]:
+    """One system for all points: what the earlier ones left is judged again by every later one."""
+    async with open_field(tmp_path_factory.mktemp("crash-points"), stack_kind=stack_kind) as opened:
+        load = Load(Random(0))
+        await load.prepare(opened)
+        yield opened
+
+
+@pytest.fixture(scope="module")
+async def quiet_digests(place: Field) -> dict[str, str]:
+    load = Load(Random(0))
+    worker = await place.start_worker(slots=1)
+    await load.quiet(place)
+    quiet = digests(await place.settle())
+    worker.send(signal.SIGTERM)
+    await worker.ended()
+    return quiet
+
+
+@pytest.mark.parametrize("step", list(CRASH_POINTS))
+async def test_a_worker_that_dies_between_two_steps_loses_and_doubles_nothing(
+    place: Field, quiet_digests: dict[str, str], step: str
+) -> None:
+    await send_one_of_each(place, step)
+    crashing = await place.start_worker(crash=CRASH_POINTS[step], slots=1)
+    assert await crashing.ended(120) == -signal.SIGKILL, crashing.log_text()
+    clean = await place.start_worker(slots=1)
+    evidence = await place.settle()
+    clean.send(signal.SIGTERM)
+    assert await clean.ended() == 0
+    assert check(evidence) == []
+    assert results_equal_a_quiet_run(evidence, quiet_digests) == []
+
+    async def nobody_left() -> bool:
+        return not processes_with(place.marker)
+
+    await eventually(nobody_left, "no process left over", seconds=10)
+
+
+async def send_one_of_each(place: Field, step: str) -> None:
+    """A long run, a short one, the short one again, poison, and a run that only its cancel ends."""
+    common = {**FEBRUARY, "spread_pips": 0.5, "execution_mode": "close_price"}
+    short = event(REQUESTED, f"crash/{step}/short", {**common, "strategy_id": 1})
+    await place.send(
+        event(REQUESTED, f"crash/{step}/long", {**common, "strategy_id": 3}),
+        *(short, short),
+        event(REQUESTED, f"crash/{step}/short", {**common, "strategy_id": 2}),
+        event(CANCEL_REQUESTED, f"crash/{step}/poison", {"nobody": True}),
+        event(REQUESTED, f"crash/{step}/endless", {**common, "strategy_id": 4}),
+        event(CANCEL_REQUESTED, f"crash/{step}/cancel", {"request_id": f"crash/{step}/endless"}),
+    )
