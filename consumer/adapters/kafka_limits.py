@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -42,7 +43,7 @@ async def topic_facts(connection: KafkaConnection, topics: Sequence[str]) -> dic
     partitions = {topic["topic"]: len(topic["partitions"]) for topic in described}
     configs = {
         name: {entry[0]: entry[1] for entry in entries}
-        for answer in answers
+        for answer in cast("list[Any]", answers)  # the admin client types every answer as a bare Response
         for _code, _message, _kind, name, entries in answer.resources
     }
     return {

@@ -110,7 +110,7 @@ async def rejected_requests(database_url: str, limit: int) -> list[dict[str, Any
 async def add_strategy(database_url: str, name: str, strategy_key: str, params: dict[str, Any], timeframe: str) -> int:
     """Add a strategy row and return its id: for demos and tests, the table is other services' to fill."""
     async with _connection(database_url, read_only=False) as connection:
-        row_id: int = await connection.fetchval(
+        row_id = await connection.fetchval(
             "INSERT INTO strategies (name, strategy_key, strategy_params, primary_tf) VALUES ($1, $2, $3, $4)"
             " RETURNING id",
             name,
@@ -118,12 +118,12 @@ async def add_strategy(database_url: str, name: str, strategy_key: str, params: 
             json.dumps(params),
             timeframe,
         )
-    return row_id
+    return int(row_id)
 
 
 @asynccontextmanager
-async def _connection(database_url: str, *, read_only: bool = True) -> AsyncIterator["asyncpg.Connection[Any]"]:
-    """Raises StoreUnavailable, and StartFailed where the tables are not there."""
+async def _connection(database_url: str, *, read_only: bool = True) -> AsyncIterator[Any]:
+    """An asyncpg connection (it has no types). Raises StoreUnavailable, and StartFailed where the tables are not there."""
     try:
         with translated():
             connection = await asyncpg.connect(

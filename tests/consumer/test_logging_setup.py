@@ -100,7 +100,7 @@ def connect(problem: str) -> None:
 
 
 def set_up(**changes: Any) -> None:
-    set_up_logging(DatabaseSettings(database_url=URL, **changes))
+    set_up_logging(DatabaseSettings.model_validate({"database_url": URL, **changes}))
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
