@@ -123,7 +123,7 @@ async def add_strategy(database_url: str, name: str, strategy_key: str, params: 
 
 @asynccontextmanager
 async def _connection(database_url: str, *, read_only: bool = True) -> AsyncIterator[Any]:
-    """An asyncpg connection (it has no types). Raises StoreUnavailable, and StartFailed where the tables are not there."""
+    """An asyncpg connection (untyped). Raises StoreUnavailable, and StartFailed where the tables are not there."""
     try:
         with translated():
             connection = await asyncpg.connect(
