@@ -4,8 +4,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaProducer
@@ -73,16 +74,33 @@ class KafkaPublisher:
 async def _send_one(producer: AIOKafkaProducer, delivery: Delivery) -> SendResult:
     try:
         async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
-            sent = await producer.send(
-                delivery.topic, key=delivery.key, value=delivery.value, headers=list(delivery.headers)
-            )
-            await sent
+            await (await _hand_over(producer, delivery))
     except (MessageSizeTooLargeError, RecordTooLargeError):
         return SendResult.TOO_LARGE
     except (KafkaError, OSError, TimeoutError) as error:
         log.warning("send_unanswered", topic=delivery.topic, error=f"{type(error).__name__}: {error}")
         return SendResult.UNKNOWN
+    except Exception:
+        log.exception("send_failed", topic=delivery.topic)  # a defect: it must not hold up what else is to be sent
+        return SendResult.UNKNOWN
     return SendResult.ACKNOWLEDGED
+
+
+async def _hand_over(producer: AIOKafkaProducer, delivery: Delivery) -> Awaitable[Any]:
+    """Give the producer one record; what it returns ends with the broker's answer."""
+    headers = list(delivery.headers)
+    if delivery.key is not None or delivery.value is not None:
+        future: Awaitable[Any] = await producer.send(
+            delivery.topic, key=delivery.key, value=delivery.value, headers=headers
+        )
+        return future
+    # Kafka knows records without key and value, and the dead letter of one has neither; `send` refuses them.
+    batch = producer.create_batch()
+    if batch.append(timestamp=None, key=None, value=None, headers=headers) is None:
+        raise RecordTooLargeError(f"the headers of a record for {delivery.topic} do not fit into a batch")
+    partitions = await producer.partitions_for(delivery.topic)
+    answered: Awaitable[Any] = await producer.send_batch(batch, delivery.topic, partition=min(partitions))
+    return answered
 
 
 async def _stop(producer: AIOKafkaProducer) -> None:
