@@ -106,8 +106,7 @@ def random_runs(draw: DrawFn, longest: int = 24) -> RandomRun:
         skip_timezone=draw(st.sampled_from(["UTC", "America/New_York"])),
     )
     config = _with_whole_volume(config)
-    may_close = not (config.skip_hours or config.skip_weekdays)
-    decisions = [_decision(draw, grid, bar, config, may_close) for bar in bars]
+    decisions = [_decision(draw, grid, bar, config) for bar in bars]
     return RandomRun(
         bars=tuple(bars),
         decisions=tuple(decisions),
@@ -139,8 +138,8 @@ def _bar(grid: Grid, time_us: int, open_: int, high: int, low: int, close: int, 
     return Bar(time_us, grid.price(open_), grid.price(high), grid.price(low), grid.price(close), spread)
 
 
-def _decision(draw: DrawFn, grid: Grid, bar: Bar, config: Config, may_close: bool) -> Decision | None:
-    action = draw(st.sampled_from([None, None, "BUY", "SELL", "BUY", "SELL", "CLOSE" if may_close else None]))
+def _decision(draw: DrawFn, grid: Grid, bar: Bar, config: Config) -> Decision | None:
+    action = draw(st.sampled_from([None, None, "BUY", "SELL", "BUY", "SELL", "CLOSE"]))
     if action is None or action == "CLOSE":
         return None if action is None else Decision("CLOSE")
     side = 1 if action == "BUY" else -1

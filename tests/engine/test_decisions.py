@@ -187,16 +187,18 @@ def test_pips_fill_in_what_a_decision_leaves_out() -> None:
     ("settings", "kept"),
     [
         ({"skip_hours": (2,)}, ["CLOSE", "SELL"]),
-        ({"skip_hours": (2, 4)}, ["CLOSE"]),
-        ({"skip_hours": (21,), "skip_timezone": "America/New_York"}, ["CLOSE", "SELL"]),
-        ({"skip_weekdays": (0,)}, ["CLOSE"]),
-        ({"skip_weekdays": (6,), "skip_timezone": "America/New_York"}, ["CLOSE"]),
+        ({"skip_hours": (3,)}, ["BUY", "SELL"]),
+        ({"skip_hours": (3, 4)}, ["BUY"]),
+        ({"skip_hours": (22,), "skip_timezone": "America/New_York"}, ["BUY", "SELL"]),
+        ({"skip_weekdays": (0,)}, []),
+        ({"skip_weekdays": (6,), "skip_timezone": "America/New_York"}, []),
         ({"skip_weekdays": (1, 2, 3, 4, 5, 6)}, ["BUY", "CLOSE", "SELL"]),
     ],
 )
-def test_skipped_hours_are_those_of_the_close_and_spare_a_close(settings: dict[str, Any], kept: list[str]) -> None:
+def test_no_decision_is_taken_whose_close_falls_in_skipped_hours(settings: dict[str, Any], kept: list[str]) -> None:
     actions = [None, "BUY", "CLOSE", "SELL", None]
     expected = backtest(BARS, scripted([action if action in kept else None for action in actions])).trades
+    assert expected.equals(backtest(BARS, scripted(actions)).trades) == (len(kept) == 3)
     assert backtest(BARS, scripted(actions), **settings).trades.equals(expected)
 
     def decide(view: Any) -> Decision | None:
