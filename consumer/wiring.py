@@ -5,10 +5,11 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
 import stamina
@@ -16,24 +17,26 @@ import structlog
 
 from consumer.adapters.engine_processes import EngineProcesses
 from consumer.adapters.engine_settings import EngineProcessSettings
+from consumer.adapters.http_server import Checks, http_server
 from consumer.adapters.instrument_files import read_instruments
 from consumer.adapters.kafka_connection import KafkaConnection
 from consumer.adapters.kafka_publisher import KafkaPublisher
+from consumer.adapters.kafka_settings import kafka_connection
 from consumer.adapters.kafka_source import KafkaSource
-from consumer.adapters.kafka_topics import TopicSettings, create_topics
+from consumer.adapters.kafka_topics import TopicSettings, create_topics, missing_topics
 from consumer.adapters.postgres_ledger import PostgresLedger
 from consumer.adapters.postgres_outbox import PostgresOutbox
-from consumer.adapters.postgres_pool import open_pool
+from consumer.adapters.postgres_pool import open_pool, translated
 from consumer.adapters.postgres_queue import PostgresQueue
 from consumer.adapters.postgres_schema import check_schema
 from consumer.admission import Admission
 from consumer.dispatch import Dispatcher
-from consumer.errors import StartFailed, Unavailable
+from consumer.errors import BrokerUnavailable, StartFailed, Unavailable
 from consumer.events import EventRenderer
 from consumer.execute_run import RunPorts
 from consumer.intake import Intake
 from consumer.outbox_relay import OutboxRelay
-from consumer.settings import KafkaSettings, Settings
+from consumer.settings import Settings
 from consumer.telemetry import Telemetry
 
 log = structlog.get_logger(__name__)
@@ -73,10 +76,9 @@ class Worker:
     dispatcher: Dispatcher
     telemetry: Telemetry
     clock: SystemClock
-    stopping: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     tasks: list[asyncio.Task[None]] = field(default_factory=list, init=False)
 
-    async def run(self) -> None:
+    async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set, then drain: nothing new, runs given back, events out, offsets committed."""
         sweep_seconds = self.settings.lease_seconds / 3
         self.tasks = [
@@ -94,9 +96,13 @@ class Worker:
         ]
         log.info("worker_started", owner=self.publisher.client_id, slots=self.settings.slots)
         try:
-            await self.stopping.wait()
+            await stopping.wait()
         finally:
             await self._drain()
+
+    def liveness(self) -> Checks:
+        """Each of the worker's loops, and what ended it: none ever should."""
+        return {task.get_name(): "ended" if task.done() else None for task in self.tasks}
 
     async def _read(self) -> None:
         await self.intake.run()
@@ -123,24 +129,28 @@ class Worker:
 
 
 async def run_worker(settings: Settings) -> None:
-    """Run a worker until SIGTERM or SIGINT. Raises StartFailed when its servers don't answer in time."""
-    async with open_worker(settings) as worker:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, worker.stopping.set)
-        await worker.run()
+    """Run a worker until SIGTERM or SIGINT, also while it still waits for its servers.
+
+    Raises StartFailed when they don't answer in time.
+    """
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    clock = SystemClock()
+    if await _unless(stopping, wait_for_servers(settings, kafka_connection(settings), clock)):
+        async with open_worker(settings, clock) as worker:
+            await worker.run(stopping)
 
 
 @asynccontextmanager
-async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
-    """Open everything a worker needs, once its servers answer; close it in the opposite order."""
+async def open_worker(settings: Settings, clock: SystemClock) -> AsyncIterator[Worker]:
+    """Open everything a worker needs; close it in the opposite order."""
     stamina.set_active(True)
     owner = f"{socket.gethostname()}/{os.getpid()}/{uuid4().hex[:12]}"
-    clock = SystemClock()
     telemetry = Telemetry()
     connection = kafka_connection(settings)
     writer = EventRenderer(source=f"backtest-consumer/{settings.kafka_group_id}", clock=clock)
-    await wait_for_servers(settings, connection, clock)
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(
             open_pool(settings.database_url.get_secret_value(), max_connections=settings.slots + 8, name=owner)
@@ -171,32 +181,15 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
             work_arrived=work_arrived,
             max_queued=settings.max_queued,
         )
-        yield Worker(settings, source, publisher, relay, intake, dispatcher, telemetry, clock)
+        worker = Worker(settings, source, publisher, relay, intake, dispatcher, telemetry, clock)
 
+        async def readiness() -> Checks:
+            return {"postgres": await _postgres_trouble(pool), "kafka": await _kafka_trouble(connection, source)}
 
-def kafka_connection(settings: KafkaSettings) -> KafkaConnection:
-    """How to reach the brokers, by the settings."""
-
-    def secret(name: str) -> str | None:
-        value = getattr(settings, name)
-        return value.get_secret_value() if value is not None else None
-
-    def path(name: str) -> str | None:
-        value = getattr(settings, name)
-        return str(value) if value is not None else None
-
-    return KafkaConnection(
-        bootstrap_servers=settings.kafka_bootstrap_servers,
-        security_protocol=settings.kafka_security_protocol,
-        sasl_mechanism=settings.kafka_sasl_mechanism,
-        sasl_username=settings.kafka_sasl_username,
-        sasl_password=secret("kafka_sasl_password"),
-        ssl_cafile=path("kafka_ssl_cafile"),
-        ssl_certfile=path("kafka_ssl_certfile"),
-        ssl_keyfile=path("kafka_ssl_keyfile"),
-        ssl_password=secret("kafka_ssl_password"),
-        ssl_check_hostname=settings.kafka_ssl_check_hostname,
-    )
+        await stack.enter_async_context(
+            http_server(settings.http_host, settings.http_port, readiness, telemetry.registry, worker.liveness)
+        )
+        yield worker
 
 
 def engine_settings(settings: Settings) -> EngineProcessSettings:
@@ -225,6 +218,8 @@ async def wait_for_servers(settings: Settings, connection: KafkaConnection, cloc
             made = await create_topics(connection, shape)
             if made:
                 log.info("topics_created", topics=made)
+        elif missing := await missing_topics(connection):
+            raise BrokerUnavailable(f"Kafka has no {', '.join(missing)}, and BACKTEST_KAFKA_CREATE_TOPICS is off")
 
     for what, step in (("Postgres", database), ("Kafka", topics)):
         await _until_available(what, step, deadline, settings.start_timeout_seconds, clock)
@@ -243,6 +238,38 @@ async def _until_available(
                 raise StartFailed(f"{told} (waited {patience:g} s)") from error
             log.warning("waiting_for_server", server=what, error=str(error))
             await asyncio.sleep(START_PAUSE_SECONDS)
+
+
+async def _unless(stopping: asyncio.Event, step: Coroutine[Any, Any, None]) -> bool:
+    """Await the step; False when `stopping` came first, and the step was given up."""
+    stop, work = asyncio.create_task(stopping.wait()), asyncio.create_task(step)
+    await asyncio.wait({stop, work}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (stop, work):
+        if not task.done():
+            task.cancel()
+    results = await asyncio.gather(stop, work, return_exceptions=True)
+    if isinstance(results[1], Exception):
+        raise results[1]
+    return not stopping.is_set()
+
+
+async def _postgres_trouble(pool: Any) -> str | None:
+    try:
+        with translated():
+            await pool.fetchval("SELECT 1")
+    except Unavailable as error:
+        return str(error)
+    return None
+
+
+async def _kafka_trouble(connection: KafkaConnection, source: KafkaSource) -> str | None:
+    try:
+        missing = await missing_topics(connection)
+    except Unavailable as error:
+        return str(error)
+    if missing:
+        return f"topics are missing: {', '.join(missing)}"
+    return None if source.is_member else "not yet a member of the consumer group"
 
 
 async def _keep_going(step: Callable[[], Awaitable[None]]) -> None:

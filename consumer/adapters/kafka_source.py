@@ -42,6 +42,8 @@ class KafkaSource:
     assignment: int = field(default=0, init=False)
     """Rises with every revocation: what was polled before it commits nothing after it."""
     has_partitions: bool = field(default=False, init=False)
+    is_member: bool = field(default=False, init=False)
+    """Whether the group has told us our partitions, be they none."""
     hold: bool = field(default=False, init=False)
     stopping: bool = field(default=False, init=False)
     committing: "asyncio.Task[None] | None" = field(default=None, init=False)
@@ -170,7 +172,7 @@ class KafkaSource:
     def forget_assignment(self) -> None:
         """What was polled so far may not be committed any more."""
         self.assignment += 1
-        self.has_partitions = False
+        self.has_partitions = self.is_member = False
         self.durable.clear()
         if self.committing is not None:
             self.committing.cancel()
@@ -192,4 +194,4 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         log.info("partitions_assigned", partitions=len(assigned))
-        self.source.has_partitions = bool(assigned)
+        self.source.has_partitions, self.source.is_member = bool(assigned), True

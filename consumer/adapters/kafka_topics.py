@@ -1,6 +1,8 @@
 """Makes the five topics at a worker's start, before it consumes."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -39,19 +41,11 @@ async def create_topics(connection: KafkaConnection, settings: TopicSettings) ->
 
     Raises BrokerUnavailable where trying again may help or a broker refuses; the message says which topic and why.
     """
-    admin = AIOKafkaAdminClient(**connection.client_arguments(), request_timeout_ms=int(REQUEST_TIMEOUT_SECONDS * 1000))
-    try:
-        async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
-            await admin.start()
-            present = set(await admin.list_topics())
-            missing = [topic for topic in Topic if topic.value not in present]
-            if not missing:
-                return []
-            response = await admin.create_topics([_new_topic(topic, settings) for topic in missing])
-    except (KafkaError, OSError, TimeoutError) as error:
-        raise BrokerUnavailable(f"Kafka at {connection.bootstrap_servers}: {type(error).__name__}: {error}") from error
-    finally:
-        await admin.close()
+    async with _admin(connection) as admin:
+        missing = await _missing(admin)
+        if not missing:
+            return []
+        response = await admin.create_topics([_new_topic(topic, settings) for topic in missing])
     made = []
     for name, code, *message in response.topic_errors:
         if code == 0:
@@ -59,6 +53,31 @@ async def create_topics(connection: KafkaConnection, settings: TopicSettings) ->
         elif code != TopicAlreadyExistsError.errno:
             raise BrokerUnavailable(f"Kafka refused topic {name}: {for_code(code).__name__} {message}")
     return made
+
+
+async def missing_topics(connection: KafkaConnection) -> list[Topic]:
+    """Which of our topics the broker does not have. Raises BrokerUnavailable."""
+    async with _admin(connection) as admin:
+        return await _missing(admin)
+
+
+@asynccontextmanager
+async def _admin(connection: KafkaConnection) -> AsyncIterator[AIOKafkaAdminClient]:
+    """An admin client, bounded in time; what it raises becomes BrokerUnavailable."""
+    admin = AIOKafkaAdminClient(**connection.client_arguments(), request_timeout_ms=int(REQUEST_TIMEOUT_SECONDS * 1000))
+    try:
+        async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
+            await admin.start()
+            yield admin
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise BrokerUnavailable(f"Kafka at {connection.bootstrap_servers}: {type(error).__name__}: {error}") from error
+    finally:
+        await admin.close()
+
+
+async def _missing(admin: AIOKafkaAdminClient) -> list[Topic]:
+    present = set(await admin.list_topics())
+    return [topic for topic in Topic if topic.value not in present]
 
 
 def _new_topic(topic: Topic, settings: TopicSettings) -> NewTopic:
