@@ -1,0 +1,72 @@
+"""Only the intake of a worker: from Kafka into the tables, no slot, no claim. Run by `intake`, settings as a worker's.
+
+Prints one JSON line a batch: monotonic second, records.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import uvloop
+
+from consumer.adapters.instrument_files import read_instruments
+from consumer.adapters.kafka_publisher import KafkaPublisher
+from consumer.adapters.kafka_settings import kafka_connection
+from consumer.adapters.kafka_source import KafkaSource
+from consumer.adapters.postgres_ledger import PostgresLedger
+from consumer.adapters.postgres_outbox import PostgresOutbox
+from consumer.adapters.postgres_pool import open_pool
+from consumer.admission import Admission
+from consumer.events import EventRenderer
+from consumer.intake import Intake
+from consumer.outbox_relay import OutboxRelay
+from consumer.ports import Admit, CancelToRecord, IntakeResult, OutgoingEvent, RequestToRecord
+from consumer.settings import Settings, load_settings
+from consumer.telemetry import Telemetry
+from consumer.wiring import SystemClock
+
+
+@dataclass(frozen=True, slots=True)
+class TellingLedger:
+    """Implements `RequestLedger`: the real one, telling of each batch."""
+
+    ledger: PostgresLedger
+
+    async def record_batch(
+        self,
+        requests: Sequence[RequestToRecord],
+        cancels: Sequence[CancelToRecord],
+        dead_letters: Sequence[OutgoingEvent],
+        admit: Admit,
+    ) -> IntakeResult:
+        result = await self.ledger.record_batch(requests, cancels, dead_letters, admit)
+        print(json.dumps([time.perf_counter(), len(requests)]), flush=True)
+        return result
+
+    async def queued_count(self) -> int:
+        return await self.ledger.queued_count()
+
+
+async def main() -> None:
+    settings = load_settings(Settings)
+    clock, telemetry, connection = SystemClock(), Telemetry(), kafka_connection(settings)
+    writer = EventRenderer(source=f"backtest-consumer/{settings.kafka_group_id}", clock=clock)
+    async with open_pool(settings.database_url.get_secret_value(), max_connections=4, name="intake") as pool:
+        publisher = KafkaPublisher(connection, client_id="intake")
+        relay = OutboxRelay(PostgresOutbox(pool, "intake", 15.0), publisher, telemetry, clock, 15.0)
+        await Intake(
+            source=KafkaSource(connection, settings.kafka_group_id),
+            ledger=TellingLedger(PostgresLedger(pool, writer, "intake", 15.0)),
+            relay=relay,
+            writer=writer,
+            admit=Admission(read_instruments(settings.instruments_file), settings.account_currency),
+            telemetry=telemetry,
+            work_arrived=asyncio.Event(),
+            max_queued=settings.max_queued,
+        ).run()
+
+
+if __name__ == "__main__":
+    uvloop.run(main())

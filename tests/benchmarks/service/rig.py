@@ -1,0 +1,253 @@
+"""Real servers, requests in, events out, and what processes cost: the bench on which services are measured.
+
+A subject is one program that does the job: ours, or the FastStream handler (`subjects`). Each has topics and a database
+of its own on the same servers, and only one runs at a time.
+"""
+
+import asyncio
+import json
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import polars as pl
+import psutil
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from consumer.adapters.kafka_connection import KafkaConnection
+from consumer.adapters.kafka_topics import TopicSettings, create_topics
+from consumer.adapters.postgres_schema import migrate
+from consumer.devstack import DevStack, devstack
+
+SAMPLE = Path(__file__).parents[3] / "consumer" / "demo_data" / "eurusd_h1.parquet"
+PARTITIONS = 6
+_REQUEST_ID = re.compile(rb'"request_id": *"([^"]+)"')
+SMALL_RUN = {"symbol": "EURUSD", "start_date": "2017-01-02T00:00:00Z", "end_date": "2017-04-30T23:00:00Z"}
+"""2 000 hourly bars."""
+SMALL_RUN_PARAMS = '{"fast": 8, "slow": 34}'
+"""79 trades on them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Where one subject reads requests and tells of their ends."""
+
+    requested: str
+    progress: str
+    completed: str
+
+
+OUR_TOPICS = Topics("backtest.requested", "backtest.progress", "backtest.completed")
+
+
+@dataclass(slots=True)
+class Arrivals:
+    """Terminal events of one subject as they come: monotonic second of each, by request id."""
+
+    consumer: AIOKafkaConsumer
+    moments: dict[str, float] = field(default_factory=dict)
+    """Of the first event of each request, in order of arrival."""
+    repeated: int = 0
+    """Events of requests that had one already: a handler without our guarantees runs some twice."""
+    not_completed: list[bytes] = field(default_factory=list)
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def listen(self) -> None:
+        while True:
+            polled = await self.consumer.getmany(timeout_ms=1000)
+            now = time.perf_counter()
+            for records in polled.values():
+                for record in records:
+                    self._note(now, record.value)
+            if polled:
+                self.arrived.set()
+
+    def _note(self, now: float, value: bytes) -> None:
+        found = _REQUEST_ID.search(value)
+        if found is None or b"backtest.completed" not in value:
+            self.not_completed.append(value)
+            return
+        request_id = found[1].decode()
+        if request_id in self.moments:
+            self.repeated += 1
+        else:
+            self.moments[request_id] = now
+
+    async def wait_for(self, request_ids: Collection[str], seconds: float) -> float:
+        """Until all of these have come; the moment of the last one."""
+        async with asyncio.timeout(seconds):
+            for request_id in request_ids:
+                while request_id not in self.moments:
+                    if self.not_completed:
+                        raise AssertionError(f"not completed: {self.not_completed[0][:500]!r}")
+                    self.arrived.clear()
+                    await self.arrived.wait()
+        return max(self.moments[request_id] for request_id in request_ids)
+
+
+@dataclass(slots=True)
+class Rig:
+    """Servers, market data and a producer."""
+
+    stack: DevStack
+    directory: Path
+    producer: AIOKafkaProducer
+    numbers: "count[int]" = field(default_factory=lambda: count(1))
+
+    @property
+    def kafka(self) -> str:
+        return self.stack.kafka_bootstrap_servers
+
+    @property
+    def market_data(self) -> Path:
+        return self.directory / "market-data"
+
+    @asynccontextmanager
+    async def database(self) -> AsyncIterator[str]:
+        """A migrated database, dropped at the end."""
+        url = await self.stack.postgres.new_database()
+        await migrate(url)
+        yield url
+        await self.stack.postgres.drop_database(url)
+
+    @asynccontextmanager
+    async def connection(self, database_url: str) -> AsyncIterator["asyncpg.Connection[Any]"]:
+        connection = await asyncpg.connect(database_url.replace("+asyncpg", ""))
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    async def make_topics(self, topics: Topics) -> None:
+        """Empty topics: what was in them is gone."""
+        if topics == OUR_TOPICS:
+            await create_topics(KafkaConnection(self.kafka), TopicSettings(partitions=PARTITIONS))
+            return
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.kafka)
+        await admin.start()
+        try:
+            names = (topics.requested, topics.progress, topics.completed)
+            missing = set(names) - set(await admin.list_topics())
+            await admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in sorted(missing)])
+        finally:
+            await admin.close()
+
+    @asynccontextmanager
+    async def arrivals(self, topics: Topics) -> AsyncIterator[Arrivals]:
+        consumer = AIOKafkaConsumer(bootstrap_servers=self.kafka, auto_offset_reset="latest", fetch_max_wait_ms=1000)
+        await consumer.start()
+        partitions = [TopicPartition(topics.completed, number) for number in range(PARTITIONS)]
+        consumer.assign(partitions)
+        await consumer.seek_to_end(*partitions)
+        found = Arrivals(consumer)
+        listening = asyncio.create_task(found.listen())
+        try:
+            yield found
+        finally:
+            listening.cancel()
+            with suppress(asyncio.CancelledError):
+                await listening
+            await consumer.stop()
+
+    def request(self, strategy_id: int, source: str = "bench", **data: Any) -> tuple[str, bytes]:
+        """Id and bytes of a new request."""
+        request_id = f"r{next(self.numbers)}"
+        event = {
+            "specversion": "1.0",
+            "id": request_id,
+            "source": source,
+            "type": "backtest.requested",
+            "data": {"strategy_id": strategy_id, **SMALL_RUN, **data},
+        }
+        return request_id, json.dumps(event).encode()
+
+    async def send_all(self, topic: str, requests: Iterable[tuple[str, bytes]]) -> None:
+        futures = [await self.producer.send(topic, value, key=key.encode()) for key, value in requests]
+        await asyncio.gather(*futures)
+
+    async def send(self, topic: str, request: tuple[str, bytes]) -> None:
+        await self.producer.send_and_wait(topic, request[1], key=request[0].encode())
+
+    def server_processes(self) -> list[psutil.Process]:
+        kafka: Any = self.stack.kafka
+        postgres: Any = self.stack.postgres
+        return [psutil.Process(pid) for server in (kafka, postgres) for pid in server.process_ids]
+
+
+@asynccontextmanager
+async def open_rig(*, durable: bool = False) -> AsyncIterator[Rig]:
+    """Servers of its own. durable: with fsync, at the speed of this machine's disk."""
+    directory = _own_directory()
+    try:
+        async with (
+            devstack(durable=durable, data_dir=directory / "servers" if durable else None) as stack,
+            AIOKafkaProducer(bootstrap_servers=stack.kafka_bootstrap_servers, enable_idempotence=True) as producer,
+        ):
+            yield Rig(stack, directory, producer)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _own_directory() -> Path:
+    """With market data in it. Open to all: Postgres runs under another account where this one is root's."""
+    directory = Path(tempfile.mkdtemp(prefix="bench-service-"))
+    directory.chmod(0o755)
+    write_market_data(directory / "market-data")
+    return directory
+
+
+def write_market_data(root: Path) -> None:
+    """One year of the packaged EURUSD sample as market data at rest: no run here reads more than it simulates."""
+    file = root / "EURUSD" / "H1" / "2017.parquet"
+    file.parent.mkdir(parents=True)
+    pl.read_parquet(SAMPLE).filter(pl.col("time").dt.year() == 2017).write_parquet(file)
+
+
+async def add_strategy(
+    connection: "asyncpg.Connection[Any]", key: str = "sma_cross", params: str = SMALL_RUN_PARAMS
+) -> int:
+    strategy_id: int = await connection.fetchval(
+        "INSERT INTO strategies (name, strategy_key, strategy_params, primary_tf)"
+        " VALUES ($1 || (SELECT count(*) FROM strategies), $1, $2, 'H1') RETURNING id",
+        key,
+        params,
+    )
+    return strategy_id
+
+
+def trees(pids: Sequence[int]) -> list[psutil.Process]:
+    """These processes and all below them that live."""
+    found = []
+    for pid in pids:
+        with suppress(psutil.NoSuchProcess):
+            root = psutil.Process(pid)
+            found += [root, *root.children(recursive=True)]
+    return found
+
+
+def cpu_seconds(processes: Iterable[psutil.Process]) -> float:
+    """User and system time so far, reaped children included."""
+    total = 0.0
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            total += times.user + times.system + times.children_user + times.children_system
+    return total
+
+
+def pss_mb(processes: Iterable[psutil.Process]) -> float:
+    """Proportional set size: pages that several processes share count once."""
+    total = 0
+    for process in processes:
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            total += process.memory_full_info().pss
+    return total / 2**20
