@@ -69,7 +69,7 @@ def _codes(actions: pl.Series) -> NDArray[np.int64]:
         texts = actions.cast(pl.String)
         return texts.replace_strict(CODES, default=UNKNOWN, return_dtype=pl.Int64).fill_null(UNKNOWN).to_numpy()
     categories = actions.dtype.categories.to_list()
-    codes = np.array([CODES.get(category, UNKNOWN) for category in (*categories, None)], np.int64)
+    codes = np.array([*(CODES.get(category, UNKNOWN) for category in categories), UNKNOWN], np.int64)
     physical = actions.to_physical().cast(pl.Int64).fill_null(len(categories)).to_numpy()
     found: NDArray[np.int64] = codes[physical]
     return found
