@@ -28,8 +28,6 @@ class ActiveRun:
     """Newest that the child told."""
     reported_bars: int = -1
     """bars_done of the last progress event."""
-    reported_pct: int = 0
-    """progress_pct of the last progress event."""
     sequence: int = 0
     """Of the last event made for the run."""
 

@@ -146,11 +146,11 @@ class Dispatcher:
         progress = run.progress
         if progress is None or progress.bars_done <= run.reported_bars or run.stop_why is not None:
             return Beat(run.claim)
-        run.reported_bars, run.reported_pct = progress.bars_done, progress_percent(progress)
+        run.reported_bars = progress.bars_done
         run.sequence += 1
         eta = eta_seconds(run, progress, self.ports.clock.monotonic())
         event = self.writer.progress(run.claim.facts, run.sequence, run.claim.attempt, progress, eta)
-        return Beat(run.claim, run.reported_pct, event)
+        return Beat(run.claim, progress_percent(progress), event)
 
     async def look_for_cancels(self) -> None:
         """Ask the store which runs must stop; called several times a second."""

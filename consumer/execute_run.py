@@ -48,7 +48,7 @@ async def execute_run(run: ActiveRun, ports: RunPorts) -> RunOutcome:
             died = isinstance(engine_outcome, ChildDied) and run.stop_why is None
             return await give_back(run.claim, why, ports, died=died)
         case outcome:
-            return await finish(run, outcome, ports)
+            return await finish(run.claim, outcome, ports)
 
 
 async def simulate(run: ActiveRun, ports: RunPorts) -> EngineOutcome:
@@ -87,12 +87,11 @@ def decide(outcome: EngineOutcome, run: ActiveRun, max_attempts: int) -> Termina
             assert_never(outcome)
 
 
-async def finish(run: ActiveRun, outcome: TerminalOutcome, ports: RunPorts) -> RunOutcome:
+async def finish(claim: Claim, outcome: TerminalOutcome, ports: RunPorts) -> RunOutcome:
     """Write the end, however long Postgres is away, and hand its events to the relay."""
-    claim = run.claim
 
     async def attempt() -> FinishResult | None:
-        return await ports.queue.finish(claim, outcome, run.reported_pct)
+        return await ports.queue.finish(claim, outcome)
 
     try:
         result = await retry_while_unavailable(attempt, StoreUnavailable)
@@ -100,7 +99,7 @@ async def finish(run: ActiveRun, outcome: TerminalOutcome, ports: RunPorts) -> R
         if isinstance(outcome, Failed):
             raise
         log.exception("result_refused", run_id=claim.run_id, epoch=claim.epoch)
-        return await finish(run, Failed("internal_error", f"the result could not be stored: {error}"), ports)
+        return await finish(claim, Failed("internal_error", f"the result could not be stored: {error}"), ports)
     if result is None:
         return Superseded()
     ports.relay.add(result.events)

@@ -381,12 +381,11 @@ class RunQueue(Protocol):
         """Which of these runs must stop (CANCEL or FENCED); read only, cheap, called several times a second."""
         ...
 
-    async def finish(self, claim: Claim, outcome: TerminalOutcome, progress_pct: int = 0) -> FinishResult | None:
+    async def finish(self, claim: Claim, outcome: TerminalOutcome) -> FinishResult | None:
         """End the run in one transaction: row, trades, terminal event, unsent progress dropped.
 
-        progress_pct: what the run's events have said so far, which the row may not show. A row that says cancelled or
-        is gone, and a noted cancel, turn the outcome into Cancelled and drop results; a row whose configuration is
-        not the one that was executed turns Completed into Failed (run_disagrees).
+        A row that says cancelled or is gone, and a noted cancel, turn the outcome into Cancelled and drop results; a
+        row whose configuration is not the one that was executed turns Completed into Failed (run_disagrees).
         Idempotent for the same epoch: finishing again returns the first outcome's events. None: fenced.
         """
         ...

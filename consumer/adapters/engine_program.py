@@ -66,7 +66,7 @@ def open_engine(settings: EngineProcessSettings) -> Execute:
     def execute(task: EngineTask, control: TaskControl) -> Completed:
         started = time.monotonic()
         specification = specification_from_json(task.specification)
-        strategy = _chosen_strategy(specification)
+        strategy = chosen_strategy(specification)
         data = _patiently(lambda: assemble(specification, market_data, registry), control, patience)
         instrument = instrument_for(specification.symbol, registry)
 
@@ -137,7 +137,8 @@ def warm_up() -> None:
         trades_csv(1, result)
 
 
-def _chosen_strategy(specification: Specification) -> ChosenStrategy:
+def chosen_strategy(specification: Specification) -> ChosenStrategy:
+    """The specification's strategy with its parameters. Raises UnknownStrategy, InvalidParams, InvalidSpecification."""
     key = specification.strategy_key
     if key is None:
         raise InvalidSpecification("the specification of the run names no strategy")

@@ -146,6 +146,7 @@ class _Recording:
             "owner": None,
             "lease_until": None,
             "sequence": 0,
+            "progress_pct": 0,
             "cancel_reason": reason,
         }
         if reason is None:
@@ -190,15 +191,14 @@ class _Recording:
     def _end_queued(self, execution: Row) -> None:
         """End a run that waits; where its row is held or gone the sweep does it."""
         run_id = execution["run_id"]
-        row = self.tables.runs.get(run_id)
-        if row is None or run_id in self.tables.held:
+        if run_id not in self.tables.runs or run_id in self.tables.held:
             return
         specification = self.tables.requests[execution["request_id"]]["specification"]
         ending = Ending(
             facts=facts_of(run_id, execution["request_id"], specification)[0],
             attempt=execution["attempts"],
             sequence=execution["sequence"] + 1,
-            progress_pct=row["progress_pct"],
+            progress_pct=execution["progress_pct"],
             has_row=True,
             outcome=Cancelled(execution["cancel_reason"]),
         )

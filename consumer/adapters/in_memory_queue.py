@@ -78,6 +78,7 @@ class MemoryQueue:
             "owner": self.owner,
             "lease_until": self.tables.lease_until(self.lease_seconds),
             "sequence": execution["sequence"] + 1,
+            "progress_pct": 0,
         }
         self.tables.executions[run_id] = taken
         row = self.tables.runs[run_id]
@@ -112,6 +113,7 @@ class MemoryQueue:
             **execution,
             "lease_until": self.tables.lease_until(self.lease_seconds),
             "sequence": max(execution["sequence"], beat.event.sequence if beat.event else 0),
+            "progress_pct": max(execution["progress_pct"], beat.progress_pct or 0),
         }
         row = self.tables.runs.get(run_id)
         if (
@@ -168,7 +170,7 @@ class MemoryQueue:
                 return self.tables.cancels[target] or REASON_REQUESTED
         return None
 
-    async def finish(self, claim: Claim, outcome: TerminalOutcome, progress_pct: int = 0) -> FinishResult | None:
+    async def finish(self, claim: Claim, outcome: TerminalOutcome) -> FinishResult | None:
         await self.tables.wait_for_row(claim.run_id)
         async with self.tables.transaction():
             execution = self.tables.executions.get(claim.run_id)
@@ -188,7 +190,7 @@ class MemoryQueue:
                 facts=claim.facts,
                 attempt=claim.attempt,
                 sequence=execution["sequence"] + 1,
-                progress_pct=max(progress_pct, row["progress_pct"] if row is not None else 0),
+                progress_pct=execution["progress_pct"],
                 has_row=row is not None,
                 outcome=outcome,
             )
@@ -251,14 +253,13 @@ class MemoryQueue:
 
     def _ending(self, execution: Row, outcome: TerminalOutcome) -> Ending:
         run_id = execution["run_id"]
-        row = self.tables.runs.get(run_id)
         specification = self.tables.requests[execution["request_id"]]["specification"]
         return Ending(
             facts=facts_of(run_id, execution["request_id"], specification)[0],
             attempt=execution["attempts"],
             sequence=execution["sequence"] + 1,
-            progress_pct=row["progress_pct"] if row is not None else 0,
-            has_row=row is not None,
+            progress_pct=execution["progress_pct"],
+            has_row=run_id in self.tables.runs,
             outcome=outcome,
             fence=execution["state"] == "running",
         )

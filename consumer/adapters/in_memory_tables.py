@@ -252,6 +252,7 @@ class MemoryTables:
 
     def _end_row(self, ending: Ending) -> None:
         run_id = ending.facts.run_id
+        percent = max(self.runs[run_id]["progress_pct"], ending.progress_pct)
         match ending.outcome:
             case Completed() as completed:
                 self.change_run(
@@ -263,9 +264,9 @@ class MemoryTables:
                     **completed.columns,
                 )
             case Failed(code, message):
-                self.change_run(run_id, status="failed", error_message=f"{code}: {message}")
+                self.change_run(run_id, status="failed", progress_pct=percent, error_message=f"{code}: {message}")
             case Cancelled():
-                self.change_run(run_id, status="cancelled")
+                self.change_run(run_id, status="cancelled", progress_pct=percent)
 
     def copy_trades(self, run_id: int, trades_csv: bytes) -> None:
         rows = tuple(tuple(row) for row in csv.reader(StringIO(trades_csv.decode())))

@@ -37,6 +37,8 @@ async def end_runs(
         [state_of(ending.outcome) for ending in endings],
         [ending.sequence for ending in endings],
         [int(ending.fence) for ending in endings],
+        [ending.outcome.result_digest if isinstance(ending.outcome, Completed) else None for ending in endings],
+        [ending.outcome.engine_version[:40] if isinstance(ending.outcome, Completed) else None for ending in endings],
     )
     for ending in endings:
         if ending.has_row:
@@ -66,9 +68,10 @@ async def _end_row(connection: Connection, ending: Ending) -> None:
                 *(completed.columns[name] for name in names),
             )
         case Failed(code, message):
-            await connection.execute(_FAIL_ROW, ending.facts.run_id, storable(f"{code}: {message}"))
+            told = storable(f"{code}: {message}")
+            await connection.execute(_FAIL_ROW, ending.facts.run_id, ending.progress_pct, told)
         case Cancelled():
-            await connection.execute("UPDATE backtest_runs SET status = 'cancelled' WHERE id = $1", ending.facts.run_id)
+            await connection.execute(_CANCEL_ROW, ending.facts.run_id, ending.progress_pct)
         case _:
             assert_never(ending.outcome)
 
@@ -141,12 +144,19 @@ def storable(text: str) -> str:
 _END_EXECUTIONS = """
 UPDATE backtest_executions e
 SET state = i.state, sequence = i.sequence, epoch = e.epoch + i.fence, finished_at = clock_timestamp(), owner = NULL,
-    lease_until = NULL
-FROM unnest($1::int[], $2::text[], $3::bigint[], $4::int[]) AS i(run_id, state, sequence, fence)
+    lease_until = NULL, result_digest = i.result_digest, engine_version = i.engine_version
+FROM unnest($1::int[], $2::text[], $3::bigint[], $4::int[], $5::text[], $6::text[])
+    AS i(run_id, state, sequence, fence, result_digest, engine_version)
 WHERE e.run_id = i.run_id
 """
 
-_FAIL_ROW = "UPDATE backtest_runs SET status = 'failed', error_message = $2 WHERE id = $1"
+_FAIL_ROW = """
+UPDATE backtest_runs SET status = 'failed', progress_pct = greatest(progress_pct, $2), error_message = $3 WHERE id = $1
+"""
+
+_CANCEL_ROW = """
+UPDATE backtest_runs SET status = 'cancelled', progress_pct = greatest(progress_pct, $2) WHERE id = $1
+"""
 
 _STORE_EVENTS = """
 INSERT INTO backtest_outbox (event_id, kind, run_id, sequence, message_key, value, headers, owner, lease_until)

@@ -283,18 +283,18 @@ class _Recording:
         )
         if len(inserted) != len(new_runs):
             raise _Raced
-        progress = await self._lock_rows_at_hand([run.run_id for run in new_runs if run.cancelled is not None])
+        at_hand = await self._lock_rows_at_hand([run.run_id for run in new_runs if run.cancelled is not None])
         endings = [
             Ending(
                 facts=_facts(run),
                 attempt=0,
                 sequence=1,
-                progress_pct=progress[run.run_id],
+                progress_pct=0,
                 has_row=True,
                 outcome=Cancelled(run.cancelled),
             )
             for run in new_runs
-            if run.cancelled is not None and run.run_id in progress
+            if run.cancelled is not None and run.run_id in at_hand
         ]
         self.ended.extend(await end_runs(self.connection, endings, self.writer, self.relay))
 
@@ -334,27 +334,27 @@ class _Recording:
             [cancel.reason or REASON_REQUESTED for cancel in cancels],
         )
         queued = [row for row in rows if row["state"] == "queued"]
-        progress = await self._lock_rows_at_hand([row["run_id"] for row in queued])
+        at_hand = await self._lock_rows_at_hand([row["run_id"] for row in queued])
         endings = [
             Ending(
                 facts=facts_of(row["run_id"], row["request_id"], row["specification"])[0],
                 attempt=row["attempts"],
                 sequence=row["sequence"] + 1,
-                progress_pct=progress[row["run_id"]],
+                progress_pct=row["progress_pct"],
                 has_row=True,
                 outcome=Cancelled(row["cancel_reason"]),
             )
             for row in queued
-            if row["run_id"] in progress
+            if row["run_id"] in at_hand
         ]
         return await end_runs(self.connection, endings, self.writer, self.relay)
 
-    async def _lock_rows_at_hand(self, run_ids: Sequence[int]) -> dict[int, int]:
-        """progress_pct by run, of those whose row is there and that nobody holds: the sweep ends the others."""
+    async def _lock_rows_at_hand(self, run_ids: Sequence[int]) -> set[int]:
+        """Those runs whose row is there and that nobody holds: the sweep ends the others."""
         if not run_ids:
-            return {}
+            return set()
         rows = await self.connection.fetch(statements.LOCK_ROWS_AT_HAND, run_ids)
-        return {row["id"]: row["progress_pct"] for row in rows}
+        return {row["id"] for row in rows}
 
 
 def _stored(run: _NewRun) -> str:

@@ -85,12 +85,12 @@ WITH wanted AS (
 UPDATE backtest_executions e SET cancel_reason = coalesce(e.cancel_reason, l.reason)
 FROM locked l
 WHERE e.run_id = l.run_id
-RETURNING e.run_id, e.request_id, e.state, e.attempts, e.sequence, e.cancel_reason,
+RETURNING e.run_id, e.request_id, e.state, e.attempts, e.sequence, e.progress_pct, e.cancel_reason,
           (SELECT q.specification FROM backtest_requests q WHERE q.request_id = e.request_id) AS specification
 """
 
 LOCK_ROWS_AT_HAND = """
-SELECT id, progress_pct FROM backtest_runs WHERE id = ANY($1) FOR NO KEY UPDATE SKIP LOCKED
+SELECT id FROM backtest_runs WHERE id = ANY($1) FOR NO KEY UPDATE SKIP LOCKED
 """
 
 SHOW_PRIMARY_TIMEFRAME = """

@@ -164,18 +164,16 @@ class PostgresQueue:
             )
         return {row["run_id"]: _cancel_result(row) for row in rows}
 
-    async def finish(self, claim: Claim, outcome: TerminalOutcome, progress_pct: int = 0) -> FinishResult | None:
+    async def finish(self, claim: Claim, outcome: TerminalOutcome) -> FinishResult | None:
         try:
             async with self.finishes, transaction(self.pool) as connection:
-                return await self._finish(connection, claim, outcome, progress_pct)
+                return await self._finish(connection, claim, outcome)
         except _NotRunning as found:  # what was written above is rolled back
             if found.epoch != claim.epoch or found.state in {"queued", "running"}:
                 return None
         return await self._finished_before(claim, outcome)
 
-    async def _finish(
-        self, connection: Connection, claim: Claim, outcome: TerminalOutcome, progress_pct: int
-    ) -> FinishResult:
+    async def _finish(self, connection: Connection, claim: Claim, outcome: TerminalOutcome) -> FinishResult:
         row = await connection.fetchrow(statements.LOCK_ROW, claim.run_id)
         if isinstance(outcome, Completed) and row is not None:
             outcome = run_disagrees(row, claim) or outcome
@@ -193,7 +191,7 @@ class PostgresQueue:
             facts=claim.facts,
             attempt=claim.attempt,
             sequence=execution["sequence"] + 1,
-            progress_pct=max(progress_pct, row["progress_pct"] if row is not None else 0),
+            progress_pct=execution["progress_pct"],
             has_row=row is not None,
             outcome=outcome,
         )
@@ -245,7 +243,7 @@ class PostgresQueue:
                     facts=facts_of(run_id, execution["request_id"], execution["specification"])[0],
                     attempt=execution["attempts"],
                     sequence=execution["sequence"] + 1,
-                    progress_pct=row["progress_pct"] if row is not None else 0,
+                    progress_pct=execution["progress_pct"],
                     has_row=row is not None,
                     outcome=Cancelled(reason),
                     fence=execution["state"] == "running",

@@ -30,7 +30,7 @@ FOR UPDATE OF e SKIP LOCKED FOR NO KEY UPDATE OF r SKIP LOCKED
 """
 
 PICK_LAPSED = """
-SELECT e.run_id, e.request_id, e.epoch, e.attempts, e.deaths, e.sequence, r.progress_pct, q.specification
+SELECT e.run_id, e.request_id, e.epoch, e.attempts, e.deaths, e.sequence, e.progress_pct, q.specification
 FROM backtest_executions e JOIN backtest_runs r ON r.id = e.run_id
 JOIN backtest_requests q ON q.request_id = e.request_id
 WHERE e.state = 'running' AND e.lease_until < now() AND r.status IN ('pending', 'running') AND e.cancel_reason IS NULL
@@ -45,7 +45,7 @@ WITH claimed AS (
     UPDATE backtest_executions e
     SET deaths = deaths + (state = 'running')::int, state = 'running', epoch = epoch + 1, attempts = attempts + 1,
         owner = $2, lease_until = clock_timestamp() + make_interval(secs => $3), sequence = sequence + 1,
-        started_at = coalesce(started_at, clock_timestamp())
+        progress_pct = 0, started_at = coalesce(started_at, clock_timestamp())
     WHERE run_id = ANY($1)
     RETURNING run_id, request_id, turn, epoch, attempts, deaths, sequence
 ), shown AS (
@@ -60,13 +60,14 @@ WITH beats AS (
     FROM unnest($1::int[], $2::int[], $3::int[], $4::bigint[], $5::text[], $6::bytea[], $7::bytea[], $8::text[])
         AS b(run_id, epoch, progress_pct, sequence, event_id, message_key, value, headers)
 ), locked AS (
-    SELECT e.run_id, b.sequence FROM backtest_executions e JOIN beats b ON e.run_id = b.run_id
+    SELECT e.run_id, b.sequence, b.progress_pct FROM backtest_executions e JOIN beats b ON e.run_id = b.run_id
     WHERE e.epoch = b.epoch AND e.state = 'running'
     ORDER BY e.run_id FOR UPDATE OF e
 ), alive AS (
     UPDATE backtest_executions e
     SET lease_until = clock_timestamp() + make_interval(secs => $10),
-        sequence = greatest(e.sequence, coalesce(locked.sequence, 0))
+        sequence = greatest(e.sequence, coalesce(locked.sequence, 0)),
+        progress_pct = greatest(e.progress_pct, coalesce(locked.progress_pct, 0))
     FROM locked
     WHERE e.run_id = locked.run_id
     RETURNING e.run_id, e.cancel_reason
@@ -100,11 +101,11 @@ LEFT JOIN backtest_runs r ON r.id = i.run_id
 """
 
 LOCK_ROW = f"""
-SELECT status, progress_pct, {", ".join(COMPARED_COLUMNS)} FROM backtest_runs WHERE id = $1 FOR NO KEY UPDATE
+SELECT status, {", ".join(COMPARED_COLUMNS)} FROM backtest_runs WHERE id = $1 FOR NO KEY UPDATE
 """
 
 LOCK_EXECUTION = f"""
-SELECT e.epoch, e.state, e.sequence, {KEPT_CANCEL} AS cancel_reason
+SELECT e.epoch, e.state, e.sequence, e.progress_pct, {KEPT_CANCEL} AS cancel_reason
 FROM backtest_executions e WHERE e.run_id = $1 FOR UPDATE OF e
 """
 
@@ -137,7 +138,7 @@ ORDER BY turn, run_id OFFSET {SWEEP_SLICE - 1} LIMIT 1
 """
 
 # Three ways to be cancelled: noted at the execution (an index of its own), kept but not noted (only among the newest
-# cancels: those that were stored at the same time as the request), and shown by the row, or by its absence (in a slice).
+# cancels: those that were stored at the same time as the request), and shown by the row, or its absence (in a slice).
 PICK_CANCELLED = f"""
 WITH newest AS (
     SELECT run_id, request_id FROM backtest_cancels ORDER BY id DESC LIMIT {SWEEP_LIMIT}
@@ -156,7 +157,7 @@ WITH newest AS (
     SELECT e.run_id FROM ready e LEFT JOIN backtest_runs r ON r.id = e.run_id
     WHERE r.id IS NULL OR r.status NOT IN ('pending', 'running')
 )
-SELECT e.run_id, e.request_id, e.state, e.epoch, e.attempts, e.sequence, q.specification,
+SELECT e.run_id, e.request_id, e.state, e.epoch, e.attempts, e.sequence, e.progress_pct, q.specification,
        r.id IS NOT NULL AS has_row, {KEPT_CANCEL} AS cancel_reason
 FROM backtest_executions e
 JOIN backtest_requests q ON q.request_id = e.request_id
@@ -170,5 +171,5 @@ FOR UPDATE OF e SKIP LOCKED
 """
 
 LOCK_ROWS_AT_HAND = """
-SELECT id, status, progress_pct FROM backtest_runs WHERE id = ANY($1) FOR NO KEY UPDATE SKIP LOCKED
+SELECT id, status FROM backtest_runs WHERE id = ANY($1) FOR NO KEY UPDATE SKIP LOCKED
 """

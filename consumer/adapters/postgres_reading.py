@@ -12,7 +12,8 @@ from consumer.adapters.postgres_pool import driver_dsn, translated
 from consumer.errors import StartFailed
 
 _RUNS = """
-    SELECT r.*, s.name AS strategy_name, e.request_id, e.epoch, e.attempts, e.queued_at, e.started_at, e.finished_at
+    SELECT r.*, s.name AS strategy_name, e.request_id, e.epoch, e.attempts, e.queued_at, e.started_at, e.finished_at,
+        e.result_digest, e.engine_version
     FROM backtest_runs r
     JOIN strategies s ON s.id = r.strategy_id
     LEFT JOIN backtest_executions e ON e.run_id = r.id
@@ -52,6 +53,16 @@ async def request_of(database_url: str, run_id: int) -> dict[str, Any] | None:
             run_id,
         )
     return None if text is None else dict(json.loads(text))
+
+
+async def specification_of(database_url: str, run_id: int) -> dict[str, Any] | None:
+    """What a run executed, as it was admitted; None where no request for it was accepted."""
+    async with _connection(database_url) as connection:
+        text = await connection.fetchval(
+            "SELECT specification FROM backtest_requests WHERE run_id = $1 AND outcome = 'accepted'",
+            run_id,
+        )
+    return None if text is None else dict(json.loads(text)["engine"])
 
 
 async def accepted_requests(

@@ -269,11 +269,16 @@ backtest_executions: Final = Table(
     Column("lease_until", DateTime(timezone=True)),
     # Of the last event made for this run; the first has 1.
     Column("sequence", BigInteger, nullable=False, default=0, server_default=text("0")),
+    # What the events of this attempt have said; the run's row may lag, or be gone.
+    Column("progress_pct", Integer, nullable=False, default=0, server_default=text("0")),
     # Not null: a cancel is wanted, for this reason.
     Column("cancel_reason", Text),
     Column("queued_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("started_at", DateTime(timezone=True)),
     Column("finished_at", DateTime(timezone=True)),
+    # Of a completed run: the digest of its result (ENGINE_RULES section 6) and the version that computed it.
+    Column("result_digest", String(64)),
+    Column("engine_version", String(40)),
     PrimaryKeyConstraint("run_id", name="pk_backtest_executions"),
     CheckConstraint(
         "state IN ('queued', 'running', 'completed', 'failed', 'cancelled')", name="ck_backtest_executions_state"

@@ -18,6 +18,7 @@ from consumer.commands import options
 from consumer.commands.connections import database_settings, kafka_settings
 from consumer.commands.rerun import repeated_request
 from consumer.commands.text_columns import text_columns
+from consumer.commands.verify_run import show_verification
 from consumer.ports import Delivery, Record
 from consumer.replay import Effect, OldRequest, Planned, new_ids, plan_replay
 from engine.errors import InputRefused
@@ -59,12 +60,21 @@ def replay(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what each would do, and why.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list on stdout.")] = False,
+    verify: Annotated[
+        int | None, typer.Option(metavar="RUN_ID", help="Emit nothing: compute this run again and compare.")
+    ] = None,
 ) -> None:
     """Emit requests of the past again, each under a new id: `<old id>/replay/<label>`.
+
+    With --verify it computes a completed run again from its stored specification and the market data as they are now,
+    and compares digest and every figure; exit status 1 where anything differs.
 
     What had a row of its own (run_id) becomes a request with that row's configuration, since a row executes once.
     Records that never were requests are skipped. Without --dry-run what is new is emitted, the rest is told.
     """
+    if verify is not None:
+        show_verification(verify, as_json=as_json)
+        return
     if status is not None and origin == "topic":
         raise typer.BadParameter("only with --from table", param_hint="'--status'")
     limits = Range(options.utc_moment(since, "--since"), options.utc_moment(until, "--until"))

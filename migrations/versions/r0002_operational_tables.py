@@ -61,10 +61,13 @@ def create_backtest_executions() -> None:
         sa.Column("owner", sa.Text),
         sa.Column("lease_until", sa.DateTime(timezone=True)),
         sa.Column("sequence", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+        sa.Column("progress_pct", sa.Integer, nullable=False, server_default=sa.text("0")),
         sa.Column("cancel_reason", sa.Text),
         sa.Column("queued_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
         sa.Column("started_at", sa.DateTime(timezone=True)),
         sa.Column("finished_at", sa.DateTime(timezone=True)),
+        sa.Column("result_digest", sa.String(64)),
+        sa.Column("engine_version", sa.String(40)),
         sa.PrimaryKeyConstraint("run_id", name="pk_backtest_executions"),
         sa.CheckConstraint(
             "state IN ('queued', 'running', 'completed', 'failed', 'cancelled')", name="ck_backtest_executions_state"

@@ -269,9 +269,23 @@ async def test_a_heartbeat_does_not_wait_for_a_row_that_a_client_holds(store: St
         result = await beat(worker, claim, 2, 40)
 
     assert (result.answer, result.event is not None) == (BeatAnswer.ALIVE, True)
-    finished = await worker.queue.finish(claim, FAILED, progress_pct=40)
+    finished = await worker.queue.finish(claim, FAILED)
     assert finished is not None
     assert told(finished.events[-1])["progress_pct"] == 40, "not below what the progress event said"
+
+
+@pytest.mark.parametrize("how", ["row", "deleted"])
+async def test_a_run_that_is_cancelled_has_at_the_end_the_progress_that_its_events_told(store: Store, how: str) -> None:
+    worker = await store.worker()
+    claim = await queued_and_claimed(worker)
+    await (store.change_run(claim.run_id, status="cancelled") if how == "row" else store.delete_run(claim.run_id))
+    await beat(worker, claim, 2, 60)
+    await worker.queue.give_back(claim, died=True)
+
+    [event] = [each for each in (await worker.queue.sweep()).events if each.kind is EventKind.TERMINAL]
+
+    assert (told(event)["progress_pct"], told(event)["attempt"]) == (60, 1)
+    assert how == "deleted" or await status(store, claim.run_id) == ("cancelled", 60)
 
 
 async def test_one_statement_beats_for_all_runs_and_answers_each(store: Store) -> None:
