@@ -122,6 +122,15 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Let tasks go on, one step of the loop at a time, until the condition holds."""
+    for _ in range(10_000):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it did not come true")
+
+
 async def completes(task: EngineTask, on_progress: Callable[[EngineProgress], None]) -> EngineOutcome:
     """An engine that reports twice and completes with two trades."""
     for done in (40, 90):

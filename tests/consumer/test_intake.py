@@ -1,0 +1,233 @@
+"""Intake: every record ends in one outcome, and no record stops the others."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from consumer.adapters.in_memory_ledger import MemoryLedger
+from consumer.adapters.in_memory_tables import Weather
+from consumer.intake import decode
+from consumer.ports import Admit, CancelToRecord, IntakeResult, OutgoingEvent, Record, RequestToRecord
+from schemas.topics import Topic
+from tests.consumer.memory_worker import MemoryWorker, World, settle
+from tests.consumer.messages import cancel_record, event_writer, raw_record, requested_record
+
+
+def test_a_request_is_decoded_with_its_identity_source_and_content() -> None:
+    decoded = decode(requested_record("event-1", source="signals"), event_writer())
+
+    assert isinstance(decoded, RequestToRecord)
+    assert (decoded.request_id, decoded.source, len(decoded.content_hash)) == ("event-1", "signals", 32)
+    assert decoded.request is not None
+    assert json.loads(decoded.data)["spread_pips"] == 1.5, "the content, defaults filled in"
+
+
+def test_plain_json_is_a_request_named_by_its_place() -> None:
+    record = replace(raw_record(b'{"run_id": 5}'), partition=3, offset=42)
+
+    decoded = decode(record, event_writer())
+
+    assert isinstance(decoded, RequestToRecord)
+    assert (decoded.request_id, decoded.source) == ("backtest.requested/3/42", "")
+
+
+def test_a_request_that_breaks_the_schema_keeps_its_problems_and_its_data_as_sent() -> None:
+    decoded = decode(requested_record("a", spread_pips=-1, nonsense=True), event_writer())
+
+    assert isinstance(decoded, RequestToRecord)
+    assert decoded.request is None
+    assert {problem.field for problem in decoded.problems} == {"spread_pips", "nonsense"}
+    assert decoded.given["spread_pips"] == -1
+
+
+def test_a_cancel_is_decoded() -> None:
+    decoded = decode(cancel_record(run_id=5, reason="enough"), event_writer())
+
+    assert isinstance(decoded, CancelToRecord)
+    assert (decoded.run_id, decoded.request_id, decoded.reason) == (5, None, "enough")
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (raw_record(None), b"undecodable"),
+        (raw_record(b""), b"undecodable"),
+        (raw_record(b"\x00\xff"), b"undecodable"),
+        (raw_record(b"[1]"), b"undecodable"),
+        (raw_record(b"[" * 100_000), b"undecodable"),
+        (raw_record(b'{"specversion":"1.0","id":"a","source":"s","type":"other","data":{}}'), b"wrong_type"),
+        (raw_record(b'{"specversion":"1.0","source":"s","type":"backtest.requested","data":{}}'), b"undecodable"),
+        (raw_record(b" " * 1_048_577), b"too_large"),
+        (cancel_record(), b"invalid_request"),
+        (cancel_record(run_id=1, request_id="a"), b"invalid_request"),
+        (raw_record(b"nonsense", topic=Topic.CANCEL_REQUESTED), b"undecodable"),
+    ],
+)
+def test_what_cannot_be_used_becomes_a_dead_letter_with_its_reason(record: Record, reason: bytes) -> None:
+    decoded = decode(record, event_writer())
+
+    assert isinstance(decoded, OutgoingEvent)
+    assert (decoded.key, decoded.value) == (record.key, record.value)
+    headers = dict(decoded.headers)
+    assert (headers["dlq-reason"], headers["dlq-topic"]) == (reason, record.topic.encode())
+
+
+def test_a_defect_of_the_decoder_is_a_dead_letter_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> Any:
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr("consumer.intake.parse_requested", fail)
+
+    decoded = decode(requested_record(), event_writer())
+
+    assert isinstance(decoded, OutgoingEvent)
+    assert b"ZeroDivisionError" in (dict(decoded.headers)["dlq-message"] or b"")
+
+
+async def test_poison_never_stops_a_batch() -> None:
+    world = World()
+    worker = MemoryWorker(world)
+    for record in (raw_record(b"?"), requested_record("a"), raw_record(None), cancel_record(), requested_record("b")):
+        world.produce(record)
+
+    await worker.read()
+
+    assert sorted(world.tables.requests) == ["a", "b"]
+    assert len([row for row in world.tables.outbox.values() if row["event"].kind == "dead_letter"]) == 3
+    assert world.broker.committed["group", (str(Topic.REQUESTED), 0)] == 4
+
+
+class PickyLedger(MemoryLedger):
+    """A store that refuses one request, as Postgres refuses a value that decoding let through."""
+
+    __slots__ = ()
+
+    async def record_batch(
+        self,
+        requests: Sequence[RequestToRecord],
+        cancels: Sequence[CancelToRecord],
+        dead_letters: Sequence[OutgoingEvent],
+        admit: Admit,
+    ) -> IntakeResult:
+        if any(request.request_id == "refused" for request in requests):
+            raise ValueError("value out of range")
+        return await MemoryLedger.record_batch(self, requests, cancels, dead_letters, admit)
+
+
+async def test_a_record_that_the_store_refuses_alone_is_dead_lettered_and_the_others_pass() -> None:
+    world = World()
+    worker = MemoryWorker(world)
+    worker.intake.ledger = PickyLedger(world.tables, event_writer(), "worker", 15.0)
+    names = ["a", "b", "refused", "c", "d"]
+    records = [world.produce(requested_record(name)) for name in names]
+
+    await worker.read()
+
+    assert sorted(world.tables.requests) == ["a", "b", "c", "d"]
+    [letter] = [row["event"] for row in world.tables.outbox.values()]
+    assert letter.value == records[2].value
+    assert b"value out of range" in dict(letter.headers)["dlq-message"]
+
+
+async def test_a_store_that_is_away_delays_a_batch_and_nothing_is_committed_meanwhile(no_retry_pauses: None) -> None:
+    world = World()
+    worker = MemoryWorker(world)
+    world.produce(requested_record("a"))
+    world.tables.weather = [Weather.REFUSED] * 5
+
+    await worker.read()
+
+    assert worker.world.tables.weather == []
+    assert sorted(world.tables.requests) == ["a"]
+
+
+async def test_a_lost_answer_makes_no_second_run(no_retry_pauses: None) -> None:
+    world = World()
+    worker = MemoryWorker(world)
+    world.produce(requested_record("a"))
+    world.tables.weather = [Weather.ANSWER_LOST]
+
+    await worker.read()
+
+    assert len(world.tables.runs) == 1
+
+
+async def test_a_batch_that_meets_a_defect_is_tried_again_and_never_passed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """To go on with the next batch would commit an offset behind records that are nowhere."""
+    monkeypatch.setattr("consumer.intake.DEFECT_PAUSE_SECONDS", 0.0)
+    world = World()
+    worker = MemoryWorker(world)
+    failures = ["once", "twice"]
+    record_batch = worker.intake.record
+
+    async def fail_twice(records: Sequence[Record]) -> IntakeResult:
+        if failures:
+            raise RuntimeError(failures.pop())
+        return await record_batch(records)
+
+    monkeypatch.setattr(type(worker.intake), "record", lambda _, records: fail_twice(records))
+    world.produce(requested_record("a"))
+    reading = asyncio.create_task(worker.intake.run())
+    await settle()
+    world.produce(requested_record("b"))
+    await settle()
+    await worker.source.stop()
+    await reading
+
+    assert sorted(world.tables.requests) == ["a", "b"]
+
+
+async def test_a_full_queue_holds_requests_and_lets_cancels_through() -> None:
+    world = World()
+    worker = MemoryWorker(world)
+    worker.intake.max_queued = 2
+    for name in ("a", "b"):
+        world.produce(requested_record(name))
+    await worker.read()
+    await worker.intake.watch_queue()
+    world.produce(requested_record("c"))
+    world.produce(cancel_record(request_id="a"))
+
+    await worker.read()
+    assert sorted(world.tables.requests) == ["a", "b"]
+    await worker.intake.watch_queue()
+    await worker.read()
+
+    assert sorted(world.tables.requests) == ["a", "b", "c"], "the cancel made room"
+
+
+async def test_new_runs_wake_the_dispatcher_and_repeats_do_not() -> None:
+    world = World()
+    worker = MemoryWorker(world)
+    world.produce(requested_record("a"))
+    await worker.read()
+    assert worker.intake.work_arrived.is_set()
+    worker.intake.work_arrived.clear()
+
+    world.produce(requested_record("a"))
+    await worker.read()
+
+    assert not worker.intake.work_arrived.is_set()
+
+
+async def test_reading_the_request_topic_again_from_the_start_starts_nothing_and_tells_nothing() -> None:
+    world = World()
+    worker = MemoryWorker(world)
+    for record in (requested_record("a"), requested_record("b", symbol="NOSUCH"), cancel_record(request_id="x")):
+        world.produce(record)
+    await worker.read()
+    await worker.finish_everything()
+    before = (dict(world.tables.runs), len(world.broker.records(Topic.COMPLETED)))
+    world.broker.committed.clear()
+    await worker.source.stop()
+
+    again = MemoryWorker(world, "again")
+    await again.finish_everything()
+
+    assert (dict(world.tables.runs), len(world.broker.records(Topic.COMPLETED))) == before
