@@ -7,9 +7,12 @@ PYTHON ?= $(shell for candidate in python3.11 python3.12 python3.13 python3; do 
 	"$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$candidate"; break; }; done)
 # Passed on to pytest, for example `make test PYTEST="-k intake"`.
 PYTEST ?=
+# Passed on to the campaigns, for example `make faults FAULTS="--seed 7"`, `make guards GUARDS="--guard fencing"`.
+FAULTS ?=
+GUARDS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo lint typecheck format bench faults lock clean
+.PHONY: help setup test demo lint typecheck format bench faults guards lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -38,8 +41,11 @@ format: setup ## mend format and imports
 bench: setup ## the measurements, as ratios to other programs
 	@$(BIN)/python -m pytest tests/benchmarks -m "" -s $(PYTEST)
 
-faults: setup ## only the tests that kill, stop and restart real processes
-	@$(BIN)/python -m pytest -m "faults" $(PYTEST)
+faults: setup ## random faults against a system at work, judged by the checker; options in FAULTS
+	@$(BIN)/python -m tests.faults.campaign $(FAULTS)
+
+guards: setup ## the same with each guard taken out in turn, which the checker must notice
+	@$(BIN)/python -m tests.faults.guards $(GUARDS)
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 lock: setup ## resolve requirements/ anew after a change in pyproject.toml; `make lock UPGRADE=--upgrade` takes newer versions

@@ -9,6 +9,7 @@ all input is read again from offset 0 by another group, which must change nothin
 
 import argparse
 import asyncio
+import logging
 import random
 import shutil
 import signal
@@ -82,6 +83,7 @@ class Report:
 
 async def run_campaign(plan: Plan, directory: Path, say: Callable[[str], None] = print) -> Report:
     """Run one, on servers of its own; it ends at the first round with findings."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # brokers come and go here, and it tells each time
     report = Report(plan)
     started = time.monotonic()
     async with open_field(directory, Orders(without=plan.without)) as place:

@@ -26,11 +26,11 @@ def remove_fencing() -> None:
     statements.BEAT = _without(statements.BEAT, "e.epoch = b.epoch AND ")
     statements.CANCELS_WANTED = _without(statements.CANCELS_WANTED, "e.epoch = i.epoch AND ")
     statements.GIVE_BACK = statements.GIVE_BACK.replace("epoch = $2", "$2 = $2")
-    finish = PostgresQueue._finish
+    finish: Any = PostgresQueue._finish
 
-    async def unfenced(queue: Any, connection: Any, claim: Any, outcome: Any, progress_pct: int) -> Any:
+    async def unfenced(queue: Any, connection: Any, claim: Any, *rest: Any) -> Any:
         row = await connection.fetchrow("SELECT epoch FROM backtest_executions WHERE run_id = $1", claim.run_id)
-        return await finish(queue, connection, replace(claim, epoch=row["epoch"]), outcome, progress_pct)
+        return await finish(queue, connection, replace(claim, epoch=row["epoch"]), *rest)
 
     patch(PostgresQueue, "_finish", unfenced)
 

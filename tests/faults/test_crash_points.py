@@ -60,6 +60,24 @@ CRASH_POINTS = {
 }
 
 
+CRASH_SEQUENCES = {
+    "relay: terminal event of a dead worker adopted, not sent": (
+        CRASH_POINTS["finish: committed, not relayed"],
+        CrashPoint(f"{OUTBOX}adopt", "after", "TERMINAL"),
+    ),
+    "claim: run of a dead worker taken again, engine not told": (
+        CRASH_POINTS["claim: committed, engine not told"],
+        CrashPoint(f"{QUEUE}PostgresQueue.claim", "after", "attempt=2"),
+    ),
+}
+"""One worker after the other."""
+
+DRAIN_POINTS = {
+    "drain: run about to be given back": CrashPoint(f"{QUEUE}PostgresQueue.give_back", "before"),
+    "drain: run given back": CrashPoint(f"{QUEUE}PostgresQueue.give_back", "after"),
+}
+
+
 @pytest.fixture(scope="module")
 async def place(tmp_path_factory: pytest.TempPathFactory, stack_kind: StackKind) -> AsyncIterator[Field]:
     """One system for all points: what the earlier ones left is judged again by every later one."""
@@ -80,13 +98,35 @@ async def quiet_digests(place: Field) -> dict[str, str]:
     return quiet
 
 
-@pytest.mark.parametrize("step", list(CRASH_POINTS))
+@pytest.mark.parametrize("step", [*CRASH_POINTS, *CRASH_SEQUENCES])
 async def test_a_worker_that_dies_between_two_steps_loses_and_doubles_nothing(
     place: Field, quiet_digests: dict[str, str], step: str
 ) -> None:
     await send_one_of_each(place, step)
-    crashing = await place.start_worker(crash=CRASH_POINTS[step], slots=1)
-    assert await crashing.ended(120) == -signal.SIGKILL, crashing.log_text()
+    for point in CRASH_SEQUENCES[step] if step in CRASH_SEQUENCES else (CRASH_POINTS[step],):
+        crashing = await place.start_worker(crash=point, slots=1)
+        assert await crashing.ended(120) == -signal.SIGKILL, crashing.log_text()
+    await a_clean_worker_finds_all_in_order(place, quiet_digests)
+
+
+@pytest.mark.parametrize("step", list(DRAIN_POINTS))
+async def test_a_worker_that_dies_while_it_drains_loses_and_doubles_nothing(
+    place: Field, quiet_digests: dict[str, str], step: str
+) -> None:
+    await send_one_of_each(place, step)
+    draining = await place.start_worker(crash=DRAIN_POINTS[step], slots=1)
+
+    async def is_running() -> bool:
+        rows = await place.database("SELECT 1 FROM backtest_executions WHERE state = 'running'")
+        return bool(rows)
+
+    await eventually(is_running, "a run under way", seconds=60)
+    draining.send(signal.SIGTERM)
+    assert await draining.ended(60) == -signal.SIGKILL, draining.log_text()
+    await a_clean_worker_finds_all_in_order(place, quiet_digests)
+
+
+async def a_clean_worker_finds_all_in_order(place: Field, quiet_digests: dict[str, str]) -> None:
     clean = await place.start_worker(slots=1)
     evidence = await place.settle()
     clean.send(signal.SIGTERM)

@@ -4,6 +4,7 @@ The product has no hooks for tests: what dies here, forgets a guard or lives by 
 before the worker starts. Orders are JSON in the variable FAULT_ORDERS; without any it is a plain worker.
 """
 
+import ctypes
 import functools
 import importlib
 import inspect
@@ -19,10 +20,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 ORDERS_VARIABLE = "FAULT_ORDERS"
+PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
     """Carry out the orders, then be a worker."""
+    end_with_parent()
     orders = Orders.from_json(os.environ.get(ORDERS_VARIABLE, "{}"))
     shorten_sessions(orders.session_timeout_ms)
     if orders.clock_file:
@@ -76,6 +79,12 @@ class Orders:
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
+
+
+def end_with_parent() -> None:
+    """Have the kernel kill this worker when the campaign that started it dies."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def arm(point: CrashPoint) -> None:
