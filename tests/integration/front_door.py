@@ -71,6 +71,15 @@ class Worker:
         return await asyncio.wait_for(self.process.wait(), 30)
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A command that has ended."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
 @dataclass(slots=True)
 class FrontDoor:
     """Servers, a producer, and everything that ever came out."""
@@ -100,6 +109,18 @@ class FrontDoor:
             with suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+
+    async def command(self, *arguments: str) -> "Ended":
+        """Run a `backtest` command to its end."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "consumer", *arguments),
+            env=self.environment(),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        stdout, stderr = await asyncio.wait_for(process.communicate(), 60)
+        assert process.returncode is not None
+        return Ended(process.returncode, stdout.decode(), stderr.decode())
 
     def environment(self, **settings: str) -> dict[str, str]:
         given = {f"BACKTEST_{name.upper()}": value for name, value in settings.items()}

@@ -334,3 +334,18 @@ async def everything_committed(door: FrontDoor, group_id: str) -> None:
             await eventually(probe, "all offsets committed within 5 s", seconds=20)
         finally:
             await admin.close()
+
+
+async def test_a_completed_run_verifies_and_a_figure_that_was_changed_is_named(door: FrontDoor) -> None:
+    strategy_id = await door.add_strategy()
+    async with door.worker():
+        request_id = await door.request(strategy_id)
+        await door.terminal_event(request_id)
+        run_id = (await door.row_of(request_id))["id"]
+    same = await door.command("replay", "--verify", str(run_id))
+    await door.database.execute("UPDATE backtest_runs SET win_rate = win_rate + 1e-9 WHERE id = $1", run_id)
+    changed = await door.command("replay", "--verify", str(run_id))
+    assert (same.status, changed.status) == (0, 1)
+    assert "the same" in same.stderr
+    assert "win_rate is stored as" in changed.stderr
+    assert len(changed.stderr.splitlines()) == 1
