@@ -1,6 +1,6 @@
 """One run, top to bottom: engine, outcome, fenced finish, events out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 import structlog
@@ -55,10 +55,13 @@ async def simulate(run: ActiveRun, ports: RunPorts) -> EngineOutcome:
     """Let an engine child run it; a defect on our side fails the run rather than the worker."""
     task = EngineTask(run.claim.run_id, run.claim.epoch, run.claim.specification)
     try:
-        return await ports.engine.run(task, run.note_progress, run.stop)
+        outcome = await ports.engine.run(task, run.note_progress, run.stop)
     except Exception as error:
         log.exception("engine_pool_failed", run_id=run.claim.run_id, epoch=run.claim.epoch)
         return Failed("internal_error", f"{type(error).__name__}: {error}")
+    if isinstance(outcome, Completed):
+        return replace(outcome, duration_seconds=ports.clock.monotonic() - run.claimed_at)
+    return outcome
 
 
 def decide(outcome: EngineOutcome, run: ActiveRun, max_attempts: int) -> TerminalOutcome | Superseded | Returned:

@@ -36,6 +36,7 @@ class Completed:
     engine_version: str
     warnings: tuple[str, ...]
     duration_seconds: float
+    """Of the child's work, from its side; from the claim to the result, once the worker has it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,8 @@ class KafkaSource:
                 group_id=self.group_id,
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
+                # An upstream that aborts its transaction has not asked for anything.
+                isolation_level="read_committed",
                 max_partition_fetch_bytes=MAX_FETCH_BYTES,
                 max_poll_interval_ms=60_000,
                 session_timeout_ms=10_000,

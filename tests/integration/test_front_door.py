@@ -1,5 +1,6 @@
 """The main job from outside: an event in, a row, events out, on real Kafka and real Postgres."""
 
+import json
 import signal
 import time
 from collections import Counter
@@ -9,11 +10,11 @@ from pathlib import Path
 import polars as pl
 import psutil
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from consumer.devstack import StackKind
-from tests.integration.front_door import FrontDoor, open_front_door
+from tests.integration.front_door import JANUARY, FrontDoor, open_front_door
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.integration
@@ -349,3 +350,27 @@ async def test_a_completed_run_verifies_and_a_figure_that_was_changed_is_named(d
     assert "the same" in same.stderr
     assert "win_rate is stored as" in changed.stderr
     assert len(changed.stderr.splitlines()) == 1
+
+
+async def test_a_request_in_an_aborted_transaction_is_never_run(door: FrontDoor) -> None:
+    strategy_id = await door.add_strategy()
+    event: dict[str, object] = {
+        "specversion": "1.0",
+        "id": "aborted",
+        "source": "tests",
+        "type": "backtest.requested",
+    }
+    event["data"] = {"strategy_id": strategy_id, "symbol": "EURUSD", **JANUARY}
+    upstream = AIOKafkaProducer(
+        bootstrap_servers=door.stack.kafka_bootstrap_servers, transactional_id=f"upstream-{strategy_id}"
+    )
+    async with upstream, door.worker():
+        await upstream.begin_transaction()
+        await upstream.send_and_wait("backtest.requested", json.dumps(event).encode(), partition=0)
+        await upstream.abort_transaction()
+        for partition in range(3):  # behind it in every partition, so that it has been passed
+            marker = {**event, "id": f"marker-{strategy_id}-{partition}"}
+            await door.producer.send_and_wait("backtest.requested", json.dumps(marker).encode(), partition=partition)
+        for partition in range(3):
+            await door.terminal_event(f"marker-{strategy_id}-{partition}")
+    assert await door.run_of("aborted") is None
