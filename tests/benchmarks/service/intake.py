@@ -35,7 +35,7 @@ async def measure_intake(rig: Rig, database_url: str, requests: int) -> IntakeRa
         strategy_id = await add_strategy(connection)
         wanted = [rig.request(strategy_id, source=f"upstream-{place % SOURCES}") for place in range(requests)]
         await rig.send_all(OURS.topics.requested, wanted)
-        environment = environment_of(rig, OURS, database_url, {"max_queued": "1000000"})
+        environment = environment_of(rig, OURS, database_url, {"max_queued": "1000000", "log_level": "warning"})
         program = ("-m", "tests.benchmarks.service.intake_program")
         process = await asyncio.create_subprocess_exec(sys.executable, *program, env=environment, stdout=PIPE)
         try:

@@ -21,6 +21,7 @@ from consumer.adapters.postgres_pool import open_pool
 from consumer.admission import Admission
 from consumer.events import EventRenderer
 from consumer.intake import Intake
+from consumer.logging_setup import set_up_logging
 from consumer.outbox_relay import OutboxRelay
 from consumer.ports import Admit, CancelToRecord, IntakeResult, OutgoingEvent, RequestToRecord
 from consumer.settings import Settings, load_settings
@@ -51,6 +52,7 @@ class TellingLedger:
 
 async def main() -> None:
     settings = load_settings(Settings)
+    set_up_logging(settings)
     clock, telemetry, connection = SystemClock(), Telemetry(), kafka_connection(settings)
     writer = EventRenderer(source=f"backtest-consumer/{settings.kafka_group_id}", clock=clock)
     async with open_pool(settings.database_url.get_secret_value(), max_connections=4, name="intake") as pool:
