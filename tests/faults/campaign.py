@@ -39,7 +39,6 @@ from tests.faults.load import Load
 from tests.faults.worker_program import Orders
 from tests.waiting import eventually
 
-TWO_AT_ONCE = 0.3
 REPLAY_GROUP = "replay"
 
 
@@ -51,13 +50,15 @@ class Plan:
     faults: int = 200
     minutes: float = 60.0
     """No new round begins after that."""
-    faults_a_round: int = 10
-    wave: int = 30
+    faults_a_round: int = 20
+    wave: int = 50
     """Things sent in a round."""
     workers: int = 2
     without: str = ""
     """A guard to take out of the workers: then there must be findings."""
     settle_seconds: float = 180.0
+    two_at_once: float = 0.3
+    """Share of faults that come in pairs."""
     quiet_first: bool = True
     """Compare results with those of a quiet run."""
 
@@ -119,7 +120,7 @@ async def one_round(
     await place.heal(workers=plan.workers)
     sending = asyncio.create_task(load.wave(place, plan.wave))
     moments: list[Finding] = []
-    for group in draw(trouble.random, count):
+    for group in draw(trouble.random, count, plan.two_at_once):
         report.faults.append(" + ".join(name_of(fault) for fault in group))
         await asyncio.gather(*(fault(trouble) for fault in group))
         if trouble.random.random() < 0.2:
@@ -143,13 +144,13 @@ def judge(evidence: Evidence, quiet: dict[str, str] | None) -> list[Finding]:
     ]
 
 
-def draw(source: random.Random, count: int) -> list[tuple[Fault, ...]]:
+def draw(source: random.Random, count: int, two_at_once: float) -> list[tuple[Fault, ...]]:
     """Faults to make, one entry after the other; two in an entry happen at once, and count as one."""
     kinds, weights = list(FAULTS), list(FAULTS.values())
     drawn: list[tuple[Fault, ...]] = []
     for _ in range(count):
         first, second = source.choices(kinds, weights=weights, k=2)
-        both = source.random() < TWO_AT_ONCE and first is not second and not of_one_server(first, second)
+        both = source.random() < two_at_once and first is not second and not of_one_server(first, second)
         drawn.append((first, second) if both else (first,))
     return drawn
 

@@ -35,6 +35,20 @@ class Trouble:
             await self._look_for_orphans(children)
             await self.place.start_worker()
 
+    async def worker_killed_while_postgres_is_away(self) -> None:
+        """With records in its hands that it cannot store."""
+        await self.place.stack.postgres.stop()
+        await lasting(self.random.uniform(1.2, 2.5))
+        await self.tree_killed()
+        await self.place.stack.postgres.start()
+
+    async def worker_killed_while_kafka_is_away(self) -> None:
+        """With events in its hands that it cannot send."""
+        await self.place.stack.kafka.pause()
+        await lasting(self.random.uniform(1.2, 2.5))
+        await self.tree_killed()
+        await self.place.stack.kafka.resume()
+
     async def engine_child_killed(self) -> None:
         """SIGKILL for an engine child, busy or idle."""
         if (worker := await self._pick()) and (children := worker.engine_children()):
@@ -171,6 +185,8 @@ FAULTS: dict[Fault, int] = {
     Trouble.worker_killed: 4,
     Trouble.engine_child_killed: 3,
     Trouble.tree_killed: 2,
+    Trouble.worker_killed_while_postgres_is_away: 2,
+    Trouble.worker_killed_while_kafka_is_away: 2,
     Trouble.worker_stopped_past_its_lease: 4,
     Trouble.worker_terminated: 2,
     Trouble.worker_joins: 2,
@@ -194,9 +210,7 @@ def name_of(fault: Fault) -> str:
 
 def of_one_server(first: Fault, second: Fault) -> bool:
     """Whether two faults cannot happen at once: both start and stop the same server."""
-    return any(
-        name_of(first).startswith(server) and name_of(second).startswith(server) for server in ("kafka", "postgres")
-    )
+    return any(server in name_of(first) and server in name_of(second) for server in ("kafka", "postgres"))
 
 
 def _is_there(process: psutil.Process) -> bool:

@@ -37,7 +37,15 @@ PLUGINS = Path(__file__).parent / "plugin_strategies"
 GROUP_ID = "backtest-consumer"
 LEASE_SECONDS = 1.5
 MARKER_VARIABLE = "FAULT_CAMPAIGN"
-AWAY = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, KafkaError, BrokerUnavailable)
+AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    KafkaError,
+    BrokerUnavailable,
+)
 """What a server that is away makes its clients raise."""
 
 Answer = TypeVar("Answer")
@@ -50,6 +58,11 @@ class Worker:
     number: int
     process: asyncio.subprocess.Process
     log_file: Path
+    go_file: Path
+
+    def go(self) -> None:
+        """Let one that waits begin."""
+        self.go_file.touch()
 
     @property
     def is_alive(self) -> bool:
@@ -104,10 +117,15 @@ class Field:
     def alive(self) -> list[Worker]:
         return [worker for worker in self.workers if worker.is_alive]
 
-    async def start_worker(self, *, crash: CrashPoint | None = None, slots: int = 2, **settings: str) -> Worker:
-        """Start one. It has a fault's patches, if any are ordered, and is otherwise the product as it is."""
+    async def start_worker(
+        self, *, crash: CrashPoint | None = None, slots: int = 2, waits: bool = False, **settings: str
+    ) -> Worker:
+        """Start one. It has a fault's patches, if any are ordered, and is otherwise the product as it is.
+
+        waits: it loads everything, and begins at `Worker.go`.
+        """
         number = next(self.numbers)
-        log_file = self.directory / f"worker-{number}.log"
+        log_file, go_file = self.directory / f"worker-{number}.log", self.directory / f"worker-{number}.go"
         variable, _, value = self.marker.partition("=")
         environment = {
             **os.environ,
@@ -121,7 +139,7 @@ class Field:
             # Every worker that is killed counts as a death; here each run is to end as it would without faults.
             "BACKTEST_MAX_ATTEMPTS": "10000",
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(PLUGINS)]),
-            ORDERS_VARIABLE: replace(self.orders, crash=crash).to_json(),
+            ORDERS_VARIABLE: replace(self.orders, crash=crash, go_file=str(go_file) if waits else "").to_json(),
             variable: value,
             **{f"BACKTEST_{name.upper()}": text for name, text in settings.items()},
         }
@@ -133,7 +151,7 @@ class Field:
                 stdout=log,
                 stderr=log,
             )
-        worker = Worker(number, process, log_file)
+        worker = Worker(number, process, log_file, go_file)
         self.workers.append(worker)
         return worker
 

@@ -31,7 +31,15 @@ EXPECTED = {
 async def until_caught(guard: str, seed: int, directory: Path) -> Report:
     """Run a campaign without the guard, in small rounds, until the checker notices."""
     plan = Plan(
-        seed, MOST_FAULTS, minutes=20, faults_a_round=4, wave=25, without=guard, settle_seconds=60, quiet_first=False
+        seed,
+        MOST_FAULTS,
+        minutes=20,
+        faults_a_round=4,
+        wave=25,
+        without=guard,
+        settle_seconds=60,
+        two_at_once=0.6,  # what a guard is for often takes two
+        quiet_first=False,
     )
     return await run_campaign(plan, directory, lambda line: print(line, file=sys.stderr, flush=True))
 

@@ -12,7 +12,7 @@ import pytest
 
 from consumer.devstack import StackKind
 from tests.faults.checker import check, digests, processes_with, results_equal_a_quiet_run
-from tests.faults.field import Field, event, open_field
+from tests.faults.field import Field, Worker, event, open_field
 from tests.faults.load import CANCEL_REQUESTED, FEBRUARY, REQUESTED, Load
 from tests.faults.worker_program import CrashPoint
 from tests.waiting import eventually
@@ -102,11 +102,14 @@ async def quiet_digests(place: Field) -> dict[str, str]:
 async def test_a_worker_that_dies_between_two_steps_loses_and_doubles_nothing(
     place: Field, quiet_digests: dict[str, str], step: str
 ) -> None:
+    points = CRASH_SEQUENCES[step] if step in CRASH_SEQUENCES else (CRASH_POINTS[step],)
     await send_one_of_each(place, step)
-    for point in CRASH_SEQUENCES[step] if step in CRASH_SEQUENCES else (CRASH_POINTS[step],):
-        crashing = await place.start_worker(crash=point, slots=1)
-        assert await crashing.ended(120) == -signal.SIGKILL, crashing.log_text()
-    await a_clean_worker_finds_all_in_order(place, quiet_digests)
+    crashing = [await place.start_worker(crash=point, slots=1, waits=True) for point in points]
+    clean = await place.start_worker(slots=1, waits=True)
+    for worker in crashing:
+        worker.go()
+        assert await worker.ended(120) == -signal.SIGKILL, worker.log_text()
+    await finds_all_in_order(clean, place, quiet_digests)
 
 
 @pytest.mark.parametrize("step", list(DRAIN_POINTS))
@@ -115,6 +118,7 @@ async def test_a_worker_that_dies_while_it_drains_loses_and_doubles_nothing(
 ) -> None:
     await send_one_of_each(place, step)
     draining = await place.start_worker(crash=DRAIN_POINTS[step], slots=1)
+    clean = await place.start_worker(slots=1, waits=True)
 
     async def is_running() -> bool:
         rows = await place.database("SELECT 1 FROM backtest_executions WHERE state = 'running'")
@@ -123,11 +127,12 @@ async def test_a_worker_that_dies_while_it_drains_loses_and_doubles_nothing(
     await eventually(is_running, "a run under way", seconds=60)
     draining.send(signal.SIGTERM)
     assert await draining.ended(60) == -signal.SIGKILL, draining.log_text()
-    await a_clean_worker_finds_all_in_order(place, quiet_digests)
+    await finds_all_in_order(clean, place, quiet_digests)
 
 
-async def a_clean_worker_finds_all_in_order(place: Field, quiet_digests: dict[str, str]) -> None:
-    clean = await place.start_worker(slots=1)
+async def finds_all_in_order(clean: Worker, place: Field, quiet_digests: dict[str, str]) -> None:
+    """Let a worker that waited take over, and judge."""
+    clean.go()
     evidence = await place.settle()
     clean.send(signal.SIGTERM)
     assert await clean.ended() == 0

@@ -40,6 +40,9 @@ def main() -> None:
         arm(orders.crash)
     from consumer.cli import main as command_line
 
+    if orders.go_file:
+        wait_for(Path(orders.go_file))
+
     sys.argv = ["backtest", "worker"]
     command_line()
 
@@ -68,6 +71,8 @@ class Orders:
     """Seconds by which the worker's wall clock is wrong, read anew whenever it looks."""
     proxied_ports: dict[str, int] | None = None
     """Broker port -> port to connect to instead."""
+    go_file: str = ""
+    """Load everything, and begin when this file is there."""
     session_timeout_ms: int = 3_000
     """Of the consumer group: a dead member is missed soon, so that a campaign gets on."""
 
@@ -79,6 +84,14 @@ class Orders:
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
+
+
+def wait_for(go_file: Path) -> None:
+    """Be ready to begin at once: what takes a worker's start its time has been imported by then."""
+    importlib.import_module("consumer.commands.worker")
+    importlib.import_module("consumer.wiring")
+    while not go_file.exists():
+        time.sleep(0.005)
 
 
 def end_with_parent() -> None:
