@@ -28,7 +28,7 @@ Action = tuple[str, int]
 
 UPSTREAM = ("request", "request", "request", "repeat", "conflict", "refused", "poison", "cancel")
 OUTSIDE = ("row", "delete", "go on", "go on", "late", "crash", "together")
-COURSES = ("work", "work", "take over", "take over")
+COURSES = ("work", "work", "end", "take over", "come back", "come back")
 TROUBLE = ("away", "answer lost", "ack lost", "send lost")
 
 actions = st.lists(
@@ -87,7 +87,7 @@ class Day:
         elif action in OUTSIDE:
             await self.happen(action, number)
         elif action in COURSES:
-            await self.go_through(action, self.workers[number % 2])
+            await self.go_through(action, number)
         else:
             self.trouble(action)
         await settle()
@@ -128,14 +128,38 @@ class Day:
             case _:
                 await asyncio.gather(*(worker.step(step) for worker in self.workers for step in STEPS))
 
-    async def go_through(self, action: str, worker: MemoryWorker) -> None:
-        """Several steps of one worker, without which a random plan would seldom come far."""
-        if action == "work":
-            self.send("request", 0)
-        else:
-            self.world.clock.advance(LEASE_SECONDS + 1)
+    async def go_through(self, action: str, number: int) -> None:
+        """Several steps, without which a random plan would seldom come far."""
+        worker, other = self.workers[number % 2], self.workers[1 - number % 2]
+        match action:
+            case "work":
+                self.send("request", number)
+                await self.start(worker)
+            case "end":
+                await self.engines_go_on()
+            case "take over":
+                self.world.clock.advance(LEASE_SECONDS + 1)
+                await self.start(worker)
+            case _:  # the other worker comes back and does not know that its runs were taken over
+                self.send("request", number)
+                await self.start(other)
+                self.world.clock.advance(LEASE_SECONDS + 1)
+                await self.start(worker)
+                if number >= 2:
+                    await other.step("beat")
+                    await other.step("publish")
+                if number >= 4:
+                    await self.engines_go_on()
+
+    async def start(self, worker: MemoryWorker) -> None:
         for step in ("read", "sweep", "claim"):
             await worker.step(step)
+            await settle()
+
+    async def engines_go_on(self) -> None:
+        for _ in range(2):
+            self.engines.go_on()
+            await settle()
 
     def trouble(self, action: str) -> None:
         """What comes over the next transaction or delivery."""
