@@ -114,7 +114,7 @@ class Day:
         """What other services, engines, time and bad luck do."""
         tables = self.world.tables
         match action:
-            case "row" if number in tables.runs:
+            case "row" if number in tables.runs and tables.runs[number]["status"] in {"pending", "running"}:
                 tables.change_run(number, status="cancelled")
             case "delete" if number in tables.runs:
                 tables.delete_run(number)
