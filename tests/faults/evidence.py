@@ -1,7 +1,7 @@
 """All that the system shows to others, at one moment: its topics from offset 0, its tables, its committed offsets."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -154,7 +154,7 @@ async def read_topics(kafka_bootstrap_servers: str) -> dict[str, tuple[Record, .
 
 
 @asynccontextmanager
-async def admin_client(kafka_bootstrap_servers: str) -> Any:
+async def admin_client(kafka_bootstrap_servers: str) -> AsyncIterator[AIOKafkaAdminClient]:
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap_servers, request_timeout_ms=15_000)
     try:
         await admin.start()

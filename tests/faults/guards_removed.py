@@ -88,7 +88,7 @@ def remove_child_cleanup() -> None:
     """Nothing ends engine children with their worker: no parent-death signal, no watch, no guardian."""
     from consumer.adapters import engine_processes, engine_spawn
 
-    def spawn(arguments: list[str], **named: Any) -> "subprocess.Popen[bytes]":
+    def spawn(arguments: list[str], **named: Any) -> Any:
         module = arguments.index("consumer.adapters.engine_child")
         told = [*arguments[:module], "tests.faults.careless_child", *arguments[module + 1 :]]
         return subprocess.Popen(told, **named)
