@@ -51,8 +51,8 @@ class Plan:
     minutes: float = 60.0
     """No new round begins after that."""
     faults_a_round: int = 20
-    wave: int = 50
-    """Things sent in a round."""
+    sent_a_fault: int = 3
+    """Things sent while a fault lasts."""
     workers: int = 2
     without: str = ""
     """A guard to take out of the workers: then there must be findings."""
@@ -118,17 +118,15 @@ async def one_round(
 ) -> list[Finding]:
     """Load and faults together, then peace; what the checker says."""
     await place.heal(workers=plan.workers)
-    sending = asyncio.create_task(load.wave(place, plan.wave))
     moments: list[Finding] = []
     for group in draw(trouble.random, count, plan.two_at_once):
         report.faults.append(" + ".join(name_of(fault) for fault in group))
-        await asyncio.gather(*(fault(trouble) for fault in group))
+        await asyncio.gather(load.wave(place, plan.sent_a_fault), *(fault(trouble) for fault in group))
         if trouble.random.random() < 0.2:
             moments += check_while_running(await place.evidence())
         if moments or trouble.findings:
             break
     await place.heal(workers=plan.workers)
-    await sending
     evidence = await place.settle(seconds=plan.settle_seconds)
     report.requests, report.runs = len(evidence.requests), len(evidence.executions)
     report.attempts = sum(row["attempts"] for row in evidence.executions.values())

@@ -67,10 +67,12 @@ class Trouble:
             await self.place.start_worker()
 
     async def worker_stopped_past_its_lease(self) -> None:
-        """SIGSTOP, until others may have taken its runs; then SIGCONT: a zombie."""
-        if worker := await self._pick():
+        """SIGSTOP for one that runs something, until another has taken it or could have; then SIGCONT: a zombie."""
+        if worker := await self._pick(at_work=True):
+            before = await self._epochs()
             worker.send(signal.SIGSTOP)
-            await lasting(LEASE_SECONDS * self.random.uniform(1.2, 3))
+            await lasting(LEASE_SECONDS)
+            await self._taken_over(before)
             worker.send(signal.SIGCONT)
 
     async def worker_terminated(self) -> None:
@@ -140,11 +142,14 @@ class Trouble:
         """The workers' wall clocks jump by hours, either way; the database's does not."""
         self.place.clock_file.write_text(str(self.random.choice((-7200, -30, 45, 86_400))))
 
-    async def _pick(self) -> Worker | None:
-        """A worker that is at work, or at least alive; now and then one that has only just started."""
+    async def _pick(self, *, at_work: bool = False) -> Worker | None:
+        """A worker that is up, now and then one that has only just started; if it can be, one that runs something."""
         if not self.place.alive:
             await self.place.start_worker()
-        worker = self.random.choice(self.place.alive)
+        workers = self.place.alive
+        if at_work:
+            workers = [worker for worker in workers if any("run=" in each for each in worker.titles())] or workers
+        worker = self.random.choice(workers)
         if self.random.random() < 0.8:
 
             async def is_up() -> bool:
@@ -153,6 +158,23 @@ class Trouble:
             with suppress(AssertionError):  # a server may be away: then it dies while it waits
                 await eventually(is_up, "the worker up", seconds=15)
         return worker if worker.is_alive else None
+
+    async def _epochs(self) -> dict[int, int]:
+        """Epochs of the runs under way; none while Postgres is away."""
+        with suppress(*AWAY):
+            statement = "SELECT run_id, epoch FROM backtest_executions WHERE state = 'running'"
+            return {row["run_id"]: row["epoch"] for row in await self.place.database_now(statement)}
+        return {}
+
+    async def _taken_over(self, before: dict[int, int]) -> None:
+        """Wait until a run has a higher epoch, for two leases at most: there may be nobody to take it."""
+
+        async def is_taken() -> bool:
+            now = await self._epochs()
+            return any(now.get(run_id, 0) > epoch for run_id, epoch in before.items())
+
+        with suppress(AssertionError):
+            await eventually(is_taken, "a run taken over", seconds=2 * LEASE_SECONDS)
 
     async def _exits_well(self, worker: Worker) -> None:
         try:

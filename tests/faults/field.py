@@ -83,12 +83,11 @@ class Worker:
             return []
 
     def engine_children(self) -> list[psutil.Process]:
-        found = []
-        for process in self.children():
-            with suppress(psutil.Error):
-                if "backtest-engine" in " ".join(process.cmdline()) + process.name():
-                    found.append(process)
-        return found
+        return [process for process in self.children() if "backtest-engine" in title(process)]
+
+    def titles(self) -> list[str]:
+        """Of the engine children."""
+        return [title(process) for process in self.engine_children()]
 
     async def ended(self, seconds: float = 60) -> int:
         return await asyncio.wait_for(self.process.wait(), seconds)
@@ -165,13 +164,17 @@ class Field:
         """Execute a statement on a connection of its own, however long Postgres is away; it may be executed twice."""
 
         async def attempt() -> list[Any]:
-            connection = await asyncpg.connect(self.stack.database_url.replace("+asyncpg", ""), timeout=10)
-            try:
-                return list(await connection.fetch(statement, *arguments))
-            finally:
-                await connection.close(timeout=5)
+            return await self.database_now(statement, *arguments)
 
         return await persistently(attempt)
+
+    async def database_now(self, statement: str, *arguments: Any) -> list[Any]:
+        """Execute a statement; raises one of AWAY while Postgres is away."""
+        connection = await asyncpg.connect(self.stack.database_url.replace("+asyncpg", ""), timeout=10)
+        try:
+            return list(await connection.fetch(statement, *arguments))
+        finally:
+            await connection.close(timeout=5)
 
     async def evidence(self) -> Evidence:
         async def attempt() -> Evidence:
@@ -272,6 +275,14 @@ async def persistently(attempt: Callable[[], Awaitable[Answer]], *, seconds: flo
             return None
 
     return (await eventually(probe, "an answer", seconds=seconds))[0]
+
+
+def title(process: psutil.Process) -> str:
+    """Its command line, which an engine child keeps as its title; empty when it is gone."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 async def lasting(seconds: float) -> None:

@@ -20,10 +20,11 @@ STRATEGIES: tuple[tuple[str, str, dict[str, float]], ...] = (
     ("quick", "sma_cross", {"fast": 5, "slow": 20}),
     ("quicker", "sma_cross", {"fast": 10, "slow": 30}),
     ("slow", "fault_slow", {"seconds_a_bar": 0.004}),
+    ("slower", "fault_slow", {"seconds_a_bar": 0.012}),
     ("endless", "fault_endless", {}),
 )
-"""Name, strategy_key, params; ids are 1 to 4, since they are the first in their table."""
-SHORT, LONG, ENDLESS = (1, 2), 3, 4
+"""Name, strategy_key, params; ids are 1 to 5, since they are the first in their table. About 2 s and 6 s a slow run."""
+SHORT, LONG, ENDLESS = (1, 2), (3, 4), 5
 MODES = ("close_price", "intra_candle", "next_open")
 SPREADS = (0.5, 1.5)
 FEBRUARY = {"symbol": "EURUSD", "start_date": "2017-02-01T00:00:00Z", "end_date": "2017-03-01T00:00:00Z"}
@@ -49,7 +50,7 @@ class Load:
 
     async def quiet(self, place: Field) -> None:
         """Send each run that a wave may hold once."""
-        for strategy_id in (*SHORT, LONG):
+        for strategy_id in (*SHORT, *LONG):
             for mode in MODES if strategy_id in SHORT else MODES[:1]:
                 for spread in SPREADS:
                     await self._request(place, **_configuration(strategy_id, mode, spread))
@@ -152,7 +153,7 @@ class Load:
         return _configuration(self.random.choice(SHORT), self.random.choice(MODES), self.random.choice(SPREADS))
 
     def _long(self) -> dict[str, Any]:
-        return _configuration(LONG, MODES[0], self.random.choice(SPREADS))
+        return _configuration(self.random.choice(LONG), MODES[0], self.random.choice(SPREADS))
 
     def _next_id(self) -> str:
         self.numbers += 1

@@ -154,6 +154,6 @@ async def send_one_of_each(place: Field, step: str) -> None:
         *(short, short),
         event(REQUESTED, f"crash/{step}/short", {**common, "strategy_id": 2}),
         event(CANCEL_REQUESTED, f"crash/{step}/poison", {"nobody": True}),
-        event(REQUESTED, f"crash/{step}/endless", {**common, "strategy_id": 4}),
+        event(REQUESTED, f"crash/{step}/endless", {**common, "strategy_id": 5}),
         event(CANCEL_REQUESTED, f"crash/{step}/cancel", {"request_id": f"crash/{step}/endless"}),
     )
