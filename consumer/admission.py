@@ -22,6 +22,7 @@ from engine.money import check_specification, volume_problem
 from engine.simulate import choose_strategy
 from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource
 from engine.timeframes import timeframe
+from schemas.json_text import printable
 from schemas.problems import FieldProblem
 from schemas.requested import DEFAULT_SPREAD_SOURCE, ROW_DEFAULTS, BacktestRequested, set_fields
 
@@ -58,6 +59,7 @@ class Admission:
         self._check_market(columns, checks)
         sizing = _check_sizing(request, strategy, self.instruments.get(columns["symbol"]), checks)
         session = _check_skips(strategy, checks)
+        _check_orders(request, strategy, checks)
         _check_ranges(request, run, columns, checks)
         if checks.problems or strategy is None:
             return Refused(tuple(checks.problems))
@@ -89,7 +91,8 @@ class Admission:
         try:
             check_specification(specification, self.instruments[specification.symbol])
         except InvalidSpecification as error:
-            return Refused((FieldProblem(_field_of(error), "invalid_request", str(error)),))
+            field, _, message = str(error).partition(" ")  # the engine's message opens with the field's name
+            return Refused((FieldProblem(field.rstrip(":"), "invalid_request", message),))
         return Admitted(specification_to_json(specification), columns)
 
     def _check_strategy(
@@ -142,7 +145,7 @@ class _Checks:
         problem).
         """
         try:
-            value = json.loads(text) if text is not None else None
+            value = json.loads(text, parse_constant=_refuse_constant) if text is not None else None
         except (ValueError, RecursionError):
             value = None
         if value is None or not fits(value):
@@ -162,11 +165,6 @@ class _Session:
     hours: tuple[int, ...] = ()
     weekdays: tuple[int, ...] = ()
     timezone: str = "UTC"
-
-
-def _field_of(error: InvalidSpecification) -> str:
-    """The engine's message opens with the field's name."""
-    return str(error).partition(" ")[0]
 
 
 def is_timeframe(name: str) -> bool:
@@ -245,6 +243,9 @@ def _problems_of_params(strategy: StrategyRow, params: dict[str, Any]) -> Iterat
             yield FieldProblem(f"strategy_params.{problem.field}".rstrip("."), "invalid_params", problem.message)
     except EngineError as error:
         yield FieldProblem("strategy_id", "unknown_strategy", str(error))
+    except Exception as error:  # any code may run where a user's Params are checked
+        message = f"cannot be checked by strategy {strategy.strategy_key!r}: {type(error).__name__}: {error}"
+        yield FieldProblem("strategy_params", "invalid_params", printable(message))
 
 
 def _check_sizing(
@@ -284,6 +285,19 @@ def _check_skips(strategy: StrategyRow | None, checks: _Checks) -> _Session:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         checks.add("strategies.skip_hours_timezone", "invalid_params", f"must be an IANA time zone, is {zone!r}")
     return _Session(hours, weekdays, zone)
+
+
+def _check_orders(request: BacktestRequested, strategy: StrategyRow | None, checks: _Checks) -> None:
+    """Stops, targets and what an opposite signal does, from columns of another service."""
+    if strategy is None:
+        return
+    for name in ("sl_pips", "tp_pips"):
+        pips = getattr(strategy, name)
+        if pips is not None and not (math.isfinite(pips) and pips > 0):
+            checks.add(f"strategies.{name}", "invalid_params", f"must be above 0, is {pips}")
+    if request.on_opposite is None and strategy.on_opposite not in set(OnOpposite):
+        message = f"must be one of {', '.join(OnOpposite)}, is {strategy.on_opposite!r}"
+        checks.add("strategies.on_opposite", "invalid_params", message)
 
 
 def _small_integers(name: str, text: str | None, highest: int, checks: _Checks) -> tuple[int, ...]:
@@ -328,6 +342,11 @@ def _is_text_list(value: Any) -> bool:
 
 def _is_object(value: Any) -> bool:
     return isinstance(value, dict)
+
+
+def _refuse_constant(name: str) -> Any:
+    """NaN and infinities are no JSON, and no parameter that a digest could stand on."""
+    raise ValueError(f"{name} is no number")
 
 
 def _parsed(text: str) -> Any:
