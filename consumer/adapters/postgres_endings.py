@@ -31,14 +31,17 @@ async def end_runs(
     """
     if not endings:
         return ()
-    await connection.execute(
+    completed = [ending.outcome if isinstance(ending.outcome, Completed) else None for ending in endings]
+    unsent = await connection.fetch(
         _END_EXECUTIONS,
         [ending.facts.run_id for ending in endings],
         [state_of(ending.outcome) for ending in endings],
         [ending.sequence for ending in endings],
         [int(ending.fence) for ending in endings],
-        [ending.outcome.result_digest if isinstance(ending.outcome, Completed) else None for ending in endings],
-        [ending.outcome.engine_version[:40] if isinstance(ending.outcome, Completed) else None for ending in endings],
+        [None if outcome is None else outcome.result_digest for outcome in completed],
+        [None if outcome is None else outcome.engine_version[:40] for outcome in completed],
+        relay.owner,
+        relay.lease_seconds,
     )
     for ending in endings:
         if ending.has_row:
@@ -47,12 +50,7 @@ async def end_runs(
         writer.terminal(ending.facts, ending.sequence, ending.attempt, final_progress(ending), ending.outcome)
         for ending in endings
     ]
-    run_ids = [ending.facts.run_id for ending in endings]
-    taken = await take_over(connection, run_ids, relay)
-    # After all their rows were locked in order, so that this waits for nobody.
-    await connection.execute("DELETE FROM backtest_outbox WHERE run_id = ANY($1) AND kind = 'progress'", run_ids)
-    unsent = (event for event in taken if event.kind is not EventKind.PROGRESS)
-    return (*unsent, *await store_events(connection, events, relay))
+    return (*events_of(unsent), *await store_events(connection, events, relay))
 
 
 async def _end_row(connection: Connection, ending: Ending) -> None:
@@ -141,13 +139,25 @@ def storable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")
 
 
+# With their unsent events in the same statement: progress goes, the rest is this relay's. Rows of the outbox are locked
+# by id first, as everywhere; nobody adds one meanwhile, since that takes the execution's lock.
 _END_EXECUTIONS = """
-UPDATE backtest_executions e
-SET state = i.state, sequence = i.sequence, epoch = e.epoch + i.fence, finished_at = clock_timestamp(), owner = NULL,
-    lease_until = NULL, result_digest = i.result_digest, engine_version = i.engine_version
-FROM unnest($1::int[], $2::text[], $3::bigint[], $4::int[], $5::text[], $6::text[])
-    AS i(run_id, state, sequence, fence, result_digest, engine_version)
-WHERE e.run_id = i.run_id
+WITH ended AS (
+    UPDATE backtest_executions e
+    SET state = i.state, sequence = i.sequence, epoch = e.epoch + i.fence, finished_at = clock_timestamp(),
+        owner = NULL, lease_until = NULL, result_digest = i.result_digest, engine_version = i.engine_version
+    FROM unnest($1::int[], $2::text[], $3::bigint[], $4::int[], $5::text[], $6::text[])
+        AS i(run_id, state, sequence, fence, result_digest, engine_version)
+    WHERE e.run_id = i.run_id
+), locked AS (
+    SELECT id, kind FROM backtest_outbox WHERE run_id = ANY($1) ORDER BY id FOR UPDATE
+), dropped AS (
+    DELETE FROM backtest_outbox o USING locked WHERE o.id = locked.id AND locked.kind = 'progress'
+)
+UPDATE backtest_outbox o SET owner = $7, lease_until = clock_timestamp() + make_interval(secs => $8)
+FROM locked
+WHERE o.id = locked.id AND locked.kind <> 'progress'
+RETURNING o.id, o.event_id, o.kind, o.run_id, o.sequence, o.message_key, o.value, o.headers
 """
 
 _FAIL_ROW = """
