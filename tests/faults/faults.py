@@ -146,10 +146,7 @@ class Trouble:
         """A worker that is up, now and then one that has only just started; if it can be, one that runs something."""
         if not self.place.alive:
             await self.place.start_worker()
-        workers = self.place.alive
-        if at_work:
-            workers = [worker for worker in workers if any("run=" in each for each in worker.titles())] or workers
-        worker = self.random.choice(workers)
+        worker = self.random.choice((await self._at_work() if at_work else []) or self.place.alive)
         if self.random.random() < 0.8:
 
             async def is_up() -> bool:
@@ -158,6 +155,16 @@ class Trouble:
             with suppress(AssertionError):  # a server may be away: then it dies while it waits
                 await eventually(is_up, "the worker up", seconds=15)
         return worker if worker.is_alive else None
+
+    async def _at_work(self) -> list[Worker]:
+        """Workers that run something, waiting a little for one; none where nothing comes."""
+
+        async def probe() -> list[Worker]:
+            return [worker for worker in self.place.alive if any("run=" in each for each in worker.titles())]
+
+        with suppress(AssertionError):
+            return await eventually(probe, "a worker at work", seconds=5)
+        return []
 
     async def _epochs(self) -> dict[int, int]:
         """Epochs of the runs under way; none while Postgres is away."""

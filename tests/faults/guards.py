@@ -35,6 +35,7 @@ async def until_caught(guard: str, seed: int, directory: Path) -> Report:
         MOST_FAULTS,
         minutes=20,
         faults_a_round=4,
+        sent_a_fault=6,
         without=guard,
         settle_seconds=60,
         two_at_once=0.6,  # what a guard is for often takes two

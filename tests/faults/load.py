@@ -48,9 +48,9 @@ class Load:
                 *(name, key, json.dumps(params)),
             )
 
-    async def quiet(self, place: Field) -> None:
+    async def quiet(self, place: Field, strategy_ids: tuple[int, ...] = (*SHORT, *LONG)) -> None:
         """Send each run that a wave may hold once."""
-        for strategy_id in (*SHORT, *LONG):
+        for strategy_id in strategy_ids:
             for mode in MODES if strategy_id in SHORT else MODES[:1]:
                 for spread in SPREADS:
                     await self._request(place, **_configuration(strategy_id, mode, spread))

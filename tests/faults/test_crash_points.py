@@ -91,7 +91,7 @@ async def place(tmp_path_factory: pytest.TempPathFactory, stack_kind: StackKind)
 async def quiet_digests(place: Field) -> dict[str, str]:
     load = Load(Random(0))
     worker = await place.start_worker(slots=1)
-    await load.quiet(place)
+    await load.quiet(place, (1, 2, 3))
     quiet = digests(await place.settle())
     worker.send(signal.SIGTERM)
     await worker.ended()
