@@ -235,6 +235,15 @@ class PostgresStore:
     async def execution(self, run_id: int) -> dict[str, Any]:
         return dict(await self.outside.fetchrow("SELECT * FROM backtest_executions WHERE run_id = $1", run_id))
 
+    async def clear(self) -> None:
+        await self.outside.execute(f"TRUNCATE {TABLES} RESTART IDENTITY CASCADE")
+        await self.add_strategy()
+
+    async def change_all(self, *, cancelled: bool) -> None:
+        """Cancel every run by its row."""
+        if cancelled:
+            await self.outside.execute("UPDATE backtest_runs SET status = 'cancelled'")
+
     async def trades(self, run_id: int) -> int:
         return int(await self.outside.fetchval("SELECT count(*) FROM backtest_trades WHERE run_id = $1", run_id))
 
@@ -259,9 +268,8 @@ async def open_postgres_store(database_url: str) -> AsyncIterator[PostgresStore]
     async with AsyncExitStack() as stack:
         outside = await asyncpg.create_pool(driver_dsn(database_url), min_size=1, max_size=6)
         stack.push_async_callback(outside.close)
-        await outside.execute(f"TRUNCATE {TABLES} RESTART IDENTITY CASCADE")
         store = PostgresStore(database_url, outside, stack)
-        await store.add_strategy()
+        await store.clear()
         yield store
 
 

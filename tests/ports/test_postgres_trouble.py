@@ -1,0 +1,238 @@
+"""Postgres connections that break at any step, and which of its errors are worth another try."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import asyncpg
+import pytest
+
+from consumer.adapters.postgres_pool import open_pool, translated
+from consumer.errors import StoreUnavailable
+from consumer.ports import Beat
+from tests.consumer.messages import ADMIT, cancel, completed, requested
+from tests.ports.stores import PostgresStore, WorkerPorts
+from tests.ports.test_run_queue import beat_of, claim_one, queue
+
+STATEMENTS = {"execute", "fetch", "fetchrow", "fetchval", "copy_to_table"}
+
+
+@dataclass(slots=True)
+class CutPool:
+    """A pool whose server ends the connection before statement number `at`, or around the commit after the last."""
+
+    pool: Any
+    outside: Any
+    at: int
+    after_commit: bool = False
+    count: int = 0
+    cut: bool = field(default=False)
+
+    def get_max_size(self) -> int:
+        return 8
+
+    @asynccontextmanager
+    async def acquire(self, timeout: float) -> AsyncIterator["CutConnection"]:  # noqa: ASYNC109 - asyncpg's word
+        async with self.pool.acquire(timeout=timeout) as connection:
+            yield CutConnection(self, connection)
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in STATEMENTS:
+            return getattr(self.pool, name)
+
+        async def run(*arguments: Any, **named: Any) -> Any:
+            async with self.acquire(timeout=10.0) as connection:
+                return await getattr(connection, name)(*arguments, **named)
+
+        return run
+
+    async def step(self, connection: Any) -> None:
+        """Count one statement, and end the connection where it is the one."""
+        self.count += 1
+        if self.count == self.at:
+            self.cut = True
+            await self.outside.execute("SELECT pg_terminate_backend($1, 2000)", connection.get_server_pid())
+
+
+@dataclass(slots=True)
+class CutConnection:
+    owner: CutPool
+    connection: Any
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        transaction = self.connection.transaction()
+        await transaction.start()
+        try:
+            yield
+            if not self.owner.after_commit:
+                await self.owner.step(self.connection)
+        except BaseException:
+            if not self.connection.is_closed():
+                await transaction.rollback()
+            raise
+        await transaction.commit()
+        if self.owner.after_commit:
+            await self.owner.step(self.connection)
+            if self.owner.cut:
+                raise asyncpg.ConnectionDoesNotExistError("the answer to the commit was lost")
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self.connection, name)
+        if name not in STATEMENTS:
+            return method
+
+        async def run(*arguments: Any, **named: Any) -> Any:
+            await self.owner.step(self.connection)
+            return await method(*arguments, **named)
+
+        return run
+
+
+Operation = Callable[[WorkerPorts, Any], Awaitable[Any]]
+
+
+async def nothing(worker: WorkerPorts) -> Any:
+    return None
+
+
+async def one_queued(worker: WorkerPorts) -> Any:
+    return await queue(worker, "queued")
+
+
+async def one_claimed(worker: WorkerPorts) -> Any:
+    await queue(worker, "claimed")
+    return await claim_one(worker)
+
+
+async def record(worker: WorkerPorts, _: Any) -> Any:
+    batch = [requested("a"), requested("b", symbol="NOSUCH"), requested("c")]
+    return await worker.ledger.record_batch(batch, [cancel(request_id="c")], [], ADMIT)
+
+
+async def state(store: PostgresStore) -> dict[str, Any]:
+    """Everything that the operations write, but for times."""
+    queries = {
+        "requests": "SELECT request_id, outcome FROM backtest_requests ORDER BY 1",
+        "runs": "SELECT status, progress_pct, total_trades FROM backtest_runs ORDER BY id",
+        "executions": "SELECT request_id, state, epoch, attempts, deaths, sequence FROM backtest_executions ORDER BY 1",
+        "outbox": "SELECT kind, sequence FROM backtest_outbox ORDER BY run_id NULLS FIRST, sequence",
+        "trades": "SELECT count(*) FROM backtest_trades",
+        "cancels": "SELECT request_id FROM backtest_cancels",
+    }
+    return {name: [tuple(row) for row in await store.outside.fetch(query)] for name, query in queries.items()}
+
+
+OPERATIONS: dict[str, tuple[Callable[[WorkerPorts], Awaitable[Any]], Operation]] = {
+    "record": (nothing, record),
+    "claim": (one_queued, lambda worker, _: worker.queue.claim(5, expired=True)),
+    "beat": (one_claimed, lambda worker, claim: worker.queue.beat([beat_of(claim, 2, 40)])),
+    "finish": (one_claimed, lambda worker, claim: worker.queue.finish(claim, completed(claim))),
+    "give back": (one_claimed, lambda worker, claim: worker.queue.give_back(claim, died=True)),
+    "forget": (one_claimed, lambda worker, _: worker.queue.forget_unknown([])),
+    "sweep": (one_queued, lambda worker, _: worker.queue.sweep()),
+    "cancels": (one_claimed, lambda worker, claim: worker.queue.cancels_wanted([claim])),
+    "adopt": (one_claimed, lambda worker, _: worker.outbox.adopt(5)),
+    "delete": (one_claimed, lambda worker, claim: worker.outbox.delete(claim.events)),
+    "renew": (one_claimed, lambda worker, claim: worker.outbox.renew(claim.events)),
+}
+
+
+def cutting(worker: WorkerPorts, store: PostgresStore, at: int, *, after_commit: bool) -> tuple[WorkerPorts, CutPool]:
+    pool = CutPool(worker.queue.pool, store.outside, at, after_commit)  # type: ignore[attr-defined]  # the Postgres one
+    ledger, outbox = replace(worker.ledger, pool=pool), replace(worker.outbox, pool=pool)  # type: ignore[type-var]  # dataclasses
+    run_queue = replace(worker.queue, pool=pool)  # type: ignore[type-var]  # a dataclass
+    return WorkerPorts(ledger, run_queue, outbox), pool
+
+
+@pytest.mark.parametrize("after_commit", [False, True])
+@pytest.mark.parametrize("name", OPERATIONS)
+async def test_a_connection_that_breaks_at_any_step_is_unavailable_and_leaves_all_or_nothing(
+    postgres_store: PostgresStore, name: str, after_commit: bool
+) -> None:
+    """And doing it again afterwards ends as if nothing had happened, but for a claim: its runs are found and
+    given back.
+    """
+    prepare, operate = OPERATIONS[name]
+    quiet = None
+    worker = await postgres_store.worker()
+    for at in range(40):  # 0: no cut, to know how it ends
+        await postgres_store.clear()
+        prepared = await prepare(worker)
+        await postgres_store.change_all(cancelled=name == "sweep")
+        before = await state(postgres_store)
+        cut_worker, pool = cutting(worker, postgres_store, at, after_commit=after_commit)
+        if at == 0:
+            await operate(cut_worker, prepared)
+            quiet = await state(postgres_store)
+            continue
+        try:
+            await operate(cut_worker, prepared)
+        except StoreUnavailable:
+            assert await state(postgres_store) in (before, quiet)
+        if not pool.cut:
+            assert at > 1, "at least one statement was cut"
+            return
+        if name == "claim":
+            await worker.queue.forget_unknown([])
+            assert [claim.deaths for claim in (await worker.queue.claim(5, expired=True)).claims] == [0]
+        else:
+            await operate(worker, prepared)
+            assert await state(postgres_store) == quiet
+    raise AssertionError("it never came through")
+
+
+@pytest.mark.parametrize(
+    ("code", "about_the_data"),
+    [
+        ("22003", True),  # numeric_value_out_of_range
+        ("22021", True),  # character_not_in_repertoire: NUL
+        ("23505", True),  # unique_violation
+        ("23514", True),  # check_violation
+        ("54000", True),  # program_limit_exceeded: a row too long for an index
+        ("P0001", True),  # raise_exception: a trigger of another service
+        ("25006", False),  # read_only_sql_transaction: a standby
+        ("25P04", False),  # transaction_timeout
+        ("40001", False),  # serialization_failure
+        ("40P01", False),  # deadlock_detected
+        ("42501", False),  # insufficient_privilege
+        ("42P01", False),  # undefined_table
+        ("53100", False),  # disk_full
+        ("53300", False),  # too_many_connections
+        ("55P03", False),  # lock_not_available
+        ("57014", False),  # query_canceled
+        ("57P01", False),  # admin_shutdown
+        ("58030", False),  # io_error
+        ("XX000", False),  # internal_error
+        ("0A000", False),  # feature_not_supported: cached plan must not change result type
+        ("ZZ999", False),  # a word of a later Postgres
+    ],
+)
+async def test_only_errors_about_the_data_are_not_tried_again(
+    migrated_database: str, code: str, about_the_data: bool
+) -> None:
+    statement = f"DO $$ BEGIN RAISE EXCEPTION 'told' USING ERRCODE = '{code}'; END $$"
+    async with open_pool(migrated_database, max_connections=1, name="errors") as pool:
+        with pytest.raises(asyncpg.PostgresError if about_the_data else StoreUnavailable), translated():
+            await pool.execute(statement)
+
+
+async def test_a_figure_that_no_column_holds_is_refused_and_not_tried_for_ever(postgres_store: PostgresStore) -> None:
+    worker = await postgres_store.worker()
+    await queue(worker, "a")
+    claim = await claim_one(worker)
+    for columns in ({"total_trades": 2**40}, {"win_rate": "high"}, {"no_such_column": 1}):
+        with pytest.raises(Exception) as caught:  # noqa: PT011 - each is another error
+            await worker.queue.finish(claim, completed(claim, columns=columns))
+        assert isinstance(caught.value, StoreUnavailable) == ("no_such_column" in columns)
+    with pytest.raises(asyncpg.DataError):
+        await worker.queue.finish(claim, completed(claim, data_file_path="a\0b"))
+    assert await postgres_store.trades(claim.run_id) == 0
+    assert (await worker.queue.beat([Beat(claim)]))[claim.run_id].answer == "alive"
+
+
+async def test_a_server_that_is_away_is_unavailable() -> None:
+    async with open_pool("postgresql+asyncpg://nobody@127.0.0.1:1/none", max_connections=1, name="away") as pool:
+        with pytest.raises(StoreUnavailable, match="Postgres"), translated():
+            await pool.fetch("SELECT 1")
