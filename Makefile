@@ -9,19 +9,21 @@ PYTHON ?= $(shell for candidate in python3.11 python3.12 python3.13 python3; do 
 PYTEST ?=
 # Passed on to the campaigns, for example `make faults FAULTS="--seed 7"`, `make guards GUARDS="--guard fencing"`.
 FAULTS ?=
+# Options of the measurements, for example `make bench BENCH="--only cross stops --rounds 5"`.
+BENCH ?=
 GUARDS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo lint typecheck format bench faults guards lock clean
+.PHONY: help setup test demo lint typecheck format bench conformance faults guards lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(VENV)/.installed ## make .venv from the lock, again only when the lock or pyproject.toml changed
 
 test: setup lint typecheck ## lint, types, then every test on real Postgres and real Kafka, with coverage
-	@$(BIN)/python -m pytest -m "not nightly" --ignore=tests/benchmarks --cov --cov-report=term:skip-covered $(PYTEST)
+	@$(BIN)/python -m pytest -m "not nightly" --ignore=tests/benchmarks --ignore=tests/conformance --cov --cov-report=term:skip-covered $(PYTEST)
 
 demo: setup ## the whole system at work, on real servers
 	@$(BIN)/backtest demo
@@ -38,8 +40,11 @@ format: setup ## mend format and imports
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet .
 
-bench: setup ## the measurements, as ratios to other programs
-	@$(BIN)/python -m pytest tests/benchmarks -m "" -s $(PYTEST)
+bench: setup .venv-bench/.locked ## measure the engine beside others, into docs/performance.md; options in BENCH
+	@$(BIN)/python -m tests.benchmarks.engine --write $(BENCH)
+
+conformance: setup .venv-conformance/.locked ## where other backtesters' rules agree with ours, their results do
+	@.venv-conformance/bin/python -m pytest -q -c tests/conformance/pytest.ini tests/conformance $(PYTEST)
 
 faults: setup ## random faults against a system at work, judged by the checker; options in FAULTS
 	@$(BIN)/python -m tests.faults.campaign $(FAULTS)
@@ -55,7 +60,7 @@ lock: setup ## resolve requirements/ anew after a change in pyproject.toml; `mak
 	$(COMPILE) --group build -c requirements/dev.txt -o requirements/build.txt
 
 clean: ## remove all that was made here; the fetched jars of Kafka stay in the user's cache directory
-	rm -rf $(VENV) .demo .coverage .coverage.* build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-bench* .venv-conformance .demo .coverage .coverage.* build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.installed: $(VENV)/.locked pyproject.toml
@@ -77,4 +82,13 @@ $(VENV)/.locked: requirements/dev.txt requirements/bootstrap.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
 	@$${PIP_INDEX_URL:+env UV_DEFAULT_INDEX="$$PIP_INDEX_URL"} $(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes --python $(BIN)/python requirements/dev.txt \
 		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# What the engine is compared with, each in an environment of its own; nothing of the product needs it.
+.venv-bench/.locked: tests/benchmarks/peers/engines.txt
+.venv-conformance/.locked: tests/conformance/requirements.txt
+.venv-bench/.locked .venv-conformance/.locked:
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	@echo "installing what $< locks into $(@D)" >&2
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
