@@ -26,6 +26,9 @@ from consumer.run_endings import crash_loop
 
 log = structlog.get_logger(__name__)
 
+MAX_MESSAGE_CHARACTERS = 10_000
+"""Of a failure, which may be a user's exception: the terminal event has to fit into one record."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunPorts:
@@ -67,7 +70,11 @@ async def simulate(run: ActiveRun, ports: RunPorts) -> EngineOutcome:
 def decide(outcome: EngineOutcome, run: ActiveRun, max_attempts: int) -> TerminalOutcome | Superseded | Returned:
     """What the engine's answer means for the run. Pure."""
     match outcome:
-        case Completed() | Failed():
+        case Completed():
+            return outcome
+        case Failed(message=message) if len(message) > MAX_MESSAGE_CHARACTERS:
+            return replace(outcome, message=f"{message[:MAX_MESSAGE_CHARACTERS]}...")
+        case Failed():
             return outcome
         case ChildDied(description) if run.stop_why is None:
             deaths = run.claim.deaths + 1

@@ -9,7 +9,7 @@ import pytest
 from consumer.active_runs import ActiveRun
 from consumer.adapters.in_memory_queue import MemoryQueue
 from consumer.adapters.in_memory_tables import Weather
-from consumer.execute_run import decide, execute_run
+from consumer.execute_run import MAX_MESSAGE_CHARACTERS, decide, execute_run
 from consumer.outcomes import (
     Cancelled,
     ChildDied,
@@ -71,6 +71,13 @@ async def test_a_failure_fails_the_run_with_its_code() -> None:
 
     assert await execute(worker, run) == Failed("no_data", "none")
     assert worker.world.tables.runs[run.claim.run_id]["error_message"] == "no_data: none"
+
+
+async def test_a_message_longer_than_a_record_is_cut_so_that_the_terminal_event_fits() -> None:
+    worker = MemoryWorker(World(), script=answering(Failed("strategy_error", "x" * 2_000_000)))
+    outcome = await execute(worker, await claimed(worker))
+    assert isinstance(outcome, Failed)
+    assert len(outcome.message) == MAX_MESSAGE_CHARACTERS + len("...")
 
 
 async def test_a_child_that_dies_gives_the_run_back_with_a_death_until_it_is_one_too_many() -> None:
