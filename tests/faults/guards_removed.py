@@ -25,7 +25,7 @@ def remove_fencing() -> None:
 
     statements.BEAT = _without(statements.BEAT, "e.epoch = b.epoch AND ")
     statements.CANCELS_WANTED = _without(statements.CANCELS_WANTED, "e.epoch = i.epoch AND ")
-    statements.GIVE_BACK = statements.GIVE_BACK.replace("epoch = $2", "$2 = $2")
+    statements.GIVE_BACK = statements.GIVE_BACK.replace("epoch = $2", "$2::int = $2")
     finish: Any = PostgresQueue._finish
 
     async def unfenced(queue: Any, connection: Any, claim: Any, *rest: Any) -> Any:
