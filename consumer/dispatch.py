@@ -49,7 +49,7 @@ class Dispatcher:
 
     async def _claim_once(self) -> bool:
         room = self.capacity() - len(self.active)
-        if self.draining or room <= 0 or not self.ports.engine.is_ready:
+        if self.draining or room < self.smallest_claim() or not self.ports.engine.is_ready:
             return False
         expired, self.look_for_expired = self.look_for_expired, False
         try:
@@ -70,6 +70,10 @@ class Dispatcher:
         """Slots, and a few claims ahead while runs are so short that fetching the next one would leave a slot idle."""
         ahead = CLAIMS_AHEAD_A_SLOT * self.slots if self.mean_run_seconds < SHORT_RUN_SECONDS else 0
         return self.slots + ahead
+
+    def smallest_claim(self) -> int:
+        """One, unless runs are claimed ahead and enough of them wait here: then several at once, at the cost of one."""
+        return max(1, (self.capacity() - self.slots) // 2)
 
     def start(self, run: ActiveRun) -> None:
         if self.draining:

@@ -26,7 +26,11 @@ RunOrRow = tuple[str, int]
 
 EVENTS_A_PASS = 500
 RETRY_PAUSE_SECONDS = 0.25
-"""After a pass in which nothing was acknowledged."""
+"""After a pass in which nothing was acknowledged, or a deletion that the store did not answer."""
+FORGET_PAUSE_SECONDS = 0.03
+"""Without anything to publish for so long, what was sent is deleted."""
+FORGET_AT_ONCE = 100
+"""Under load without pauses, that many are deleted together."""
 
 
 @dataclass(slots=True)
@@ -42,8 +46,8 @@ class OutboxRelay:
     lease_seconds: float
     waiting: dict[RunOrRow, list[OutgoingEvent]] = field(default_factory=dict, init=False)
     """Unsent events by run, sequence rising; insertion order is the order of service."""
-    sent: list[OutgoingEvent] = field(default_factory=list, init=False)
-    """Acknowledged, but not deleted yet because the store was away."""
+    sent: dict[str, OutgoingEvent] = field(default_factory=dict, init=False)
+    """Acknowledged and not deleted yet, by event id: a writer that takes them over again need not have them sent."""
     arrived: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     def add(self, events: Iterable[OutgoingEvent]) -> None:
@@ -51,6 +55,8 @@ class OutboxRelay:
         progress that is superseded already, is ignored.
         """
         for event in events:
+            if event.event_id in self.sent:
+                continue
             queue = self.waiting.setdefault(order_key(event), [])
             if any(other.event_id == event.event_id or is_superseded(event, other) for other in queue):
                 continue
@@ -60,14 +66,32 @@ class OutboxRelay:
             self.arrived.set()
 
     async def run(self) -> None:
-        """Publish until cancelled."""
+        """Publish until cancelled. What was sent is deleted in the pauses: nobody waits for that."""
         while True:
-            await self.arrived.wait()
-            if not await self.publish_once():
+            if await self._has_arrived(FORGET_PAUSE_SECONDS if self.sent else None):
+                if not await self._publish():
+                    await asyncio.sleep(RETRY_PAUSE_SECONDS)
+                if len(self.sent) < FORGET_AT_ONCE:
+                    continue
+            if not await self._forget():
                 await asyncio.sleep(RETRY_PAUSE_SECONDS)
 
+    async def _has_arrived(self, timeout_seconds: float | None) -> bool:
+        """Wait for something to publish; False: nothing came in that time."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                return await self.arrived.wait()
+        except TimeoutError:
+            return False
+
     async def publish_once(self) -> bool:
-        """One pass: send the first waiting event of each run, forget what was acknowledged. False: nothing was."""
+        """One pass, and forget what was acknowledged. False: nothing was."""
+        settled = await self._publish()
+        await self._forget()
+        return settled
+
+    async def _publish(self) -> bool:
+        """Send the first waiting event of each run. False: nothing was acknowledged."""
         self.arrived.clear()
         heads = [queue[0] for queue in self.waiting.values() if queue][:EVENTS_A_PASS]
         deliveries = [(event, delivery) for event in heads for delivery in deliveries_of(event)]
@@ -75,7 +99,6 @@ class OutboxRelay:
         settled = self._settle(heads, [(event, result) for (event, _), result in zip(deliveries, results, strict=True)])
         if any(self.waiting.values()):
             self.arrived.set()
-        await self._forget()
         return settled > 0 or not heads
 
     def _settle(self, heads: Sequence[OutgoingEvent], results: Sequence[tuple[OutgoingEvent, SendResult]]) -> int:
@@ -90,7 +113,7 @@ class OutboxRelay:
             key = order_key(event)
             if answers[id(event)] == {SendResult.ACKNOWLEDGED}:
                 self._remove(key, event)
-                self.sent.append(event)
+                self.sent[event.event_id] = event
                 self.telemetry.event_published(event.kind)
                 settled += 1
             elif SendResult.TOO_LARGE in answers[id(event)]:
@@ -118,20 +141,19 @@ class OutboxRelay:
         queue[queue.index(event)] = replace(event, key=cut.key, value=cut.value, headers=cut.headers)
         return 1
 
-    async def _forget(self) -> None:
-        """Delete what was acknowledged; while the store is away it is only remembered, and sent again at worst."""
-        if not self.sent:
-            return
-        sent, self.sent = self.sent, []
-        forgotten = False
+    async def _forget(self) -> bool:
+        """Delete what was acknowledged. False: the store was away; it is remembered, and sent again at worst."""
+        sent = list(self.sent.values())
+        if not sent:
+            return True
         try:
             await self.outbox.delete(sent)
-            forgotten = True
         except StoreUnavailable as error:
             log.warning("sent_events_kept", events=len(sent), error=str(error))
-        finally:
-            if not forgotten:
-                self.sent = [*sent, *self.sent]
+            return False
+        for event in sent:
+            self.sent.pop(event.event_id, None)
+        return True
 
     async def keep(self) -> None:
         """Renew what waits here, and adopt what others let lapse. Called a few times a lease."""
