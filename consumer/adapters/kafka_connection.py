@@ -1,5 +1,6 @@
 """How to reach the brokers, for every client this program makes: consumer, producer and admin."""
 
+import asyncio
 import ssl
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -44,3 +45,23 @@ class KafkaConnection:
         if self.ssl_certfile is not None:
             context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile, self.ssl_password)
         return context
+
+
+async def close_consumer(consumer: Any, timeout_seconds: float) -> None:
+    """Stop an aiokafka consumer within bounds, whatever that raises: nobody can do anything about it.
+
+    Its stop() may raise the CancelledError of a fetch that it cancelled itself, which would end the task that called
+    it, and then leaves its connections open (Fetcher.close of aiokafka 0.14 awaits its own cancelled tasks).
+    """
+    stopping = asyncio.ensure_future(consumer.stop())
+    if not await _ended_well(stopping, timeout_seconds):
+        await _ended_well(asyncio.ensure_future(consumer._client.close()), timeout_seconds)  # noqa: SLF001 - see above
+
+
+async def _ended_well(task: "asyncio.Future[Any]", timeout_seconds: float) -> bool:
+    try:
+        await asyncio.wait({task}, timeout=timeout_seconds)
+    finally:
+        task.cancel()  # no effect on one that is done
+    outcome = (await asyncio.gather(task, return_exceptions=True))[0]
+    return not isinstance(outcome, BaseException)

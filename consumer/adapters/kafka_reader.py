@@ -9,11 +9,12 @@ from datetime import datetime
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from consumer.adapters.kafka_connection import KafkaConnection
+from consumer.adapters.kafka_connection import KafkaConnection, close_consumer
 from consumer.errors import BrokerUnavailable, StartFailed
 from consumer.ports import Record
 
 START_TIMEOUT_SECONDS = 15.0
+STOP_TIMEOUT_SECONDS = 5.0
 MAX_FETCH_BYTES = 10 * 1_048_576
 
 
@@ -51,7 +52,7 @@ async def open_reader(
             consumer.seek(partition, beginnings[partition] if from_beginning else ends[partition])
         yield TopicReader(consumer, ends)
     finally:
-        await consumer.stop()
+        await close_consumer(consumer, STOP_TIMEOUT_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
-from consumer.adapters.kafka_connection import KafkaConnection
+from consumer.adapters.kafka_connection import KafkaConnection, close_consumer
 from consumer.ports import Batch, Record
 from schemas.topics import Topic
 
@@ -100,8 +100,7 @@ class KafkaSource:
                 await asyncio.sleep(REBUILD_PAUSE_SECONDS)
             finally:
                 self.forget_assignment()
-                with contextlib.suppress(KafkaError, OSError, TimeoutError):
-                    await asyncio.wait_for(consumer.stop(), STOP_TIMEOUT_SECONDS)
+                await close_consumer(consumer, STOP_TIMEOUT_SECONDS)
         with contextlib.suppress(asyncio.QueueFull):
             self.handed_over.put_nowait(None)
 
