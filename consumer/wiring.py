@@ -153,7 +153,12 @@ async def open_worker(settings: Settings, clock: SystemClock) -> AsyncIterator[W
     writer = EventRenderer(source=f"backtest-consumer/{settings.kafka_group_id}", clock=clock)
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(
-            open_pool(settings.database_url.get_secret_value(), max_connections=settings.slots + 8, name=owner)
+            open_pool(
+                settings.database_url.get_secret_value(),
+                max_connections=settings.slots + 8,
+                name=owner,
+                idle_in_transaction_seconds=settings.lease_seconds,
+            )
         )
         engine = await stack.enter_async_context(EngineProcesses(engine_settings(settings)))
         publisher = KafkaPublisher(connection, client_id=owner.replace("/", "-"))

@@ -17,9 +17,13 @@ from consumer.errors import StoreUnavailable
 COMMAND_TIMEOUT_SECONDS = 30.0
 """Longest wait for one statement: a silent network is an error, not a hang."""
 
-IDLE_IN_TRANSACTION_TIMEOUT_SECONDS = 30
-"""A worker stopped (SIGSTOP) inside a transaction must not keep its locks for ever."""
+IDLE_IN_TRANSACTION_SECONDS = 15.0
+"""A worker that is stopped (SIGSTOP) inside a transaction keeps its locks for so long: on a run's row, on the sweep."""
 
+
+Pool = Any
+Connection = Any
+"""Those of asyncpg, which ships no types that a pool's proxy satisfies."""
 
 _PLANS = dict.fromkeys(("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin"), "off")
 """Every statement of a worker looks up a few rows by an index. With statistics that are late (a queue
@@ -33,7 +37,13 @@ def driver_dsn(database_url: str) -> str:
 
 
 @asynccontextmanager
-async def open_pool(database_url: str, *, max_connections: int, name: str) -> AsyncIterator["asyncpg.Pool[Any]"]:
+async def open_pool(
+    database_url: str,
+    *,
+    max_connections: int,
+    name: str,
+    idle_in_transaction_seconds: float = IDLE_IN_TRANSACTION_SECONDS,
+) -> AsyncIterator[Pool]:
     """A pool that connects on demand, so that it can be opened while the server is away."""
     pool = asyncpg.create_pool(
         driver_dsn(database_url),
@@ -45,7 +55,7 @@ async def open_pool(database_url: str, *, max_connections: int, name: str) -> As
         reset=_leave_as_it_is,
         server_settings={
             "application_name": name[:63],
-            "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_TIMEOUT_SECONDS * 1000),
+            "idle_in_transaction_session_timeout": str(round(idle_in_transaction_seconds * 1000)),
             "jit": "off",
             "timezone": "UTC",
             **_PLANS,
@@ -61,14 +71,14 @@ async def open_pool(database_url: str, *, max_connections: int, name: str) -> As
             pool.terminate()
 
 
-async def _leave_as_it_is(_connection: "asyncpg.Connection[Any]") -> None:
+async def _leave_as_it_is(_connection: Connection) -> None:
     """Spare the round trip in which the driver forgets settings, cursors, listeners and session locks: nothing here
     makes any. An open transaction is rolled back all the same.
     """
 
 
 @asynccontextmanager
-async def transaction(pool: "asyncpg.Pool[Any]") -> AsyncIterator["asyncpg.Connection[Any]"]:
+async def transaction(pool: Pool) -> AsyncIterator[Connection]:
     """One transaction on a connection of its own. Raises StoreUnavailable where trying again may help."""
     with translated():
         async with pool.acquire(timeout=10.0) as connection, connection.transaction():

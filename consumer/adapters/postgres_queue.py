@@ -200,7 +200,7 @@ class PostgresQueue:
     async def _finished_before(self, claim: Claim, outcome: TerminalOutcome) -> FinishResult:
         """Our own finish was committed, but its answer was lost: the events that are still unsent are ours to relay."""
         async with transaction(self.pool) as connection:
-            found = await connection.fetchrow(statements.HOW_IT_ENDED, claim.run_id)
+            found: Any = await connection.fetchrow(statements.HOW_IT_ENDED, claim.run_id)
             events = await take_over(connection, [claim.run_id], self.relay)
         if found["state"] == state_of(outcome):
             return FinishResult(outcome, events)

@@ -1,5 +1,6 @@
 """Postgres connections that break at any step, and which of its errors are worth another try."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -236,3 +237,23 @@ async def test_a_server_that_is_away_is_unavailable() -> None:
     async with open_pool("postgresql+asyncpg://nobody@127.0.0.1:1/none", max_connections=1, name="away") as pool:
         with pytest.raises(StoreUnavailable, match="Postgres"), translated():
             await pool.fetch("SELECT 1")
+
+
+async def test_a_worker_that_is_stopped_inside_a_transaction_holds_up_the_others_for_a_lease_at_most(
+    postgres_store: PostgresStore,
+) -> None:
+    worker = await postgres_store.worker()
+    await queue(worker, "a")
+    async with (
+        open_pool(
+            postgres_store.database_url, max_connections=1, name="stopped", idle_in_transaction_seconds=0.3
+        ) as pool,
+        pool.acquire() as stopped,
+    ):
+        await stopped.execute("BEGIN")
+        await stopped.fetch("SELECT 1 FROM backtest_runs FOR UPDATE")
+
+        claim = None
+        async with asyncio.timeout(20):
+            while claim is None:
+                claim = next(iter((await worker.queue.claim(1, expired=True)).claims), None)
