@@ -62,19 +62,19 @@ async def simulate(run: ActiveRun, ports: RunPorts) -> EngineOutcome:
     except Exception as error:
         log.exception("engine_pool_failed", run_id=run.claim.run_id, epoch=run.claim.epoch)
         return Failed("internal_error", f"{type(error).__name__}: {error}")
-    if isinstance(outcome, Completed):
-        return replace(outcome, duration_seconds=ports.clock.monotonic() - run.claimed_at)
-    return outcome
+    match outcome:
+        case Completed():
+            return replace(outcome, duration_seconds=ports.clock.monotonic() - run.claimed_at)
+        case Failed(message=message) if len(message) > MAX_MESSAGE_CHARACTERS:
+            return replace(outcome, message=f"{message[:MAX_MESSAGE_CHARACTERS]}...")
+        case _:
+            return outcome
 
 
 def decide(outcome: EngineOutcome, run: ActiveRun, max_attempts: int) -> TerminalOutcome | Superseded | Returned:
     """What the engine's answer means for the run. Pure."""
     match outcome:
-        case Completed():
-            return outcome
-        case Failed(message=message) if len(message) > MAX_MESSAGE_CHARACTERS:
-            return replace(outcome, message=f"{message[:MAX_MESSAGE_CHARACTERS]}...")
-        case Failed():
+        case Completed() | Failed():
             return outcome
         case ChildDied(description) if run.stop_why is None:
             deaths = run.claim.deaths + 1
