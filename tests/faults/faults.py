@@ -43,12 +43,21 @@ class Trouble:
         await self.tree_killed()
         await self.place.stack.postgres.start()
 
-    async def worker_killed_while_kafka_is_away(self) -> None:
-        """With events in its hands that it cannot send."""
+    async def all_killed_while_kafka_is_away(self) -> None:
+        """With events in their hands that they cannot send: a run has ended, if one was under way."""
+        before = await self._epochs()
         await self.place.stack.kafka.pause()
-        await lasting(self.random.uniform(1.2, 2.5))
-        await self.tree_killed()
+
+        async def has_ended() -> bool:
+            return len(before.keys() & (await self._epochs()).keys()) < len(before)
+
+        if before:
+            with suppress(AssertionError):
+                await eventually(has_ended, "a run ended", seconds=TAKEN_OVER_SECONDS)
+        for worker in self.place.alive:
+            await self._kill_tree(worker)
         await self.place.stack.kafka.resume()
+        await self.place.start_worker()
 
     async def engine_child_killed(self) -> None:
         """SIGKILL for an engine child, busy or idle."""
@@ -59,12 +68,7 @@ class Trouble:
     async def tree_killed(self) -> None:
         """SIGKILL for a worker and all that it started, as when a machine goes down."""
         if worker := await self._pick():
-            children = worker.children()
-            worker.send(signal.SIGKILL)
-            for child in children:
-                with suppress(psutil.Error):
-                    child.kill()
-            await worker.ended()
+            await self._kill_tree(worker)
             await self.place.start_worker()
 
     async def worker_stopped_past_its_lease(self) -> None:
@@ -157,6 +161,14 @@ class Trouble:
                 await eventually(is_up, "the worker up", seconds=15)
         return worker if worker.is_alive else None
 
+    async def _kill_tree(self, worker: Worker) -> None:
+        children = worker.children()
+        worker.send(signal.SIGKILL)
+        for child in children:
+            with suppress(psutil.Error):
+                child.kill()
+        await worker.ended()
+
     async def _at_work(self) -> list[Worker]:
         """Workers that run something, waiting a little for one; none where nothing comes."""
 
@@ -218,7 +230,7 @@ FAULTS: dict[Fault, int] = {
     Trouble.engine_child_killed: 3,
     Trouble.tree_killed: 2,
     Trouble.worker_killed_while_postgres_is_away: 2,
-    Trouble.worker_killed_while_kafka_is_away: 2,
+    Trouble.all_killed_while_kafka_is_away: 2,
     Trouble.worker_stopped_past_its_lease: 4,
     Trouble.worker_terminated: 2,
     Trouble.worker_joins: 2,
