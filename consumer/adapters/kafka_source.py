@@ -188,11 +188,11 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
     source: KafkaSource
     consumer: AIOKafkaConsumer
 
-    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]  # aiokafka awaits it
         if revoked:
             log.info("partitions_revoked", partitions=len(revoked))
         self.source.forget_assignment()
 
-    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]  # aiokafka awaits it
         log.info("partitions_assigned", partitions=len(assigned))
         self.source.has_partitions, self.source.is_member = bool(assigned), True

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
@@ -45,7 +46,7 @@ async def create_topics(connection: KafkaConnection, settings: TopicSettings) ->
         missing = await _missing(admin)
         if not missing:
             return []
-        response = await admin.create_topics([_new_topic(topic, settings) for topic in missing])
+        response: Any = await admin.create_topics([_new_topic(topic, settings) for topic in missing])
     made = []
     for name, code, *message in response.topic_errors:
         if code == 0:

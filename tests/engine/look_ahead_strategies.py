@@ -7,7 +7,7 @@ import polars as pl
 
 from engine.indicators import actions
 from engine.strategies.sma_cross import SmaCross
-from engine.strategy import Decision, Instrument, Market, StrategyParams, View
+from engine.strategy import Action, Decision, Instrument, Market, StrategyParams, View
 
 
 class _Columns:
@@ -182,7 +182,7 @@ class BarCross(_Columns):
         if len(view.close) < 30:
             return None
         fast, slow = view.close[-10:].mean(), view.close[-30:].mean()
-        side = "BUY" if fast > slow else "SELL"
+        side: Action = "BUY" if fast > slow else "SELL"
         if view.position is not None and view.position.direction == side:
             return None
         stop = float(view.close[-1]) * (0.99 if side == "BUY" else 1.01)

@@ -86,7 +86,8 @@ class FrontDoor:
 
     stack: DevStack
     directory: Path
-    database: "asyncpg.Pool[Any]"
+    database: Any
+    """An asyncpg pool."""
     producer: AIOKafkaProducer
     messages: list[Message] = field(default_factory=list)
     numbers: "count[int]" = field(default_factory=lambda: count(1))
@@ -245,7 +246,7 @@ async def open_front_door(directory: Path, stack_kind: StackKind) -> AsyncIterat
 
 async def _listen(door: FrontDoor, consumer: AIOKafkaConsumer) -> None:
     async for record in consumer:
-        door.messages.append(Message(record.topic, record.key, record.value, dict(record.headers)))
+        door.messages.append(Message(record.topic, record.key, record.value or b"", dict(record.headers)))
 
 
 def write_market_data(root: Path) -> None:

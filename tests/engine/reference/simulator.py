@@ -93,7 +93,7 @@ class Run:
     ) -> None:
         self.bars, self.decisions, self.config, self.first_bar = bars, decisions, config, first_bar
         self.finer_bars: Sequence[Bar] = finer_bars.bars if finer_bars else ()
-        self.ambiguity = ambiguity
+        self.ambiguity: Ambiguity = ambiguity
         self.contract = exact(config.instrument.contract)
         self.lot_step = exact(config.instrument.lot_step)
         self.conversion = build_conversion(config, bars, conversion_bars)
