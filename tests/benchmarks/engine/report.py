@@ -25,6 +25,8 @@ def section(rows: Sequence[Row], rounds: int) -> str:
         BEGIN,
         words,
         "",
+        "![Time over this engine's, and scaling](performance-engine.png)",
+        "",
         "| job | bars | program | ms | ratio | trades | memory | asked for |",
         "|---|---:|---|---:|---:|---|---:|---|",
         *(line for row in rows for line in _lines(row)),

@@ -129,7 +129,7 @@ def _prices(columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
 
 def _long_actions(codes: NDArray[np.int8]) -> pl.Series:
     """BUY where above 0, CLOSE where below, null where 0."""
-    sides = pl.Series(((codes < 0) * 2).astype(np.uint8)).cat.to(ACTIONS)
+    sides = pl.Series((codes < 0).view(np.uint8) * np.uint8(2)).cat.to(ACTIONS)
     return pl.select(pl.when(pl.Series(codes != 0)).then(sides).alias("action")).to_series()
 
 

@@ -21,6 +21,8 @@ def main() -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), width_ratios=(3, 2), layout="constrained")
     _bars(left, jobs)
     _scaling(right, scaling)
+    handles = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in COLOURS.values()]
+    figure.legend(handles, COLOURS, fontsize=8, loc="outside lower center", ncols=len(COLOURS))
     figure.savefig(sys.argv[2], dpi=80)
 
 
@@ -44,14 +46,12 @@ def _bars(axes: Any, jobs: list[dict[str, Any]]) -> None:
             ratio = _median(each) / ours
             where = place + (index - (len(others) - 1) / 2) * height
             axes.barh(where, ratio, height * 0.9, color=COLOURS.get(each["name"], "grey"))
-            axes.text(ratio, where, f" {ratio:.1f}", va="center", fontsize=7)
+            axes.text(ratio, where, f" {ratio:.2g}", va="center", fontsize=7)
     axes.set_yticks(range(len(labels)), labels, fontsize=8)
     axes.invert_yaxis()
     axes.set_xscale("log")
     axes.axvline(1, color=COLOURS["this engine"], linewidth=2)
     axes.set_title("time over this engine's (green line: 1)", fontsize=9)
-    handles = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in COLOURS.values()]
-    axes.legend(handles, COLOURS, fontsize=7, loc="lower right")
 
 
 def _scaling(axes: Any, rows: list[dict[str, Any]]) -> None:
