@@ -127,6 +127,7 @@ async def one_round(
         if moments or trouble.findings:
             break
     await place.heal(workers=plan.workers)
+    await load.end_endless(place)
     evidence = await place.settle(seconds=plan.settle_seconds)
     report.requests, report.runs = len(evidence.requests), len(evidence.executions)
     report.attempts = sum(row["attempts"] for row in evidence.executions.values())

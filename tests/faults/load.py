@@ -37,6 +37,8 @@ class Load:
     random: Random
     sent: list[Delivery] = field(default_factory=list)
     """Requests with an id."""
+    endless: list[str] = field(default_factory=list)
+    """Requests whose run only a cancel ends, not cancelled yet."""
     numbers: int = 0
 
     async def prepare(self, place: Field) -> None:
@@ -56,7 +58,11 @@ class Load:
                     await self._request(place, **_configuration(strategy_id, mode, spread))
 
     async def wave(self, place: Field, count: int) -> None:
-        """Send so many things, one after the other; servers that are away are waited for."""
+        """Send so many things, one after the other; servers that are away are waited for.
+
+        First the cancels of what the wave before started and nothing else ends.
+        """
+        await self.end_endless(place)
         kinds = self.random.choices(list(KINDS), weights=list(KINDS.values()), k=count)
         for kind in kinds:
             await kind(self, place)
@@ -111,11 +117,14 @@ class Load:
         await self._request(place, request_id=request_id, **self._short())
 
     async def cancel_during(self, place: Field) -> None:
-        """A run that would never end, and the cancel that ends it."""
-        request_id = await self._request(place, **_configuration(ENDLESS, MODES[0], SPREADS[0]))
-        await self.random.choice((self.long_run, self.short_run))(place)
-        data = {"request_id": request_id, "reason": "changed my mind"}
-        await place.send(event(CANCEL_REQUESTED, f"cancel {request_id}", data))
+        """A run that would never end; the next wave cancels it."""
+        self.endless.append(await self._request(place, **_configuration(ENDLESS, MODES[0], SPREADS[0])))
+
+    async def end_endless(self, place: Field) -> None:
+        """Cancel what nothing else ends."""
+        while self.endless:
+            data = {"request_id": self.endless.pop(), "reason": "changed my mind"}
+            await place.send(event(CANCEL_REQUESTED, f"cancel {data['request_id']}", data))
 
     async def cancel_after(self, place: Field) -> None:
         """A cancel of what was sent before: it may wait, run or have ended."""
