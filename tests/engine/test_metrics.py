@@ -150,11 +150,18 @@ def test_the_same_return_every_day_is_no_dispersion_although_floats_differ() -> 
     assert len(set(returns.tolist())) > 1
     assert sharpe_ratio(returns, 252) is None
     assert sortino_ratio(returns, 252) is None
+    assert sharpe_ratio(np.array([3.0, np.nextafter(3.0, 4.0)]), 252) is None
 
 
 def test_a_day_after_ruin_is_no_fraction_of_it() -> None:
     returns = daily_returns(np.array([5_000.0, -10.0, -20.0]), MONDAY_US + DAY_US * np.arange(3), 10_000.0, "fx")
     assert returns == pytest.approx([-0.5, -1.002])
+    longer = daily_returns(np.array([5_000.0, -10.0, -20.0, -30.0]), MONDAY_US + DAY_US * np.arange(4), 10_000.0, "fx")
+    assert longer.tolist() == returns.tolist()
+
+
+def test_a_loss_whose_square_is_nothing_in_floats_gives_no_sortino_ratio() -> None:
+    assert sortino_ratio(np.array([0.01, -1e-170]), 252) is None
 
 
 def test_sums_of_many_booked_items_carry_no_noise() -> None:
