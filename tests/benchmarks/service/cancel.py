@@ -57,7 +57,9 @@ async def _running_child(connection: Any, pids: list[int], request_id: str) -> t
     """The engine process that is at the request's run."""
     async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
-            run_id = await connection.fetchval("SELECT run_id FROM backtest_requests WHERE request_id = $1", request_id)
+            run_id: Any = await connection.fetchval(
+                "SELECT run_id FROM backtest_requests WHERE request_id = $1", request_id
+            )
             for process in trees(pids) if run_id is not None else []:
                 with suppress(psutil.NoSuchProcess):
                     if f"run={run_id}" in " ".join(process.cmdline()):

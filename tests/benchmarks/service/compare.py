@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.benchmarks.service.report import table
 from tests.benchmarks.service.rig import Arrivals, Rig, add_strategy, cpu_seconds, open_rig, pss_mb, trees
@@ -85,8 +86,8 @@ async def measure(rig: Rig, subject: Subject, database_url: str, plan: Plan) -> 
         seconds, cpu, server_cpu = await bench.measured_backlog(plan.runs)
         rate = plan.rate or plan.runs / seconds / 2
         half_load, half_load_cpu = await bench.half_load(rate, random.Random(plan.seed))
-        trades = await connection.fetchval("SELECT count(*) FROM backtest_trades")
-        done = await connection.fetchval("SELECT count(*) FROM backtest_runs WHERE status = 'completed'")
+        trades: Any = await connection.fetchval("SELECT count(*) FROM backtest_trades")
+        done: Any = await connection.fetchval("SELECT count(*) FROM backtest_runs WHERE status = 'completed'")
         if done != bench.sent + arrivals.repeated or trades != TRADES_A_RUN * done:
             raise AssertionError(f"{subject.name}: {done} of {bench.sent} runs are completed, {trades} trades")
         if subject is OURS and arrivals.repeated:

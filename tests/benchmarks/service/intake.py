@@ -9,6 +9,7 @@ import json
 import sys
 from asyncio.subprocess import PIPE
 from dataclasses import dataclass
+from typing import Any
 
 from tests.benchmarks.service.report import table
 from tests.benchmarks.service.rig import Rig, add_strategy, cpu_seconds, open_rig, trees
@@ -44,7 +45,7 @@ async def measure_intake(rig: Rig, database_url: str, requests: int) -> IntakeRa
         finally:
             process.kill()
             await process.wait()
-        durable = await connection.fetchval("SELECT count(*) FROM backtest_executions WHERE state = 'queued'")
+        durable: Any = await connection.fetchval("SELECT count(*) FROM backtest_executions WHERE state = 'queued'")
     if durable < requests:
         raise AssertionError(f"{durable} of {requests} requests are queued")
     return rate

@@ -52,10 +52,10 @@ async def measure_queue(rig: Rig, database_url: str, queued: int) -> LongQueue:
         milliseconds = await _operations(database_url)
         scans = tuple([name for name, sql in _plans().items() if await _scans_all(connection, sql)])
         async with running(rig, OURS, database_url) as pids:
-            first = await _completed_after(connection, 0)
+            first: Any = await _completed_after(connection, 0)
             started = time.perf_counter()
             await asyncio.sleep(WORKER_SECONDS)
-            completed = await connection.fetchval("SELECT count(*) FROM backtest_runs WHERE status = 'completed'")
+            completed: Any = await connection.fetchval("SELECT count(*) FROM backtest_runs WHERE status = 'completed'")
             rate = (completed - first) / (time.perf_counter() - started)
             memory = pss_mb(trees(pids))
         sizes = {name: await connection.fetchval(_SIZE, name) / 2**20 for name in TABLES}

@@ -67,7 +67,7 @@ class Arrivals:
             now = time.perf_counter()
             for records in polled.values():
                 for record in records:
-                    self._note(now, record.value)
+                    self._note(now, record.value or b"")
             if polled:
                 self.arrived.set()
 
@@ -120,7 +120,7 @@ class Rig:
         await self.stack.postgres.drop_database(url)
 
     @asynccontextmanager
-    async def connection(self, database_url: str) -> AsyncIterator["asyncpg.Connection[Any]"]:
+    async def connection(self, database_url: str) -> AsyncIterator[Any]:
         connection = await asyncpg.connect(database_url.replace("+asyncpg", ""))
         try:
             yield connection
@@ -212,10 +212,8 @@ def write_market_data(root: Path) -> None:
     pl.read_parquet(SAMPLE).filter(pl.col("time").dt.year() == 2017).write_parquet(file)
 
 
-async def add_strategy(
-    connection: "asyncpg.Connection[Any]", key: str = "sma_cross", params: str = SMALL_RUN_PARAMS
-) -> int:
-    strategy_id: int = await connection.fetchval(
+async def add_strategy(connection: Any, key: str = "sma_cross", params: str = SMALL_RUN_PARAMS) -> int:
+    strategy_id: Any = await connection.fetchval(
         "INSERT INTO strategies (name, strategy_key, strategy_params, primary_tf)"
         " VALUES ($1 || (SELECT count(*) FROM strategies), $1, $2, 'H1') RETURNING id",
         key,

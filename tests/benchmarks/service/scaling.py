@@ -9,6 +9,7 @@ import json
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import Any
 
 from tests.benchmarks.service.report import table
 from tests.benchmarks.service.rig import Arrivals, Rig, add_strategy, cpu_seconds, open_rig, trees
@@ -50,7 +51,7 @@ async def measure_scaling(rig: Rig, database_url: str, workers: int) -> Scaled:
         started = time.perf_counter()
         last = await _send_and_wait(rig, arrivals, strategy_id, runs)
         cpu, server_cpu = cpu_seconds(trees(pids)) - cpu, cpu_seconds(rig.server_processes()) - server_cpu
-        connections = await connection.fetchval(
+        connections: Any = await connection.fetchval(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
     return Scaled(
