@@ -219,7 +219,7 @@ async def add_strategy(connection: Any, key: str = "sma_cross", params: str = SM
         key,
         params,
     )
-    return strategy_id
+    return int(strategy_id)
 
 
 def trees(pids: Sequence[int]) -> list[psutil.Process]:
