@@ -123,15 +123,18 @@ class KafkaSource:
         await self._commit(consumer)
 
     async def _poll_once(self, consumer: AIOKafkaConsumer) -> None:
-        assignment = self.assignment
         polled = await consumer.getmany(timeout_ms=int(POLL_SECONDS * 1000), max_records=RECORDS_A_POLL)
         if not polled:
             return
+        # Not before: a rebalance may come and go during the poll, and what it then returns is of the new assignment.
+        assignment = self.assignment
         positions = {}
         for partition in polled:
             if partition not in consumer.assignment():
                 return  # revoked while polling: they will be read again
             positions[partition.topic, partition.partition] = await consumer.position(partition)
+        if assignment != self.assignment:
+            return
         records = tuple(
             Record(record.topic, record.partition, record.offset, record.key, record.value, tuple(record.headers))
             for partition_records in polled.values()
