@@ -46,7 +46,7 @@ class Trouble:
     async def all_killed_while_kafka_is_away(self) -> None:
         """With events in their hands that they cannot send: a run has ended, if one was under way."""
         before = await self._epochs()
-        await self.place.stack.kafka.pause()
+        await self.place.stack.kafka.kill()
 
         async def has_ended() -> bool:
             return len(before.keys() & (await self._epochs()).keys()) < len(before)
@@ -56,7 +56,7 @@ class Trouble:
                 await eventually(has_ended, "a run ended", seconds=TAKEN_OVER_SECONDS)
         for worker in self.place.alive:
             await self._kill_tree(worker)
-        await self.place.stack.kafka.resume()
+        await self.place.stack.kafka.start()
         await self.place.start_worker()
 
     async def engine_child_killed(self) -> None:
