@@ -63,7 +63,7 @@ async def _running_child(connection: Any, pids: list[int], request_id: str) -> t
             for process in trees(pids) if run_id is not None else []:
                 with suppress(psutil.NoSuchProcess):
                     if f"run={run_id}" in " ".join(process.cmdline()):
-                        return run_id, process
+                        return int(run_id), process
             await asyncio.sleep(0.02)
 
 
