@@ -12,9 +12,11 @@ FAULTS ?=
 # Options of the measurements, for example `make bench BENCH="--only cross stops --rounds 5"`.
 BENCH ?=
 GUARDS ?=
+# `make mutants MUTANTS="--module kernel_levels"`; without a sample a campaign takes hours.
+MUTANTS ?= --sample 110
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo lint typecheck format bench conformance faults guards lock clean
+.PHONY: help setup test demo lint typecheck format bench conformance faults guards mutants lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -52,15 +54,23 @@ faults: setup ## random faults against a system at work, judged by the checker; 
 guards: setup ## the same with each guard taken out in turn, which the checker must notice
 	@$(BIN)/python -m tests.faults.guards $(GUARDS)
 
+mutants: setup mutants/.tools ## small mistakes in the fill kernel, money and metrics: which do the tests notice?
+	@PYTHONPATH=mutants/.tools NUMBA_DISABLE_JIT=1 POLARS_MAX_THREADS=1 $(BIN)/python -m tests.mutation.campaign $(MUTANTS)
+
+mutants/.tools: tests/mutation/requirements.txt
+	@rm -rf $@
+	@$${PIP_INDEX_URL:+env UV_DEFAULT_INDEX="$$PIP_INDEX_URL"} $(BIN)/uv pip install --quiet --no-deps --require-hashes --python $(BIN)/python --target $@ -r $<
+
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 lock: setup ## resolve requirements/ anew after a change in pyproject.toml; `make lock UPGRADE=--upgrade` takes newer versions
 	$(COMPILE) $(UPGRADE) pyproject.toml --extra devstack --group dev -o requirements/dev.txt
 	$(COMPILE) pyproject.toml -c requirements/dev.txt -o requirements/runtime.txt
 	$(COMPILE) --group bootstrap -c requirements/dev.txt -o requirements/bootstrap.txt
 	$(COMPILE) --group build -c requirements/dev.txt -o requirements/build.txt
+	$(COMPILE) $(UPGRADE) --no-deps tests/mutation/requirements.in -o tests/mutation/requirements.txt
 
 clean: ## remove all that was made here; the fetched jars of Kafka stay in the user's cache directory
-	rm -rf $(VENV) .venv-bench* .venv-conformance .demo .coverage .coverage.* build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-bench* .venv-conformance mutants .demo .coverage .coverage.* build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.installed: $(VENV)/.locked pyproject.toml

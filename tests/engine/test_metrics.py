@@ -158,6 +158,8 @@ def test_a_day_after_ruin_is_no_fraction_of_it() -> None:
     assert returns == pytest.approx([-0.5, -1.002])
     longer = daily_returns(np.array([5_000.0, -10.0, -20.0, -30.0]), MONDAY_US + DAY_US * np.arange(4), 10_000.0, "fx")
     assert longer.tolist() == returns.tolist()
+    nothing_left = daily_returns(np.array([5_000.0, 0.0, 0.0]), MONDAY_US + DAY_US * np.arange(3), 10_000.0, "fx")
+    assert nothing_left.tolist() == [-0.5, -1.0]
 
 
 def test_a_loss_whose_square_is_nothing_in_floats_gives_no_sortino_ratio() -> None:
