@@ -39,6 +39,7 @@ FIGURES_TESTS = (
     "test_metrics.py",
     "test_kernel.py",
     "test_kernel_limits.py",
+    "test_money.py",
     "test_simulate.py::test_a_field_out_of_range_is_refused_by_name",
 )
 RUNS_TESTS = (
