@@ -41,12 +41,13 @@ def test_a_field_beyond_its_limit_is_refused_by_name(field: str, value: Any) -> 
 
 def test_both_ends_of_the_range_need_an_offset_and_the_start_lies_before_the_end() -> None:
     whole = asking()
-    for changes in (
+    wrong: list[dict[str, Any]] = [
         {"start": whole.start.replace(tzinfo=None)},
         {"end": whole.end.replace(tzinfo=None)},
         {"start": whole.end},
         {"start": whole.end, "end": whole.start},
-    ):
+    ]
+    for changes in wrong:
         with pytest.raises(InvalidSpecification, match=r"^start: "):
             check_specification(replace(whole, **changes), EURUSD)
 
