@@ -60,10 +60,11 @@ async def _running_child(connection: Any, pids: list[int], request_id: str) -> t
             run_id: Any = await connection.fetchval(
                 "SELECT run_id FROM backtest_requests WHERE request_id = $1", request_id
             )
-            for process in trees(pids) if run_id is not None else []:
-                with suppress(psutil.NoSuchProcess):
-                    if f"run={run_id}" in " ".join(process.cmdline()):
-                        return int(run_id), process
+            if run_id is not None:
+                for process in trees(pids):
+                    with suppress(psutil.NoSuchProcess):
+                        if f"run={run_id}" in " ".join(process.cmdline()):
+                            return int(run_id), process
             await asyncio.sleep(0.02)
 
 
