@@ -1,9 +1,10 @@
 """What the Kafka source marks for commit, with a consumer that rebalances at the worst moment."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import ConsumerRecord
 
 from consumer.adapters.kafka_connection import KafkaConnection
@@ -38,9 +39,13 @@ class Consumer:
             self.source.forget_assignment()
 
 
+async def poll(source: KafkaSource, rebalances_in: str) -> None:
+    await source._poll_once(cast("AIOKafkaConsumer", Consumer(source, rebalances_in)))
+
+
 async def test_records_that_come_out_of_a_rebalance_are_committed() -> None:
     source = KafkaSource(KafkaConnection("127.0.0.1:9"), "group")
-    await source._poll_once(Consumer(source, "getmany"))
+    await poll(source, rebalances_in="getmany")
     batch = source.handed_over.get_nowait()
     assert batch is not None
     source.mark_durable(batch)
@@ -51,14 +56,14 @@ async def test_records_of_partitions_that_are_revoked_while_their_position_is_as
     None
 ):
     source = KafkaSource(KafkaConnection("127.0.0.1:9"), "group")
-    await source._poll_once(Consumer(source, "position"))
+    await poll(source, rebalances_in="position")
     assert source.handed_over.empty()
 
 
 @pytest.mark.parametrize("rebalanced", [True, False])
 async def test_a_batch_is_committed_unless_its_partitions_were_revoked_meanwhile(rebalanced: bool) -> None:
     source = KafkaSource(KafkaConnection("127.0.0.1:9"), "group")
-    await source._poll_once(Consumer(source, ""))
+    await poll(source, rebalances_in="")
     batch = source.handed_over.get_nowait()
     assert batch is not None
     if rebalanced:
