@@ -16,11 +16,11 @@ GUARDS ?=
 MUTANTS ?= --sample 110
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo lint typecheck format bench conformance faults guards mutants lock clean
+.PHONY: help setup test demo lint typecheck format bench bench-engine bench-service conformance faults guards mutants lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(VENV)/.installed ## make .venv from the lock, again only when the lock or pyproject.toml changed
 
@@ -42,8 +42,13 @@ format: setup ## mend format and imports
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet .
 
-bench: setup .venv-bench/.locked ## measure the engine beside others, into docs/performance.md; options in BENCH
+bench: bench-engine bench-service ## measure everything beside others, into docs/
+
+bench-engine: setup .venv-bench/.locked ## the engine, into docs/performance.md; options in BENCH
 	@$(BIN)/python -m tests.benchmarks.engine --write $(BENCH)
+
+bench-service: setup ## the service, into docs/performance/; one part of it: `python -m tests.benchmarks.service.PART`
+	@$(BIN)/python -m pytest tests/benchmarks/service -s
 
 conformance: setup .venv-conformance/.locked ## where other backtesters' rules agree with ours, their results do
 	@.venv-conformance/bin/python -m pytest -q -c tests/conformance/pytest.ini tests/conformance $(PYTEST)
