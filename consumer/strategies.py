@@ -30,6 +30,12 @@ def registered_strategies() -> dict[str, RegisteredStrategy]:
     return dict(_registered())
 
 
+def forget_registered() -> None:
+    """Look anew the next time: something was installed while this process runs."""
+    _registered.cache_clear()
+    _entry_points.cache_clear()
+
+
 @cache
 def _registered() -> dict[str, RegisteredStrategy]:
     """Once a process: naming the distributions parses their metadata, 5 ms for every request that would ask."""

@@ -29,9 +29,9 @@ def _registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     lines = [f"{key} = {target}" for key, target in POINTS.items()]
     (folder / "entry_points.txt").write_text("\n".join([f"[{strategies.GROUP}]", *lines]))
     monkeypatch.syspath_prepend(folder.parent)
-    strategies._entry_points.cache_clear()
+    strategies.forget_registered()
     yield
-    strategies._entry_points.cache_clear()
+    strategies.forget_registered()
 
 
 def audit(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:

@@ -23,13 +23,13 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tmp_path / "site"
     folder.mkdir()
     monkeypatch.syspath_prepend(folder)
-    strategies._entry_points.cache_clear()
+    strategies.forget_registered()
     modules = set(sys.modules)
     yield folder
     for name in set(sys.modules) - modules:
         if str(folder) in str(getattr(sys.modules[name], "__file__", "")):
             del sys.modules[name]
-    strategies._entry_points.cache_clear()
+    strategies.forget_registered()
 
 
 def register(site: Path, distribution: str, **points: str) -> None:
@@ -40,7 +40,7 @@ def register(site: Path, distribution: str, **points: str) -> None:
     lines = [f"{key} = {target}" for key, target in points.items()]
     (folder / "entry_points.txt").write_text("\n".join([f"[{strategies.GROUP}]", *lines]))
     importlib.invalidate_caches()
-    strategies._entry_points.cache_clear()
+    strategies.forget_registered()
 
 
 def test_every_strategy_of_the_project_is_registered_and_loads() -> None:
