@@ -11,14 +11,16 @@ from random import Random
 import pytest
 
 from consumer.devstack import StackKind
+from consumer.ports import Delivery
 from tests.faults.checker import check, digests, processes_with, results_equal_a_quiet_run
 from tests.faults.field import Field, Worker, event, open_field
 from tests.faults.load import CANCEL_REQUESTED, FEBRUARY, REQUESTED, Load
-from tests.faults.worker_program import CrashPoint
+from tests.faults.worker_program import CrashPoint, Orders
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.faults]
 
+COMMON = {**FEBRUARY, "spread_pips": 0.5, "execution_mode": "close_price"}
 LEDGER = "consumer.adapters.postgres_ledger:"
 QUEUE = "consumer.adapters.postgres_queue:"
 OUTBOX = "consumer.adapters.postgres_outbox:PostgresOutbox."
@@ -56,7 +58,7 @@ CRASH_POINTS = {
     "relay: terminal event about to be forgotten": CrashPoint(f"{OUTBOX}delete", "before", COMPLETED),
     "relay: terminal event forgotten": CrashPoint(f"{OUTBOX}delete", "after", COMPLETED),
     "cancel: noted, not committed": CrashPoint(f"{LEDGER}_Recording._cancel_known", "after", "crash"),
-    "cancel: end of the run written, not committed": CrashPoint(f"{QUEUE}end_runs", "after", "Cancelled("),
+    "cancel: end of a queued run written, not committed": CrashPoint(f"{LEDGER}end_runs", "after", "Cancelled("),
 }
 
 
@@ -77,11 +79,17 @@ DRAIN_POINTS = {
     "drain: run given back": CrashPoint(f"{QUEUE}PostgresQueue.give_back", "after"),
 }
 
+CANCEL_POINTS = {
+    "cancel: child stopped, nothing written": CrashPoint(f"{QUEUE}PostgresQueue.finish", "before", "Cancelled("),
+    "cancel: end of the run written, not committed": CrashPoint(f"{QUEUE}end_runs", "after", "Cancelled("),
+}
+
 
 @pytest.fixture(scope="module")
 async def place(tmp_path_factory: pytest.TempPathFactory, stack_kind: StackKind) -> AsyncIterator[Field]:
     """One system for all points: what the earlier ones left is judged again by every later one."""
-    async with open_field(tmp_path_factory.mktemp("crash-points"), stack_kind=stack_kind) as opened:
+    orders = Orders(session_timeout_ms=1_000)
+    async with open_field(tmp_path_factory.mktemp("crash-points"), orders, stack_kind) as opened:
         load = Load(Random(0))
         await load.prepare(opened)
         yield opened
@@ -91,7 +99,8 @@ async def place(tmp_path_factory: pytest.TempPathFactory, stack_kind: StackKind)
 async def quiet_digests(place: Field) -> dict[str, str]:
     load = Load(Random(0))
     worker = await place.start_worker(slots=1)
-    await load.quiet(place, (1, 2, 3))
+    await load.quiet(place, (1, 2))
+    await place.send(long_run("quiet"))
     quiet = digests(await place.settle())
     worker.send(signal.SIGTERM)
     await worker.ended()
@@ -130,6 +139,24 @@ async def test_a_worker_that_dies_while_it_drains_loses_and_doubles_nothing(
     await finds_all_in_order(clean, place, quiet_digests)
 
 
+@pytest.mark.parametrize("step", list(CANCEL_POINTS))
+async def test_a_worker_that_dies_while_it_cancels_a_run_loses_and_doubles_nothing(
+    place: Field, quiet_digests: dict[str, str], step: str
+) -> None:
+    request_id = f"crash/{step}/endless"
+    await place.send(event(REQUESTED, request_id, {**COMMON, "strategy_id": 5}))
+    cancelling = await place.start_worker(crash=CANCEL_POINTS[step], slots=1)
+    clean = await place.start_worker(slots=1, waits=True)
+
+    async def is_running() -> bool:
+        return any("run=" in each for each in cancelling.titles())
+
+    await eventually(is_running, "the endless run under way", seconds=60)
+    await place.send(event(CANCEL_REQUESTED, f"crash/{step}/cancel", {"request_id": request_id}))
+    assert await cancelling.ended(60) == -signal.SIGKILL, cancelling.log_text()
+    await finds_all_in_order(clean, place, quiet_digests)
+
+
 async def finds_all_in_order(clean: Worker, place: Field, quiet_digests: dict[str, str]) -> None:
     """Let a worker that waited take over, and judge."""
     clean.go()
@@ -147,13 +174,17 @@ async def finds_all_in_order(clean: Worker, place: Field, quiet_digests: dict[st
 
 async def send_one_of_each(place: Field, step: str) -> None:
     """A long run, a short one, the short one again, poison, and a run that only its cancel ends."""
-    common = {**FEBRUARY, "spread_pips": 0.5, "execution_mode": "close_price"}
-    short = event(REQUESTED, f"crash/{step}/short", {**common, "strategy_id": 1})
+    short = event(REQUESTED, f"crash/{step}/short", {**COMMON, "strategy_id": 1})
     await place.send(
-        event(REQUESTED, f"crash/{step}/long", {**common, "strategy_id": 3}),
+        long_run(f"crash/{step}/long"),
         *(short, short),
-        event(REQUESTED, f"crash/{step}/short", {**common, "strategy_id": 2}),
+        event(REQUESTED, f"crash/{step}/short", {**COMMON, "strategy_id": 2}),
         event(CANCEL_REQUESTED, f"crash/{step}/poison", {"nobody": True}),
-        event(REQUESTED, f"crash/{step}/endless", {**common, "strategy_id": 5}),
+        event(REQUESTED, f"crash/{step}/endless", {**COMMON, "strategy_id": 5}),
         event(CANCEL_REQUESTED, f"crash/{step}/cancel", {"request_id": f"crash/{step}/endless"}),
     )
+
+
+def long_run(request_id: str) -> Delivery:
+    """A run of most of a second: long enough for progress."""
+    return event(REQUESTED, request_id, {**COMMON, "strategy_id": 3, "strategy_params": {"seconds_a_bar": 0.0015}})
