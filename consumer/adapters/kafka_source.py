@@ -41,7 +41,6 @@ class KafkaSource:
     """Positions that may be committed and are not yet."""
     assignment: int = field(default=0, init=False)
     """Rises with every revocation: what was polled before it commits nothing after it."""
-    has_partitions: bool = field(default=False, init=False)
     is_member: bool = field(default=False, init=False)
     """Whether the group has told us our partitions, be they none."""
     hold: bool = field(default=False, init=False)
@@ -160,12 +159,13 @@ class KafkaSource:
         self.durable.clear()
         if not offsets:
             return
+        assignment = self.assignment
         self.committing = asyncio.create_task(_commit_once(consumer, offsets))
         try:
             await asyncio.wait_for(self.committing, COMMIT_TIMEOUT_SECONDS)
         except (KafkaError, TimeoutError) as error:
             log.warning("commit_failed", error=f"{type(error).__name__}: {error}")
-            if self.has_partitions:
+            if self.assignment == assignment:
                 self.durable = {**offsets, **self.durable}
         except asyncio.CancelledError:
             if not self.committing.cancelled():
@@ -176,7 +176,7 @@ class KafkaSource:
     def forget_assignment(self) -> None:
         """What was polled so far may not be committed any more."""
         self.assignment += 1
-        self.has_partitions = self.is_member = False
+        self.is_member = False
         self.durable.clear()
         if self.committing is not None:
             self.committing.cancel()
@@ -198,4 +198,4 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]  # aiokafka awaits it
         log.info("partitions_assigned", partitions=len(assigned))
-        self.source.has_partitions, self.source.is_member = bool(assigned), True
+        self.source.is_member = True
