@@ -13,8 +13,8 @@ from consumer.adapters.postgres_pool import open_pool, translated
 from consumer.errors import StoreUnavailable
 from consumer.ports import Beat
 from tests.consumer.messages import ADMIT, cancel, completed, requested
+from tests.ports.queue_steps import beat_of, claim_one, queue
 from tests.ports.stores import PostgresStore, WorkerPorts
-from tests.ports.test_run_queue import beat_of, claim_one, queue
 
 STATEMENTS = {"execute", "fetch", "fetchrow", "fetchval", "copy_to_table"}
 

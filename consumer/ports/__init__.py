@@ -1,0 +1,58 @@
+"""The service's borders: Protocols, each with the guarantees that its implementations are tested for (tests/ports).
+
+A module a border; the values that cross it stand beside its Protocol. Everybody imports from here.
+"""
+
+from consumer.ports.clock import Clock
+from consumer.ports.engine import EnginePool, EngineProgress, EngineTask, StopSignal
+from consumer.ports.event_writer import EventWriter
+from consumer.ports.events import Delivery, EventKind, Outbox, OutgoingEvent, Publisher, RunFacts, SendResult
+from consumer.ports.intake import (
+    Admit,
+    Admitted,
+    CancelToRecord,
+    IntakeResult,
+    Refused,
+    RequestLedger,
+    RequestToRecord,
+    RunRow,
+    StrategyRow,
+)
+from consumer.ports.queue import Beat, BeatAnswer, BeatResult, Claim, ClaimResult, EndedRun, FinishResult, RunQueue
+from consumer.ports.records import Batch, Record, RecordSource
+
+__all__ = [
+    "Admit",
+    "Admitted",
+    "Batch",
+    "Beat",
+    "BeatAnswer",
+    "BeatResult",
+    "CancelToRecord",
+    "Claim",
+    "ClaimResult",
+    "Clock",
+    "Delivery",
+    "EndedRun",
+    "EnginePool",
+    "EngineProgress",
+    "EngineTask",
+    "EventKind",
+    "EventWriter",
+    "FinishResult",
+    "IntakeResult",
+    "Outbox",
+    "OutgoingEvent",
+    "Publisher",
+    "Record",
+    "RecordSource",
+    "Refused",
+    "RequestLedger",
+    "RequestToRecord",
+    "RunFacts",
+    "RunQueue",
+    "RunRow",
+    "SendResult",
+    "StopSignal",
+    "StrategyRow",
+]
