@@ -10,9 +10,6 @@ import pytest
 from consumer.ports import Record
 from schemas.topics import Topic
 from tests.faults.checker import (
-    AT_EVERY_MOMENT,
-    AT_REST,
-    METRIC_COLUMNS,
     check,
     digests,
     failures_are_expected,
@@ -21,6 +18,7 @@ from tests.faults.checker import (
 )
 from tests.faults.evidence import Evidence, Trades
 from tests.faults.input_records import Wanted, read_input
+from tests.faults.invariants import AT_EVERY_MOMENT, AT_REST, METRIC_COLUMNS
 
 REQUEST = Record(
     "backtest.requested", 0, 0, b"r", json.dumps({"id": "r", "source": "s", "specversion": "1.0",
