@@ -13,7 +13,7 @@ from consumer.active_runs import ActiveRun, ActiveRuns
 from consumer.events import progress_percent
 from consumer.execute_run import RunPorts, execute_run
 from consumer.outcomes import Cancelled, Completed, Failed, Returned, RunOutcome, Superseded
-from consumer.ports import Beat, BeatAnswer, BeatResult, ClaimResult, EndedRun, EngineProgress, EventWriter
+from consumer.ports import Beat, BeatAnswer, BeatResult, ClaimResult, EndedRun, EngineProgress, EventWriter, LapsedLease
 from consumer.telemetry import Telemetry
 
 log = structlog.get_logger(__name__)
@@ -37,7 +37,10 @@ class Dispatcher:
     draining: bool = field(default=False, init=False)
     claiming: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     """Held while a claim is under way: a drain waits for its answer, whose runs are to be given back too."""
-    look_for_expired: bool = field(default=True, init=False)
+    lapsed: frozenset[LapsedLease] = field(default=frozenset(), init=False)
+    """Leases seen lapsed by the last sweep."""
+    abandoned: frozenset[LapsedLease] = field(default=frozenset(), init=False)
+    """Of those, the ones that the sweep before had seen too: to be claimed."""
     claim_unsure: bool = field(default=False, init=False)
     """The answer to a claim was lost: the table may say that we own runs we do not know of."""
     mean_run_seconds: float = field(default=1.0, init=False)
@@ -51,15 +54,16 @@ class Dispatcher:
         room = self.capacity() - len(self.active)
         if self.draining or room < self.smallest_claim() or not self.ports.engine.is_ready:
             return False
-        expired, self.look_for_expired = self.look_for_expired, False
+        abandoned = [lease for lease in self.abandoned if lease.run_id not in self.active]
         try:
             if self.claim_unsure:
                 await self.ports.queue.forget_unknown(list(self.active))
                 self.claim_unsure = False
-            result = await self.ports.queue.claim(room, expired=expired, held=list(self.active))
+            result = await self.ports.queue.claim(room, lapsed=abandoned)
         except BaseException:  # a cancellation loses the answer too
-            self.claim_unsure, self.look_for_expired = True, True
+            self.claim_unsure = True
             raise
+        self.abandoned = frozenset()
         self.take_note(result)
         for claim in result.claims:
             self.ports.relay.add(claim.events)
@@ -178,9 +182,14 @@ class Dispatcher:
                     assert_never(result.answer)
 
     async def sweep(self) -> None:
-        """End what is cancelled and waits for no slot, and let the next claim look at lapsed leases."""
+        """End what is cancelled and waits for no slot, and find runs whose worker is gone.
+
+        A lease counts as abandoned when two sweeps in a row saw it lapsed. After a store that stood still for longer
+        than a lease all leases are lapsed: the first sweep sees that too, and their owners renew them before the next.
+        """
         self.take_note(await self.ports.queue.sweep())
-        self.look_for_expired = True
+        lapsed = await self.ports.queue.lapsed()
+        self.lapsed, self.abandoned = lapsed, lapsed & self.lapsed
         self.work_arrived.set()
 
     async def drain(self, patience_seconds: float, grace_seconds: float) -> None:

@@ -51,6 +51,8 @@ DRAIN_GRACE_SECONDS = 2.0
 RELAY_GRACE_SECONDS = 1.5
 """To publish what waits."""
 START_PAUSE_SECONDS = 2.0
+LONGEST_PAUSE_SECONDS = 1.0
+"""After a step that failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,17 +279,17 @@ async def _kafka_trouble(connection: KafkaConnection, source: KafkaSource) -> st
     return None if source.is_member else "not yet a member of the consumer group"
 
 
-async def _keep_going(step: Callable[[], Awaitable[None]]) -> None:
+async def _keep_going(step: Callable[[], Awaitable[None]], pause_seconds: float = LONGEST_PAUSE_SECONDS) -> None:
     """Repeat a step that waits for its own work; a server that is away, or a defect, never ends the worker."""
     while True:
         try:
             await step()
         except Unavailable as error:
             log.warning("server_away", step=step.__qualname__, error=str(error))
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(pause_seconds)
         except Exception:
             log.exception("step_failed", step=step.__qualname__)
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(pause_seconds)
 
 
 async def _every(seconds: float, step: Callable[[], Awaitable[None]]) -> None:
@@ -299,7 +301,8 @@ async def _every(seconds: float, step: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(max(0.0, seconds - (time.monotonic() - started)))
 
     paced.__qualname__ = step.__qualname__
-    await _keep_going(paced)
+    # Heartbeats are back before the next sweep once the store is.
+    await _keep_going(paced, min(seconds, LONGEST_PAUSE_SECONDS))
 
 
 async def _wait(event: asyncio.Event, timeout_seconds: float) -> None:

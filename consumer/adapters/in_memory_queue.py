@@ -16,6 +16,7 @@ from consumer.ports import (
     EventKind,
     EventWriter,
     FinishResult,
+    LapsedLease,
     OutgoingEvent,
 )
 from consumer.row_agreement import run_disagrees
@@ -33,25 +34,26 @@ class MemoryQueue:
     lease_seconds: float
     max_attempts: int
 
-    async def claim(self, count: int, *, expired: bool, held: Collection[int] = ()) -> ClaimResult:
+    async def lapsed(self) -> frozenset[LapsedLease]:
+        async with self.tables.transaction():
+            return frozenset(_lease_of(row) for row in self._lapsed())
+
+    async def claim(self, count: int, *, lapsed: Collection[LapsedLease] = ()) -> ClaimResult:
         if count <= 0:
             return ClaimResult(())
         async with self.tables.transaction():
-            lapsed = self._lapsed(held)[:count] if expired else []
-            hopeless = [row for row in lapsed if row["deaths"] + 1 >= self.max_attempts]
-            picked = [row for row in lapsed if row["deaths"] + 1 < self.max_attempts]
+            orphans = [row for row in self._lapsed() if _lease_of(row) in lapsed][:count]
+            hopeless = [row for row in orphans if row["deaths"] + 1 >= self.max_attempts]
+            picked = [row for row in orphans if row["deaths"] + 1 < self.max_attempts]
             events = self._end([self._ending(row, lapsed_for_good(row["deaths"] + 1)) for row in hopeless])
             picked += self._queued()[: count - len(picked)]
             claims = [self._take(row) for row in sorted(picked, key=_turn)]
         ended = tuple(EndedRun(row["run_id"], row["request_id"], row["epoch"] + 1, "failed") for row in hopeless)
         return ClaimResult(tuple(claims), events, ended)
 
-    def _lapsed(self, held: Collection[int]) -> list[Row]:
-        rows = [
-            row
-            for row in self.tables.executions.values()
-            if row["state"] == "running" and self.tables.has_lapsed(row) and row["run_id"] not in held
-        ]
+    def _lapsed(self) -> list[Row]:
+        executions = self.tables.executions.values()
+        rows = [row for row in executions if row["state"] == "running" and self.tables.has_lapsed(row)]
         return sorted(filter(self._may_start, rows), key=_lease_and_run)
 
     def _queued(self) -> list[Row]:
@@ -270,6 +272,10 @@ class MemoryQueue:
 
 def _turn(execution: Row) -> tuple[int, int]:
     return execution["turn"], execution["run_id"]
+
+
+def _lease_of(execution: Row) -> LapsedLease:
+    return LapsedLease(execution["run_id"], execution["epoch"], execution["lease_until"])
 
 
 def _lease_and_run(execution: Row) -> tuple[datetime, int]:

@@ -32,6 +32,7 @@ from consumer.ports import (
     EndedRun,
     EventWriter,
     FinishResult,
+    LapsedLease,
     OutgoingEvent,
 )
 from consumer.row_agreement import run_disagrees
@@ -71,15 +72,18 @@ class PostgresQueue:
     def relay(self) -> Relay:
         return Relay(self.owner, self.lease_seconds)
 
-    async def claim(self, count: int, *, expired: bool, held: Collection[int] = ()) -> ClaimResult:
+    async def lapsed(self) -> frozenset[LapsedLease]:
+        with translated():
+            rows = await self.pool.fetch(statements.LAPSED)
+        return frozenset(LapsedLease(row["run_id"], row["epoch"], row["lease_until"]) for row in rows)
+
+    async def claim(self, count: int, *, lapsed: Collection[LapsedLease] = ()) -> ClaimResult:
         if count <= 0:
             return ClaimResult(())
         async with transaction(self.pool) as connection:
-            lapsed = (
-                await connection.fetch(statements.PICK_LAPSED.format(limit=int(count)), list(held)) if expired else []
-            )
-            hopeless = [row for row in lapsed if row["deaths"] + 1 >= self.max_attempts]
-            picked = [row["run_id"] for row in lapsed if row["deaths"] + 1 < self.max_attempts]
+            orphans = await self._pick_lapsed(connection, count, lapsed) if lapsed else []
+            hopeless = [row for row in orphans if row["deaths"] + 1 >= self.max_attempts]
+            picked = [row["run_id"] for row in orphans if row["deaths"] + 1 < self.max_attempts]
             ended_events = await self._end_hopeless(connection, hopeless)
             room = count - len(picked)
             if room > 0:
@@ -87,6 +91,15 @@ class PostgresQueue:
             claims = await self._take(connection, picked)
         ended = tuple(EndedRun(row["run_id"], row["request_id"], row["epoch"] + 1, "failed") for row in hopeless)
         return ClaimResult(claims, ended_events, ended)
+
+    async def _pick_lapsed(self, connection: Connection, count: int, lapsed: Collection[LapsedLease]) -> Sequence[Any]:
+        rows: Sequence[Any] = await connection.fetch(
+            statements.PICK_LAPSED.format(limit=int(count)),
+            [lease.run_id for lease in lapsed],
+            [lease.epoch for lease in lapsed],
+            [lease.lease_until for lease in lapsed],
+        )
+        return rows
 
     async def _end_hopeless(self, connection: Connection, rows: Sequence[Any]) -> tuple[OutgoingEvent, ...]:
         """Fail runs whose worker died under them for the last time."""

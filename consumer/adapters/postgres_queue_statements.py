@@ -10,6 +10,9 @@ SWEEP_SLICE = 40_000
 them. Three sweeps a lease see 120 000, more than MAX_QUEUED is by default.
 """
 
+LAPSED_LIMIT = 200
+"""Lapsed leases that one look returns, the oldest first."""
+
 SWEEP_LOCK = 0x6261636B74657374  # "backtest": one sweep at a time in a database
 
 # A cancel may have been stored by a transaction that did not yet see the request, and the other way round: so the kept
@@ -29,12 +32,22 @@ LIMIT {limit}
 FOR UPDATE OF e SKIP LOCKED FOR NO KEY UPDATE OF r SKIP LOCKED
 """
 
+LAPSED = f"""
+SELECT e.run_id, e.epoch, e.lease_until
+FROM backtest_executions e JOIN backtest_runs r ON r.id = e.run_id
+WHERE e.state = 'running' AND e.lease_until < now() AND r.status IN ('pending', 'running') AND e.cancel_reason IS NULL
+ORDER BY e.lease_until, e.run_id
+LIMIT {LAPSED_LIMIT}
+"""
+
 PICK_LAPSED = """
 SELECT e.run_id, e.request_id, e.epoch, e.attempts, e.deaths, e.sequence, e.progress_pct, q.specification
-FROM backtest_executions e JOIN backtest_runs r ON r.id = e.run_id
+FROM unnest($1::int[], $2::int[], $3::timestamptz[]) AS seen(run_id, epoch, lease_until)
+JOIN backtest_executions e ON e.run_id = seen.run_id
+JOIN backtest_runs r ON r.id = e.run_id
 JOIN backtest_requests q ON q.request_id = e.request_id
-WHERE e.state = 'running' AND e.lease_until < now() AND r.status IN ('pending', 'running') AND e.cancel_reason IS NULL
-  AND NOT e.run_id = ANY($1)
+WHERE e.state = 'running' AND e.epoch = seen.epoch AND e.lease_until = seen.lease_until AND e.lease_until < now()
+  AND r.status IN ('pending', 'running') AND e.cancel_reason IS NULL
 ORDER BY e.lease_until, e.run_id
 LIMIT {limit}
 FOR UPDATE OF e SKIP LOCKED FOR NO KEY UPDATE OF r SKIP LOCKED

@@ -18,7 +18,17 @@ from consumer.ports.intake import (
     RunRow,
     StrategyRow,
 )
-from consumer.ports.queue import Beat, BeatAnswer, BeatResult, Claim, ClaimResult, EndedRun, FinishResult, RunQueue
+from consumer.ports.queue import (
+    Beat,
+    BeatAnswer,
+    BeatResult,
+    Claim,
+    ClaimResult,
+    EndedRun,
+    FinishResult,
+    LapsedLease,
+    RunQueue,
+)
 from consumer.ports.records import Batch, Record, RecordSource
 
 __all__ = [
@@ -41,6 +51,7 @@ __all__ = [
     "EventWriter",
     "FinishResult",
     "IntakeResult",
+    "LapsedLease",
     "Outbox",
     "OutgoingEvent",
     "Publisher",

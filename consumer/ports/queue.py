@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -50,6 +51,16 @@ class EndedRun:
 
 
 @dataclass(frozen=True, slots=True)
+class LapsedLease:
+    """One lease as it was seen after it had run out. Renewed, it is another one."""
+
+    run_id: int
+    epoch: int
+    lease_until: datetime
+    """The store's clock."""
+
+
+@dataclass(frozen=True, slots=True)
 class Beat:
     """One run's heartbeat; with `progress`, its newest progress too."""
 
@@ -86,12 +97,16 @@ class FinishResult:
 class RunQueue(Protocol):
     """Leases over runs, on the store's clock. Every write is fenced by (run_id, epoch, state running)."""
 
-    async def claim(self, count: int, *, expired: bool, held: Collection[int] = ()) -> ClaimResult:
-        """Claim up to `count` of the oldest queued runs by turn; with `expired`, lapsed leases first.
+    async def lapsed(self) -> frozenset[LapsedLease]:
+        """Leases that have run out and whose runs could be claimed, the oldest of them; changes nothing."""
+        ...
 
-        A lapsed lease counts as a death; at MAX_ATTEMPTS deaths the run ends failed (crash_loop) instead. Of `held`,
-        the runs that this worker is executing, none is claimed: their next heartbeat renews them.
-        Never waits for a lock; two workers never get the same run. One transaction with the started events.
+    async def claim(self, count: int, *, lapsed: Collection[LapsedLease] = ()) -> ClaimResult:
+        """Claim up to `count` runs: first those of `lapsed` leases, then the oldest queued ones by turn.
+
+        A lapsed lease that was renewed or taken meanwhile is passed over. One that is taken counts as a death; at
+        MAX_ATTEMPTS deaths the run ends failed (crash_loop) instead. Never waits for a lock; two workers never get
+        the same run. One transaction with the started events.
         """
         ...
 

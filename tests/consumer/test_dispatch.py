@@ -150,6 +150,8 @@ async def test_a_worker_that_was_passed_over_stops_its_engine_and_writes_nothing
     await worker.dispatcher.claim_once()
     await settle()
     world.clock.advance(LEASE_SECONDS + 1)
+    await other.dispatcher.sweep()
+    await other.dispatcher.sweep()
     await other.dispatcher.claim_once()
     before = dict(world.tables.executions)
 
@@ -158,6 +160,41 @@ async def test_a_worker_that_was_passed_over_stops_its_engine_and_writes_nothing
 
     assert world.tables.executions == before
     assert len(other.dispatcher.active) == 1
+    await other.crash()
+
+
+async def test_leases_that_ran_out_while_the_store_stood_still_are_left_to_their_owners() -> None:
+    world = World()
+    worker, other = MemoryWorker(world, "worker", Gate()), MemoryWorker(world, "other", Gate())
+    await queue(worker, 1)
+    await worker.dispatcher.claim_once()
+    world.clock.advance(LEASE_SECONDS + 1)
+
+    await other.dispatcher.sweep()
+    await other.dispatcher.claim_once()
+    await worker.dispatcher.beat_once()
+    await other.dispatcher.sweep()
+    await other.dispatcher.claim_once()
+
+    assert other.dispatcher.active == {}
+    assert [row["deaths"] for row in world.tables.executions.values()] == [0]
+    await worker.crash()
+
+
+async def test_a_lapsed_lease_is_taken_over_when_two_sweeps_in_a_row_saw_it() -> None:
+    world = World()
+    worker, other = MemoryWorker(world, "worker", Gate()), MemoryWorker(world, "other", Gate())
+    [run_id] = await queue(worker, 1)
+    await worker.dispatcher.claim_once()
+    await worker.crash()
+    world.clock.advance(LEASE_SECONDS + 1)
+
+    for _ in range(2):
+        assert other.dispatcher.active == {}
+        await other.dispatcher.sweep()
+        await other.dispatcher.claim_once()
+
+    assert list(other.dispatcher.active) == [run_id]
     await other.crash()
 
 
@@ -170,6 +207,7 @@ async def test_a_worker_that_was_late_goes_on_with_its_own_runs() -> None:
     await settle()
     worker.world.clock.advance(LEASE_SECONDS + 1)
 
+    await worker.dispatcher.sweep()
     await worker.dispatcher.sweep()
     await worker.dispatcher.claim_once()
     await worker.dispatcher.beat_once()

@@ -41,7 +41,7 @@ def answering(outcome: EngineOutcome | Exception | None) -> Any:
 
 async def claimed(worker: MemoryWorker) -> ActiveRun:
     await worker.ledger.record_batch([requested("a")], [], [], ADMIT)
-    [claim] = (await worker.queue.claim(1, expired=False)).claims
+    [claim] = (await worker.queue.claim(1)).claims
     return ActiveRun(claim, 0.0)
 
 
@@ -87,7 +87,7 @@ async def test_a_child_that_dies_gives_the_run_back_with_a_death_until_it_is_one
     for death in range(1, MAX_ATTEMPTS):
         assert isinstance(await execute(worker, run), Returned)
         assert (execution(worker)["state"], execution(worker)["deaths"]) == ("queued", death)
-        [claim] = (await worker.queue.claim(1, expired=False)).claims
+        [claim] = (await worker.queue.claim(1)).claims
         run = ActiveRun(claim, 0.0)
     last = await execute(worker, run)
 
@@ -143,7 +143,7 @@ async def test_a_result_that_comes_after_another_worker_took_the_run_is_dropped(
     worker, other = MemoryWorker(world, "worker"), MemoryWorker(world, "other")
     run = await claimed(worker)
     world.clock.advance(LEASE_SECONDS + 1)
-    await other.queue.claim(1, expired=True)
+    await other.queue.claim(1, lapsed=await other.queue.lapsed())
 
     assert await execute(worker, run) == Superseded()
     assert execution(worker)["state"] == "running"

@@ -16,7 +16,7 @@ from tests.consumer.messages import ADMIT, body, completed, event_writer, raw_re
 async def claimed(worker: MemoryWorker, name: str = "a") -> Claim:
     """A run of this worker whose started event is not given to the relay yet."""
     await worker.ledger.record_batch([requested(name)], [], [], ADMIT)
-    [claim] = (await worker.queue.claim(1, expired=False)).claims
+    [claim] = (await worker.queue.claim(1)).claims
     return claim
 
 

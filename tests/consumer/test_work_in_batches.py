@@ -85,7 +85,7 @@ async def test_without_a_pause_what_was_sent_is_deleted_when_enough_of_it_waits(
     worker = MemoryWorker(World(), slots=FORGET_AT_ONCE)
     batch = [requested(f"request-{number}") for number in range(FORGET_AT_ONCE)]
     await worker.ledger.record_batch(batch, [], [], ADMIT)
-    result = await worker.queue.claim(FORGET_AT_ONCE, expired=False)
+    result = await worker.queue.claim(FORGET_AT_ONCE)
     relaying = asyncio.create_task(worker.relay.run())
 
     worker.relay.add(event for claim in result.claims for event in claim.events)

@@ -18,7 +18,8 @@ async def queue(worker: WorkerPorts, *names: str, source: str = "upstream") -> l
 
 
 async def claim_one(worker: WorkerPorts, *, expired: bool = False) -> Claim:
-    [claim] = (await worker.queue.claim(1, expired=expired)).claims
+    lapsed = await worker.queue.lapsed() if expired else ()
+    [claim] = (await worker.queue.claim(1, lapsed=lapsed)).claims
     return claim
 
 

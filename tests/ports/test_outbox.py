@@ -148,7 +148,7 @@ async def test_concurrent_adoptions_share_the_events_and_split_no_run(store: Sto
     others = [await store.worker(f"other {number}") for number in range(4)]
     names = [f"request-{number}" for number in range(30)]
     await dead.ledger.record_batch([requested(name) for name in names], [], [], ADMIT)
-    claims = (await dead.queue.claim(30, expired=False)).claims
+    claims = (await dead.queue.claim(30)).claims
     for claim in claims:
         await beat(dead, claim, 2, 10)
     await store.lapse_events()
@@ -168,7 +168,7 @@ async def test_everything_at_once_on_the_same_rows_ends_in_no_deadlock(store: St
     one, other = await store.worker("one"), await store.worker("other")
     names = [f"request-{number}" for number in range(40)]
     await one.ledger.record_batch([requested(name) for name in names], [], [], ADMIT)
-    claims = (await one.queue.claim(40, expired=False)).claims
+    claims = (await one.queue.claim(40)).claims
     events = [event for claim in claims for event in claim.events]
 
     async def cancel_all(order: list[Claim]) -> None:

@@ -127,7 +127,7 @@ async def state(store: PostgresStore) -> dict[str, Any]:
 
 OPERATIONS: dict[str, tuple[Callable[[WorkerPorts], Awaitable[Any]], Operation]] = {
     "record": (nothing, record),
-    "claim": (one_queued, lambda worker, _: worker.queue.claim(5, expired=True)),
+    "claim": (one_queued, lambda worker, _: worker.queue.claim(5)),
     "beat": (one_claimed, lambda worker, claim: worker.queue.beat([beat_of(claim, 2, 40)])),
     "finish": (one_claimed, lambda worker, claim: worker.queue.finish(claim, completed(claim))),
     "give back": (one_claimed, lambda worker, claim: worker.queue.give_back(claim, died=True)),
@@ -177,7 +177,7 @@ async def test_a_connection_that_breaks_at_any_step_is_unavailable_and_leaves_al
             return
         if name == "claim":
             await worker.queue.forget_unknown([])
-            assert [claim.deaths for claim in (await worker.queue.claim(5, expired=True)).claims] == [0]
+            assert [claim.deaths for claim in (await worker.queue.claim(5)).claims] == [0]
         else:
             await operate(worker, prepared)
             assert await state(postgres_store) == quiet
@@ -256,4 +256,4 @@ async def test_a_worker_that_is_stopped_inside_a_transaction_holds_up_the_others
         claim = None
         async with asyncio.timeout(20):
             while claim is None:
-                claim = next(iter((await worker.queue.claim(1, expired=True)).claims), None)
+                claim = next(iter((await worker.queue.claim(1, lapsed=await worker.queue.lapsed())).claims), None)

@@ -303,13 +303,13 @@ async def test_a_cancel_ends_a_queued_run_at_once(store: Store, by: str) -> None
     [event] = result.events
     assert body(event.value)["reason"] == "enough"
     assert (await store.execution(run_id))["state"] == "cancelled"
-    assert (await worker.queue.claim(5, expired=True)).claims == ()
+    assert (await worker.queue.claim(5, lapsed=await worker.queue.lapsed())).claims == ()
 
 
 async def test_a_cancel_of_a_running_run_is_noted_and_of_several_the_first_counts(store: Store) -> None:
     worker = await store.worker()
     await record(worker, requested("a"))
-    [claim] = (await worker.queue.claim(1, expired=False)).claims
+    [claim] = (await worker.queue.claim(1)).claims
 
     result = await record(worker, cancels=[cancel(run_id=claim.run_id, reason="first")])
     await record(worker, cancels=[cancel(request_id="a", reason="second")])
@@ -323,7 +323,7 @@ async def test_a_cancel_of_a_running_run_is_noted_and_of_several_the_first_count
 async def test_a_cancel_of_a_finished_run_changes_nothing(store: Store) -> None:
     worker = await store.worker()
     await record(worker, requested("a"))
-    [claim] = (await worker.queue.claim(1, expired=False)).claims
+    [claim] = (await worker.queue.claim(1)).claims
     await worker.queue.finish(claim, completed(claim))
     before = await store.run(claim.run_id)
 
@@ -375,7 +375,7 @@ async def test_with_one_source_runs_are_claimed_in_the_order_they_came(store: St
     first = await record(worker, *(requested(f"a{number}") for number in range(5)))
     second = await record(worker, *(requested(f"b{number}") for number in range(5)))
 
-    claims = (await worker.queue.claim(10, expired=False)).claims
+    claims = (await worker.queue.claim(10)).claims
 
     assert [claim.run_id for claim in claims] == [*first.new_runs, *second.new_runs]
 
@@ -384,10 +384,10 @@ async def test_claims_rotate_over_sources(store: Store) -> None:
     """One request of a quiet source does not wait for the hundred of a loud one; two sources take turns."""
     worker = await store.worker()
     await record(worker, *(requested(f"loud-{number}", source="loud") for number in range(100)))
-    await worker.queue.claim(10, expired=False)
+    await worker.queue.claim(10)
     await record(worker, *(requested(f"quiet-{number}", source="quiet") for number in range(3)))
 
-    claims = (await worker.queue.claim(6, expired=False)).claims
+    claims = (await worker.queue.claim(6)).claims
 
     names = [claim.facts.request_id.partition("-")[0] for claim in claims]
     assert sorted(names[:2]) == sorted(names[2:4]) == sorted(names[4:]) == ["loud", "quiet"]

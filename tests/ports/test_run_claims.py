@@ -1,6 +1,7 @@
 """What RunQueue promises of claims and of runs that go back, asked of the real one and of the one in memory."""
 
 import asyncio
+from datetime import UTC, datetime
 
 from consumer.ports import BeatAnswer, Claim, EventKind
 from tests.consumer.messages import completed
@@ -27,9 +28,9 @@ async def test_claims_take_no_more_than_asked_for_and_nothing_twice(store: Store
     worker = await store.worker()
     runs = await queue(worker, *"abcde")
 
-    first = await worker.queue.claim(3, expired=True)
-    second = await worker.queue.claim(3, expired=True)
-    none = await worker.queue.claim(0, expired=True)
+    first = await worker.queue.claim(3, lapsed=await worker.queue.lapsed())
+    second = await worker.queue.claim(3, lapsed=await worker.queue.lapsed())
+    none = await worker.queue.claim(0, lapsed=await worker.queue.lapsed())
 
     assert [claim.run_id for claim in (*first.claims, *second.claims)] == runs
     assert none.claims == ()
@@ -41,7 +42,7 @@ async def test_no_run_is_claimed_by_two_of_many_concurrent_workers(store: Store)
 
     async def claim_until_empty(worker: WorkerPorts) -> list[Claim]:
         claims: list[Claim] = []
-        while found := (await worker.queue.claim(5, expired=True)).claims:
+        while found := (await worker.queue.claim(5, lapsed=await worker.queue.lapsed())).claims:
             claims += found
         return claims
 
@@ -56,8 +57,8 @@ async def test_a_claim_never_waits_for_a_row_that_a_client_holds(store: Store) -
     held, free = await queue(worker, "a", "b")
 
     async with store.holding(held), asyncio.timeout(5):
-        meanwhile = (await worker.queue.claim(5, expired=True)).claims
-    afterwards = (await worker.queue.claim(5, expired=True)).claims
+        meanwhile = (await worker.queue.claim(5, lapsed=await worker.queue.lapsed())).claims
+    afterwards = (await worker.queue.claim(5, lapsed=await worker.queue.lapsed())).claims
 
     assert [claim.run_id for claim in meanwhile] == [free]
     assert [claim.run_id for claim in afterwards] == [held]
@@ -84,23 +85,30 @@ async def test_lapsed_leases_are_left_alone_unless_they_are_asked_for(store: Sto
     await queued_and_claimed(worker)
     await store.lapse()
 
-    assert (await other.queue.claim(5, expired=False)).claims == ()
+    assert (await other.queue.claim(5)).claims == ()
 
 
 async def test_a_live_lease_is_not_claimed(store: Store) -> None:
     worker, other = await store.worker("worker"), await store.worker("other")
     await queued_and_claimed(worker)
 
-    assert (await other.queue.claim(5, expired=True)).claims == ()
+    assert (await other.queue.claim(5, lapsed=await other.queue.lapsed())).claims == ()
 
 
-async def test_a_worker_does_not_claim_what_it_executes_itself(store: Store) -> None:
-    worker = await store.worker()
-    claim = await queued_and_claimed(worker)
+async def test_a_lapsed_lease_that_was_renewed_or_taken_meanwhile_is_passed_over(store: Store) -> None:
+    worker, other, third = [await store.worker(name) for name in ("worker", "other", "third")]
+    renewed, taken = await queued_and_claimed(worker, "a"), await queued_and_claimed(worker, "b")
     await store.lapse()
+    seen = await other.queue.lapsed()
+    assert {(lease.run_id, lease.epoch) for lease in seen} == {(renewed.run_id, 1), (taken.run_id, 1)}
 
-    assert (await worker.queue.claim(5, expired=True, held=[claim.run_id])).claims == ()
-    assert (await beat(worker, claim)).answer is BeatAnswer.ALIVE
+    await beat(worker, renewed)
+    # Lapsed again, but another lease than the one that was seen.
+    await store.change_execution(renewed.run_id, lease_until=datetime(2000, 1, 1, tzinfo=UTC))
+    await third.queue.claim(5, lapsed=[lease for lease in seen if lease.run_id == taken.run_id])
+
+    assert (await other.queue.claim(5, lapsed=seen)).claims == ()
+    assert (await beat(worker, renewed)).answer is BeatAnswer.ALIVE
 
 
 async def test_a_run_whose_worker_is_gone_too_often_fails_with_crash_loop(store: Store) -> None:
@@ -111,7 +119,7 @@ async def test_a_run_whose_worker_is_gone_too_often_fails_with_crash_loop(store:
         claim = await claim_one(worker, expired=True)
     await store.lapse()
 
-    result = await worker.queue.claim(5, expired=True)
+    result = await worker.queue.claim(5, lapsed=await worker.queue.lapsed())
 
     assert result.claims == ()
     assert [(ended.run_id, ended.outcome) for ended in result.ended] == [(claim.run_id, "failed")]
@@ -139,7 +147,8 @@ async def test_runs_that_are_cancelled_or_gone_are_not_claimed(store: Store) -> 
     await store.change_run(by_row, status="cancelled")
     await store.delete_run(deleted)
 
-    assert [claim.run_id for claim in (await worker.queue.claim(5, expired=True)).claims] == [left]
+    assert (await claim_one(worker, expired=True)).run_id == left
+    assert (await worker.queue.claim(5)).claims == ()
 
 
 async def test_a_run_given_back_stands_at_its_old_place_and_no_death_is_counted(store: Store) -> None:
@@ -150,7 +159,7 @@ async def test_a_run_given_back_stands_at_its_old_place_and_no_death_is_counted(
     assert await worker.queue.give_back(claim, died=False)
 
     assert await status(store, first) == ("pending", 0)
-    again, other = (await worker.queue.claim(2, expired=False)).claims
+    again, other = (await worker.queue.claim(2)).claims
     assert [(each.run_id, each.epoch, each.attempt, each.deaths) for each in (again, other)] == [
         (first, 2, 2, 0),
         (second, 1, 1, 0),
@@ -181,7 +190,7 @@ async def test_only_the_owner_can_give_a_run_back(store: Store) -> None:
 async def test_runs_that_a_worker_owns_without_knowing_go_back_to_the_queue(store: Store) -> None:
     worker, other = await store.worker("worker"), await store.worker("other")
     await queue(worker, "a", "b", "c")
-    known, lost = (await worker.queue.claim(2, expired=False)).claims
+    known, lost = (await worker.queue.claim(2)).claims
     foreign = await claim_one(other)
 
     assert await worker.queue.forget_unknown([known.run_id]) == 1

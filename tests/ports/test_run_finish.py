@@ -178,7 +178,7 @@ async def test_finishing_again_under_the_same_epoch_gives_the_first_events_again
 async def test_finishing_again_tells_how_the_run_really_ended(store: Store) -> None:
     worker = await store.worker()
     await queue(worker, "a", "b")
-    cancelled, changed = (await worker.queue.claim(2, expired=False)).claims
+    cancelled, changed = (await worker.queue.claim(2)).claims
     await worker.ledger.record_batch([], [cancel(run_id=cancelled.run_id, reason="enough")], [], ADMIT)
     await store.change_run(changed.run_id, spread_pips=9.0)
     for claim in (cancelled, changed):

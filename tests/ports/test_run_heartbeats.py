@@ -16,7 +16,7 @@ async def test_a_heartbeat_renews_a_lease_that_lapsed_with_nobody_claiming(store
     await store.lapse()
 
     assert (await beat(worker, claim)).answer is BeatAnswer.ALIVE
-    assert (await other.queue.claim(5, expired=True)).claims == ()
+    assert (await other.queue.claim(5, lapsed=await other.queue.lapsed())).claims == ()
 
 
 async def test_a_heartbeat_under_a_lower_epoch_is_fenced_and_writes_nothing(store: Store) -> None:
@@ -109,7 +109,7 @@ async def test_a_run_that_is_cancelled_has_at_the_end_the_progress_that_its_even
 async def test_one_statement_beats_for_all_runs_and_answers_each(store: Store) -> None:
     worker, other = await store.worker("worker"), await store.worker("other")
     await queue(worker, *"abc")
-    alive, fenced, cancelled = (await worker.queue.claim(3, expired=False)).claims
+    alive, fenced, cancelled = (await worker.queue.claim(3)).claims
     await store.lapse(fenced.run_id)
     await claim_one(other, expired=True)
     await worker.ledger.record_batch([], [cancel(run_id=cancelled.run_id, reason="why not")], [], ADMIT)
@@ -134,7 +134,7 @@ async def test_no_heartbeats_ask_nothing(store: Store) -> None:
 async def test_a_running_run_learns_every_way_of_being_cancelled(store: Store) -> None:
     worker, other = await store.worker("worker"), await store.worker("other")
     await queue(worker, *"abcdefg")
-    claims = (await worker.queue.claim(7, expired=False)).claims
+    claims = (await worker.queue.claim(7)).claims
     by_event, by_request, by_row, deleted, raced, fenced, left = claims
     await worker.ledger.record_batch(
         [], [cancel(run_id=by_event.run_id, reason="enough"), cancel(request_id="b")], [], ADMIT

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -15,7 +16,8 @@ QUEUED, ENDED = 20_000, 10_000
 
 STATEMENTS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "pick queued": (queue.PICK_QUEUED.format(limit=4), ()),
-    "pick lapsed": (queue.PICK_LAPSED.format(limit=4), ([7],)),
+    "lapsed": (queue.LAPSED, ()),
+    "pick lapsed": (queue.PICK_LAPSED.format(limit=4), ([7], [1], [datetime(2024, 1, 1, tzinfo=UTC)])),
     "take": (queue.TAKE, ([1, 2], "worker", 15.0)),
     "beat": (queue.BEAT, ([1], [1], [5], [2], ["run/1/2"], [b"1"], [b"{}"], [None], "worker", 15.0)),
     "cancels wanted": (queue.CANCELS_WANTED, ([1, 2], [1, 1])),

@@ -77,9 +77,9 @@ async def _operations(database_url: str) -> dict[str, float]:
         queue = PostgresQueue(pool, writer, "bench", 60.0, 3)
         ledger = PostgresLedger(pool, writer, "bench", 60.0)
         for _ in range(TIMES):
-            result = await timed(f"claim {CLAIMED_AT_ONCE}", lambda: queue.claim(CLAIMED_AT_ONCE, expired=False))
+            result = await timed(f"claim {CLAIMED_AT_ONCE}", lambda: queue.claim(CLAIMED_AT_ONCE))
             claims = result.claims
-            await timed("claim, lapsed leases first", lambda: queue.claim(1, expired=True))
+            await timed("look for lapsed leases", queue.lapsed)
             await timed(f"beat {CLAIMED_AT_ONCE}", lambda claims=claims: queue.beat([Beat(each) for each in claims]))  # type: ignore[misc]  # bound early
             await timed("look for cancels", lambda claims=claims: queue.cancels_wanted(claims))  # type: ignore[misc]  # bound early
             for claim in claims:
