@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from consumer.adapters.kafka_connection import KafkaConnection, close_consumer
+from consumer.adapters.kafka_header_names import read_any_header_name
 from consumer.errors import BrokerUnavailable, StartFailed
 from consumer.ports import Record
 
@@ -26,6 +27,7 @@ async def open_reader(
 
     Raises BrokerUnavailable when no broker answers, StartFailed when a topic does not exist.
     """
+    read_any_header_name()
     try:
         consumer = AIOKafkaConsumer(
             *topics,

@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
 from consumer.adapters.kafka_connection import KafkaConnection, close_consumer
+from consumer.adapters.kafka_header_names import read_any_header_name
 from consumer.ports import Batch, Record
 from schemas.topics import Topic
 
@@ -72,6 +73,7 @@ class KafkaSource:
 
     async def _own_consumers(self) -> None:
         """Keep one consumer going until stopped; one that fails for good is replaced."""
+        read_any_header_name()
         while not self.stopping:
             consumer = AIOKafkaConsumer(
                 **self.connection.client_arguments(),
