@@ -1,0 +1,65 @@
+"""Postgres away for longer than a lease while runs are at work: nobody was gone, so nothing is done twice."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from consumer.devstack import StackKind
+from tests.integration.front_door import FrontDoor, open_front_door
+from tests.waiting import eventually
+
+LEASE_SECONDS = 1.5
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+async def door(tmp_path_factory: pytest.TempPathFactory, stack_kind: StackKind) -> AsyncIterator[FrontDoor]:
+    async with open_front_door(tmp_path_factory.mktemp("outages"), stack_kind) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("how", ["paused", "restarted"])
+async def test_outages_longer_than_a_lease_take_no_run_from_a_worker_that_lives(
+    door: FrontDoor, tmp_path: Path, how: str
+) -> None:
+    gate = tmp_path / "gate"
+    params = f'{{"gate_file": "{gate}", "sign_file": "{tmp_path / "sign"}"}}'
+    strategy_id = await door.add_strategy("test_gate", strategy_params=params)
+    settings = {"lease_seconds": str(LEASE_SECONDS), "slots": "2", "max_attempts": "2"}
+    async with door.worker(**settings), door.worker(**settings):
+        request_id = await door.request(strategy_id)
+        await door.row_of(request_id, "running")
+        for _ in range(2):
+            await _away_past_a_lease(door, how)
+            await _leases_are_live(door)
+        gate.touch()
+        terminal = await door.terminal_event(request_id)
+    assert (terminal.kind, terminal.data["attempt"]) == ("completed", 1)
+
+
+async def _away_past_a_lease(door: FrontDoor, how: str) -> None:
+    postgres = door.stack.postgres
+    await (postgres.pause() if how == "paused" else postgres.stop())
+    loop = asyncio.get_running_loop()
+    until = loop.time() + 2 * LEASE_SECONDS
+
+    async def is_over() -> bool:
+        return loop.time() >= until
+
+    await eventually(is_over, "two leases to go by")
+    await (postgres.resume() if how == "paused" else postgres.start())
+
+
+async def _leases_are_live(door: FrontDoor) -> None:
+    """Until every running execution's lease reaches into the future again, whoever holds it."""
+
+    async def probe() -> bool:
+        lapsed = await door.database.fetchval(
+            "SELECT count(*) FROM backtest_executions WHERE state = 'running' AND lease_until < now()"
+        )
+        return bool(lapsed == 0)
+
+    await eventually(probe, "live leases")
