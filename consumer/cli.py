@@ -32,7 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "strategy": ("consumer.commands.strategy", "List, show and start strategies."),
     "audit": ("consumer.commands.audit", "Find out whether a strategy looks ahead."),
     "report": ("consumer.commands.report", "Say how a run went: figures, trades and drawdowns."),
-    "runs": ("consumer.commands.runs", "List the runs in the database."),
+    "runs": ("consumer.commands.runs", "List the runs in the database; `runs prune` removes files of old ones."),
     "doctor": ("consumer.commands.doctor", "Check settings, servers, market data and strategies."),
 }
 """Name -> module with a Typer called `app`, and the line of `backtest --help`."""

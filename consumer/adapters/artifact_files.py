@@ -6,28 +6,42 @@
 A run's epoch has its own folder, so a fenced worker never writes over the winner's files. Tables are Parquet, whose
 footer comes last: a torn one does not open. The CSV has no such mark and outlives power cuts and runs, so it is
 synced to disk before it gets its name.
+
+Bars that no row names any more can be removed (`backtest runs prune`) while runs that may name them again are at work,
+and neither knows of the other. So bars count as kept for some hours after they were written: who uses older ones writes
+them anew, and none that young are removed. Whoever removes a file puts a notice beside it first and then looks at its
+age; whoever saves one looks for the notice after it has been written, and whether it is still there after that. Of the
+two, one sees the other.
 """
 
 import hashlib
-from collections.abc import Mapping
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from io import BytesIO
 
 import polars as pl
 
-from consumer.adapters.file_store import FileStoreError, open_file_store
+from consumer.adapters.file_store import FileStoreError, StoredFile, open_file_store
 from consumer.errors import ArtifactsUnavailable
 
 BAR_COLUMNS = ("time", "open", "high", "low", "close", "volume")
+_BARS_PATH = re.compile(r"(?:^|/)bars/([0-9a-f]{64})\.csv$")
+BARS_KEPT_SECONDS = 6 * 3600
+"""Bars are not removed for so long after they were written; who uses older ones writes them anew."""
+NOTICE_SECONDS = 600
+"""A notice of removal that is older stands for nothing: who put it has given up long ago (REMOVAL_SECONDS), or died."""
+REMOVAL_SECONDS = 60
+"""Who has not removed a file so long after its notice gives up."""
 
 
 class ArtifactFiles:
     """Writes artefacts below one root: a path, a file:// URL or an object store's URL."""
 
     def __init__(self, url: str) -> None:
-        try:
+        with _translated():
             self._files = open_file_store(url)
-        except FileStoreError as error:
-            raise ArtifactsUnavailable(str(error)) from error
 
     def save_run(self, run_id: int, epoch: int, tables: Mapping[str, pl.DataFrame]) -> dict[str, str]:
         """Write the tables of one attempt and return name -> path or URL. Writing again replaces. Raises
@@ -41,23 +55,88 @@ class ArtifactFiles:
         """Write bars as CSV under the digest of their values, unless they are there, and return the path or URL.
 
         bars: columns of BAR_COLUMNS (time Datetime us UTC, the others Float64), cut to start <= time < end
-        already. Idempotent, also among processes. Raises ArtifactsUnavailable.
+        already. Idempotent, also among processes. Raises ArtifactsUnavailable, also while the same bars are being
+        removed: then they can be saved in a moment.
         """
         table = bars.select(BAR_COLUMNS)
-        name = f"bars/{bars_digest(table)}.csv"
-        try:
-            if not self._files.exists(name):
+        digest = bars_digest(table)
+        name = bars_name(digest)
+        with _translated():
+            written_at = self._files.written_at(name)
+            if written_at is None or written_at < time.time() - BARS_KEPT_SECONDS:
                 self._files.write(name, _csv(table), durable=True)
-        except FileStoreError as error:
-            raise ArtifactsUnavailable(str(error)) from error
+            if self._is_being_removed(digest) or not self._files.exists(name):
+                raise ArtifactsUnavailable(f"{self._files.location(name)}: is being removed just now")
         return self._files.location(name)
 
+    def remove_bars(self, digest: str, written_before: float) -> bool:
+        """Remove the bars if they were last written before that time (seconds since 1970), and say whether they were.
+
+        The caller vouches that no row names them, and that every run at work began BARS_KEPT_SECONDS after that time,
+        or later. Raises ArtifactsUnavailable.
+        """
+        name, notice, began = bars_name(digest), _notice_name(digest), time.monotonic()
+        with _translated():
+            self._files.write(notice, b"", durable=False)
+            try:
+                written_at = self._files.written_at(name)
+                is_old = written_at is not None and written_at < written_before
+                if is_old and time.monotonic() - began < REMOVAL_SECONDS:
+                    self._files.remove(name)
+                    return True
+                return False
+            finally:
+                self._files.remove(notice)
+
+    def run_ids(self) -> list[int]:
+        """The runs that have a folder here. Raises ArtifactsUnavailable, as all below."""
+        with _translated():
+            return [int(name) for name in self._files.folders("runs") if name.isdecimal()]
+
+    def run_files(self, run_id: int) -> list[StoredFile]:
+        """The files of all attempts of a run."""
+        with _translated():
+            epochs = self._files.folders(f"runs/{run_id}")
+            return [file for epoch in epochs for file in self._files.files(f"runs/{run_id}/{epoch}")]
+
+    def remove_run(self, run_id: int) -> None:
+        """Remove the files of all attempts of a run that has ended."""
+        with _translated():
+            self._files.remove_folder(f"runs/{run_id}")
+
+    def bars(self) -> dict[str, StoredFile]:
+        """The files of bars, by digest."""
+        with _translated():
+            return {digest: file for file in self._files.files("bars") if (digest := digest_named(file.name))}
+
+    @property
+    def bars_location(self) -> str:
+        """What the path or URL of every file of bars begins with."""
+        return self._files.location("bars") + "/"
+
+    def _is_being_removed(self, digest: str) -> bool:
+        noticed_at = self._files.written_at(_notice_name(digest))
+        return noticed_at is not None and noticed_at > time.time() - NOTICE_SECONDS
+
     def _write(self, name: str, content: bytes) -> str:
-        try:
+        with _translated():
             self._files.write(name, content, durable=False)
-        except FileStoreError as error:
-            raise ArtifactsUnavailable(str(error)) from error
         return self._files.location(name)
+
+
+def bars_name(digest: str) -> str:
+    """Where the bars of a digest lie below the root."""
+    return f"bars/{digest}.csv"
+
+
+def digest_named(path: str) -> str | None:
+    """The digest of the bars that lie at a path or URL, whatever its root; None for anything else."""
+    found = _BARS_PATH.search(path)
+    return found[1] if found else None
+
+
+def _notice_name(digest: str) -> str:
+    return f"bars/{digest}.removing"
 
 
 def bars_digest(table: pl.DataFrame) -> str:
@@ -67,6 +146,14 @@ def bars_digest(table: pl.DataFrame) -> str:
     for name in BAR_COLUMNS[1:]:
         digest.update(table[name].to_numpy().astype("<f8", copy=False).tobytes())
     return digest.hexdigest()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except FileStoreError as error:
+        raise ArtifactsUnavailable(str(error)) from error
 
 
 def _csv(table: pl.DataFrame) -> bytes:

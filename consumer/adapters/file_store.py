@@ -8,6 +8,7 @@ with forward slashes.
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -25,10 +26,13 @@ class FileStoreError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """name: relative; version: changes when the content does (size with mtime or ETag)."""
+    """name: relative; version: changes when the content does (size with mtime or ETag); size in bytes; written_at:
+    by the store's clock, in seconds since 1970."""
 
     name: str
     version: str
+    size: int
+    written_at: float
 
 
 class FileStore(Protocol):
@@ -44,6 +48,18 @@ class FileStore(Protocol):
         ...
 
     def exists(self, name: str) -> bool: ...
+
+    def written_at(self, name: str) -> float | None:
+        """When the file was last written, by the store's clock, in seconds since 1970; None: there is no such file."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        ...
+
+    def remove_folder(self, folder: str) -> None:
+        """Remove a folder with all below it, if it is there."""
+        ...
 
     def files(self, folder: str) -> list[StoredFile]:
         """The files directly in a folder, by name; none when there is no such folder."""
@@ -109,6 +125,21 @@ class LocalFiles:
         with _translated(self.location(name)):
             return (self._root / name).is_file()
 
+    def written_at(self, name: str) -> float | None:
+        with _translated(self.location(name)):
+            try:
+                return (self._root / name).stat().st_mtime
+            except FileNotFoundError:
+                return None
+
+    def remove(self, name: str) -> None:
+        with _translated(self.location(name)):
+            (self._root / name).unlink(missing_ok=True)
+
+    def remove_folder(self, folder: str) -> None:
+        with _translated(self.location(folder)), suppress(FileNotFoundError):
+            shutil.rmtree(self._root / folder)
+
     def files(self, folder: str) -> list[StoredFile]:
         prefix = f"{folder}/" if folder else ""
         found = []
@@ -121,7 +152,7 @@ class LocalFiles:
                 if entry.is_file() and not entry.name.startswith("."):
                     status = entry.stat()
                     version = f"{status.st_size} {status.st_mtime_ns} {status.st_ino}"
-                    found.append(StoredFile(prefix + entry.name, version))
+                    found.append(StoredFile(prefix + entry.name, version, status.st_size, status.st_mtime))
         return sorted(found, key=lambda each: each.name)
 
     def folders(self, folder: str) -> list[str]:
@@ -155,17 +186,34 @@ class ObjectFiles:
 
     def exists(self, name: str) -> bool:
         with _translated(self.location(name)):
-            try:
-                self._store.head(name)
-            except FileNotFoundError:
-                return False
-            return True
+            return self._written_at(name) is not None
+
+    def written_at(self, name: str) -> float | None:
+        with _translated(self.location(name)):
+            return self._written_at(name)
+
+    def remove(self, name: str) -> None:
+        with _translated(self.location(name)), suppress(FileNotFoundError):
+            self._store.delete(name)
+
+    def remove_folder(self, folder: str) -> None:
+        with _translated(self.location(folder)):
+            for listed in self._store.list(folder):
+                self._store.delete([each["path"] for each in listed])
 
     def files(self, folder: str) -> list[StoredFile]:
         with _translated(self.location(folder)):
             listed = self._store.list_with_delimiter(folder or None)["objects"]
         return sorted(
-            (StoredFile(each["path"], f"{each['size']} {each['e_tag'] or each['last_modified']}") for each in listed),
+            (
+                StoredFile(
+                    each["path"],
+                    f"{each['size']} {each['e_tag'] or each['last_modified']}",
+                    each["size"],
+                    each["last_modified"].timestamp(),
+                )
+                for each in listed
+            ),
             key=lambda each: each.name,
         )
 
@@ -176,6 +224,12 @@ class ObjectFiles:
 
     def location(self, name: str) -> str:
         return f"{self._url}/{name}" if name else self._url
+
+    def _written_at(self, name: str) -> float | None:
+        try:
+            return self._store.head(name)["last_modified"].timestamp()
+        except FileNotFoundError:
+            return None
 
 
 @contextmanager

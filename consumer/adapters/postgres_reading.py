@@ -22,7 +22,7 @@ _RUNS = """
 
 async def recent_runs(database_url: str, limit: int, status: str | None = None) -> list[dict[str, Any]]:
     """The newest runs first: columns of backtest_runs, strategy_name, and the execution's, null without a request."""
-    async with _connection(database_url) as connection:
+    async with connected(database_url) as connection:
         rows = await connection.fetch(
             f"{_RUNS} WHERE $1::text IS NULL OR r.status = $1 ORDER BY r.created_at DESC, r.id DESC LIMIT $2",
             status,
@@ -33,21 +33,21 @@ async def recent_runs(database_url: str, limit: int, status: str | None = None) 
 
 async def find_run(database_url: str, run_id: int) -> dict[str, Any] | None:
     """One run, as `recent_runs` gives it."""
-    async with _connection(database_url) as connection:
+    async with connected(database_url) as connection:
         row = await connection.fetchrow(f"{_RUNS} WHERE r.id = $1", run_id)
     return None if row is None else dict(row)
 
 
 async def trades_of(database_url: str, run_id: int) -> list[dict[str, Any]]:
     """The run's trades in the order they were booked."""
-    async with _connection(database_url) as connection:
+    async with connected(database_url) as connection:
         rows = await connection.fetch("SELECT * FROM backtest_trades WHERE run_id = $1 ORDER BY id", run_id)
     return [dict(row) for row in rows]
 
 
 async def request_of(database_url: str, run_id: int) -> dict[str, Any] | None:
     """The content of the accepted request behind a run."""
-    async with _connection(database_url) as connection:
+    async with connected(database_url) as connection:
         text = await connection.fetchval(
             "SELECT data FROM backtest_requests WHERE run_id = $1 AND outcome = 'accepted'",
             run_id,
@@ -57,7 +57,7 @@ async def request_of(database_url: str, run_id: int) -> dict[str, Any] | None:
 
 async def specification_of(database_url: str, run_id: int) -> dict[str, Any] | None:
     """What a run executed, as it was admitted; None where no request for it was accepted."""
-    async with _connection(database_url) as connection:
+    async with connected(database_url) as connection:
         text = await connection.fetchval(
             "SELECT specification FROM backtest_requests WHERE run_id = $1 AND outcome = 'accepted'",
             run_id,
@@ -72,7 +72,7 @@ async def accepted_requests(
 
     data: the content, as an object. status: of the run now; completed, failed, cancelled, running or queued.
     """
-    async with _connection(database_url) as connection:
+    async with connected(database_url) as connection:
         rows = await connection.fetch(
             "SELECT r.request_id, r.run_id, r.source, r.data FROM backtest_requests r"
             " JOIN backtest_executions e ON e.run_id = r.run_id"
@@ -88,7 +88,7 @@ async def accepted_requests(
 
 async def known_requests(database_url: str, request_ids: Sequence[str]) -> dict[str, bytes]:
     """Content hash by request id, of those among the ids that were ever taken, accepted or rejected."""
-    async with _connection(database_url) as connection:
+    async with connected(database_url) as connection:
         rows = await connection.fetch(
             "SELECT request_id, content_hash FROM backtest_requests WHERE request_id = ANY($1::text[])",
             list(request_ids),
@@ -98,7 +98,7 @@ async def known_requests(database_url: str, request_ids: Sequence[str]) -> dict[
 
 async def rejected_requests(database_url: str, limit: int) -> list[dict[str, Any]]:
     """The newest rejections first: request_id, received_at, source, data (as sent), problems (field, code, message)."""
-    async with _connection(database_url) as connection:
+    async with connected(database_url) as connection:
         rows = await connection.fetch(
             "SELECT request_id, received_at, source, data, error FROM backtest_requests"
             " WHERE outcome = 'rejected' ORDER BY received_at DESC, request_id LIMIT $1",
@@ -120,7 +120,7 @@ async def rejected_requests(database_url: str, limit: int) -> list[dict[str, Any
 
 async def add_strategy(database_url: str, name: str, strategy_key: str, params: dict[str, Any], timeframe: str) -> int:
     """Add a strategy row and return its id: for demos and tests, the table is other services' to fill."""
-    async with _connection(database_url, read_only=False) as connection:
+    async with connected(database_url, read_only=False) as connection:
         row_id = await connection.fetchval(
             "INSERT INTO strategies (name, strategy_key, strategy_params, primary_tf) VALUES ($1, $2, $3, $4)"
             " RETURNING id",
@@ -133,7 +133,7 @@ async def add_strategy(database_url: str, name: str, strategy_key: str, params: 
 
 
 @asynccontextmanager
-async def _connection(database_url: str, *, read_only: bool = True) -> AsyncIterator[Any]:
+async def connected(database_url: str, *, read_only: bool = True) -> AsyncIterator[Any]:
     """An asyncpg connection (untyped). Raises StoreUnavailable, and StartFailed where the tables are not there."""
     try:
         with translated():

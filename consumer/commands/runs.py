@@ -1,4 +1,4 @@
-"""`backtest runs`: the runs that the database knows, the newest first."""
+"""`backtest runs`: the runs that the database knows, the newest first; and what retention removes of them."""
 
 import asyncio
 import json
@@ -11,17 +11,20 @@ import typer
 
 from consumer.adapters.postgres_reading import recent_runs, rejected_requests
 from consumer.commands.connections import database_settings
+from consumer.commands.prune import prune_runs
 from consumer.commands.text_columns import text_columns
 from schemas.json_text import printable
 from schemas.problems import FieldProblem, first_code, summarise
 
 app = typer.Typer(add_completion=False)
+app.command("prune")(prune_runs)
 
 _HEADING = ("run", "strategy", "symbol", "tf", "mode", "from", "to", "status", "%", "trades", "return %", "drawdown %")
 
 
-@app.command()
+@app.callback(invoke_without_command=True)
 def runs(
+    context: typer.Context,
     status: Annotated[
         Literal["pending", "running", "completed", "failed", "cancelled", "rejected"] | None,
         typer.Option(help="Only these; rejected: the requests that made no run."),
@@ -29,7 +32,9 @@ def runs(
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list on stdout.")] = False,
 ) -> None:
-    """List runs: what was asked, how far it is, what came out."""
+    """List runs: what was asked, how far it is, what came out. `prune` removes the files of old ones."""
+    if context.invoked_subcommand is not None:
+        return
     url = database_settings().database_url.get_secret_value()
     if status == "rejected":
         found = asyncio.run(rejected_requests(url, limit))

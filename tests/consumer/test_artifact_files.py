@@ -2,6 +2,7 @@
 
 import hashlib
 import resource
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -11,11 +12,12 @@ import polars as pl
 import pytest
 from obstore.store import MemoryStore
 
-from consumer.adapters.artifact_files import ArtifactFiles
+from consumer.adapters.artifact_files import ArtifactFiles, bars_digest
 from consumer.adapters.file_store import FileStore, FileStoreError, LocalFiles, ObjectFiles, open_file_store
 from consumer.adapters.trade_files import check_trade_path, write_trades
 from consumer.errors import ArtifactsUnavailable
 from engine.errors import InputRefused
+from tests.aged_files import age_files
 
 BARS = pl.DataFrame(
     {
@@ -46,6 +48,43 @@ def test_a_store_gives_back_what_was_put_and_lists_it(store: FileStore) -> None:
     assert store.folders("") == ["a"]
     assert (store.exists("a/b/one.bin"), store.exists("a/b/none.bin")) == (True, False)
     assert store.location("a/b/one.bin").endswith("/a/b/one.bin")
+
+
+def test_a_file_tells_its_size_and_when_it_was_written(store: FileStore) -> None:
+    before = time.time()
+    store.write("x/file", b"12345", durable=False)
+    [listed] = store.files("x")
+    assert listed.size == 5
+    assert listed.written_at == pytest.approx(before, abs=60)
+    assert store.written_at("x/file") == pytest.approx(listed.written_at, abs=1)
+    assert store.written_at("x/none") is None
+
+
+def test_what_is_removed_is_gone_with_all_below_it_and_may_be_removed_again(store: FileStore) -> None:
+    for name in ("a/1/x", "a/1/y", "a/12/z", "b"):
+        store.write(name, b"", durable=False)
+    for _ in range(2):
+        store.remove("b")
+        store.remove_folder("a/1")
+    assert (store.folders("a"), store.exists("b"), store.exists("a/12/z")) == (["12"], False, True)
+
+
+def test_bars_written_long_ago_are_written_anew_when_they_are_used_again(tmp_path: Path) -> None:
+    path = Path(ArtifactFiles(str(tmp_path)).save_bars(BARS))
+    age_files(path, 30 * 86_400)
+    assert ArtifactFiles(str(tmp_path)).save_bars(BARS) == str(path)
+    assert path.stat().st_mtime == pytest.approx(time.time(), abs=60)
+
+
+def test_a_notice_of_removal_that_nobody_takes_back_does_not_hold_up_for_ever(tmp_path: Path) -> None:
+    artifacts = ArtifactFiles(str(tmp_path))
+    notice = tmp_path / "bars" / f"{bars_digest(BARS.drop('spread'))}.removing"
+    notice.parent.mkdir()
+    notice.touch()
+    with pytest.raises(ArtifactsUnavailable, match="being removed"):
+        artifacts.save_bars(BARS)
+    age_files(notice, 3600)
+    assert Path(artifacts.save_bars(BARS)).is_file()
 
 
 def test_a_folder_that_is_not_there_is_empty(store: FileStore) -> None:

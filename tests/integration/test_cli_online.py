@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.aged_files import age_files
 from tests.integration.front_door import FrontDoor, open_front_door
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
@@ -120,6 +121,30 @@ async def test_a_replay_tells_what_it_would_do_and_does_it_once(door: FrontDoor)
     )
     assert (from_table["to-be-replayed"]["effect"], from_table["with-a-row"]["effect"]) == ("duplicate", "duplicate")
     assert not any(old_id.endswith("/replay/again") for old_id in from_table)
+
+
+async def test_files_of_runs_that_ended_long_ago_are_removed_and_a_replay_still_starts_nothing(door: FrontDoor) -> None:
+    strategy = await door.add_strategy()
+    old = await door.request(strategy, request_id="of-long-ago")
+    row = await door.row_of(old, "completed")
+    folder = door.directory / "artifacts" / "runs" / str(row["id"])
+    assert await asyncio.to_thread(folder.is_dir)
+    await door.database.execute(
+        "UPDATE backtest_executions SET finished_at = now() - interval '100 days' WHERE run_id = $1", row["id"]
+    )
+    await asyncio.to_thread(age_files, folder, 100 * 86_400)
+    dry = await backtest(door, "runs", "prune", "--older-than", "90d", "--dry-run", "--json")
+    assert (dry.json["dry_run"], dry.json["runs"], dry.json["rows"]) == (True, 1, 1)
+    assert await asyncio.to_thread(folder.is_dir)
+    done = await backtest(door, "runs", "prune", "--older-than", "90d")
+    assert done.output.startswith("removed the artefacts of 1 runs that ended before ")
+    assert not await asyncio.to_thread(folder.exists)
+    assert (await door.row_of(old, "completed"))["data_file_path"] is None
+    again = await backtest(
+        door, "submit", "--strategy-id", str(strategy), *YEAR, "--request-id", old, "--wait", "--json"
+    )
+    assert (again.status, again.json["status"], again.json["reason"]) == (1, "dead_lettered", "conflict")
+    assert (await backtest(door, "report", str(row["id"]))).status == 0
 
 
 async def test_rejected_requests_are_listed_with_their_reason(door: FrontDoor) -> None:

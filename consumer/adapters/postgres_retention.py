@@ -1,0 +1,118 @@
+"""What the retention command asks of the tables, and the one thing that it changes there: `data_file_path`."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from consumer.adapters.postgres_reading import connected
+from consumer.errors import StartFailed
+
+PRUNE_LOCK = 0x6261636B70727565  # "backprue": one retention command at a time in a database
+_BATCH = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class EndedLongAgo:
+    """A run that ended before the limit."""
+
+    run_id: int
+    bars: str | None
+    """What its row says in data_file_path; None also where the row is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class BarsInUse:
+    """Read in one snapshot."""
+
+    named: frozenset[str]
+    """Every data_file_path of a row that keeps it."""
+    began: datetime | None
+    """When the first of the runs now at work was claimed first; None: none is at work."""
+
+
+class RetentionTables:
+    """The tables, while this is the only retention command at work."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    async def before(self, age: timedelta) -> datetime:
+        """The moment so long ago, by the database's clock."""
+        moment: datetime = await self._connection.fetchval("SELECT now() - $1::interval", age)
+        return moment
+
+    async def known(self, run_ids: Sequence[int]) -> set[int]:
+        """Which of these runs this database has executed, or will."""
+        found: set[int] = set()
+        for first in range(0, len(run_ids), _BATCH):
+            rows = await self._connection.fetch(
+                "SELECT run_id FROM backtest_executions WHERE run_id = ANY($1)", run_ids[first : first + _BATCH]
+            )
+            found.update(row["run_id"] for row in rows)
+        return found
+
+    async def ended(self, run_ids: Sequence[int], before: datetime) -> list[EndedLongAgo]:
+        """Those of the runs that ended before a moment."""
+        found: list[EndedLongAgo] = []
+        for first in range(0, len(run_ids), _BATCH):
+            rows = await self._connection.fetch(_ENDED, run_ids[first : first + _BATCH], before)
+            found += [EndedLongAgo(row["run_id"], row["data_file_path"]) for row in rows]
+        return found
+
+    async def count_paths(self, before: datetime, location: str) -> int:
+        """How many rows `clear_paths` would change."""
+        count: int = await self._connection.fetchval(f"SELECT count(*) {_OLD_PATHS}", before, location)
+        return count
+
+    async def clear_paths(self, before: datetime, location: str) -> int:
+        """Set data_file_path to null where it begins with `location` and the run ended before a moment; the count."""
+        cleared = 0
+        while True:
+            count: int = await self._connection.fetchval(_CLEAR_PATHS, before, location)
+            cleared += count
+            if count < _BATCH:
+                return cleared
+
+    async def bars_in_use(self, before: datetime, location: str) -> BarsInUse:
+        """The bars that rows name, but for what `clear_paths` takes from them, and the runs that may name more."""
+        async with self._connection.transaction(isolation="repeatable_read", readonly=True):
+            began = await self._connection.fetchval(
+                "SELECT min(started_at) FROM backtest_executions WHERE state = 'running'"
+            )
+            rows = await self._connection.fetch(_NAMED, before, location)
+        return BarsInUse(frozenset(row["data_file_path"] for row in rows), began)
+
+
+@asynccontextmanager
+async def open_retention(database_url: str) -> AsyncIterator[RetentionTables]:
+    """Raises StoreUnavailable, and StartFailed where another retention command is at work."""
+    async with connected(database_url, read_only=False) as connection:
+        # Held by the session: it ends with the connection, however this program ends.
+        if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", PRUNE_LOCK):
+            raise StartFailed("another `backtest runs prune` is at work on this database")
+        yield RetentionTables(connection)
+
+
+_ENDED = """
+SELECT e.run_id, r.data_file_path FROM backtest_executions e LEFT JOIN backtest_runs r ON r.id = e.run_id
+WHERE e.run_id = ANY($1) AND e.state IN ('completed', 'failed', 'cancelled') AND e.finished_at < $2
+"""
+
+_OLD_PATHS = """
+FROM backtest_runs r JOIN backtest_executions e ON e.run_id = r.id
+WHERE e.state IN ('completed', 'failed', 'cancelled') AND e.finished_at < $1 AND starts_with(r.data_file_path, $2)
+"""
+
+_CLEAR_PATHS = f"""
+WITH cleared AS (
+    UPDATE backtest_runs SET data_file_path = NULL WHERE id IN (SELECT r.id {_OLD_PATHS} LIMIT {_BATCH}) RETURNING id
+)
+SELECT count(*) FROM cleared
+"""
+
+_NAMED = f"""
+SELECT DISTINCT data_file_path FROM backtest_runs
+WHERE data_file_path IS NOT NULL AND NOT id IN (SELECT r.id {_OLD_PATHS})
+"""
