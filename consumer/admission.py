@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from consumer.ports import Admitted, Refused, RunRow, StrategyRow
-from consumer.strategies import load_strategy, registered_strategies
+from consumer.strategies import is_registered, load_strategy
 from consumer.translate import specification_to_json
 from engine.errors import EngineError, InvalidParams, InvalidSpecification, UnknownTimeframe
 from engine.instruments import Instrument
@@ -56,7 +56,7 @@ class Admission:
         columns = _columns_of_row(run) if run is not None else _columns_of_request(request, strategy)
         checks = _Checks(problems)
         params = self._check_strategy(request, strategy, columns, checks)
-        self._check_market(columns, checks)
+        contexts = self._check_market(columns, checks)
         sizing = _check_sizing(request, strategy, self.instruments.get(columns["symbol"]), checks)
         session = _check_skips(strategy, checks)
         _check_orders(request, strategy, checks)
@@ -70,7 +70,7 @@ class Admission:
             end=columns["end_date"],
             strategy_key=strategy.strategy_key,
             strategy_params=params,
-            context_timeframes=tuple(json.loads(columns["context_tfs"])),
+            context_timeframes=contexts,
             initial_balance=columns["initial_balance"],
             account_currency=request.account_currency or self.account_currency,
             spread_pips=columns["spread_pips"],
@@ -117,7 +117,8 @@ class Admission:
             checks.extend(_problems_of_params(strategy, params))
         return params
 
-    def _check_market(self, columns: Mapping[str, Any], checks: "_Checks") -> None:
+    def _check_market(self, columns: Mapping[str, Any], checks: "_Checks") -> tuple[str, ...]:
+        """Symbol and timeframes exist; the context timeframes."""
         if columns["symbol"] not in self.instruments:
             checks.add("symbol", "unknown_symbol", f"{columns['symbol']!r} is in no instruments file")
         if not is_timeframe(columns["timeframe"]):
@@ -126,6 +127,7 @@ class Admission:
         for index, name in enumerate(contexts or []):
             if not is_timeframe(name):
                 checks.add(f"context_tfs.{index}", "unknown_timeframe", f"{name!r} is no timeframe")
+        return tuple(contexts or ())
 
 
 @dataclass(slots=True)
@@ -145,7 +147,7 @@ class _Checks:
         problem).
         """
         try:
-            value = json.loads(text, parse_constant=_refuse_constant) if text is not None else None
+            value = _DECODER.decode(text) if text is not None else None
         except (ValueError, RecursionError):
             value = None
         if value is None or not fits(value):
@@ -232,7 +234,7 @@ def _problems_of_params(strategy: StrategyRow, params: dict[str, Any]) -> Iterat
             "strategy_id", "unknown_strategy", f"names strategy {strategy.name!r}, which has no strategy_key"
         )
         return
-    if strategy.strategy_key not in registered_strategies():
+    if not is_registered(strategy.strategy_key):
         message = f"names strategy {strategy.name!r}, whose key {strategy.strategy_key!r} is not registered here"
         yield FieldProblem("strategy_id", "unknown_strategy", message)
         return
@@ -295,7 +297,7 @@ def _check_orders(request: BacktestRequested, strategy: StrategyRow | None, chec
         pips = getattr(strategy, name)
         if pips is not None and not (math.isfinite(pips) and pips > 0):
             checks.add(f"strategies.{name}", "invalid_params", f"must be above 0, is {pips}")
-    if request.on_opposite is None and strategy.on_opposite not in set(OnOpposite):
+    if request.on_opposite is None and strategy.on_opposite not in _ON_OPPOSITE:
         message = f"must be one of {', '.join(OnOpposite)}, is {strategy.on_opposite!r}"
         checks.add("strategies.on_opposite", "invalid_params", message)
 
@@ -347,6 +349,10 @@ def _is_object(value: Any) -> bool:
 def _refuse_constant(name: str) -> Any:
     """NaN and infinities are no JSON, and no parameter that a digest could stand on."""
     raise ValueError(f"{name} is no number")
+
+
+_DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant)
+_ON_OPPOSITE: Final = frozenset(OnOpposite)
 
 
 def _parsed(text: str) -> Any:

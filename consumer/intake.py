@@ -32,7 +32,7 @@ from consumer.telemetry import Telemetry
 from schemas.cancel_requested import parse_cancel_requested
 from schemas.dead_letter import DeadLetterReason
 from schemas.envelope import EnvelopeError, open_envelope
-from schemas.identity import content_hash, content_text, raw_content_hash, raw_content_text, request_identity
+from schemas.identity import content_text, hash_of_content, raw_content_hash, raw_content_text, request_identity
 from schemas.problems import InvalidRequestError
 from schemas.requested import parse_requested
 from schemas.topics import EventType, Topic
@@ -175,12 +175,13 @@ def decode_request(record: Record) -> RequestToRecord:
             request=None,
             problems=error.problems,
         )
+    content = content_text(request)
     return RequestToRecord(
         request_id=request_id,
-        content_hash=content_hash(request),
+        content_hash=hash_of_content(content),
         record=record,
         source=source,
-        data=content_text(request),
+        data=content,
         given=envelope.data,
         request=request,
     )

@@ -34,6 +34,7 @@ def forget_registered() -> None:
     """Look anew the next time: something was installed while this process runs."""
     _registered.cache_clear()
     _entry_points.cache_clear()
+    load_strategy.cache_clear()
 
 
 @cache
@@ -45,8 +46,14 @@ def _registered() -> dict[str, RegisteredStrategy]:
     }
 
 
+def is_registered(key: str) -> bool:
+    """Whether a package registers a strategy under this key; imports nothing."""
+    return key in _entry_points()
+
+
+@cache
 def load_strategy(key: str) -> type[Any]:
-    """Import and return the strategy class.
+    """Import and return the strategy class; the same one again in this process.
 
     Raises UnknownStrategy: not registered, registered by two packages as different classes (which of them runs must
     not depend on the order of a directory), or not importable.

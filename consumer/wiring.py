@@ -1,6 +1,7 @@
 """The composition root: the only module that names concrete adapters, and the owner of everything a worker opens."""
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -142,7 +143,14 @@ async def run_worker(settings: Settings) -> None:
     clock = SystemClock()
     if await _unless(stopping, wait_for_servers(settings, kafka_connection(settings), clock)):
         async with open_worker(settings, clock) as worker:
+            keep_for_good()
             await worker.run(stopping)
+
+
+def keep_for_good() -> None:
+    """Take what is there now, some 275 000 objects of modules, out of what later collections walk."""
+    gc.collect()
+    gc.freeze()
 
 
 @asynccontextmanager

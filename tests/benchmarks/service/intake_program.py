@@ -26,7 +26,7 @@ from consumer.outbox_relay import OutboxRelay
 from consumer.ports import Admit, CancelToRecord, IntakeResult, OutgoingEvent, RequestToRecord
 from consumer.settings import Settings, load_settings
 from consumer.telemetry import Telemetry
-from consumer.wiring import SystemClock
+from consumer.wiring import SystemClock, keep_for_good
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,7 @@ async def main() -> None:
     async with open_pool(settings.database_url.get_secret_value(), max_connections=4, name="intake") as pool:
         publisher = KafkaPublisher(connection, client_id="intake")
         relay = OutboxRelay(PostgresOutbox(pool, "intake", 15.0), publisher, telemetry, clock, 15.0)
+        keep_for_good()
         await Intake(
             source=KafkaSource(connection, settings.kafka_group_id),
             ledger=TellingLedger(PostgresLedger(pool, writer, "intake", 15.0)),
