@@ -6,7 +6,7 @@ Bars are hashed once, in `Bars.digest`; here only their digests go in, so a swee
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -47,11 +47,16 @@ def input_parts(
 
     params: as validated, the strategy's defaults filled in. bars: every set the run used, by the role it had.
     """
-    given = asdict(specification) | {"strategy_params": dict(params)}
-    parts = [canonical_json(given), canonical_json(asdict(instrument))]
+    given = values_by_field(specification) | {"strategy_params": dict(params)}
+    parts = [canonical_json(given), canonical_json(values_by_field(instrument))]
     parts += [f"{role}:{bars[role].digest}".encode() for role in sorted(bars)]
     parts += [column.tobytes() for column in signals]
     return tuple(parts)
+
+
+def values_by_field(record: Any) -> dict[str, Any]:
+    """Return a dataclass's values by name, as they are: `asdict` copies each one, which a small run notices."""
+    return {each.name: getattr(record, each.name) for each in fields(record)}
 
 
 def canonical_json(value: Any) -> bytes:

@@ -1,6 +1,7 @@
 """What the bars of a run are like: enough to know them again, and everything odd that a trader should hear of."""
 
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,8 @@ from engine.bars import Bars, iso_time
 from engine.compiled import compiled
 from engine.instruments import Session
 from engine.sessions import fx_weekends
+
+_DESCRIBED: WeakKeyDictionary[Bars, dict[Session, "Passport"]] = WeakKeyDictionary()
 
 LONG_STRETCH = 10
 """Bars: shorter stretches without movement are normal in thin hours."""
@@ -50,8 +53,16 @@ class Passport:
 def data_passport(bars: Bars, session: Session) -> Passport:
     """Describe bars, at least one, against the FX week (Sunday to Friday 17:00 New York) or, for "always", no closure.
 
-    Nothing is filled or changed. Holidays count as gaps: the engine knows the week, not the calendar.
+    Nothing is filled or changed. Holidays count as gaps: the engine knows the week, not the calendar. Described once
+    for each object: bars never change, and a thousand runs may share them.
     """
+    passports = _DESCRIBED.setdefault(bars, {})
+    if session not in passports:
+        passports[session] = _describe(bars, session)
+    return passports[session]
+
+
+def _describe(bars: Bars, session: Session) -> Passport:
     missing, after = _missing_bars(bars, session)
     closed = _bars_while_closed(bars, session)
     flat, flat_stretch, repeated, repeated_stretch = _stretches(bars.open, bars.high, bars.low, bars.close)

@@ -1,7 +1,7 @@
 """What a run yields: the figures, the trades and the equity, in the columns and the order of the contract."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine.bars import TIME, Bars
-from engine.digest import result_digest
+from engine.digest import result_digest, values_by_field
 from engine.instruments import Instrument
 from engine.kernel_layout import REASONS, ROW
 from engine.metrics import Metrics
@@ -135,20 +135,21 @@ class BacktestResult:
         ledger = self.ledger
         rows = ledger.rows.size
         nothing = pl.Series([None], dtype=pl.String).new_from_index(0, rows)
-        columns: dict[str, Any] = {name: ledger.column(name) for name in ROW.names or () if name in TRADE_COLUMNS}
+        # As Series, and built by what needs no expression: for a run of few trades polars' fixed costs are most.
+        columns = {name: pl.Series(ledger.column(name)) for name in ROW.names or () if name in TRADE_COLUMNS}
         columns |= {
-            "stop_loss": pl.Series(columns["stop_loss"]).fill_nan(None),
-            "take_profit": pl.Series(columns["take_profit"]).fill_nan(None),
+            "stop_loss": pl.Series(ledger.column("stop_loss"), nan_to_null=True),
+            "take_profit": pl.Series(ledger.column("take_profit"), nan_to_null=True),
             "symbol": pl.Series([self.specification.symbol], dtype=pl.String).new_from_index(0, rows),
-            "direction": _DIRECTIONS.gather(columns["direction"] + 1),
+            "direction": _DIRECTIONS[ledger.column("direction") + 1],
             "entry_time": pl.Series(ledger.time_us[ledger.column("entry_bar")]).cast(TIME),
             "exit_time": pl.Series(ledger.time_us[ledger.column("exit_bar")]).cast(TIME),
-            "exit_reason": _REASONS.gather(columns["exit_reason"]),
+            "exit_reason": _REASONS[ledger.column("exit_reason")],
             "pattern_name": nothing if self.patterns is None else self.patterns.name,
             "pattern_metadata": nothing if self.patterns is None else self.patterns.metadata,
             "source": pl.Series([self.source], dtype=pl.String).new_from_index(0, rows),
         }
-        return pl.DataFrame({name: columns[name] for name in TRADE_COLUMNS})
+        return pl.DataFrame([columns[name].alias(name) for name in TRADE_COLUMNS])
 
     @cached_property
     def equity(self) -> pl.DataFrame:
@@ -157,16 +158,16 @@ class BacktestResult:
         bars = ledger.equity.size
         standing = np.diff(np.append(ledger.balances["bar"], bars))
         return pl.DataFrame(
-            {
-                "time": pl.Series(ledger.time_us[:bars]).cast(TIME),
-                "balance": np.repeat(ledger.balances["balance"], standing),
-                "equity": ledger.equity,
-            }
+            [
+                pl.Series("time", ledger.time_us[:bars]).cast(TIME),
+                pl.Series("balance", np.repeat(ledger.balances["balance"], standing)),
+                pl.Series("equity", ledger.equity),
+            ]
         )
 
     def to_json_dict(self) -> dict[str, Any]:
         """Return the object of `backtest run --json` (CONTRACT 7): JSON types only, no NaN, no infinity."""
-        figures, further = asdict(self.metrics), asdict(self.extended)
+        figures, further = values_by_field(self.metrics), values_by_field(self.extended)
         null_reasons = {**figures.pop("null_reasons"), **further.pop("null_reasons")}
         return {
             **figures,
@@ -177,7 +178,7 @@ class BacktestResult:
             "result_digest": self.result_digest,
             "null_reasons": null_reasons,
             "warnings": list(self.warnings),
-            "data_passport": {**asdict(self.passport), "warnings": list(self.passport.warnings)},
+            "data_passport": {**values_by_field(self.passport), "warnings": list(self.passport.warnings)},
         }
 
     def _figures(self) -> RunFigures:

@@ -51,20 +51,19 @@ class ArtifactFiles:
             for name, table in tables.items()
         }
 
-    def save_bars(self, bars: pl.DataFrame) -> str:
+    def save_bars(self, bars: pl.DataFrame, digest: str | None = None) -> str:
         """Write bars as CSV under the digest of their values, unless they are there, and return the path or URL.
 
         bars: columns of BAR_COLUMNS (time Datetime us UTC, the others Float64), cut to start <= time < end
-        already. Idempotent, also among processes. Raises ArtifactsUnavailable, also while the same bars are being
-        removed: then they can be saved in a moment.
+        already. digest: their `bars_digest`, where it is known. Idempotent, also among processes. Raises
+        ArtifactsUnavailable, also while the same bars are being removed: then they can be saved in a moment.
         """
-        table = bars.select(BAR_COLUMNS)
-        digest = bars_digest(table)
+        digest = digest or bars_digest(bars)
         name = bars_name(digest)
         with _translated():
             written_at = self._files.written_at(name)
             if written_at is None or written_at < time.time() - BARS_KEPT_SECONDS:
-                self._files.write(name, _csv(table), durable=True)
+                self._files.write(name, _csv(bars.select(BAR_COLUMNS)), durable=True)
             if self._is_being_removed(digest) or not self._files.exists(name):
                 raise ArtifactsUnavailable(f"{self._files.location(name)}: is being removed just now")
         return self._files.location(name)
@@ -140,7 +139,7 @@ def _notice_name(digest: str) -> str:
 
 
 def bars_digest(table: pl.DataFrame) -> str:
-    """SHA-256 over the values: times as int64 microseconds, then each column as float64."""
+    """SHA-256 over the values of BAR_COLUMNS: times as int64 microseconds, then each column as float64."""
     digest = hashlib.sha256(f"bars 1 {table.height}".encode())
     digest.update(table["time"].to_physical().to_numpy().astype("<i8", copy=False).tobytes())
     for name in BAR_COLUMNS[1:]:

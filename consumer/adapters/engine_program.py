@@ -12,15 +12,16 @@ from importlib.metadata import PackageNotFoundError, version
 from io import BytesIO
 from pathlib import Path
 from typing import Final, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import polars as pl
 
-from consumer.adapters.artifact_files import ArtifactFiles
+from consumer.adapters.artifact_files import ArtifactFiles, bars_digest
 from consumer.adapters.engine_execution import Execute, TaskControl
 from consumer.adapters.engine_settings import EngineProcessSettings
 from consumer.adapters.instrument_files import read_instruments
-from consumer.adapters.parquet_market_data import ParquetMarketData
+from consumer.adapters.parquet_market_data import ParquetMarketData, microseconds
 from consumer.errors import Unavailable
 from consumer.outcomes import Completed
 from consumer.ports import EngineTask
@@ -45,6 +46,8 @@ METRIC_COLUMNS: Final = tuple(
 """Those of `backtest_runs`."""
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 2.0
+_DIGESTS_KEPT: Final = 64
+"""Of ranges of the same bars."""
 _CSV_TIME: Final = "%Y-%m-%d %H:%M:%S%.6f+00"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -61,6 +64,7 @@ def open_engine(settings: EngineProcessSettings) -> Execute:
     registry = read_instruments(Path(settings.instruments_file) if settings.instruments_file else None)
     patience = settings.store_patience_seconds
     own_version = engine_version()
+    charts = _ChartBars()
     warm_up()
 
     def execute(task: EngineTask, control: TaskControl) -> Completed:
@@ -76,8 +80,8 @@ def open_engine(settings: EngineProcessSettings) -> Execute:
         result = run_backtest(specification, instrument, data, strategy, on_progress=report)
         tables = {"trades": result.trades, "equity": result.equity}
         saved = _patiently(lambda: artifacts.save_run(task.run_id, task.epoch, tables), control, patience)
-        bars = _simulated_bars(specification, data.bars).frame
-        bars_file = _patiently(lambda: artifacts.save_bars(bars), control, patience)
+        bars, digest = charts.of(specification, data.bars)
+        bars_file = _patiently(lambda: artifacts.save_bars(bars, digest), control, patience)
         return Completed(
             columns={name: getattr(result.metrics, name) for name in METRIC_COLUMNS},
             metrics=result.to_json_dict(),
@@ -160,10 +164,24 @@ def _patiently(step: Callable[[], Result], control: TaskControl, patience_second
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
 
-def _simulated_bars(specification: Specification, bars: Bars) -> Bars:
-    """The bars with start <= open time < end, for chart replay."""
-    start, end = ((moment - _EPOCH) // timedelta(microseconds=1) for moment in (specification.start, specification.end))
-    return bars.rows(*bars.between(start, end))
+class _ChartBars:
+    """The bars with start <= open time < end, for chart replay, and their digest: hashed once for runs that share them.
+
+    Kept by the object that holds them, which goes when the market data's cache lets go of it.
+    """
+
+    def __init__(self) -> None:
+        self._digests: WeakKeyDictionary[Bars, dict[tuple[int, int], str]] = WeakKeyDictionary()
+
+    def of(self, specification: Specification, bars: Bars) -> tuple[pl.DataFrame, str]:
+        rows = bars.between(microseconds(specification.start), microseconds(specification.end))
+        frame = bars.rows(*rows).frame
+        digests = self._digests.setdefault(bars, {})
+        if rows not in digests:
+            if len(digests) == _DIGESTS_KEPT:
+                digests.clear()
+            digests[rows] = bars_digest(frame)
+        return frame, digests[rows]
 
 
 def _some_bars(count: int) -> Bars:

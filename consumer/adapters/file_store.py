@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
@@ -105,10 +105,9 @@ class LocalFiles:
     def write(self, name: str, content: bytes, *, durable: bool) -> None:
         target = self._root / name
         with _translated(str(target)):
-            target.parent.mkdir(parents=True, exist_ok=True)
             part = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
             try:
-                with part.open("xb") as file:
+                with _open_new(part) as file:
                     file.write(content)
                     if durable:
                         file.flush()
@@ -243,6 +242,15 @@ def _translated(location: str) -> Iterator[None]:
         if not type(error).__module__.startswith("obstore"):
             raise
         raise FileStoreError(f"{location}: {_first_line(error)}") from error
+
+
+def _open_new(path: Path) -> BinaryIO:
+    """Create a file, and its directory only where that is missing: mostly it is there."""
+    try:
+        return path.open("xb")
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("xb")
 
 
 def _sync_directory(directory: Path) -> None:

@@ -133,6 +133,31 @@ async def test_the_bars_file_of_a_run_holds_its_range_and_is_shared(pool: Engine
     )
 
 
+async def test_runs_of_other_ranges_or_over_overwritten_bars_name_other_bars(tmp_path: Path) -> None:
+    own = tmp_path / "market" / "GBPUSD" / "H1" / "2017.parquet"
+    own.parent.mkdir(parents=True)
+    own.write_bytes(BARS_FILE.read_bytes())
+    settings = EngineProcessSettings(
+        slots=1, market_data_url=str(tmp_path / "market"), artifacts_url=str(tmp_path / "artifacts")
+    )
+    async with EngineProcesses(settings) as pool:
+        places = [await bars_file_of(pool, start) for start in (START, datetime(2017, 3, 2, tzinfo=UTC), START)]
+        pl.read_parquet(BARS_FILE).with_columns(pl.col("volume") + 1.0).write_parquet(own)
+        places.append(await bars_file_of(pool, START))
+
+    assert places[0] == places[2]
+    assert len(set(places)) == 3
+    firsts = [pl.read_csv(place, try_parse_dates=True).row(0, named=True) for place in places]
+    assert firsts[1]["time"] > firsts[0]["time"]
+    assert firsts[3]["volume"] == firsts[0]["volume"] + 1.0
+
+
+async def bars_file_of(pool: EngineProcesses, start: datetime) -> str:
+    outcome = await run(pool, start=start, strategy_key="sma_cross")
+    assert isinstance(outcome, Completed)
+    return outcome.data_file_path
+
+
 async def test_every_float_of_a_trade_reads_back_as_the_same_double(pool: EngineProcesses, market_data: Path) -> None:
     here = simulated_here(specification(), market_data).trades
     outcome = await run(pool, 77)
