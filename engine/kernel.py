@@ -207,7 +207,7 @@ def settle(s, r, plan, finer, book, track):
 
 @inlined
 def conclude(s, r, plan, book, track):
-    """The bar's decision, its night, the second equity test, the end of the data."""
+    """The bar's decision, the second equity test, the night of what is still open, the end of the data."""
     while s.next_decision < plan.rows.shape[0] and plan.rows[s.next_decision] < s.bar:
         s.next_decision += 1
     if s.next_decision < plan.rows.shape[0] and plan.rows[s.next_decision] == s.bar:
@@ -215,9 +215,9 @@ def conclude(s, r, plan, book, track):
             carry_out(s, r, plan, book, s.next_decision, False)
         elif s.bar < r.last_bar:
             s.pending = s.next_decision
-    if s.direction != 0 and s.bar < r.last_bar:
-        charge_night(s, plan)
     test_equity(s, r, book)
+    if s.direction != 0 and s.bar < r.last_bar and charge_night(s, plan):
+        test_equity(s, r, book)
     if s.ended == 0 and s.bar == r.last_bar and s.direction != 0:
         leave(s, r, book, s.steps, quote(s.direction, s.close, s.spread), END_OF_DATA, False)
         s.equity = s.balance

@@ -124,11 +124,13 @@ def leave(s, r, book, steps, price, reason, at_open):
 
 @inlined
 def charge_night(s, plan):
-    """Charge the nights that fall on this bar to the position that stays open over its close."""
+    """Charge the nights on this bar to the position that stays open over its close; return whether there were any."""
     while s.next_night < plan.night_rows.shape[0] and plan.night_rows[s.next_night] < s.bar:
         s.next_night += 1
     if s.next_night < plan.night_rows.shape[0] and plan.night_rows[s.next_night] == s.bar:
         s.night_rate += plan.night_weights[s.next_night] * known_rate(s, False)
+        return True
+    return False
 
 
 @inlined

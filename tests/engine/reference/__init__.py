@@ -40,9 +40,10 @@ Decisions:
 
 Order within one bar:
 
-12. close_price / intra_candle: levels (of positions opened before this bar) - stop-out test - decision - swap charge
-    - stop-out test - end_of_data at the last bar - equity recorded. next_open: pending decision at the open first;
-    the decision at the close is only kept.
+12. close_price / intra_candle: levels (of positions opened before this bar) - stop-out test - decision - stop-out
+    test - swap charge, and where there was one a last stop-out test - end_of_data at the last bar - equity recorded.
+    next_open: pending decision at the open first; the decision at the close is only kept. A position stopped out at
+    the 17:00 close has left, and does not pay that night.
 13. Equity of a bar is what stands after all of that: an entry at the close already shows its spread and half
     commission there.
 
@@ -56,7 +57,8 @@ Levels:
     at each target but the last, always to the entry fill price (short: the bid it sold at, looked at on ask).
 17. `take_profit` of a row is the next unspent target at the exit (for a take_profit row the one filled), `stop_loss`
     the stop in force; NULL without.
-18. tp_partial_close_ratio 1 closes all at the first target. A target at which everything closes moves no stop.
+18. tp_partial_close_ratio 1 closes all at the first target. A target at which everything closes moves no stop. A share
+    within 1e-9 of a lot step of a whole one is whole: a ratio given as 0.3333333333333333 closes 0.01 of 0.03.
 19. next_open, fixed volume, open beyond the stop (or a target): the position is opened at that open and leaves at
     that open: two sides of the spread, two half commissions, entry_time = exit_time. With risk sizing a stop at or
     beyond the entry *fill* opens nothing instead; a stop between bid open and ask fill is sized by that small

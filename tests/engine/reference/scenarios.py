@@ -146,7 +146,7 @@ def _configs(mode: Mode | None, market: Market) -> st.SearchStrategy[Config]:
         spread_source=st.sampled_from(("fixed", "fixed", "bars")),
         commission_per_lot=st.sampled_from((0.0, 7.0, 6.95, 3.333)),
         initial_balance=st.sampled_from((300.0, 10_000.0, 100_000.0, 1_000_000.0, 1_000_000.0)),
-        tp_partial_close_ratio=st.sampled_from((0.5, 0.5, 0.3, 0.33, 1.0)),
+        tp_partial_close_ratio=st.sampled_from((0.5, 0.5, 0.3, 0.33, 1 / 3, 1.0)),
         on_opposite=st.sampled_from(("reverse", "reverse", "close", "ignore")),
         stop_to_entry=st.booleans(),
         volume=st.sampled_from((None, 0.01, 0.29, 1.0)),

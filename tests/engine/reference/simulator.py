@@ -135,9 +135,10 @@ class Run:
                 pending = order
             elif order is not None:
                 self.carry_out(order, at_close, may_open=not is_last)
+            self.stop_out(at_close)
             if not is_last:
                 self.charge_swap(at_close, self.bars[index + 1].time_us + self.config.timeframe_us)
-            self.stop_out(at_close)
+                self.stop_out(at_close)
         if is_last and self.books.position is not None:
             self.leave(at_close, "end_of_data")
 
@@ -235,7 +236,8 @@ class Run:
 
     def share_of_target(self, remaining: Fraction) -> Fraction:
         """The volume that closes at a target which is not the last."""
-        return round_down(exact(self.config.tp_partial_close_ratio) * remaining, self.lot_step)
+        share = exact(self.config.tp_partial_close_ratio) * remaining
+        return min(remaining, round_down(share + self.lot_step / 10**9, self.lot_step))
 
     # Exits and money
 
