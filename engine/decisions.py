@@ -135,7 +135,9 @@ def signals_from_frame(
     decisions = _to_carry_out(
         table.take(chosen), frame[chosen], place[chosen].astype(np.int64), first, bars, specification, instrument
     )
-    return Signals(decisions, (time_us, table.codes, table.volume, table.stop, table.targets))
+    # A target column without a value is no input: the same rows give one digest with or without it.
+    targets = table.targets[:, table.targets_given.any(axis=0)]
+    return Signals(decisions, (time_us, table.codes, table.volume, table.stop, targets))
 
 
 def encode_decision(

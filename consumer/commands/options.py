@@ -96,6 +96,8 @@ def json_object(text: str, option: str) -> dict[str, Any]:
 
 def readable_file(path: Path) -> Path:
     """A file that is there, so that a mistyped one is noticed even where a run would not need it."""
+    if path.is_dir():
+        raise InputRefused(f"{path}: is a directory, not a file")
     if not path.is_file():
         raise InputRefused(f"{path}: there is no such file")
     return path

@@ -267,6 +267,7 @@ def test_context_from_a_file_and_from_the_bars_are_both_accepted(backtest: Progr
         (("--symbol", "EURUSX"), 2, "unknown symbol 'EURUSX'"),
         (("--timeframe", "H9"), 2, "Invalid value for '--timeframe': unknown timeframe 'H9'"),
         (("--bars", "none.csv"), 2, "none.csv: there is no such file"),
+        (("--bars", str(DATA)), 2, "is a directory, not a file"),
         (("--bars", "none.csv", "--market-data", "x"), 2, "give either --bars FILE or --market-data URL"),
         (("--market-data", "/no/such/place"), 2, "/no/such/place: there is no such directory"),
         (("--instruments", "none.toml"), 2, "none.toml: there is no such file"),

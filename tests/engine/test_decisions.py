@@ -147,6 +147,15 @@ def test_signals_of_a_run_say_so_and_are_in_its_digest() -> None:
     assert one.result_digest == again.result_digest != other.result_digest
 
 
+def test_a_column_without_a_value_is_no_input_of_the_digest() -> None:
+    plain = pl.DataFrame({"action": ["BUY"], "take_profit": [2.0]})
+    padded = plain.with_columns(
+        pl.lit(None, pl.Float64).alias(name) for name in ("volume", "stop_loss", "take_profit_2", "take_profit_3")
+    )
+    one, other = (backtest(BARS, signals_at([START + timedelta(hours=1)], rows)) for rows in (plain, padded))
+    assert one.result_digest == other.result_digest
+
+
 def test_columns_of_the_wrong_shape_are_refused() -> None:
     for frame, message in [
         (pl.DataFrame({"action": ["BUY"]}), "returned 1 rows for 5 bars"),
