@@ -1,4 +1,4 @@
-"""Decides whether a valid request may run, and resolves it: request over row, request over strategy, table defaults.
+"""Decides whether a request may run, and resolves it: request over row, request over strategy, table defaults.
 
 All that can be checked without opening market data is checked here, and every field at fault is named with its own
 code. The resolved specification is a snapshot: later changes of the strategy's row do not reach a run that was
@@ -7,7 +7,7 @@ accepted.
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -24,7 +24,7 @@ from engine.specification import ExecutionMode, OnOpposite, Specification, Sprea
 from engine.timeframes import timeframe
 from schemas.json_text import printable
 from schemas.problems import FieldProblem
-from schemas.requested import DEFAULT_SPREAD_SOURCE, ROW_DEFAULTS, BacktestRequested, set_fields
+from schemas.requested import DEFAULT_SPREAD_SOURCE, ROW_DEFAULTS, BacktestRequested, fields_at_fault, set_fields
 
 DEFAULT_VOLUME: Final = 0.1
 """Lots, where neither request nor strategy says."""
@@ -47,14 +47,20 @@ class Admission:
     account_currency: str
 
     def __call__(
-        self, request: BacktestRequested, strategy: StrategyRow | None, run: RunRow | None
+        self,
+        request: BacktestRequested,
+        strategy: StrategyRow | None,
+        run: RunRow | None,
+        problems: tuple[FieldProblem, ...] = (),
     ) -> Admitted | Refused:
         """Decide one request against the rows it names (None: there is no such row). Implements `ports.Admit`."""
-        problems = list(_problems_of_run(request, run))
+        problems_of_run = tuple(_problems_of_run(request, run))
         if request.run_id is not None and run is None:
-            return Refused(tuple(problems))
+            return Refused((*problems, *problems_of_run))
         columns = _columns_of_row(run) if run is not None else _columns_of_request(request, strategy)
-        checks = _Checks(problems)
+        unset = {name for name, value in columns.items() if value is None}
+        checks = _Checks(list(problems), fields_at_fault(problems) | unset)
+        checks.extend(problems_of_run)
         params = self._check_strategy(request, strategy, columns, checks)
         contexts = self._check_market(columns, checks)
         sizing = _check_sizing(request, strategy, self.instruments.get(columns["symbol"]), checks)
@@ -135,12 +141,14 @@ class _Checks:
     """Collects what is at fault."""
 
     problems: list[FieldProblem]
+    unset: frozenset[str] = frozenset()
+    """Fields that break the schema or are missing: what would stand in their place says nothing about the request."""
 
     def add(self, name: str, code: str, message: str) -> None:
-        self.problems.append(FieldProblem(name, code, message))
+        self.extend([FieldProblem(name, code, message)])
 
-    def extend(self, problems: Iterator[FieldProblem]) -> None:
-        self.problems.extend(problems)
+    def extend(self, problems: Iterable[FieldProblem]) -> None:
+        self.problems.extend(problem for problem in problems if problem.field.partition(".")[0] not in self.unset)
 
     def json_of(self, name: str, text: str | None, fits: Callable[[Any], bool], what: str) -> Any:
         """The JSON in a column of another service, or None where it is not what it should be (and that is a

@@ -34,7 +34,7 @@ from schemas.dead_letter import DeadLetterReason
 from schemas.envelope import EnvelopeError, open_envelope
 from schemas.identity import content_text, hash_of_content, raw_content_hash, raw_content_text, request_identity
 from schemas.problems import InvalidRequestError
-from schemas.requested import parse_requested
+from schemas.requested import parse_requested, usable_part
 from schemas.topics import EventType, Topic
 
 log = structlog.get_logger(__name__)
@@ -172,7 +172,7 @@ def decode_request(record: Record) -> RequestToRecord:
             source=source,
             data=raw_content_text(envelope.data),
             given=envelope.data,
-            request=None,
+            request=usable_part(envelope.data, error.problems),
             problems=error.problems,
         )
     content = content_text(request)

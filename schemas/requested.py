@@ -1,6 +1,6 @@
 """`backtest.requested`: a request for one backtest, its ranges, and its content with defaults filled in."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Final
 
@@ -107,6 +107,28 @@ def parse_requested(data: dict[str, Any], duplicate_keys: Sequence[str] = ()) ->
     except ValidationError:
         pass
     raise InvalidRequestError(one_a_field(_find_problems(data, duplicate_keys)))
+
+
+def usable_part(data: Mapping[str, Any], problems: Sequence[FieldProblem]) -> BacktestRequested:
+    """Of data that break the schema, the fields that are right in themselves; the others stay unset.
+
+    problems: those that parse_requested raised. So what the right ones name can be looked up, and all that is wrong be
+    told at once. Whether the fields agree is not asked again, nor whether any is missing.
+    """
+    at_fault = fields_at_fault(problems)
+    usable = {name: value for name, value in data.items() if name in BacktestRequested.model_fields}
+    return _UsablePart.model_validate({name: value for name, value in usable.items() if name not in at_fault})
+
+
+def fields_at_fault(problems: Iterable[FieldProblem]) -> frozenset[str]:
+    """The top-level fields that problems stand in."""
+    return frozenset(problem.field.partition(".")[0] for problem in problems)
+
+
+class _UsablePart(BacktestRequested):
+    @model_validator(mode="after")
+    def _refuse_disagreement(self) -> "_UsablePart":
+        return self
 
 
 def set_fields(request: BacktestRequested) -> frozenset[str]:

@@ -23,7 +23,6 @@ from consumer.ports import (
 from consumer.run_endings import Ending, cancel_reason, facts_of, stored_specification
 from schemas.cancelled import REASON_REQUESTED
 from schemas.dead_letter import DeadLetterReason
-from schemas.problems import FieldProblem
 
 _RUN_FIELDS = [each.name for each in fields(RunRow) if each.name != "has_execution"]
 _STRATEGY_FIELDS = [each.name for each in fields(StrategyRow)]
@@ -107,14 +106,12 @@ class _Recording:
         self.count(RecordOutcome.ACCEPTED)
 
     def _decide(self, request: RequestToRecord, admit: Admit) -> Admitted | Refused:
-        valid = request.request
-        if valid is None:
-            return Refused(tuple[FieldProblem, ...](request.problems))
-        run = self._run_row(valid.run_id) if valid.run_id is not None else None
-        strategy_id = run.strategy_id if run is not None else valid.strategy_id
+        asked = request.request
+        run = self._run_row(asked.run_id) if asked.run_id is not None else None
+        strategy_id = run.strategy_id if run is not None else asked.strategy_id
         row = self.tables.strategies.get(strategy_id) if strategy_id is not None else None
         strategy = StrategyRow(**{name: row[name] for name in _STRATEGY_FIELDS}) if row is not None else None
-        return admit(valid, strategy, run)
+        return admit(asked, strategy, run, request.problems)
 
     def _run_row(self, run_id: int) -> RunRow | None:
         row = self.tables.runs.get(run_id)
@@ -123,7 +120,7 @@ class _Recording:
         return RunRow(**{name: row[name] for name in _RUN_FIELDS}, has_execution=run_id in self.tables.executions)
 
     def _accept(self, request: RequestToRecord, decision: Admitted) -> None:
-        named = request.request.run_id if request.request is not None else None
+        named = request.request.run_id
         specification = stored_specification(decision.columns["strategy_id"], decision.specification)
         run_id = named if named is not None else self.tables.add_run(**decision.columns)
         row = self.tables.runs[run_id]

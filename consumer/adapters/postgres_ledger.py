@@ -145,14 +145,11 @@ class _Recording:
         admitted: list[tuple[RequestToRecord, Admitted, RunRow | None]] = []
         rejected: list[tuple[RequestToRecord, tuple[FieldProblem, ...]]] = []
         for request in requests:
-            if request.request is None:
-                rejected.append((request, request.problems))
-                continue
             named = request.request.run_id
             run = runs.get(named) if named is not None else None
             strategy_id = run.strategy_id if run is not None else request.request.strategy_id
             strategy = strategies.get(strategy_id) if strategy_id is not None else None
-            match admit(request.request, strategy, run):
+            match admit(request.request, strategy, run, request.problems):
                 case Admitted() as decision:
                     admitted.append((request, decision, run))
                     if run is not None:
@@ -172,7 +169,7 @@ class _Recording:
         """The rows named by run_id. Not locked, since a client that holds one would stop the whole batch: of two
         requests for a row its one execution decides, and a row that changes afterwards is noticed at the finish.
         """
-        named = sorted({request.request.run_id for request in requests if request.request and request.request.run_id})
+        named = sorted({request.request.run_id for request in requests if request.request.run_id})
         if not named:
             return {}
         rows = await self.connection.fetch(statements.LOAD_RUNS, named)
@@ -182,9 +179,7 @@ class _Recording:
         self, requests: Iterable[RequestToRecord], runs: Mapping[int, RunRow]
     ) -> dict[int, StrategyRow]:
         """The strategies needed, kept from being deleted until the rows that refer to them are in."""
-        needed = {
-            request.request.strategy_id for request in requests if request.request and request.request.strategy_id
-        }
+        needed = {request.request.strategy_id for request in requests if request.request.strategy_id}
         needed |= {run.strategy_id for run in runs.values()}
         if not needed:
             return {}
@@ -367,7 +362,7 @@ def _facts(run: _NewRun) -> RunFacts:
 
 def _column_run_id(request: RequestToRecord) -> int | None:
     """The run id that a rejected request named, where the column can hold it."""
-    return request.request.run_id if request.request is not None else None
+    return request.request.run_id
 
 
 def _error_json(problems: Sequence[FieldProblem]) -> str:

@@ -71,9 +71,10 @@ class RequestToRecord:
     """JSON text, ASCII: the content where valid, as sent where the data break the schema."""
     given: Mapping[str, Any]
     """The data as sent, for what a rejection repeats of them."""
-    request: BacktestRequested | None
-    """None when the data break the schema: `problems` says how."""
+    request: BacktestRequested
+    """Of data that break the schema, what is right in itself."""
     problems: tuple[FieldProblem, ...] = ()
+    """How the data break the schema; none when they are valid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +104,10 @@ class Refused:
     problems: tuple[FieldProblem, ...]
 
 
-Admit = Callable[[BacktestRequested, StrategyRow | None, RunRow | None], Admitted | Refused]
-"""Decide a valid request against the rows it names (None: there is no such row). Pure."""
+Admit = Callable[[BacktestRequested, StrategyRow | None, RunRow | None, tuple[FieldProblem, ...]], Admitted | Refused]
+"""Decide a request against the rows it names (None: there is no such row). Pure. One whose data break the schema comes
+with those problems and what is right in itself: it is refused, for these and all else that is wrong.
+"""
 
 
 @dataclass(frozen=True, slots=True)

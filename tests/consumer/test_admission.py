@@ -65,8 +65,7 @@ def decide(
     request: RequestToRecord | None = None, by: StrategyRow | None = STRATEGY, run: RunRow | None = None
 ) -> Admitted | Refused:
     asked = request or requested()
-    assert asked.request is not None, asked.problems
-    return ADMIT(asked.request, by, run)
+    return ADMIT(asked.request, by, run, asked.problems)
 
 
 def refusals(decision: Admitted | Refused) -> list[tuple[str, str]]:
@@ -113,6 +112,47 @@ def test_a_request_that_cannot_run_is_refused_naming_field_and_code(
     request_changes: dict[str, Any], by: StrategyRow | None, expected: tuple[str, str]
 ) -> None:
     assert refusals(decide(requested(**request_changes), by)) == [expected]
+
+
+def test_a_request_that_breaks_the_schema_is_told_what_else_is_wrong_with_it() -> None:
+    request = requested(symbol="NOSUCH", timeframe="H5", volume=-1, strategy_params={"fast": -1}, nonsense=1)
+
+    assert refusals(decide(request, strategy(is_active=False))) == [
+        ("volume", "invalid_request"),
+        ("nonsense", "invalid_request"),
+        ("strategy_id", "strategy_inactive"),
+        ("strategy_params.fast", "invalid_params"),
+        ("symbol", "unknown_symbol"),
+        ("timeframe", "unknown_timeframe"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"strategy_id": None, "symbol": "EUR/USD"}, ["symbol", "strategy_id"]),
+        ({"strategy_id": "1", "symbol": None}, ["strategy_id", "symbol"]),
+        ({"timeframe": 5, "context_tfs": "H4"}, ["timeframe", "context_tfs"]),
+        ({"run_id": "7"}, ["run_id"]),
+    ],
+)
+def test_a_field_that_breaks_the_schema_is_told_once_and_not_what_stands_in_its_place(
+    changes: dict[str, Any], expected: list[str]
+) -> None:
+    by = strategy(primary_tf="H5", context_tfs="nonsense") if "timeframe" in changes else None
+
+    assert refusals(decide(requested(**changes), by)) == [(field, "invalid_request") for field in expected]
+
+
+def test_a_request_that_breaks_the_schema_is_held_against_the_row_it_names() -> None:
+    request = requested(run_id=7, symbol="GBPUSD", spread_pips=-1)
+
+    assert refusals(decide(request, run=row(status="completed"))) == [
+        ("spread_pips", "invalid_request"),
+        ("run_id", "run_not_pending"),
+        ("symbol", "run_disagrees"),
+    ]
+    assert refusals(decide(request)) == [("spread_pips", "invalid_request"), ("run_id", "run_not_found")]
 
 
 @pytest.mark.parametrize(

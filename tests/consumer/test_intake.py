@@ -22,7 +22,7 @@ def test_a_request_is_decoded_with_its_identity_source_and_content() -> None:
 
     assert isinstance(decoded, RequestToRecord)
     assert (decoded.request_id, decoded.source, len(decoded.content_hash)) == ("event-1", "signals", 32)
-    assert decoded.request is not None
+    assert not decoded.problems
     assert json.loads(decoded.data)["spread_pips"] == 1.5, "the content, defaults filled in"
 
 
@@ -39,7 +39,7 @@ def test_a_request_that_breaks_the_schema_keeps_its_problems_and_its_data_as_sen
     decoded = decode(requested_record("a", spread_pips=-1, nonsense=True), event_writer())
 
     assert isinstance(decoded, RequestToRecord)
-    assert decoded.request is None
+    assert (decoded.request.symbol, decoded.request.spread_pips) == ("EURUSD", None)
     assert {problem.field for problem in decoded.problems} == {"spread_pips", "nonsense"}
     assert decoded.given["spread_pips"] == -1
 
