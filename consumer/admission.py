@@ -22,8 +22,8 @@ from engine.money import check_specification, volume_problem
 from engine.simulate import choose_strategy
 from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource
 from engine.timeframes import timeframe
-from schemas.json_text import printable
-from schemas.problems import FieldProblem
+from schemas.json_text import printable, shown_key
+from schemas.problems import FieldProblem, bounded
 from schemas.requested import DEFAULT_SPREAD_SOURCE, ROW_DEFAULTS, BacktestRequested, fields_at_fault, set_fields
 
 DEFAULT_VOLUME: Final = 0.1
@@ -56,7 +56,7 @@ class Admission:
         """Decide one request against the rows it names (None: there is no such row). Implements `ports.Admit`."""
         problems_of_run = tuple(_problems_of_run(request, run))
         if request.run_id is not None and run is None:
-            return Refused((*problems, *problems_of_run))
+            return Refused(bounded((*problems, *problems_of_run)))
         columns = _columns_of_row(run) if run is not None else _columns_of_request(request, strategy)
         unset = {name for name, value in columns.items() if value is None}
         checks = _Checks(list(problems), fields_at_fault(problems) | unset)
@@ -68,7 +68,7 @@ class Admission:
         _check_orders(request, strategy, checks)
         _check_ranges(request, run, columns, checks)
         if checks.problems or strategy is None:
-            return Refused(tuple(checks.problems))
+            return Refused(bounded(checks.problems))
         specification = Specification(
             symbol=columns["symbol"],
             timeframe=columns["timeframe"],
@@ -250,7 +250,8 @@ def _problems_of_params(strategy: StrategyRow, params: dict[str, Any]) -> Iterat
         choose_strategy(load_strategy(strategy.strategy_key), strategy.strategy_key, params)
     except InvalidParams as error:
         for problem in error.problems:
-            yield FieldProblem(f"strategy_params.{problem.field}".rstrip("."), "invalid_params", problem.message)
+            name = f"strategy_params.{shown_key(problem.field)}"
+            yield FieldProblem(name, "invalid_params", printable(problem.message))
     except EngineError as error:
         yield FieldProblem("strategy_id", "unknown_strategy", str(error))
     except Exception as error:  # any code may run where a user's Params are checked

@@ -27,6 +27,9 @@ INVALID_REQUEST: Final = "invalid_request"
 MAX_PROBLEMS: Final = 256
 """More are counted, not listed: the rejection has to fit into one record of 1 MiB."""
 MAX_FIELD_CHARACTERS: Final = 200
+MAX_MESSAGE_CHARACTERS: Final = 300
+THE_REST: Final = "..."
+"""Stands as the field of the problem that counts those not listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +66,29 @@ def summarise(problems: Sequence[FieldProblem]) -> str:
 
 
 def one_a_field(problems: Iterable[FieldProblem]) -> tuple[FieldProblem, ...]:
-    """The first problem of each field, at most MAX_PROBLEMS, then one that counts the rest."""
+    """The first problem of each field, bounded."""
     by_field: dict[str, FieldProblem] = {}
     for problem in problems:
-        field = (
-            problem.field
-            if len(problem.field) <= MAX_FIELD_CHARACTERS
-            else f"{problem.field[: MAX_FIELD_CHARACTERS - 3]}..."
-        )
-        by_field.setdefault(field, replace(problem, field=field))
-    kept = tuple(by_field.values())
-    if len(kept) <= MAX_PROBLEMS:
+        by_field.setdefault(_cut(problem.field, MAX_FIELD_CHARACTERS), problem)
+    return bounded(tuple(by_field.values()))
+
+
+def bounded(problems: Sequence[FieldProblem]) -> tuple[FieldProblem, ...]:
+    """At most MAX_PROBLEMS, long names and messages cut, then one that counts the rest; the same when given again."""
+    kept = tuple(
+        replace(each, field=_cut(each.field, MAX_FIELD_CHARACTERS), message=_cut(each.message, MAX_MESSAGE_CHARACTERS))
+        for each in problems[:MAX_PROBLEMS]
+    )
+    rest = problems[MAX_PROBLEMS:]
+    if not rest:
         return kept
-    rest = FieldProblem("...", kept[MAX_PROBLEMS].code, f"and {len(kept) - MAX_PROBLEMS} more fields at fault")
-    return (*kept[:MAX_PROBLEMS], rest)
+    if len(rest) == 1 and rest[0].field == THE_REST:
+        return (*kept, *rest)
+    return (*kept, FieldProblem(THE_REST, first_code(rest), f"and {len(rest)} more fields at fault"))
+
+
+def _cut(text: str, characters: int) -> str:
+    return text if len(text) <= characters else f"{text[: characters - 3]}..."
 
 
 def problems_of(error: ValidationError, wording: Mapping[str, str]) -> list[FieldProblem]:

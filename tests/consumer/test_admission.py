@@ -9,7 +9,8 @@ import pytest
 
 from consumer.events import EventRenderer
 from consumer.ports import Admitted, Refused, RequestToRecord, RunRow, StrategyRow
-from schemas.problems import REJECTION_CODES
+from schemas.problems import MAX_PROBLEMS, REJECTION_CODES
+from schemas.rejected import rejection
 from tests.consumer.memory_worker import World
 from tests.consumer.messages import ADMIT, body, requested
 
@@ -142,6 +143,19 @@ def test_a_field_that_breaks_the_schema_is_told_once_and_not_what_stands_in_its_
     by = strategy(primary_tf="H5", context_tfs="nonsense") if "timeframe" in changes else None
 
     assert refusals(decide(requested(**changes), by)) == [(field, "invalid_request") for field in expected]
+
+
+def test_a_flood_of_unknown_parameters_and_contexts_fits_into_one_rejection() -> None:
+    name = chr(0x1F600) * 10_000
+    params = {f"{number}{name[:10]}": 1 for number in range(5_000)} | {name: 1}
+
+    decision = decide(requested(strategy_params=params, context_tfs=[f"X{number}" for number in range(5_000)]))
+
+    assert isinstance(decision, Refused)
+    assert len(decision.problems) <= MAX_PROBLEMS + 1
+    assert decision.problems[-1].field == "..."
+    event = rejection("r" * 255, {}, decision.problems)
+    assert len(json.dumps(event.model_dump())) < 1_000_000
 
 
 def test_a_request_that_breaks_the_schema_is_held_against_the_row_it_names() -> None:
