@@ -10,6 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from engine.errors import UnknownStrategy
+from engine.strategy import StrategyParams
 
 GROUP = "backtest_consumer.strategies"
 
@@ -56,7 +57,7 @@ def load_strategy(key: str) -> type[Any]:
     """Import and return the strategy class; the same one again in this process.
 
     Raises UnknownStrategy: not registered, registered by two packages as different classes (which of them runs must
-    not depend on the order of a directory), or not importable.
+    not depend on the order of a directory), not importable, or no strategy by CONTRACT 6.
     """
     points = _entry_points().get(key)
     if points is None:
@@ -67,14 +68,27 @@ def load_strategy(key: str) -> type[Any]:
         raise UnknownStrategy(f"strategy {key!r} is registered more than once: {claims}")
     try:
         loaded = points[0].load()
-    except Exception as error:  # any code may run at a user's import
+    except (Exception, SystemExit) as error:  # any code may run at a user's import
         first_line = str(error).partition("\n")[0]
         raise UnknownStrategy(
             f"strategy {key!r} cannot be loaded from {points[0].value}: {type(error).__name__}: {first_line}"
         ) from error
     if not isinstance(loaded, type):
         raise UnknownStrategy(f"strategy {key!r}: {points[0].value} is not a class")
+    lacks = _lacks(loaded)
+    if lacks:
+        raise UnknownStrategy(f"strategy {key!r}: {points[0].value} has no {lacks}")
     return loaded
+
+
+def _lacks(strategy: type[Any]) -> str | None:
+    """What the class would need to be a strategy."""
+    if not any(callable(getattr(strategy, name, None)) for name in ("decide_all", "decide")):
+        return "method decide_all or decide"
+    params = getattr(strategy, "Params", None)
+    if not (isinstance(params, type) and issubclass(params, StrategyParams)):
+        return "class Params made from StrategyParams"
+    return None
 
 
 @cache

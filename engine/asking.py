@@ -50,9 +50,9 @@ class Asking:
                 curtain.open_to(known[bar])
         try:
             decision = self._decide(self.view)
-        except EngineError:
+        except (EngineError, KeyboardInterrupt):
             raise
-        except Exception as error:
+        except BaseException as error:  # SystemExit too: a strategy's way out must not become the program's
             raise StrategyError(self._at(bar, f"the strategy raised {_worded(error)}")) from error
         return None if decision is None else self._checked(bar, decision)
 
@@ -69,7 +69,8 @@ class Asking:
                 decision, float(self._closes[bar]), time_us, machine.specification, machine.instrument
             )
         except (AttributeError, TypeError, ValueError) as error:
-            raise StrategyError(self._at(bar, f"decide returned {decision!r}, not a Decision: {error}")) from error
+            verdict = "which cannot be read" if isinstance(decision, Decision) else "not a Decision"
+            raise StrategyError(self._at(bar, f"decide returned {decision!r}, {verdict}: {error}")) from error
         if self._any_skips and self._skips[bar]:
             return None
         if decision.pattern_name is not None or decision.pattern_metadata is not None:
@@ -91,14 +92,14 @@ class Asking:
 
 
 def guarded(step: Callable[[], Any], what: str) -> Any:
-    """Run a strategy's own code; whatever it raises is the strategy's failure."""
+    """Run a strategy's own code; whatever it raises is the strategy's failure, SystemExit too. Only Ctrl-C passes."""
     try:
         return step()
-    except EngineError:
+    except (EngineError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:
         raise StrategyError(f"{what} raised {_worded(error)}") from error
 
 
-def _worded(error: Exception) -> str:
+def _worded(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -89,9 +89,10 @@ def audit(
         spread_source=spread_source,
         commission_per_lot=commission_per_lot,
     )
-    ready = read_run(request)
-    assert isinstance(ready.decider, ChosenStrategy)
-    with _progress_bar() as show:
+    # What a strategy prints is not the finding: stdout holds nothing but that.
+    with redirect_stdout(sys.stderr), _progress_bar() as show:
+        ready = read_run(request)
+        assert isinstance(ready.decider, ChosenStrategy)
         found = audit_strategy(
             ready.specification, ready.instrument, ready.data, ready.decider, moments=moments, on_probe=show
         )

@@ -1,5 +1,8 @@
 """`backtest run`: one backtest of files or of market data at rest, without Kafka and without a database."""
 
+import sys
+from contextlib import redirect_stdout
+
 import typer
 
 from consumer.adapters.trade_files import check_trade_path, write_trades
@@ -79,8 +82,9 @@ def run(
         spread_source=spread_source,
         commission_per_lot=commission_per_lot,
     )
-    ready = read_run(request)
-    with progress_bar() as show:
+    # What a strategy prints is not the result: stdout holds nothing but that.
+    with redirect_stdout(sys.stderr), progress_bar() as show:
+        ready = read_run(request)
         result = run_backtest(ready.specification, ready.instrument, ready.data, ready.decider, on_progress=show)
     if trades is not None:
         write_trades(result.trades, trades)

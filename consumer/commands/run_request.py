@@ -18,11 +18,12 @@ from consumer.adapters.signal_files import read_signals
 from consumer.commands import options
 from consumer.run_inputs import assemble
 from consumer.strategies import load_strategy
+from engine.asking import guarded
 from engine.decisions import signals_from_frame
 from engine.errors import NoData, UnknownSymbol
 from engine.instruments import Instrument, instrument_for
 from engine.money import check_specification
-from engine.simulate import Decider, RunData, choose_strategy
+from engine.simulate import ChosenStrategy, Decider, RunData, choose_strategy
 from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource
 from engine.timeframes import Timeframe
 
@@ -204,7 +205,11 @@ def _decider(
 ) -> Decider:
     if decided_by.signals is None:
         key = decided_by.key or ""
-        return choose_strategy(load_strategy(key), key, decided_by.params)
+        found = load_strategy(key)
+        chosen: ChosenStrategy = guarded(
+            lambda: choose_strategy(found, key, decided_by.params), "checking the parameters"
+        )
+        return chosen
     first, _ = data.bars.between(microseconds(specification.start), microseconds(specification.end))
     frame = read_signals(decided_by.signals, timezone)
     return signals_from_frame(frame, str(decided_by.signals), data.bars, first, specification, instrument)

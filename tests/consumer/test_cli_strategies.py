@@ -13,6 +13,7 @@ from consumer import strategies
 from consumer.cli import run_program
 from consumer.demo_data import EURUSD_H1
 from engine.errors import UnknownStrategy
+from engine.strategies.sma_cross import SmaCross
 
 PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
@@ -65,10 +66,18 @@ def test_looking_keys_up_imports_nothing(site: Path) -> None:
         ("explosive:Strategy", "strategy 'broken' cannot be loaded from explosive:Strategy: RuntimeError: imported"),
         ("nowhere:Strategy", "ModuleNotFoundError"),
         ("json:loads", "json:loads is not a class"),
+        ("leaver:Strategy", "strategy 'broken' cannot be loaded from leaver:Strategy: SystemExit: 0"),
+        ("json:JSONDecoder", "json:JSONDecoder has no method decide_all or decide"),
+        ("unfinished:NoParams", "unfinished:NoParams has no class Params made from StrategyParams"),
+        ("unfinished:PlainParams", "unfinished:PlainParams has no class Params made from StrategyParams"),
     ],
 )
 def test_a_strategy_that_cannot_be_loaded_is_refused_with_the_reason(site: Path, target: str, what: str) -> None:
     (site / "explosive.py").write_text("raise RuntimeError('imported')\n")
+    (site / "leaver.py").write_text("raise SystemExit(0)\n")
+    (site / "unfinished.py").write_text(
+        "class NoParams:\n    def decide(self, view): ...\nclass PlainParams(NoParams):\n    class Params: ...\n"
+    )
     register(site, "broken", broken=target)
     with pytest.raises(UnknownStrategy, match=what):
         strategies.load_strategy("broken")
@@ -82,9 +91,9 @@ def test_two_packages_may_not_claim_one_key(site: Path) -> None:
 
 
 def test_one_package_found_twice_is_one_package(site: Path) -> None:
-    register(site, "one", mine="json:JSONDecoder")
-    register(site, "copy", mine="json:JSONDecoder")
-    assert strategies.load_strategy("mine") is json.JSONDecoder
+    register(site, "one", mine="engine.strategies.sma_cross:SmaCross")
+    register(site, "copy", mine="engine.strategies.sma_cross:SmaCross")
+    assert strategies.load_strategy("mine") is SmaCross
 
 
 def test_a_key_that_is_not_registered_is_never_imported() -> None:
@@ -140,3 +149,59 @@ def test_new_writes_over_nothing_and_takes_only_names_that_can_be_modules(
         assert run_program(["strategy", "new", name, "--directory", str(tmp_path)]) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
     capsys.readouterr()
+
+
+TALKATIVE = """
+import sys
+from engine.strategy import Decision, StrategyParams
+
+print("imported")
+
+class Talkative:
+    class Params(StrategyParams):
+        leaves: bool = False
+        takes_profit_at: float | None = None
+
+    def __init__(self, params, instrument):
+        self.params = params
+        print("made")
+
+    def decide(self, view):
+        print("asked")
+        if self.params.leaves:
+            sys.exit(0)
+        if self.params.takes_profit_at is not None:
+            return Decision("BUY", take_profits=self.params.takes_profit_at)
+        return None
+"""
+RUN = ("--bars", str(EURUSD_H1), "--symbol", "EURUSD", "--timeframe", "H1", "--end", "2015-01-05", "--strategy", "mine")
+
+
+@pytest.fixture
+def talkative(site: Path) -> None:
+    (site / "talkative.py").write_text(TALKATIVE)
+    register(site, "talkative", mine="talkative:Talkative")
+
+
+@pytest.mark.usefixtures("talkative")
+@pytest.mark.parametrize("command", ["run", "audit"])
+def test_what_a_strategy_prints_stays_out_of_the_json(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_program([command, *RUN, "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert isinstance(json.loads(out), dict)
+    assert {"imported", "made", "asked"} <= set(err.split())
+
+
+@pytest.mark.usefixtures("talkative")
+@pytest.mark.parametrize("command", ["run", "audit"])
+def test_a_strategy_that_exits_has_failed_and_not_succeeded(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_program([command, *RUN, "--json", "--params", '{"leaves":true}']) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "the strategy raised SystemExit: 0" in err
+
+
+@pytest.mark.usefixtures("talkative")
+def test_a_target_that_is_no_sequence_is_said_of_the_decision(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_program(["run", *RUN, "--json", "--params", '{"takes_profit_at":1.5}']) == 1
+    assert "which cannot be read: 'float' object is not iterable" in capsys.readouterr().err
