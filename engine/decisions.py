@@ -84,12 +84,10 @@ def decisions_from_columns(
     problem = columns_problem(frame, needed=("action",))
     if problem:
         raise StrategyError(f"decide_all: {problem}")
-    action = frame["action"]
-    if action.dtype == pl.Null:
+    if frame.schema["action"] == pl.Null:
         return _nothing()
-    decided = action.is_not_null().arg_true().to_numpy().astype(np.int64)
-    decided = decided[decided >= first]
-    rows = frame[decided] if decided.size else frame.head(0)
+    rows = frame.with_row_index("bar").slice(first).drop_nulls("action")
+    decided = rows["bar"].to_numpy().astype(np.int64)
     table = read_table(rows)
     fault = first_fault(table, bars.close[decided], instrument, bare_close=False)
     if fault is not None:

@@ -19,6 +19,7 @@ Column = pl.Series | Floats
 ACTIONS = pl.Enum(["BUY", "SELL", "CLOSE"])
 TOLERANCE = 1e-9
 """Of the close: differences within it are ties (ENGINE_RULES section 2)."""
+_BLOCK = 4096
 
 
 def sma(values: Column, length: int) -> Floats:
@@ -41,14 +42,15 @@ def crosses(a: Column, b: Column, close: Column) -> NDArray[np.int8]:
 def sma_crosses(close: Column, fast: int, slow: int) -> NDArray[np.int8]:
     """Return crosses(sma(close, fast), sma(close, slow), close), bit for bit, in one pass. fast must be below slow."""
     closes = as_floats(close)
-    codes, finite = _sma_crosses(closes, fast, slow)
-    return codes if finite else crosses(sma(closes, fast), sma(closes, slow), closes)
+    codes, sure = _clear_crosses(closes, fast, slow)
+    return codes if sure else crosses(sma(closes, fast), sma(closes, slow), closes)
 
 
-def actions(codes: NDArray[np.int8]) -> pl.Series:
-    """Return the `action` column of `decide_all` from codes: BUY where above 0, SELL where below, null where 0."""
-    sides = pl.Series((codes < 0).view(np.uint8)).cat.to(ACTIONS)
-    return pl.select(pl.when(pl.Series(codes != 0)).then(sides).alias("action")).to_series()
+def actions(codes: NDArray[np.int8], above: str = "BUY", below: str = "SELL") -> pl.Series:
+    """Return the `action` column of `decide_all` from codes: `above` where they are above 0, `below` where below."""
+    code = pl.Series(codes)
+    above_zero, below_zero = (pl.lit(action, ACTIONS) for action in (above, below))
+    return pl.select(pl.when(code > 0).then(above_zero).when(code < 0).then(below_zero).alias("action")).to_series()
 
 
 def ema(values: Column, length: int) -> Floats:
@@ -163,22 +165,41 @@ def _slide(total: float, errors: float, new: float, old: float) -> tuple[float, 
 
 
 @compiled
-def _sma_crosses(values: Floats, fast: int, slow: int) -> tuple[NDArray[np.int8], bool]:
-    """Return the codes and whether they hold: a value that is not finite leaves its mark in the sums for good."""
+def _clear_crosses(values: Floats, fast: int, slow: int) -> tuple[NDArray[np.int8], bool]:
+    """Return the codes that plain running sums give, and whether exact sums would surely give the same.
+
+    Sums begin anew with each block of bars. Within it the sum of `length` values is off by less than largest * 2^-53 *
+    length * (length + 3 * block), `largest` being the greatest size so far; `doubt` is over twice what the difference
+    of both averages, and that of the exact ones as rounded, can be off together. Where a difference lies that near to
+    the tolerance nothing is sure, and neither is it after a value that is not finite.
+    """
     codes = np.zeros(values.size, np.int8)
-    fast_total, fast_errors, slow_total, slow_errors, side = 0.0, 0.0, 0.0, 0.0, 0
-    for i in range(values.size):
-        fast_old = values[i - fast] if i >= fast else 0.0
-        slow_old = values[i - slow] if i >= slow else 0.0
-        fast_total, fast_errors = _slide(fast_total, fast_errors, values[i], fast_old)
-        slow_total, slow_errors = _slide(slow_total, slow_errors, values[i], slow_old)
-        if i >= slow - 1:
-            difference = (fast_total + fast_errors) / fast - (slow_total + slow_errors) / slow
+    block = max(_BLOCK, slow)
+    of_fast, of_slow, doubt_of_largest = 1.0 / fast, 1.0 / slow, (slow + 4 * block) * 2.0**-51
+    side = 0
+    for start in range(slow - 1, values.size, block):
+        fast_total, slow_total, largest = 0.0, 0.0, 0.0
+        for i in range(start - slow + 1, start):
+            slow_total += values[i]
+            fast_total += values[i] if i > start - fast else 0.0
+            largest = max(largest, abs(values[i]))
+        # Unsigned: an index that might count from the end costs a look each time.
+        first, fast_back, slow_back = np.uintp(start), np.uintp(fast), np.uintp(slow)
+        for i in range(first, np.uintp(min(start + block, values.size))):
+            fast_total += values[i] - (values[i - fast_back] if i > first else 0.0)
+            slow_total += values[i] - (values[i - slow_back] if i > first else 0.0)
+            largest = max(largest, abs(values[i]))
+            difference = fast_total * of_fast - slow_total * of_slow
+            tolerance, doubt = TOLERANCE * abs(values[i]), doubt_of_largest * largest
+            if side * difference > tolerance + doubt:
+                continue
+            if not abs(abs(difference) - tolerance) > doubt:
+                return codes, False
             now = _side(difference, TOLERANCE * values[i], side)
             if now != side:
                 codes[i] = now if side != 0 else 0
                 side = now
-    return codes, bool(np.isfinite(fast_total + fast_errors + slow_total + slow_errors))
+    return codes, True
 
 
 @compiled

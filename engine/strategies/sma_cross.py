@@ -35,18 +35,16 @@ class SmaCross:
         """Return action and, where the parameters ask for them, stop_loss and take_profit, NaN beside no action."""
         close = as_floats(market.bars["close"])
         codes = sma_crosses(close, self._params.fast, self._params.slow)
-        rows = np.flatnonzero(codes != 0)
         columns = [actions(codes)]
         if self._params.stop_loss_pips is not None:
-            columns.append(self._levels("stop_loss", close, codes, rows, -self._params.stop_loss_pips))
+            columns.append(self._levels("stop_loss", close, codes, -self._params.stop_loss_pips))
         if self._params.take_profit_pips is not None:
-            columns.append(self._levels("take_profit", close, codes, rows, self._params.take_profit_pips))
+            columns.append(self._levels("take_profit", close, codes, self._params.take_profit_pips))
         return pl.DataFrame(columns)
 
-    def _levels(
-        self, name: str, close: NDArray[np.float64], codes: NDArray[np.int8], rows: NDArray[np.intp], pips: float
-    ) -> pl.Series:
+    def _levels(self, name: str, close: NDArray[np.float64], codes: NDArray[np.int8], pips: float) -> pl.Series:
         """Return close + pips for a BUY and close - pips for a SELL, rounded to 1e-9 as all sums of prices are."""
+        rows = np.flatnonzero(codes != 0)
         levels = np.full(close.size, np.nan)
         levels[rows] = np.round(close[rows] + codes[rows] * (pips * self._pip), 9)
         return pl.Series(name, levels)

@@ -122,9 +122,40 @@ def test_one_pass_equals_two_averages_and_their_crossing(
     assert sma_crosses(closes, fast, fast + more).tolist() == expected.tolist()
 
 
+@pytest.mark.parametrize(("fast", "slow"), [(1, 2), (7, 31), (3, 4096), (200, 4097), (5_000, 11_000)])
+def test_one_pass_equals_two_averages_over_many_blocks_of_bars(fast: int, slow: int) -> None:
+    closes = random_walk(30_000)
+    expected = crosses(sma(closes, fast), sma(closes, slow), closes)
+    assert np.count_nonzero(expected) > 0
+    np.testing.assert_array_equal(sma_crosses(closes, fast, slow), expected)
+
+
+def test_one_pass_decides_as_exact_sums_do_when_the_difference_is_within_an_ulp_of_the_tolerance() -> None:
+    # The averages of one and of two bars differ by half the change: 1e-9 of the close where it changes by 2e-9 of it.
+    low = 1.1 * (1.0 - 2e-9)
+    lows = low + np.arange(-40, 41) * np.spacing(low)
+    sides = []
+    for start in lows:
+        closes = np.array([1.2, 1.1, start, 1.1])
+        expected = crosses(sma(closes, 1), sma(closes, 2), closes)
+        assert sma_crosses(closes, 1, 2).tolist() == expected.tolist()
+        sides.append(int(expected[-1]))
+    assert set(sides) == {0, 1}
+
+
+def test_one_pass_holds_for_values_below_zero() -> None:
+    closes = random_walk(5_000) - 1.5
+    expected = crosses(sma(closes, 5), sma(closes, 20), closes)
+    np.testing.assert_array_equal(sma_crosses(closes, 5, 20), expected)
+
+
 def test_flat_prices_after_a_wild_start_make_no_crossing() -> None:
     prices = np.concatenate((random_walk(100_000), np.full(100_000, 1.23457)))
     assert not sma_crosses(prices, 10, 30)[100_030:].any()
+
+
+def test_actions_may_close_in_place_of_selling() -> None:
+    assert actions(np.array([1, 0, -1], np.int8), below="CLOSE").to_list() == ["BUY", None, "CLOSE"]
 
 
 def test_actions_name_the_codes() -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from engine.bars import Bars, bars_from_frame
-from engine.indicators import ACTIONS, as_floats, sma_crosses
+from engine.indicators import actions, as_floats, sma_crosses
 from engine.instruments import Instrument, packaged_instruments
 from engine.simulate import ChosenStrategy, OnProgress, RunData, run_backtest
 from engine.specification import ExecutionMode, Specification
@@ -57,11 +57,11 @@ class LongCross:
             h4 = market.context["H4"]
             rising = (h4["close"] > h4["open"]).fill_null(value=False).to_numpy()
             codes = np.where((codes == 1) & ~rising, np.int8(0), codes)
-        rows = np.flatnonzero(codes == 1)
-        columns = [_long_actions(codes)]
-        for name, share in (("stop_loss", -self._params.stop), ("take_profit", self._params.target)):
-            if share:
-                columns.append(_levels(name, close, rows, share))
+        columns = [actions(codes, below="CLOSE")]
+        shares = {"stop_loss": -self._params.stop, "take_profit": self._params.target}
+        if any(shares.values()):
+            rows = np.flatnonzero(codes == 1)
+            columns += [_levels(name, close, rows, share) for name, share in shares.items() if share]
         return pl.DataFrame(columns)
 
 
@@ -125,12 +125,6 @@ def bars_of(columns: dict[str, NDArray[Any]], name: str) -> Bars:
 
 def _prices(columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     return {name: columns[name] for name in ("open", "high", "low", "close", "volume")}
-
-
-def _long_actions(codes: NDArray[np.int8]) -> pl.Series:
-    """BUY where above 0, CLOSE where below, null where 0."""
-    sides = pl.Series((codes < 0).view(np.uint8) * np.uint8(2)).cat.to(ACTIONS)
-    return pl.select(pl.when(pl.Series(codes != 0)).then(sides).alias("action")).to_series()
 
 
 def _levels(name: str, close: NDArray[np.float64], rows: NDArray[np.intp], share: float) -> pl.Series:
