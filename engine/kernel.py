@@ -16,9 +16,11 @@ import numpy as np
 
 from engine import kernel_layout, kernel_levels, kernel_money, kernel_orders
 from engine.kernel_layout import (
+    AHEAD,
     CLOSE_PRICE,
     CONCLUDE,
     END_OF_DATA,
+    LINE,
     NEXT_OPEN,
     ROWS_A_BAR,
     SCAN,
@@ -34,8 +36,21 @@ from engine.kernel_layout import (
     njit,
 )
 from engine.kernel_levels import settle_at, settle_inside
-from engine.kernel_money import charge_night, leave, lots, quote, record, round8, round9, swap_due, test_equity
+from engine.kernel_money import (
+    charge_night,
+    leave,
+    load_close,
+    load_open,
+    lots,
+    quote,
+    record,
+    round8,
+    round9,
+    swap_due,
+    test_equity,
+)
 from engine.kernel_orders import carry_out
+from engine.prefetch import prefetch
 
 
 def _advance_made_of(parts: int) -> Callable[..., int]:
@@ -69,9 +84,9 @@ def _advance_made_of(parts: int) -> Callable[..., int]:
                 s.bar = scan(s, r, prices, plan, track, s.bar, until)
             if s.bar == until or s.rows > room or s.balances == balances.shape[0]:
                 break
-            load_bar(s, r, prices)
+            load_close(s, r, prices)
             if command != CONCLUDE:
-                settle(s, r, plan, finer, book, track)
+                settle(s, r, prices, plan, finer, book, track)
             if command != SETTLE and s.ended == 0 and s.fault == 0:
                 conclude(s, r, plan, book, track)
             if command == SETTLE or s.ended != 0 or s.fault != 0:
@@ -92,10 +107,12 @@ def scan(s, r, prices, plan, track, start, until):
         s.next_decision += 1
     if s.next_decision < plan.rows.shape[0]:
         limit = min(limit, plan.rows[s.next_decision])
+    if s.next_decision + AHEAD < plan.rows.shape[0]:
+        fetch_ahead(r, prices, plan.rows[s.next_decision + AHEAD])
     if s.direction == 0:
         if s.balance <= 0.0:
             return start
-        for i in range(start, limit):
+        for i in bars_from(start, limit):
             track.equity[i] = s.balance
         return max(start, limit)
     while s.next_night < plan.night_rows.shape[0] and plan.night_rows[s.next_night] < start:
@@ -104,6 +121,17 @@ def scan(s, r, prices, plan, track, start, until):
         limit = min(limit, plan.night_rows[s.next_night])
     limit = first_near_level(s, r, prices, start, limit)
     return mark_quiet(s, r, prices, track.equity, start, limit)
+
+
+@inlined
+def fetch_ahead(r, prices, i):
+    """Have the prices that a decision at bar i will need brought near: waiting for them took half of a run's time."""
+    prefetch(prices.close, i)
+    if r.mode != CLOSE_PRICE:
+        prefetch(prices.low, i + 1)
+        prefetch(prices.high, i + 1)
+        prefetch(prices.open, i + 1)
+        prefetch(prices.open, i + LINE)
 
 
 @inlined
@@ -124,13 +152,13 @@ def first_near_level(s, r, prices, start, limit):
     low = prices.close if r.mode == CLOSE_PRICE else prices.low
     high = prices.close if r.mode == CLOSE_PRICE else prices.high
     if s.direction > 0 or r.spread_step == 0:
-        for i in range(start, limit):
+        for i in bars_from(start, limit):
             if low[i] <= floor or high[i] >= ceiling:
-                return i
+                return np.int64(i)
     else:
-        for i in range(start, limit):
+        for i in bars_from(start, limit):
             if low[i] + prices.spread[i] <= floor or high[i] + prices.spread[i] >= ceiling:
-                return i
+                return np.int64(i)
     return limit
 
 
@@ -150,56 +178,53 @@ def mark_quiet(s, r, prices, equity, start, limit):
         unit *= prices.rate_close[0]
         spread = prices.spread[0]
         if direction > 0:
-            for i in range(start, limit):
+            for i in bars_from(start, limit):
                 value = round8(balance + (np.rint((close[i] - entry) * 1e9) * unit + carried))
                 equity[i] = value
                 exhausted += 0 if value > 0.0 else 1
         else:
-            for i in range(start, limit):
+            for i in bars_from(start, limit):
                 value = round8(balance + (np.rint((entry - round9(close[i] + spread)) * 1e9) * unit + carried))
                 equity[i] = value
                 exhausted += 0 if value > 0.0 else 1
     else:
-        for i in range(start, limit):
-            price = quote(direction, close[i], prices.spread[i * r.spread_step])
+        for i in bars_from(start, limit):
+            price = quote(direction, close[i], prices.spread[i * np.uintp(r.spread_step)])
             points = np.rint((price - entry) * 1e9) * direction
-            value = round8(balance + (points * (unit * prices.rate_close[i * r.rate_step]) + carried))
+            value = round8(balance + (points * (unit * prices.rate_close[i * np.uintp(r.rate_step)]) + carried))
             equity[i] = value
             exhausted += 0 if value > 0.0 else 1
     if exhausted > 0:
-        for i in range(start, limit):
+        for i in bars_from(start, limit):
             if not equity[i] > 0.0:
-                return i
+                return np.int64(i)
     return limit
 
 
 @inlined
-def load_bar(s, r, prices):
-    """Put the bar to be looked at into the state."""
-    i = s.bar
-    s.open = prices.open[i]
-    s.high = prices.high[i]
-    s.low = prices.low[i]
-    s.close = prices.close[i]
-    s.spread = prices.spread[i * r.spread_step]
-    s.rate_open = prices.rate_open[i * r.rate_step]
-    s.rate_close = prices.rate_close[i * r.rate_step]
+def bars_from(start, limit):
+    """Return the bars of [start, limit) as unsigned numbers.
+
+    A signed index may count from the end, and a loop that must look after that is five times slower.
+    """
+    return range(np.uintp(start), np.uintp(limit))
 
 
 @inlined
-def settle(s, r, plan, finer, book, track):
+def settle(s, r, prices, plan, finer, book, track):
     """The bar's open and its levels, then the first equity test: all that happens before its decision."""
     if s.stop_moves != 0:
         s.stop = s.entry_price
         s.stop_moves = 0
     if s.pending >= 0:
+        load_open(s, r, prices)
         carry_out(s, r, plan, book, s.pending, True)
         s.pending = -1
     if s.direction != 0:
         if r.mode == CLOSE_PRICE:
             settle_at(s, r, book, quote(s.direction, s.close, s.spread), False)
         else:
-            settle_inside(s, r, finer, book)
+            settle_inside(s, r, prices, finer, book)
     test_equity(s, r, book)
     if s.ended != 0:
         record(s, r, track)

@@ -20,6 +20,8 @@ NO_FAULT, NO_RATE_AT_CLOSE, NO_RATE_AT_OPEN, BOOKS_BROKEN = 0, 1, 2, 3
 NOT_KNOWN, STOP_FIRST, TARGET_FIRST = 0, 1, 2
 ROWS_A_BAR = 4
 """Rows one bar may write beyond one for each target."""
+AHEAD, LINE = 2, 8
+"""Prices are fetched for the decision so many further on; a cache line holds so many."""
 
 
 def _record(integers: str, floats: str) -> np.dtype[Any]:
@@ -38,11 +40,12 @@ STATE = _record(
     refused_without_stop refused_stop_beyond refused_below_step steps_opened steps_closed""",
     """balance equity entry_price entry_spread entry_commission stop target_price night_rate
     booked_gross booked_commission booked_swap turnover
-    open high low close spread rate_open rate_close""",
+    open close spread rate_open rate_close""",
 )
 """Where a simulation stands. bar: next to look at; settled: its levels are done, its decision is not. target_price: the
 next target, NaN without. entry_commission: booked at entry, not yet in a row. night_rate: sum over the nights charged
-to the open position of weight * rate. open to rate_close: of the bar being looked at, bids."""
+to the open position of weight * rate. open to rate_close: of the bar being looked at, bids; open and rate_open only
+where they are asked for."""
 
 ROW = _record(
     "position_id direction entry_bar exit_bar exit_reason deciding_bar",

@@ -6,7 +6,7 @@
 import numpy as np
 
 from engine.kernel_layout import NOT_KNOWN, STOP_FIRST, STOP_LOSS, TAKE_PROFIT, TARGET_FIRST, inlined
-from engine.kernel_money import leave, quote
+from engine.kernel_money import leave, load_open, quote
 
 
 @inlined
@@ -46,14 +46,17 @@ def fill_target(s, r, book, price, at_open):
 
 
 @inlined
-def settle_inside(s, r, finer, book):
+def settle_inside(s, r, prices, finer, book):
     """Fill what the open reaches, at the open; then what the bar reaches, at its level, in the order that is known."""
-    settle_at(s, r, book, quote(s.direction, s.open, s.spread), True)
-    if s.direction == 0:
-        return
-    worst = quote(s.direction, s.low if s.direction > 0 else s.high, s.spread)
-    best = quote(s.direction, s.high if s.direction > 0 else s.low, s.spread)
+    low, high = prices.low[s.bar], prices.high[s.bar]
+    worst = quote(s.direction, low if s.direction > 0 else high, s.spread)
+    best = quote(s.direction, high if s.direction > 0 else low, s.spread)
     reaches_stop = stop_reached(s.direction, worst, s.stop)
+    if not (reaches_stop or target_reached(s.direction, best, s.target_price)):
+        # Then its open, which lies between, reaches neither; and looking it up is most of a quiet bar's cost.
+        return
+    load_open(s, r, prices)
+    settle_at(s, r, book, quote(s.direction, s.open, s.spread), True)
     guess_target = False
     s.finer_cursor = -1
     while s.direction != 0:

@@ -28,6 +28,21 @@ def round8(money):
 
 
 @inlined
+def load_close(s, r, prices):
+    """Put into the state what holds at the close of the bar to be looked at."""
+    s.close = prices.close[s.bar]
+    s.spread = prices.spread[s.bar * r.spread_step]
+    s.rate_close = prices.rate_close[s.bar * r.rate_step]
+
+
+@inlined
+def load_open(s, r, prices):
+    """Put into the state what holds at its open; only where that is needed, since fetching it takes time."""
+    s.open = prices.open[s.bar]
+    s.rate_open = prices.rate_open[s.bar * r.rate_step]
+
+
+@inlined
 def quote(direction, bid, spread):
     """Return the price a position of this direction is valued and left at: bid for a long, ask for a short."""
     return bid if direction > 0 else round9(bid + spread)

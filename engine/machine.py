@@ -111,8 +111,10 @@ class Simulation:
         self.equity = np.empty(machine.bars)
         self._plan = (decisions.rows, decisions.actions, decisions.steps, decisions.levels)
         self._targets = np.full(max(1, decisions.levels.shape[1] - 1), np.nan)
-        self._rows = np.empty(_FIRST_ROWS, layout.ROW)
-        self._balances = np.empty(_FIRST_ROWS, layout.BALANCE)
+        # Room for an exit a decision: a page that is never written to takes no memory, and growing copies.
+        room = max(_FIRST_ROWS, decisions.rows.size + _FIRST_ROWS)
+        self._rows = np.empty(room, layout.ROW)
+        self._balances = np.empty(room, layout.BALANCE)
         self._balances[0] = (0, machine.specification.initial_balance)
         self.state["balances"] = 1
 
