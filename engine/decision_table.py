@@ -70,8 +70,10 @@ def _codes(actions: pl.Series) -> NDArray[np.int64]:
         return texts.replace_strict(CODES, default=UNKNOWN, return_dtype=pl.Int64).fill_null(UNKNOWN).to_numpy()
     categories = actions.dtype.categories.to_list()
     codes = np.array([*(CODES.get(category, UNKNOWN) for category in categories), UNKNOWN], np.int64)
-    physical = actions.to_physical().cast(pl.Int64).fill_null(len(categories)).to_numpy()
-    found: NDArray[np.int64] = codes[physical]
+    physical = actions.to_physical()
+    if physical.null_count():
+        physical = physical.cast(pl.Int64).fill_null(len(categories))
+    found: NDArray[np.int64] = codes[physical.to_numpy()]
     return found
 
 
@@ -170,6 +172,9 @@ def _numbers(frame: pl.DataFrame, name: str) -> tuple[NDArray[np.float64], NDArr
     if name not in frame.columns or frame.schema[name] == pl.Null:
         return np.full(frame.height, np.nan), np.zeros(frame.height, bool)
     column = frame[name].cast(pl.Float64)
+    # Without a null this is one array as it stands; polars' own null handling costs more than a short run.
+    if not column.null_count():
+        return column.to_numpy(), np.ones(frame.height, bool)
     return column.fill_null(np.nan).to_numpy(), column.is_not_null().to_numpy()
 
 

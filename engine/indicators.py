@@ -17,6 +17,7 @@ Floats = NDArray[np.float64]
 Column = pl.Series | Floats
 
 ACTIONS = pl.Enum(["BUY", "SELL", "CLOSE"])
+_SINGLE = {action: pl.Series("action", [action], ACTIONS) for action in (*ACTIONS.categories, None)}
 TOLERANCE = 1e-9
 """Of the close: differences within it are ties (ENGINE_RULES section 2)."""
 _BLOCK = 4096
@@ -48,9 +49,8 @@ def sma_crosses(close: Column, fast: int, slow: int) -> NDArray[np.int8]:
 
 def actions(codes: NDArray[np.int8], above: str = "BUY", below: str = "SELL") -> pl.Series:
     """Return the `action` column of `decide_all` from codes: `above` where they are above 0, `below` where below."""
-    code = pl.Series(codes)
-    above_zero, below_zero = (pl.lit(action, ACTIONS) for action in (above, below))
-    return pl.select(pl.when(code > 0).then(above_zero).when(code < 0).then(below_zero).alias("action")).to_series()
+    otherwise = _SINGLE[below].zip_with(pl.Series(codes < 0), _SINGLE[None])
+    return _SINGLE[above].zip_with(pl.Series(codes > 0), otherwise)
 
 
 def ema(values: Column, length: int) -> Floats:

@@ -223,7 +223,9 @@ def _disperse(returns: Floats) -> bool:
 
 
 def _longest_run(hits: NDArray[np.bool_]) -> int:
-    edges = np.flatnonzero(np.diff(hits.view(np.int8), prepend=0, append=0))
+    framed = np.zeros(hits.size + 2, bool)
+    framed[1:-1] = hits
+    edges = np.flatnonzero(framed[1:] != framed[:-1])
     return int((edges[1::2] - edges[::2]).max(initial=0))
 
 
