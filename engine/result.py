@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine.bars import TIME, Bars
+from engine.booked import booked_items
 from engine.digest import result_digest, values_by_field
 from engine.instruments import Instrument
 from engine.kernel_layout import REASONS, ROW
@@ -163,6 +164,14 @@ class BacktestResult:
                 pl.Series("balance", np.repeat(ledger.balances["balance"], standing)),
                 pl.Series("equity", ledger.equity),
             ]
+        )
+
+    @cached_property
+    def booked(self) -> pl.DataFrame:
+        """One row a booked item, columns LEDGER_COLUMNS: what the balance is made of (engine.booked)."""
+        ledger, specification = self.ledger, self.specification
+        return booked_items(
+            ledger.rows, ledger.time_us, specification.initial_balance, specification.commission_per_lot
         )
 
     def to_json_dict(self) -> dict[str, Any]:

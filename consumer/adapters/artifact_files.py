@@ -1,11 +1,12 @@
 """What a run leaves behind in files: its tables under the run's epoch, and its bars once for all runs that share them.
 
-    <root>/runs/<run_id>/<epoch>/<table>.parquet
+    <root>/runs/<run_id>/<epoch>/trades.parquet, equity.parquet, ledger.arrows
     <root>/bars/<digest>.csv
 
 A run's epoch has its own folder, so a fenced worker never writes over the winner's files. Tables are Parquet, whose
-footer comes last: a torn one does not open. The CSV has no such mark and outlives power cuts and runs, so it is
-synced to disk before it gets its name.
+footer comes last: a torn one does not open. The ledger is a stream of Arrow: of the 3 ms that a small run takes in the
+child a third Parquet file took 0.5, this takes 0.2, and it is read seldom (`backtest report --ledger` makes it CSV or
+Parquet). The CSV has no such mark and outlives power cuts and runs, so it is synced to disk before it gets its name.
 
 Bars that no row names any more can be removed (`backtest runs prune`) while runs that may name them again are at work,
 and neither knows of the other. So bars count as kept for some hours after they were written: who uses older ones writes
@@ -26,6 +27,7 @@ import polars as pl
 from consumer.adapters.file_store import FileStoreError, StoredFile, open_file_store
 from consumer.errors import ArtifactsUnavailable
 
+LEDGER = "ledger"
 BAR_COLUMNS = ("time", "open", "high", "low", "close", "volume")
 _BARS_PATH = re.compile(r"(?:^|/)bars/([0-9a-f]{64})\.csv$")
 BARS_KEPT_SECONDS = 6 * 3600
@@ -47,9 +49,13 @@ class ArtifactFiles:
         """Write the tables of one attempt and return name -> path or URL. Writing again replaces. Raises
         ArtifactsUnavailable; what was written until then stays, under whole files only."""
         return {
-            name: self._write(f"runs/{run_id}/{epoch}/{name}.parquet", _parquet(table))
-            for name, table in tables.items()
+            name: self._write(run_file(run_id, epoch, name), _encoded(name, table)) for name, table in tables.items()
         }
+
+    def read_ledger(self, run_id: int, epoch: int) -> pl.DataFrame:
+        """The ledger of an attempt. Raises ArtifactsUnavailable."""
+        with _translated():
+            return pl.read_ipc_stream(BytesIO(self._files.read(run_file(run_id, epoch, LEDGER))))
 
     def save_bars(self, bars: pl.DataFrame, digest: str | None = None) -> str:
         """Write bars as CSV under the digest of their values, unless they are there, and return the path or URL.
@@ -123,6 +129,11 @@ class ArtifactFiles:
         return self._files.location(name)
 
 
+def run_file(run_id: int, epoch: int, table: str) -> str:
+    """Where a table of a run's attempt lies below the root."""
+    return f"runs/{run_id}/{epoch}/{table}.{'arrows' if table == LEDGER else 'parquet'}"
+
+
 def bars_name(digest: str) -> str:
     """Where the bars of a digest lie below the root."""
     return f"bars/{digest}.csv"
@@ -161,10 +172,13 @@ def _csv(table: pl.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def _parquet(table: pl.DataFrame) -> bytes:
+def _encoded(name: str, table: pl.DataFrame) -> bytes:
     buffer = BytesIO()
-    # lz4 costs half the CPU of zstd; a small run spends more on writing than on simulating.
-    table.write_parquet(buffer, compression="lz4", statistics=False)
+    if name == LEDGER:
+        table.write_ipc_stream(buffer)
+    else:
+        # lz4 costs half the CPU of zstd; a small run spends more on writing than on simulating.
+        table.write_parquet(buffer, compression="lz4", statistics=False)
     return buffer.getvalue()
 
 

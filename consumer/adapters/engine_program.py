@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import polars as pl
 
-from consumer.adapters.artifact_files import ArtifactFiles, bars_digest
+from consumer.adapters.artifact_files import LEDGER, ArtifactFiles, bars_digest
 from consumer.adapters.engine_execution import Execute, TaskControl
 from consumer.adapters.engine_settings import EngineProcessSettings
 from consumer.adapters.instrument_files import read_instruments
@@ -78,7 +78,7 @@ def open_engine(settings: EngineProcessSettings) -> Execute:
             control.report(at.bars_done, at.bars_total, at.simulated_time_us, at.equity, at.trades)
 
         result = run_backtest(specification, instrument, data, strategy, on_progress=report)
-        tables = {"trades": result.trades, "equity": result.equity}
+        tables = {"trades": result.trades, "equity": result.equity, LEDGER: result.booked}
         saved = _patiently(lambda: artifacts.save_run(task.run_id, task.epoch, tables), control, patience)
         bars, digest = charts.of(specification, data.bars)
         bars_file = _patiently(lambda: artifacts.save_bars(bars, digest), control, patience)

@@ -7,13 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from io import BytesIO
+from pathlib import Path
 from typing import Annotated, Any
 
 import polars as pl
 import typer
 
+from consumer.adapters.artifact_files import ArtifactFiles, run_file
 from consumer.adapters.file_store import FileStoreError, open_file_store
 from consumer.adapters.postgres_reading import find_run, trades_of
+from consumer.adapters.table_output import check_table_path, write_table
 from consumer.commands.connections import database_settings
 from consumer.commands.runs import json_text
 from consumer.commands.text_columns import text_columns
@@ -68,13 +71,21 @@ class Drawdown:
 @app.command()
 def report(
     run_id: Annotated[int, typer.Argument(help="The run.")],
+    ledger: Annotated[
+        Path | None, typer.Option(help="Write every booked item to this .csv or .parquet file, in place of the report.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Say how a run went, by its row, its trades, and the equity among its artefacts."""
+    if ledger is not None:
+        check_table_path(ledger)
     url = database_settings().database_url.get_secret_value()
     row = asyncio.run(find_run(url, run_id))
     if row is None:
         raise InputRefused(f"there is no run {run_id}")
+    if ledger is not None:
+        _write_ledger(row, ledger)
+        return
     trades = asyncio.run(trades_of(url, run_id))
     groups = [*trade_groups(trades, "direction"), *trade_groups(trades, "exit_reason")]
     equity = _equity_of(row)
@@ -129,11 +140,18 @@ def _group(name: str, profits: Sequence[float]) -> TradeGroup:
     return TradeGroup(name, len(profits), wins, sum(profits), max(profits), min(profits))
 
 
+def _write_ledger(row: Mapping[str, Any], path: Path) -> None:
+    if row["status"] != "completed" or row["epoch"] is None:
+        raise InputRefused(f"run {row['id']} has no ledger: it is {row['status']}")
+    files = ArtifactFiles(load_settings(StoreSettings).artifacts_url)
+    write_table(files.read_ledger(row["id"], row["epoch"]), path)
+
+
 def _equity_of(row: Mapping[str, Any]) -> pl.DataFrame | None:
     """The equity at every bar; None where the run has none, or its file cannot be read from here."""
     if row["status"] != "completed" or row["epoch"] is None:
         return None
-    name = f"runs/{row['id']}/{row['epoch']}/equity.parquet"
+    name = run_file(row["id"], row["epoch"], "equity")
     files = open_file_store(load_settings(StoreSettings).artifacts_url)
     try:
         return pl.read_parquet(BytesIO(files.read(name)))

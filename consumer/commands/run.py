@@ -5,7 +5,7 @@ from contextlib import redirect_stdout
 
 import typer
 
-from consumer.adapters.trade_files import check_trade_path, write_trades
+from consumer.adapters.table_output import check_table_path, write_table
 from consumer.commands import run_options as given
 from consumer.commands.run_output import print_json, print_table, progress_bar
 from consumer.commands.run_request import RunRequest, read_run
@@ -52,7 +52,7 @@ def run(
     Bars before --start warm indicators up. Exit status: 0 done, 1 the run failed, 2 bad input.
     """
     if trades is not None:
-        check_trade_path(trades)
+        check_table_path(trades)
     request = RunRequest(
         symbol=symbol,
         timeframe=timeframe,
@@ -87,5 +87,5 @@ def run(
         ready = read_run(request)
         result = run_backtest(ready.specification, ready.instrument, ready.data, ready.decider, on_progress=show)
     if trades is not None:
-        write_trades(result.trades, trades)
+        write_table(result.trades, trades)
     (print_json if as_json else print_table)(result)

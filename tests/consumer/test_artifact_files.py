@@ -14,7 +14,7 @@ from obstore.store import MemoryStore
 
 from consumer.adapters.artifact_files import ArtifactFiles, bars_digest
 from consumer.adapters.file_store import FileStore, FileStoreError, LocalFiles, ObjectFiles, open_file_store
-from consumer.adapters.trade_files import check_trade_path, write_trades
+from consumer.adapters.table_output import check_table_path, write_table
 from consumer.errors import ArtifactsUnavailable
 from engine.errors import InputRefused
 from tests.aged_files import age_files
@@ -175,20 +175,20 @@ def test_a_store_of_an_unknown_kind_is_unavailable() -> None:
 
 
 def test_trades_without_rows_are_a_header(tmp_path: Path) -> None:
-    write_trades(BARS.clear(), tmp_path / "trades.csv")
+    write_table(BARS.clear(), tmp_path / "trades.csv")
     assert (tmp_path / "trades.csv").read_text() == "time,open,high,low,close,volume,spread\n"
 
 
 def test_null_is_empty_and_floats_come_back(tmp_path: Path) -> None:
-    write_trades(BARS.with_columns(close=pl.lit(None, dtype=pl.Float64)), tmp_path / "trades.csv")
+    write_table(BARS.with_columns(close=pl.lit(None, dtype=pl.Float64)), tmp_path / "trades.csv")
     lines = (tmp_path / "trades.csv").read_text().splitlines()
     assert lines[1] == f"2024-01-02T00:00:00Z,{0.1 + 0.2!r},1.31927,1.0,,0.0,1.0"
 
 
 @pytest.mark.parametrize(
     ("name", "what"),
-    [("trades.xlsx", "trades are written as .csv or .parquet"), ("no/trades.csv", "there is no directory")],
+    [("trades.xlsx", "tables are written as .csv or .parquet"), ("no/trades.csv", "there is no directory")],
 )
 def test_a_place_trades_cannot_go_to_is_refused_before_the_run(tmp_path: Path, name: str, what: str) -> None:
     with pytest.raises(InputRefused, match=what):
-        check_trade_path(tmp_path / name)
+        check_table_path(tmp_path / name)

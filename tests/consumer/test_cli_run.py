@@ -290,7 +290,7 @@ def test_context_from_a_file_and_from_the_bars_are_both_accepted(backtest: Progr
             "no rate from USD to GBP is known yet at 2015-",
         ),
         (("--spread-source", "bars"), 2, "bars have no recorded spread"),
-        (("--trades", "trades.xlsx"), 2, "trades.xlsx: trades are written as .csv or .parquet"),
+        (("--trades", "trades.xlsx"), 2, "trades.xlsx: tables are written as .csv or .parquet"),
         (("--trades", "no/such/trades.csv"), 2, "there is no directory no/such"),
         (("--no-such-option",), 2, "No such option: --no-such-option"),
         (("more",), 2, "unexpected extra argument"),

@@ -118,6 +118,7 @@ async def test_a_run_in_a_child_gives_the_figures_of_the_same_run_here(
     assert {Path(place).parent for place in outcome.artifacts.values()} == {folder}
     assert_frame_equal(pl.read_parquet(outcome.artifacts["trades"]), here.trades)
     assert_frame_equal(pl.read_parquet(outcome.artifacts["equity"]), here.equity)
+    assert_frame_equal(pl.read_ipc_stream(outcome.artifacts["ledger"]), here.booked)
 
 
 async def test_the_bars_file_of_a_run_holds_its_range_and_is_shared(pool: EngineProcesses) -> None:

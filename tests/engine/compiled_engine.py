@@ -62,7 +62,12 @@ class ScriptedBars:
         return Decision(scripted.action, scripted.volume, scripted.stop_loss, scripted.take_profits)
 
 
-def simulate(
+def simulate(*arguments: Any, **options: Any) -> reference.Simulation:
+    """Run the engine on the reference's input (`run`) and return the reference's output."""
+    return as_simulation(run(*arguments, **options))
+
+
+def run(
     bars: Sequence[reference.Bar],
     decisions: Sequence[reference.Decision | None],
     config: reference.Config,
@@ -73,8 +78,8 @@ def simulate(
     style: Style = "columns",
     chunk_bars: int = CHUNK_BARS,
     on_progress: OnProgress | None = None,
-) -> reference.Simulation:
-    """Run the engine on the reference's input and return the reference's output."""
+) -> BacktestResult:
+    """Run the engine on the reference's input."""
     timeframe = _BY_DURATION[config.timeframe_us]
     instrument = Instrument(symbol=symbol_of(config), **asdict(config.instrument))
     specification = _specification(bars, config, first_bar, timeframe)
@@ -91,8 +96,7 @@ def simulate(
     )
     assert pairs_wanted(instrument, config.account_currency, registry) is not None
     decider = _decider(style, run_bars, decisions, first_bar, specification, instrument)
-    result = run_backtest(specification, instrument, data, decider, on_progress=on_progress, chunk_bars=chunk_bars)
-    return as_simulation(result)
+    return run_backtest(specification, instrument, data, decider, on_progress=on_progress, chunk_bars=chunk_bars)
 
 
 def as_simulation(result: BacktestResult) -> reference.Simulation:

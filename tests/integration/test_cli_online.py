@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from tests.aged_files import age_files
@@ -94,6 +95,11 @@ async def test_a_run_is_repeated_reported_and_listed(door: FrontDoor) -> None:
     listed = await backtest(door, "runs", "--json", "--limit", "500")
     assert {run["id"] for run in listed.json} >= {row["id"], repeated.json["run_id"]}
     assert (await backtest(door, "report", "999999")).status == 2
+    file = door.directory / "ledger.csv"
+    assert (await backtest(door, "report", str(row["id"]), "--ledger", str(file))).status == 0
+    booked = pl.read_csv(file)
+    assert booked.columns == ["time", "position_id", "kind", "amount", "balance"]
+    assert booked["amount"].sum() == pytest.approx(first.data["metrics"]["net_profit"])
 
 
 async def test_a_replay_tells_what_it_would_do_and_does_it_once(door: FrontDoor) -> None:

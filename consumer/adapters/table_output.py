@@ -1,4 +1,4 @@
-"""A run's trades to a file that a person names: CSV or Parquet, by its extension."""
+"""A run's trades or ledger to a file that a person names: CSV or Parquet, by its extension."""
 
 from io import BytesIO
 from pathlib import Path
@@ -13,23 +13,23 @@ from engine.errors import InputRefused
 _SUFFIXES = (".csv", ".parquet")
 
 
-def check_trade_path(path: Path) -> None:
-    """Refuse a path that `write_trades` could not write to, before a run is spent on it."""
+def check_table_path(path: Path) -> None:
+    """Refuse a path that `write_table` could not write to, before a run is spent on it."""
     if path.suffix.lower() not in _SUFFIXES:
-        raise InputRefused(f"{path}: trades are written as {' or '.join(_SUFFIXES)}")
+        raise InputRefused(f"{path}: tables are written as {' or '.join(_SUFFIXES)}")
     if not path.parent.is_dir():
         raise InputRefused(f"{path}: there is no directory {path.parent}")
 
 
-def write_trades(trades: pl.DataFrame, path: Path) -> None:
-    """Write trades whole or not at all. CSV: a header also without rows, times ISO 8601 with Z, NULL empty, floats as
+def write_table(table: pl.DataFrame, path: Path) -> None:
+    """Write a table whole or not at all. CSV: a header also without rows, times ISO 8601 with Z, NULL empty, floats as
     their shortest text that reads back as the same double. Raises ArtifactsUnavailable when the place takes no more."""
     buffer = BytesIO()
     if path.suffix.lower() == ".parquet":
-        trades.write_parquet(buffer)
+        table.write_parquet(buffer)
     else:
-        times = [name for name, dtype in trades.schema.items() if isinstance(dtype, pl.Datetime)]
-        trades.with_columns(iso_text(name).alias(name) for name in times).write_csv(buffer)
+        times = [name for name, dtype in table.schema.items() if isinstance(dtype, pl.Datetime)]
+        table.with_columns(iso_text(name).alias(name) for name in times).write_csv(buffer)
     try:
         LocalFiles(path.parent).write(path.name, buffer.getvalue(), durable=False)
     except FileStoreError as error:

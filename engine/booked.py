@@ -1,0 +1,59 @@
+"""The ledger of a run: every item that was booked, each with its moment, its position and the balance after it.
+
+Derived from the exit rows, which hold all of it: what a row's commission has beyond the exit's half was booked at the
+position's entry. An item of nothing (no commission, no swap) is no item; a gross profit always is one.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from engine.bars import TIME
+
+KINDS: Final = ("entry_commission", "gross_profit", "swap", "exit_commission")
+"""In the order in which those of one moment are booked."""
+LEDGER_COLUMNS: Final = ("time", "position_id", "kind", "amount", "balance")
+_KINDS: Final = pl.Series(list(KINDS))
+_ENTRY, _GROSS, _SWAP, _EXIT = range(len(KINDS))
+
+
+def booked_items(
+    rows: NDArray[Any], time_us: NDArray[np.int64], deposit: float, commission_per_lot: float
+) -> pl.DataFrame:
+    """One row an item, columns LEDGER_COLUMNS, in the order booked; the amounts add up to final balance - deposit.
+
+    rows: kernel_layout.ROW records in the order of their exits. time_us: open times of the run's bars; an item's time
+    is that of the bar of its fill. amount and balance: account currency, rounded to 1e-8.
+    """
+    exit_half = _round8(commission_per_lot / 2.0 * rows["volume"])
+    swap = rows["swap"]
+    entry_half = _round8(rows["commission"] - exit_half)
+    gross = _round8(rows["profit"] + rows["commission"] - swap)
+    amounts = np.empty((rows.size, len(KINDS)))
+    amounts[:, _ENTRY], amounts[:, _GROSS], amounts[:, _SWAP], amounts[:, _EXIT] = 0.0, gross, swap, -exit_half
+    bars = np.repeat(rows["exit_bar"][:, None], len(KINDS), axis=1)
+    bars[:, _ENTRY] = rows["entry_bar"]
+    stood = np.empty((rows.size, 1))
+    if rows.size:
+        opens = np.flatnonzero(np.diff(rows["position_id"], prepend=rows["position_id"][0] - 1))
+        amounts[opens, _ENTRY] = -_round8(np.add.reduceat(entry_half, opens))
+        stood[0], stood[1:, 0] = deposit, rows["equity_after"][:-1]
+    is_item = amounts != 0.0
+    is_item[:, _GROSS] = True
+    row, kind = np.nonzero(is_item)
+    return pl.DataFrame(
+        [
+            pl.Series("time", time_us[bars[is_item]]).cast(TIME),
+            pl.Series("position_id", rows["position_id"][row]),
+            _KINDS[kind].alias("kind"),
+            pl.Series("amount", amounts[is_item]),
+            pl.Series("balance", _round8(stood + np.cumsum(amounts, axis=1))[is_item]),
+        ]
+    )
+
+
+def _round8(money: NDArray[np.float64]) -> NDArray[np.float64]:
+    """As the fill loop rounds what it books (kernel_money.round8)."""
+    return np.where(np.abs(money) < 9e7, np.rint(money * 1e8) / 1e8 + 0.0, money)
