@@ -9,6 +9,14 @@ from consumer.ports import RunFacts
 from schemas.cancelled import REASON_ROW, REASON_RUN_DELETED
 
 
+class SpecificationCorrupt(Exception):
+    """A kept specification is not what was admitted: somebody else wrote into the table. Its run must fail alone."""
+
+    def __init__(self, run_id: int) -> None:
+        super().__init__(f"the specification of run {run_id} cannot be read")
+        self.run_id = run_id
+
+
 @dataclass(frozen=True, slots=True)
 class Ending:
     """One run that ends now. sequence: of its terminal event. has_row: whether backtest_runs still holds it.
@@ -67,11 +75,19 @@ def final_progress(ending: Ending) -> int:
 
 
 def facts_of(run_id: int, request_id: str, stored_specification: str) -> tuple[RunFacts, dict[str, Any]]:
-    """The run's facts and the admitted specification, from backtest_requests.specification."""
-    stored = json.loads(stored_specification)
-    specification: dict[str, Any] = stored["engine"]
-    facts = RunFacts(run_id, request_id, stored["strategy_id"], specification["symbol"], specification["timeframe"])
-    return facts, specification
+    """The run's facts and the admitted specification, from backtest_requests.specification.
+
+    Raises SpecificationCorrupt for what `stored_specification` did not write.
+    """
+    try:
+        stored = json.loads(stored_specification)
+        specification = stored["engine"]
+        named = stored["strategy_id"], specification["symbol"], specification["timeframe"]
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
+        raise SpecificationCorrupt(run_id) from error
+    if not (isinstance(specification, dict) and [type(each) for each in named] == [int, str, str]):
+        raise SpecificationCorrupt(run_id)
+    return RunFacts(run_id, request_id, *named), specification
 
 
 def stored_specification(strategy_id: int, specification: dict[str, Any]) -> str:

@@ -6,9 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
+import structlog
+
 from consumer.outcomes import Cancelled, Completed, Failed
-from consumer.ports import EventKind, EventWriter, OutgoingEvent
-from consumer.run_endings import Ending, final_progress, state_of
+from consumer.ports import EventKind, EventWriter, OutgoingEvent, RunFacts
+from consumer.run_endings import Ending, SpecificationCorrupt, facts_of, final_progress, state_of
+
+log = structlog.get_logger(__name__)
 
 Connection = Any
 """An asyncpg connection inside a transaction (asyncpg ships no types that a pool's proxy satisfies)."""
@@ -134,10 +138,32 @@ def decode_headers(text: str | None) -> tuple[tuple[str, bytes | None], ...]:
     return tuple((name, None if value is None else b64decode(value)) for name, value in json.loads(text))
 
 
+async def facts_of_rows(connection: Connection, rows: Sequence[Any]) -> list[tuple[RunFacts, dict[str, Any]]]:
+    """`facts_of` of each row with run_id, request_id and specification. One that is corrupt takes its facts from the
+    run's row and has an empty specification, by which it fails when it is run.
+    """
+    try:
+        return [facts_of(row["run_id"], row["request_id"], row["specification"]) for row in rows]
+    except SpecificationCorrupt:
+        found = await connection.fetch(_NAMED_BY_ROW, [row["run_id"] for row in rows])
+    by_row = {row["id"]: (row["strategy_id"], row["symbol"], row["timeframe"]) for row in found}
+    known = []
+    for row in rows:
+        try:
+            known.append(facts_of(row["run_id"], row["request_id"], row["specification"]))
+        except SpecificationCorrupt:
+            log.exception("specification_corrupt", run_id=row["run_id"], request_id=row["request_id"])
+            named = by_row.get(row["run_id"], (0, "", ""))
+            known.append((RunFacts(row["run_id"], row["request_id"], *named), {}))
+    return known
+
+
 def storable(text: str) -> str:
     """The text with what Postgres cannot hold (NUL, lone surrogates) written as an escape."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")
 
+
+_NAMED_BY_ROW = "SELECT id, strategy_id, symbol, timeframe FROM backtest_runs WHERE id = ANY($1)"
 
 # With their unsent events in the same statement: progress goes, the rest is this relay's. Rows of the outbox are locked
 # by id first, as everywhere; nobody adds one meanwhile, since that takes the execution's lock.

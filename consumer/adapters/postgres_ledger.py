@@ -13,6 +13,7 @@ from consumer.adapters.postgres_endings import (
     Connection,
     Relay,
     end_runs,
+    facts_of_rows,
     storable,
     store_events,
 )
@@ -330,16 +331,17 @@ class _Recording:
         )
         queued = [row for row in rows if row["state"] == "queued"]
         at_hand = await self._lock_rows_at_hand([row["run_id"] for row in queued])
+        known = await facts_of_rows(self.connection, queued)
         endings = [
             Ending(
-                facts=facts_of(row["run_id"], row["request_id"], row["specification"])[0],
+                facts=facts,
                 attempt=row["attempts"],
                 sequence=row["sequence"] + 1,
                 progress_pct=row["progress_pct"],
                 has_row=True,
                 outcome=Cancelled(row["cancel_reason"]),
             )
-            for row in queued
+            for row, (facts, _) in zip(queued, known, strict=True)
             if row["run_id"] in at_hand
         ]
         return await end_runs(self.connection, endings, self.writer, self.relay)

@@ -18,6 +18,7 @@ from consumer.adapters.postgres_endings import (
     Relay,
     encode_headers,
     end_runs,
+    facts_of_rows,
     store_events,
     take_over,
 )
@@ -36,7 +37,7 @@ from consumer.ports import (
     OutgoingEvent,
 )
 from consumer.row_agreement import run_disagrees
-from consumer.run_endings import Ending, cancel_reason, facts_of, is_live, lapsed_for_good, state_of
+from consumer.run_endings import Ending, cancel_reason, is_live, lapsed_for_good, state_of
 from schemas.cancelled import REASON_REQUESTED
 
 TRADE_COLUMNS = (
@@ -103,9 +104,10 @@ class PostgresQueue:
 
     async def _end_hopeless(self, connection: Connection, rows: Sequence[Any]) -> tuple[OutgoingEvent, ...]:
         """Fail runs whose worker died under them for the last time."""
+        known = await facts_of_rows(connection, rows)
         endings = [
             Ending(
-                facts=facts_of(row["run_id"], row["request_id"], row["specification"])[0],
+                facts=facts,
                 attempt=row["attempts"],
                 sequence=row["sequence"] + 1,
                 progress_pct=row["progress_pct"],
@@ -113,7 +115,7 @@ class PostgresQueue:
                 outcome=lapsed_for_good(row["deaths"] + 1),
                 fence=True,
             )
-            for row in rows
+            for row, (facts, _) in zip(rows, known, strict=True)
         ]
         return await end_runs(connection, endings, self.writer, self.relay)
 
@@ -123,7 +125,7 @@ class PostgresQueue:
             return ()
         rows = await connection.fetch(statements.TAKE, run_ids, self.owner, self.lease_seconds)
         rows = sorted(rows, key=lambda row: (row["turn"], row["run_id"]))
-        known = [(row, *facts_of(row["run_id"], row["request_id"], row["specification"])) for row in rows]
+        known = [(row, *found) for row, found in zip(rows, await facts_of_rows(connection, rows), strict=True)]
         again = [row["run_id"] for row in rows if row["attempts"] > 1]
         unsent = await take_over(connection, again, self.relay) if again else ()
         started = await store_events(
@@ -244,7 +246,8 @@ class PostgresQueue:
             rows = await connection.fetch(statements.LOCK_ROWS_AT_HAND, [row["run_id"] for row in wanted])
             at_hand = {row["id"]: row for row in rows}
             endings: list[tuple[Ending, int]] = []
-            for execution in wanted:
+            known = await facts_of_rows(connection, wanted)
+            for execution, (facts, _) in zip(wanted, known, strict=True):
                 run_id = execution["run_id"]
                 row = at_hand.get(run_id)
                 if row is None and execution["has_row"]:
@@ -253,7 +256,7 @@ class PostgresQueue:
                 if reason is None:
                     continue
                 ending = Ending(
-                    facts=facts_of(run_id, execution["request_id"], execution["specification"])[0],
+                    facts=facts,
                     attempt=execution["attempts"],
                     sequence=execution["sequence"] + 1,
                     progress_pct=execution["progress_pct"],

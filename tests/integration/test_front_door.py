@@ -288,6 +288,34 @@ async def test_a_replay_from_offset_0_starts_no_run_and_emits_no_event(door: Fro
     assert events > before[1]
 
 
+async def test_a_specification_that_somebody_spoiled_fails_its_run_alone(door: FrontDoor, tmp_path: Path) -> None:
+    strategy_id = await door.add_strategy(strategy_params='{"fast": 5, "slow": 20}')
+    gated = await door.add_strategy("test_gate", strategy_params=gate(tmp_path))
+    other_types = '{"strategy_id": 1, "engine": {"symbol": 5, "timeframe": "H1"}}'
+    spoilings = [None, "", "{", "[]", '{"strategy_id": 1}', other_types]
+    async with door.worker():
+        first = await door.request(gated)
+        await door.row_of(first, "running")
+        spoiled = [await door.request(strategy_id) for _ in spoilings]
+        cancelled, sound = await door.request(strategy_id), await door.request(strategy_id)
+        await door.row_of(sound, "pending")
+        for request_id, text in zip([*spoiled, cancelled], [*spoilings, "{"], strict=True):
+            await door.database.execute(
+                "UPDATE backtest_requests SET specification = $2 WHERE request_id = $1", request_id, text
+            )
+        await door.cancel(request_id=cancelled)
+        await door.row_of(cancelled, "cancelled")
+        (tmp_path / "gate").touch()
+
+        assert (await door.row_of(sound))["status"] == "completed"
+        for request_id in spoiled:
+            row, terminal = await door.row_of(request_id), await door.terminal_event(request_id)
+            assert (row["status"], terminal.kind) == ("failed", "failed")
+            assert "specification of the run" in row["error_message"]
+            assert (terminal.data["strategy_id"], terminal.data["symbol"]) == (strategy_id, "EURUSD")
+        assert (await door.terminal_event(cancelled)).data["symbol"] == "EURUSD"
+
+
 def gate(directory: Path) -> str:
     return f'{{"sign_file": "{directory / "sign"}", "gate_file": "{directory / "gate"}"}}'
 
