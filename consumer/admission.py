@@ -58,7 +58,7 @@ class Admission:
         if request.run_id is not None and run is None:
             return Refused(bounded((*problems, *problems_of_run)))
         columns = _columns_of_row(run) if run is not None else _columns_of_request(request, strategy)
-        unset = {name for name, value in columns.items() if value is None}
+        unset = {name for name, value in columns.items() if value is None and run is None}
         checks = _Checks(list(problems), fields_at_fault(problems) | unset)
         checks.extend(problems_of_run)
         params = self._check_strategy(request, strategy, columns, checks)
@@ -331,7 +331,9 @@ def _check_ranges(request: BacktestRequested, run: RunRow | None, columns: Mappi
             checks.add("primary_tf", "invalid_request", message)
         return
     allowed: list[tuple[str, bool, str]] = [
-        ("start_date", run.start_date < run.end_date, "must be before end_date"),
+        ("start_date", run.start_date is not None, "must be a date of the years 1 to 9999"),
+        ("end_date", run.end_date is not None, "must be a date of the years 1 to 9999"),
+        ("start_date", _is_before(run.start_date, run.end_date), "must be before end_date"),
         ("initial_balance", _is_at_least(run.initial_balance, 0) and run.initial_balance > 0, "must be above 0"),
         ("spread_pips", _is_at_least(run.spread_pips, 0), "must be at least 0"),
         ("commission_per_lot", _is_at_least(run.commission_per_lot, 0), "must be at least 0"),
@@ -341,6 +343,10 @@ def _check_ranges(request: BacktestRequested, run: RunRow | None, columns: Mappi
     for name, is_fine, message in allowed:
         if not is_fine:
             checks.add(name, "invalid_request", f"{message}, is {_shown(getattr(run, name))} in the run's row")
+
+
+def _is_before(start: datetime | None, end: datetime | None) -> bool:
+    return start is None or end is None or start < end
 
 
 def _is_at_least(value: float, least: float) -> bool:
@@ -372,4 +378,6 @@ def _parsed(text: str) -> Any:
 
 
 def _shown(value: Any) -> str:
+    if value is None:
+        return "infinite or of another year"
     return value.isoformat() if isinstance(value, datetime) else repr(value)

@@ -90,9 +90,12 @@ def parse_instant(text: str) -> datetime:
     try:
         local = datetime.fromisoformat(f"{found['date']}T{found['minute']}:{found['second'] or '00'}+00:00")
         local = local.replace(microsecond=int(fraction[:6].ljust(6, "0")))
-        return local + offset if found["sign"] == "-" else local - offset
+        instant = local + offset if found["sign"] == "-" else local - offset
     except (ValueError, OverflowError) as error:
         raise ValueError("must be a date and time that exists") from error
+    if instant in _ENDS_OF_THE_CALENDAR:
+        raise ValueError("must not be the calendar's first or last moment")  # drivers take these for infinities
+    return instant
 
 
 def shown(value: Any, max_characters: int = 60) -> str:
@@ -260,6 +263,7 @@ def _encode_other(value: Any) -> Mapping[str, str] | str:
 
 
 _CANONICAL = json.JSONEncoder(ensure_ascii=True, sort_keys=True, separators=(",", ":"), default=_encode_other)
+_ENDS_OF_THE_CALENDAR = frozenset(moment.replace(tzinfo=UTC) for moment in (datetime.min, datetime.max))  # noqa: DTZ901 - UTC
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # [0-9], since \d takes digits of every script.
 _NAIVE_INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,12})?)?")

@@ -1,13 +1,16 @@
 """The ledger's statements, apart from what runs them."""
 
+from consumer.adapters.postgres_dates import readable_dates
+
 RUN_COLUMNS = (
     "strategy_id", "symbol", "timeframe", "start_date", "end_date", "initial_balance", "spread_pips", "execution_mode",
     "primary_tf", "context_tfs", "max_llm_calls", "commission_per_lot", "tp_partial_close_ratio",
 )  # fmt: skip
 
-LOAD_RUNS = """
-SELECT r.id, r.strategy_id, r.symbol, r.timeframe, r.start_date, r.end_date, r.initial_balance, r.spread_pips,
-       r.execution_mode, r.primary_tf, r.context_tfs, r.max_llm_calls, r.commission_per_lot, r.tp_partial_close_ratio,
+LOAD_RUNS = f"""
+SELECT r.id, r.strategy_id, r.symbol, r.timeframe, {readable_dates("r.start_date, r.end_date")},
+       r.initial_balance, r.spread_pips, r.execution_mode, r.primary_tf, r.context_tfs, r.max_llm_calls,
+       r.commission_per_lot, r.tp_partial_close_ratio,
        r.status, EXISTS (SELECT 1 FROM backtest_executions e WHERE e.run_id = r.id) AS has_execution
 FROM backtest_runs r WHERE r.id = ANY($1)
 """

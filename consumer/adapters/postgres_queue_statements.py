@@ -1,5 +1,6 @@
 """The queue's statements, apart from what runs them: each is read together with its locks."""
 
+from consumer.adapters.postgres_dates import readable_dates
 from consumer.row_agreement import COMPARED_COLUMNS
 
 SWEEP_LIMIT = 500
@@ -114,7 +115,7 @@ LEFT JOIN backtest_runs r ON r.id = i.run_id
 """
 
 LOCK_ROW = f"""
-SELECT status, {", ".join(COMPARED_COLUMNS)} FROM backtest_runs WHERE id = $1 FOR NO KEY UPDATE
+SELECT status, {readable_dates(", ".join(COMPARED_COLUMNS))} FROM backtest_runs WHERE id = $1 FOR NO KEY UPDATE
 """
 
 LOCK_EXECUTION = f"""

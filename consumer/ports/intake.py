@@ -43,8 +43,9 @@ class RunRow:
     strategy_id: int
     symbol: str
     timeframe: str
-    start_date: datetime
-    end_date: datetime
+    start_date: datetime | None
+    end_date: datetime | None
+    """None: infinite, or in a year that Python does not have."""
     initial_balance: float
     spread_pips: float
     execution_mode: str

@@ -11,6 +11,7 @@ import pytest
 
 from consumer.adapters.postgres_pool import open_pool, translated
 from consumer.errors import StoreUnavailable
+from consumer.outcomes import Failed
 from consumer.ports import Beat
 from tests.consumer.messages import ADMIT, cancel, completed, requested
 from tests.ports.queue_steps import beat_of, claim_one, queue
@@ -231,6 +232,28 @@ async def test_a_figure_that_no_column_holds_is_refused_and_not_tried_for_ever(p
         await worker.queue.finish(claim, completed(claim, data_file_path="a\0b"))
     assert await postgres_store.trades(claim.run_id) == 0
     assert (await worker.queue.beat([Beat(claim)]))[claim.run_id].answer == "alive"
+
+
+@pytest.mark.parametrize("date", ["infinity", "-infinity", "0044-03-15 BC", "20000-01-01"])
+async def test_a_row_with_a_date_that_python_does_not_have_is_a_rejection_or_a_failure(
+    postgres_store: PostgresStore, date: str
+) -> None:
+    worker = await postgres_store.worker()
+    run_id = await postgres_store.add_run(strategy_id=await postgres_store.add_strategy())
+    spoil = f"UPDATE backtest_runs SET start_date = '{date}' WHERE id = $1"
+    await postgres_store.outside.execute(spoil, run_id)
+
+    result = await worker.ledger.record_batch([requested("a", run_id=run_id)], [], [], ADMIT)
+
+    assert result.outcomes == {"rejected": 1}
+    assert b'"field":"start_date","code":"invalid_request"' in (result.events[0].value or b"")
+    await queue(worker, "b")
+    claim = await claim_one(worker)
+    await postgres_store.outside.execute(spoil, claim.run_id)
+    finished = await worker.queue.finish(claim, completed(claim))
+    assert finished is not None
+    assert isinstance(finished.outcome, Failed)
+    assert finished.outcome.code == "run_disagrees"
 
 
 async def test_a_server_that_is_away_is_unavailable() -> None:

@@ -109,6 +109,8 @@ BAD_VALUES: list[tuple[str, Any, str]] = [
     ("start_date", "2024-02-30T00:00:00Z", "must be a date and time that exists"),
     ("start_date", "0001-01-01T00:00:00+01:00", "must be a date and time that exists"),
     ("start_date", "9999-12-31T23:59:59-01:00", "must be a date and time that exists"),
+    ("start_date", "0001-01-01T00:00:00Z", "must not be the calendar's first or last moment"),
+    ("start_date", "9999-12-31T23:59:59.999999Z", "must not be the calendar's first or last moment"),
     ("start_date", "2024-01-01T24:00:00Z", "must be an ISO 8601 date and time"),
     ("start_date", "2024-W01-1T00:00:00Z", "must be an ISO 8601 date and time"),
     ("start_date", "٢٠٢٤-01-01T00:00:00Z", "must be an ISO 8601 date and time"),
