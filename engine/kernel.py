@@ -37,6 +37,7 @@ from engine.kernel_layout import (
 )
 from engine.kernel_levels import settle_at, settle_inside
 from engine.kernel_money import (
+    billionths,
     charge_night,
     leave,
     load_close,
@@ -179,18 +180,18 @@ def mark_quiet(s, r, prices, equity, start, limit):
         spread = prices.spread[0]
         if direction > 0:
             for i in bars_from(start, limit):
-                value = round8(balance + (np.rint((close[i] - entry) * 1e9) * unit + carried))
+                value = round8(balance + (billionths(close[i], entry) * unit + carried))
                 equity[i] = value
                 exhausted += 0 if value > 0.0 else 1
         else:
             for i in bars_from(start, limit):
-                value = round8(balance + (np.rint((entry - round9(close[i] + spread)) * 1e9) * unit + carried))
+                value = round8(balance + (billionths(entry, round9(close[i] + spread)) * unit + carried))
                 equity[i] = value
                 exhausted += 0 if value > 0.0 else 1
     else:
         for i in bars_from(start, limit):
             price = quote(direction, close[i], prices.spread[i * np.uintp(r.spread_step)])
-            points = np.rint((price - entry) * 1e9) * direction
+            points = billionths(price, entry) * direction
             value = round8(balance + (points * (unit * prices.rate_close[i * np.uintp(r.rate_step)]) + carried))
             equity[i] = value
             exhausted += 0 if value > 0.0 else 1

@@ -49,6 +49,18 @@ def quote(direction, bid, spread):
 
 
 @inlined
+def billionths(higher, lower):
+    """Return higher - lower in units of 1e-9: whole but for float noise means whole, anything else stays as it is.
+
+    Prices on a tick grid differ by whole units, which the difference of two doubles is not. Prices with more digits
+    (a stop at close - 1.5 * ATR, bars that are themselves computed) lose none of them.
+    """
+    units = (higher - lower) * 1e9
+    whole = np.rint(units)
+    return whole if abs(units - whole) <= 4.5e-7 * (higher + lower) else units
+
+
+@inlined
 def lots(r, steps):
     """Return whole lot steps as lots, the nearest float to the decimal."""
     return round9(steps * r.lot_step)
@@ -79,7 +91,7 @@ def test_equity(s, r, book):
     if s.direction != 0:
         price = quote(s.direction, s.close, s.spread)
         volume = lots(r, s.steps)
-        points = np.rint((price - s.entry_price) * 1e9) * s.direction
+        points = billionths(price, s.entry_price) * s.direction
         floating = points * (volume * r.contract / 1e9 * known_rate(s, False))
         s.equity = round8(s.balance + (floating + swap_due(s, r, volume)))
         if s.equity <= 0.0:
@@ -95,7 +107,7 @@ def leave(s, r, book, steps, price, reason, at_open):
     """Close `steps` of the position at `price`: write a row, book its items."""
     rate = known_rate(s, at_open)
     volume = lots(r, steps)
-    points = np.rint((price - s.entry_price) * 1e9) * s.direction
+    points = billionths(price, s.entry_price) * s.direction
     gross = round8(points * (volume * r.contract / 1e9) * rate)
     swap = round8(swap_due(s, r, volume))
     exit_half = round8(r.commission_half * volume)

@@ -6,7 +6,7 @@
 import numpy as np
 
 from engine.kernel_layout import CLOSE, CLOSE_CODE, IGNORE, REVERSED, SIGNAL, inlined
-from engine.kernel_money import known_rate, leave, lots, quote, round8, round9
+from engine.kernel_money import billionths, known_rate, leave, lots, quote, round8, round9
 
 
 @inlined
@@ -20,7 +20,7 @@ def sized(s, r, plan, k, entry, at_open):
     if stop != stop:
         s.refused_without_stop += 1
         return 0
-    distance = round9((entry - stop) * plan.actions[k])
+    distance = billionths(entry, stop) / 1e9 * plan.actions[k]
     if distance <= 1e-9 * entry:
         s.refused_stop_beyond += 1
         return 0
