@@ -1,22 +1,25 @@
 """Which data a run sees: one place for the command line and the worker's engine children, so that both see the same.
 
 The rules: all bars that the data hold before the start are warm-up, nothing that opens at or after the end is loaded.
-A context timeframe is taken from its own bars where these span what resampling would give, else resampled from the
-run's bars. Finer bars are the finest that have a bar in the range; in close_price nothing is ambiguous and none are
-loaded. Conversion pairs are those of the first route that is complete.
+A context timeframe is taken from its own bars where these span the run's bars, else resampled from those; bars that
+were named for this run are used whatever they span, with a warning. Finer bars are the finest that have a bar in the
+range; in close_price nothing is ambiguous and none are loaded. Conversion pairs are those of the first route that is
+complete.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Protocol
 
-from engine.bars import Bars
+import numpy as np
+
+from engine.bars import Bars, iso_time
 from engine.conversion import pairs_wanted
 from engine.errors import NoData, UnknownTimeframe
 from engine.instruments import Instrument, instrument_for
 from engine.simulate import RunData
 from engine.specification import ExecutionMode, Specification
-from engine.timeframes import TIMEFRAMES, Timeframe, can_resample, resample, timeframe
+from engine.timeframes import TIMEFRAMES, Timeframe, can_resample, timeframe
 
 
 class MarketData(Protocol):
@@ -30,6 +33,10 @@ class MarketData(Protocol):
         """Bars with since <= open time < until (since None: from the first one there is); None when there are none."""
         ...
 
+    def were_named(self, symbol: str, timeframe_name: str) -> bool:
+        """Whether somebody named these bars for this run, so that none made of others may stand in for them."""
+        ...
+
     def load_conversion(self, pair: str, timeframe_name: str, until: datetime) -> Bars | None:
         """Bars of a pair that converts profit, for a run of this timeframe, opening before until; None without any."""
         ...
@@ -41,12 +48,14 @@ def assemble(specification: Specification, source: MarketData, registry: Mapping
     Raises NoData without a bar in [start, end), BadBars, UnknownSymbol, UnknownTimeframe, and what the source raises.
     """
     bars = _run_bars(specification, source)
+    context = _own_context(specification, bars, source)
     return RunData(
         bars=bars,
-        context=_own_context(specification, bars, source),
+        context=context,
         finer=_finer(specification, source),
         conversion=_conversion(specification, source, registry),
         registry=registry,
+        warnings=tuple(_short_context(context, bars)),
     )
 
 
@@ -66,22 +75,42 @@ def _own_context(specification: Specification, bars: Bars, source: MarketData) -
     for name in specification.context_timeframes:
         wanted = timeframe(name)
         own = source.load(specification.symbol, name, specification.end) if wanted != bars.timeframe else bars
+        named = source.were_named(specification.symbol, name)
         can_be_made = can_resample(bars.timeframe, wanted)
+        if own is None and named:
+            raise NoData(f"no {specification.symbol} {name} bars before {_iso(specification.end)} in {source}")
         if own is None and not can_be_made:
             raise UnknownTimeframe(
                 f"context {name}: there are no such bars of {specification.symbol} in {source}, and they cannot be made"
                 f" of {specification.timeframe} bars"
             )
-        if own is not None and (not can_be_made or _spans(own, resample(bars, wanted))):
+        if own is not None and (named or not can_be_made or not (_begins_late(own, bars) or _ends_early(own, bars))):
             context[name] = own
     return context
 
 
-def _spans(own: Bars, made: Bars) -> bool:
-    """Whether own bars reach as far back and as far on as resampled ones: stale context would be wrong in silence."""
-    if made.height == 0:
-        return True
-    return bool(own.time_us[0] <= made.time_us[0] and own.time_us[-1] >= made.time_us[-1])
+def _short_context(context: Mapping[str, Bars], bars: Bars) -> Iterator[str]:
+    """Say where a strategy looks at context that is not there yet, or no longer moves."""
+    for name, own in context.items():
+        if _begins_late(own, bars):
+            yield f"context {name}: its bars begin at {iso_time(int(own.time_us[0]))}, a strategy sees none before"
+        if _ends_early(own, bars):
+            yield f"context {name}: its bars end at {iso_time(int(own.close_time_us[-1]))}, a strategy sees none later"
+
+
+def _begins_late(own: Bars, bars: Bars) -> bool:
+    """Whether the run's bars could have made a whole context bar before the first one there is, wherever bars are
+    anchored: MetaTrader's days begin at the server's midnight.
+    """
+    return bool(bars.time_us[0] + own.timeframe.duration_us <= own.time_us[0])
+
+
+def _ends_early(own: Bars, bars: Bars) -> bool:
+    """Whether they could have made one after the last."""
+    first_after = int(np.searchsorted(bars.time_us, own.close_time_us[-1]))
+    if first_after == bars.height:
+        return False
+    return bool(bars.time_us[first_after] + own.timeframe.duration_us <= bars.close_time_us[-1])
 
 
 def _finer(specification: Specification, source: MarketData) -> Bars | None:

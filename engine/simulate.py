@@ -44,7 +44,8 @@ class RunData:
 
     bars: the run's timeframe, warm-up included; bars at or after the run's end are left out by the engine. context:
     given or stored bars by timeframe; a context timeframe that is not here is resampled from bars. finer: of finer data
-    the finest (see finest), to order what happened inside a bar. conversion: bars by symbol.
+    the finest (see finest), to order what happened inside a bar. conversion: bars by symbol. warnings: what whoever
+    put them together noticed.
     """
 
     bars: Bars
@@ -52,6 +53,7 @@ class RunData:
     finer: Bars | None = None
     conversion: Mapping[str, Bars] = field(default_factory=dict)
     registry: Mapping[str, Instrument] = field(default_factory=packaged_instruments)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -244,7 +246,7 @@ def _result(
         metrics=metrics,
         ambiguous_bars=stop_first.ambiguous_bars,
         net_profit_target_first=net_profit(target_first.ledger.column("profit")),
-        run_warnings=_warnings(machine, stop_first),
+        run_warnings=(*data.warnings, *_warnings(machine, stop_first)),
         bars=bars,
         first_row=machine.first,
         ledger=ledger,

@@ -47,6 +47,10 @@ class NamedBarFiles:
             return _within(self._bars(path, timeframe(timeframe_name)), until, since)
         return self.stored.load(symbol, timeframe_name, until, since) if self.stored else None
 
+    def were_named(self, symbol: str, timeframe_name: str) -> bool:
+        """Whether there is a file of them: who named it wants these bars and no others."""
+        return symbol == self.symbol and timeframe_name in self.by_timeframe
+
     def load_conversion(self, pair: str, timeframe_name: str, until: datetime) -> Bars | None:
         """Bars of a pair, of the file's own timeframe where it names one, else of the run's."""
         file = self.conversion.get(pair)

@@ -73,6 +73,10 @@ class ParquetMarketData:
         first, end = bars.between(-(2**62) if since is None else microseconds(since), microseconds(until))
         return self._cache.rows(key, first, end) if end > first else None
 
+    def were_named(self, symbol: str, timeframe_name: str) -> bool:
+        """Never: what is stored is there for whoever finds it fit."""
+        return False
+
     def load_conversion(self, pair: str, timeframe_name: str, until: datetime) -> Bars | None:
         """The same, for a pair that converts profit: its bars of the run's timeframe, from the first one stored."""
         return self.load(pair, timeframe_name, until)

@@ -1,6 +1,6 @@
 """Market data at rest: imported without loss, read once, and the data of a run put together from it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -241,8 +241,9 @@ def test_a_place_that_cannot_be_read_is_unavailable(tmp_path: Path) -> None:
 class Shelf:
     """Market data in memory, by symbol and timeframe."""
 
-    def __init__(self, bars: Mapping[tuple[str, str], Bars]) -> None:
+    def __init__(self, bars: Mapping[tuple[str, str], Bars], named: Collection[tuple[str, str]] = ()) -> None:
         self._bars = bars
+        self._named = named
 
     def __str__(self) -> str:
         return "the shelf"
@@ -256,6 +257,9 @@ class Shelf:
             return None
         inside = (bars.frame["time"] < until) & (bars.frame["time"] >= (since or datetime(1, 1, 1, tzinfo=UTC)))
         return Bars(bars.timeframe, bars.frame.filter(inside)) if inside.any() else None
+
+    def were_named(self, symbol: str, timeframe_name: str) -> bool:
+        return (symbol, timeframe_name) in self._named
 
     def load_conversion(self, pair: str, timeframe_name: str, until: datetime) -> Bars | None:
         return self.load(pair, timeframe_name, until)
@@ -296,6 +300,35 @@ def test_own_context_bars_that_ended_before_the_run_are_left_for_resampled_ones(
     stale = own.rows(0, own.between(0, data_us(START))[1])
     shelf = Shelf({("EURUSD", "H1"): eurusd, ("EURUSD", "H4"): stale})
     assert assemble(specification(context=("H4",)), shelf, packaged_instruments()).context == {}
+
+
+def test_stored_days_of_another_midnight_are_used(eurusd: Bars) -> None:
+    """MetaTrader's days open at 22:00 or 21:00 UTC, so the last whole one opens before the last of UTC."""
+    days = resample(eurusd, timeframe("D1"))
+    shifted = Bars(days.timeframe, days.frame.with_columns(pl.col("time") - timedelta(hours=2)))
+    shelf = Shelf({("EURUSD", "H1"): eurusd, ("EURUSD", "D1"): shifted})
+    data = assemble(specification(context=("D1",)), shelf, packaged_instruments())
+    assert list(data.context) == ["D1"]
+    assert data.warnings == ()
+
+
+def test_context_bars_that_were_named_are_used_whatever_they_span_and_a_warning_says_so(eurusd: Bars) -> None:
+    own = resample(eurusd, timeframe("H4"))
+    begin, end = own.between(data_us(START - timedelta(days=3)), data_us(START))
+    short = own.rows(begin, end)
+    shelf = Shelf({("EURUSD", "H1"): eurusd, ("EURUSD", "H4"): short}, named={("EURUSD", "H4")})
+    data = assemble(specification(context=("H4",)), shelf, packaged_instruments())
+    assert data.context["H4"].digest == short.digest
+    begins, ends = data.warnings
+    assert begins.startswith("context H4: its bars begin at ")
+    assert ends.startswith("context H4: its bars end at ")
+
+
+def test_named_context_bars_after_the_run_are_no_data(eurusd: Bars) -> None:
+    later = bars_of(9, of="H4", begin=END + timedelta(days=400))
+    shelf = Shelf({("EURUSD", "H1"): eurusd, ("EURUSD", "H4"): later}, named={("EURUSD", "H4")})
+    with pytest.raises(NoData, match=r"no EURUSD H4 bars before .* in the shelf"):
+        assemble(specification(context=("H4",)), shelf, packaged_instruments())
 
 
 def test_context_that_can_neither_be_found_nor_made_is_refused(eurusd: Bars) -> None:
