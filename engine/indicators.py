@@ -49,8 +49,8 @@ def sma_crosses(close: Column, fast: int, slow: int) -> NDArray[np.int8]:
 
 def actions(codes: NDArray[np.int8], above: str = "BUY", below: str = "SELL") -> pl.Series:
     """Return the `action` column of `decide_all` from codes: `above` where they are above 0, `below` where below."""
-    otherwise = _SINGLE[below].zip_with(pl.Series(codes < 0), _SINGLE[None])
-    return _SINGLE[above].zip_with(pl.Series(codes > 0), otherwise)
+    code = pl.Series(codes)
+    return _SINGLE[above].zip_with(code > 0, _SINGLE[below].zip_with(code < 0, _SINGLE[None]))
 
 
 def ema(values: Column, length: int) -> Floats:

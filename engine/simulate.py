@@ -163,11 +163,15 @@ def simulate_once(
 
 def _decide_all(machine: Machine, strategy: Any, bars: Bars, context: Mapping[str, Bars]) -> Decisions:
     """Ask a column strategy once, for all bars."""
-    market = Market(bars.frame, {name: join_context(bars, longer) for name, longer in context.items()})
-    frame = guarded(lambda: strategy.decide_all(market), "decide_all")
-    if not isinstance(frame, pl.DataFrame):
-        raise StrategyError(f"decide_all returned {type(frame).__name__}, not a polars DataFrame")
-    return decisions_from_columns(frame, bars, machine.first, machine.specification, machine.instrument)
+
+    def asked() -> pl.DataFrame:
+        market = Market(bars.frame, {name: join_context(bars, longer) for name, longer in context.items()})
+        frame = guarded(lambda: strategy.decide_all(market), "decide_all")
+        if not isinstance(frame, pl.DataFrame):
+            raise StrategyError(f"decide_all returned {type(frame).__name__}, not a polars DataFrame")
+        return frame
+
+    return decisions_from_columns(asked(), bars, machine.first, machine.specification, machine.instrument)
 
 
 def _ask_bar_by_bar(
