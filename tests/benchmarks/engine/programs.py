@@ -38,7 +38,7 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """One contender's rounds. trades: what it traded, in words: how many, and whether the same as the first one's."""
+    """One contender's rounds. trades: what it traded, in words: how many, and that they are the first one's."""
 
     name: str
     seconds: tuple[float, ...]
@@ -55,19 +55,23 @@ class Timed:
         return float(lower), float(upper)
 
 
+class TradesDifferError(Exception):
+    """Programs did not do the same work, so their times say nothing."""
+
+
 def alternate(
     contenders: Sequence[Contender], data: Path, rounds: int, *, threads: int = 1, compare: bool = True
 ) -> list[Timed]:
     """Run every contender once to warm up and to compare its trades with the first one's, then in turns.
 
-    Each round begins with another contender, so that none always runs after the same one.
+    Each round begins with another contender, so that none always runs after the same one. Raises TradesDifferError.
     """
     with ExitStack() as stack:
         workers = [stack.enter_context(worker(each, data, threads)) for each in contenders]
         seconds: list[list[float]] = [[] for _ in workers]
         for each in workers:
             each.ask(do="run")
-        words = _compared(workers, data) if compare else [""] * len(workers)
+        words = _compared(workers, data, contenders) if compare else [""] * len(workers)
         for turn in range(rounds):
             for index in np.roll(np.arange(len(workers)), -turn):
                 seconds[index].append(float(workers[index].ask(do="run")["seconds"]))
@@ -138,24 +142,29 @@ def _environment(threads: int) -> dict[str, str]:
     return {**os.environ, **dict.fromkeys(_THREAD_SETTINGS, str(threads))}
 
 
-def _compared(workers: Sequence[Worker], data: Path) -> list[str]:
-    """Say of each worker's trades how many there are and whether they are the first worker's."""
-    found = []
-    for number, each in enumerate(workers):
+def _compared(workers: Sequence[Worker], data: Path, contenders: Sequence[Contender]) -> list[str]:
+    """Say of each worker how many trades it made, all of them being the first worker's."""
+    ours: dict[str, Any] = {}
+    words = []
+    for number, (each, contender) in enumerate(zip(workers, contenders, strict=True)):
         into = data / f"trades_{number}.npz"
         each.ask(do="trades", into=str(into))
         with np.load(into) as arrays:
-            found.append({name: arrays[name] for name in arrays.files})
-    return [_against(found[0], each) for each in found]
+            found = {name: arrays[name] for name in arrays.files}
+        ours = ours or found
+        difference = _difference(ours, found)
+        if difference:
+            raise TradesDifferError(f"{contender.job} {contender.options}: {contender.name} {difference}")
+        words.append(f"{len(found['entry_bar']):,}{', the same' if number else ''}")
+    return words
 
 
-def _against(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+def _difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+    """Say in what the trades differ, number, bars or prices; nothing where they are the same."""
     count = len(theirs["entry_bar"])
-    if ours is theirs:
-        return f"{count:,}"
     if count != len(ours["entry_bar"]):
-        return f"{count:,}, not the same"
+        return f"made {count:,} trades in place of {len(ours['entry_bar']):,}"
     differ = np.zeros(count, bool)
     for name, values in theirs.items():
         differ |= ~np.isclose(ours[name], values, rtol=_SAME_PRICE if name.endswith("price") else 0.0, atol=0.0)
-    return f"{count:,}, the same" if not differ.any() else f"{count:,}, {int(differ.sum()):,} differ"
+    return f"made {int(differ.sum()):,} other trades of {count:,}" if differ.any() else ""
