@@ -14,13 +14,15 @@ BENCH ?=
 GUARDS ?=
 # `make mutants MUTANTS="--module kernel_levels"`; without a sample a campaign takes hours.
 MUTANTS ?= --sample 110
+# Options of libFuzzer, for example `make fuzz FUZZ="-max_total_time=3600"`.
+FUZZ ?= -max_total_time=120
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test demo lint typecheck format bench bench-engine bench-service conformance faults guards mutants lock clean
+.PHONY: help setup test demo lint typecheck format bench bench-engine bench-service conformance faults guards mutants fuzz lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(VENV)/.installed ## make .venv from the lock, again only when the lock or pyproject.toml changed
 
@@ -62,7 +64,12 @@ guards: setup ## the same with each guard taken out in turn, which the checker m
 mutants: setup mutants/.tools ## small mistakes in the fill kernel, money and metrics: which do the tests notice?
 	@PYTHONPATH=mutants/.tools NUMBA_DISABLE_JIT=1 POLARS_MAX_THREADS=1 $(BIN)/python -m tests.mutation.campaign $(MUTANTS)
 
+fuzz: setup .fuzz/.tools ## is there a record that stops its partition? A search by coverage; options in FUZZ
+	@PYTHONPATH=.fuzz/.tools $(BIN)/python -m tests.fuzz.decoder .fuzz/corpus -artifact_prefix=.fuzz/ $(FUZZ)
+
+.fuzz/.tools: tests/fuzz/requirements.txt
 mutants/.tools: tests/mutation/requirements.txt
+.fuzz/.tools mutants/.tools:
 	@rm -rf $@
 	@$${PIP_INDEX_URL:+env UV_DEFAULT_INDEX="$$PIP_INDEX_URL"} $(BIN)/uv pip install --quiet --no-deps --require-hashes --python $(BIN)/python --target $@ -r $<
 
@@ -73,9 +80,10 @@ lock: setup ## resolve requirements/ anew after a change in pyproject.toml; `mak
 	$(COMPILE) --group bootstrap -c requirements/dev.txt -o requirements/bootstrap.txt
 	$(COMPILE) --group build -c requirements/dev.txt -o requirements/build.txt
 	$(COMPILE) $(UPGRADE) --no-deps tests/mutation/requirements.in -o tests/mutation/requirements.txt
+	$(COMPILE) $(UPGRADE) --no-deps tests/fuzz/requirements.in -o tests/fuzz/requirements.txt
 
 clean: ## remove all that was made here; the fetched jars of Kafka stay in the user's cache directory
-	rm -rf $(VENV) .venv-bench* .venv-conformance mutants .demo .coverage .coverage.* build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-bench* .venv-conformance mutants .fuzz .demo .coverage .coverage.* build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.installed: $(VENV)/.locked pyproject.toml
