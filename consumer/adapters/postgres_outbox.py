@@ -60,14 +60,18 @@ FROM locked WHERE o.id = locked.id
 """
 
 # All unsent events of a run move together, so that the new owner sends none without its predecessors; a run of which
-# somebody holds one is left for the next time. So this waits for nobody, and two adoptions never for each other.
+# somebody holds one is left for the next time. So this waits for nobody, and two adoptions never for each other. What
+# is wanted is listed first: an OR of two memberships fits no index, and in a broker's outage the outbox is long.
 _ADOPT = """
 WITH lapsed AS (
     SELECT id, run_id FROM backtest_outbox WHERE lease_until < now() ORDER BY lease_until LIMIT {limit}
+), wanted AS (
+    SELECT id FROM lapsed WHERE run_id IS NULL
+    UNION
+    SELECT o.id FROM backtest_outbox o JOIN lapsed l ON o.run_id = l.run_id
 ), locked AS (
     SELECT o.id, o.run_id FROM backtest_outbox o
-    WHERE o.lease_until < now() AND o.id IN (SELECT id FROM lapsed WHERE run_id IS NULL)
-        OR o.run_id IN (SELECT run_id FROM lapsed)
+    WHERE o.id IN (SELECT id FROM wanted) AND (o.run_id IS NOT NULL OR o.lease_until < now())
     FOR UPDATE SKIP LOCKED
 ), whole AS (
     SELECT l.id FROM locked l

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from consumer.adapters import postgres_endings as endings
 from consumer.adapters import postgres_ledger_statements as ledger
+from consumer.adapters import postgres_outbox as outbox
 from consumer.adapters import postgres_queue_statements as queue
 from consumer.adapters.postgres_pool import open_pool
 from tests.ports.stores import PostgresStore
@@ -31,6 +33,11 @@ STATEMENTS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "turns": (ledger.TURNS, (["source 1", "a new source"],)),
     "note cancels": (ledger.NOTE_CANCELS, ([1, None], [None, "request-7"], ["a", "b"])),
     "load runs": (ledger.LOAD_RUNS, ([1, 2],)),
+    "end": (endings._END_EXECUTIONS, ([1], ["completed"], [2], [0], [None], [None], "worker", 15.0)),
+    "take over": (endings._TAKE_OVER, ([1, 2], "worker", 15.0)),
+    "adopt": (outbox._ADOPT.format(limit=10), ("worker", 15.0)),
+    "renew": (outbox._LEASE, ([1, 2], [1, 1], "worker", 15.0)),
+    "delete sent": (outbox._DELETE, ([1, 2], [1, 1])),
 }
 
 
@@ -55,6 +62,12 @@ async def long_queue(postgres_store: PostgresStore) -> AsyncIterator[Any]:
         SELECT g, 'request-' || g, 'source ' || g % 5, g, CASE WHEN g <= {QUEUED} THEN 'queued' ELSE 'failed' END
         FROM generate_series(1, {QUEUED + ENDED}) g"""
     )
+    # As while the broker is away; a few events have been left behind by their worker.
+    await run(
+        f"""INSERT INTO backtest_outbox (event_id, kind, run_id, sequence, message_key, value, owner, lease_until)
+        SELECT 'run/' || g || '/1', 'started', g, 1, 'k', 'v', 'another', now() + (g - 20) * interval '1 minute'
+        FROM generate_series(1, {ENDED}) g"""
+    )
     async with (
         open_pool(postgres_store.database_url, max_connections=1, name="plans") as pool,
         pool.acquire() as worker,
@@ -74,7 +87,7 @@ async def test_no_statement_scans_or_sorts_the_queue(long_queue: Any, analysed: 
         await transaction.rollback()
         nodes = list(walk(json.loads(text)[0]["Plan"]))
         scans = {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"}
-        assert scans <= {"backtest_outbox"}, (name, scans)
+        assert not scans, (name, scans)
         touched[name] = max(node["Actual Rows"] * node["Actual Loops"] for node in nodes)
     in_the_queue = {"slice end", "pick cancelled"}
     assert {name for name, rows in touched.items() if rows > 100} <= in_the_queue, touched
