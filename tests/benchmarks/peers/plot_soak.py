@@ -10,7 +10,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 PANELS = (
-    ("memory, MB (PSS)", ("worker_mb", "children_mb")),
+    ("anonymous memory, MB", ("worker_mb", "children_mb")),
     ("file descriptors, threads", ("files", "threads")),
     ("connections, processes, outbox rows", ("connections", "processes", "outbox_rows")),
     ("latency, ms", ("latency_ms", "latency_p95_ms")),

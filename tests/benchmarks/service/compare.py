@@ -196,7 +196,29 @@ def summary(rounds: Sequence[Round], subjects: Sequence[Subject]) -> str:
         "CPU ms a run there",
         "memory MB (PSS)",
     )
-    return table(head, rows)
+    return f"{table(head, rows)}\n\n{verdict(rounds)}"
+
+
+def verdict(rounds: Sequence[Round]) -> str:
+    """Ours over the fastest handler that is asked to be beaten, in words."""
+    names = {each.subject for each in rounds} - {OURS.name}
+    plain = [name for name in sorted(names) if "plain" in name]
+    if not plain or not any(each.subject == OURS.name for each in rounds):
+        return ""
+
+    def middle(name: str, figure: str) -> float:
+        return statistics.median(float(getattr(each, figure)) for each in rounds if each.subject == name)
+
+    def idle(name: str) -> float:
+        return statistics.median(value for each in rounds if each.subject == name for value in each.idle_latency_ms)
+
+    fastest = max(plain, key=lambda name: middle(name, "runs_a_second"))
+    runs = middle(OURS.name, "runs_a_second") / middle(fastest, "runs_a_second")
+    cpu = middle(OURS.name, "cpu_ms_a_run") / middle(fastest, "cpu_ms_a_run")
+    return (
+        f"Against {fastest}: {runs:.2f} times its runs a second (asked: 2), {cpu:.2f} of its CPU a run (asked: 0.5),"
+        f" idle latency {idle(OURS.name):.1f} ms against {idle(fastest):.1f} (asked: 20, and not above the handler's)."
+    )
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

@@ -242,6 +242,14 @@ def cpu_seconds(processes: Iterable[psutil.Process]) -> float:
     return total
 
 
+def heap_mb(process: psutil.Process) -> float:
+    """Anonymous memory of one process: what a leak would grow, and nothing that others who share files can move."""
+    for line in Path(f"/proc/{process.pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
+        if line.startswith("Anonymous:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
 def pss_mb(processes: Iterable[psutil.Process]) -> float:
     """Proportional set size: pages that several processes share count once."""
     total = 0

@@ -18,6 +18,8 @@ from tests.benchmarks.service.subjects import OURS, running
 SLOTS = 4
 SLEEP_SECONDS = 0.5
 RUNS_A_SLOT = 20
+IDLE_SECONDS = 5.0
+"""Without any run, for what a worker costs that has nothing to do."""
 PATIENCE_SECONDS = 180.0
 
 
@@ -31,6 +33,10 @@ class Scaled:
     server_cpu_ms_a_run: float
     connections: int
     """To Postgres, of all workers."""
+    idle_transactions_a_second: float
+    """Of each worker, with nothing to do; so the next two."""
+    idle_worker_cpu_ms_a_second: float
+    idle_server_cpu_ms_a_second: float
 
 
 async def measure_scaling(rig: Rig, database_url: str, workers: int) -> Scaled:
@@ -54,6 +60,7 @@ async def measure_scaling(rig: Rig, database_url: str, workers: int) -> Scaled:
         connections: Any = await connection.fetchval(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
+        idle = await _idle(rig, connection, pids)
     return Scaled(
         workers=workers,
         runs_a_second=runs / (last - started),
@@ -61,7 +68,26 @@ async def measure_scaling(rig: Rig, database_url: str, workers: int) -> Scaled:
         worker_cpu_ms_a_run=1000 * cpu / runs,
         server_cpu_ms_a_run=1000 * server_cpu / runs,
         connections=connections,
+        idle_transactions_a_second=idle[0] / workers,
+        idle_worker_cpu_ms_a_second=1000 * idle[1] / workers,
+        idle_server_cpu_ms_a_second=1000 * idle[2] / workers,
     )
+
+
+async def _idle(rig: Rig, connection: Any, pids: list[int]) -> tuple[float, float, float]:
+    """Transactions, CPU of the workers and of the servers, each a second, while there is nothing to do."""
+    await asyncio.sleep(IDLE_SECONDS)  # what ended is forgotten, and counted by the server
+    transactions = await connection.fetchval(_TRANSACTIONS)
+    cpu, server_cpu = cpu_seconds(trees(pids)), cpu_seconds(rig.server_processes())
+    started = time.perf_counter()
+    await asyncio.sleep(IDLE_SECONDS)
+    seconds = time.perf_counter() - started
+    cpu, server_cpu = cpu_seconds(trees(pids)) - cpu, cpu_seconds(rig.server_processes()) - server_cpu
+    transactions = await connection.fetchval(_TRANSACTIONS) - transactions
+    return transactions / seconds, cpu / seconds, server_cpu / seconds
+
+
+_TRANSACTIONS = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()"
 
 
 async def _send_and_wait(rig: Rig, arrivals: Arrivals, strategy_id: int, runs: int) -> float:
@@ -80,6 +106,9 @@ def summary(found: list[Scaled]) -> str:
             f"{each.worker_cpu_ms_a_run:.1f}",
             f"{each.server_cpu_ms_a_run:.1f}",
             str(each.connections),
+            f"{each.idle_transactions_a_second:.1f}",
+            f"{each.idle_worker_cpu_ms_a_second:.1f}",
+            f"{each.idle_server_cpu_ms_a_second:.1f}",
         )
         for each in found
     ]
@@ -91,6 +120,9 @@ def summary(found: list[Scaled]) -> str:
         "CPU ms a run",
         "servers' CPU ms a run",
         "connections",
+        "idle: transactions a second and worker",
+        "CPU ms a second and worker",
+        "servers' CPU ms a second and worker",
     )
     return table(head, rows)
 

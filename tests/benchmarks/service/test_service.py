@@ -1,11 +1,8 @@
-"""The service's measurements with the targets of DESIGN section 6; `make bench` runs them and writes their tables.
+"""The service's measurements; `make bench-service` runs them and writes their tables into docs/performance.md.
 
 Figures depend on the machine and on what else it does, so a target missed is a warning in the table; what does fail is
 a plan that reads a whole table, a cancel that takes longer than it may, a run lost or doubled, memory that grows.
 """
-
-from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 
@@ -17,26 +14,26 @@ from tests.benchmarks.service.intake import measure_intake
 from tests.benchmarks.service.intake import summary as intake_summary
 from tests.benchmarks.service.queue_length import measure_queue
 from tests.benchmarks.service.queue_length import summary as queue_summary
+from tests.benchmarks.service.report import write_section
 from tests.benchmarks.service.rig import open_rig
 from tests.benchmarks.service.scaling import measure_scaling
 from tests.benchmarks.service.scaling import summary as scaling_summary
-from tests.benchmarks.service.soak import growth, soak, write
+from tests.benchmarks.service.soak import growth, soak
 from tests.benchmarks.service.soak import summary as soak_summary
 from tests.benchmarks.service.subjects import OURS, PEERS_COMPARED
 
 pytestmark = pytest.mark.timeout(3600)
 
-RESULTS = Path(__file__).parents[3] / "docs" / "performance"
 CANCEL_SECONDS = 1.0
 SOAK_MINUTES = 2.0
-"""`python -m tests.benchmarks.service.soak --minutes 30` is the long one."""
+"""`python -m tests.benchmarks.service.soak --minutes 30 --write` is the long one, whose table is kept."""
 
 
 async def test_small_runs_beside_a_faststream_handler() -> None:
     subjects = (OURS, *PEERS_COMPARED)
     async with open_rig() as rig:
         rounds = await compare(rig, subjects, Plan(runs=500, rounds=3))
-    keep("service-compared", [compare_summary(rounds, subjects)])
+    keep("compared", compare_summary(rounds, subjects))
 
 
 async def test_requests_made_durable() -> None:
@@ -44,22 +41,22 @@ async def test_requests_made_durable() -> None:
     for _ in range(3):
         async with open_rig() as rig, rig.database() as database_url:
             rates.append(await measure_intake(rig, database_url, 40_000))
-    keep("service-intake", [intake_summary(rates)])
+    keep("intake", intake_summary(rates))
 
 
 async def test_a_long_queue_costs_no_scan() -> None:
     found = []
-    for queued in (5_000, 100_000):
+    for queued in (100, 100_000):
         async with open_rig() as rig, rig.database() as database_url:
             found.append(await measure_queue(rig, database_url, queued))
-    keep("service-queue", [queue_summary(found)])
+    keep("queue", queue_summary(found))
     assert not found[-1].sequential_scans
 
 
 async def test_a_cancel_stops_any_strategy_within_its_second() -> None:
     async with open_rig() as rig, rig.database() as database_url:
         found = await measure_cancels(rig, database_url, times=5)
-    keep("service-cancel", [cancel_summary(found)])
+    keep("cancel", cancel_summary(found))
     assert max(each.seconds for each in found) <= CANCEL_SECONDS
 
 
@@ -69,20 +66,17 @@ async def test_workers_share_runs_that_only_sleep() -> None:
         for workers in (1, 2, 4):
             async with rig.database() as database_url:
                 found.append(await measure_scaling(rig, database_url, workers))
-    keep("service-scaling", [scaling_summary(found)])
+    keep("scaling", scaling_summary(found))
 
 
 async def test_nothing_grows_at_half_load() -> None:
     async with open_rig() as rig, rig.database() as database_url:
         samples = await soak(rig, database_url, SOAK_MINUTES, None)
-    write(samples, RESULTS)
-    keep("service-soak", [soak_summary(samples)])
+    print(f"\n{soak_summary(samples)}")
     assert not growth(samples)
 
 
-def keep(name: str, tables: Sequence[str]) -> None:
-    """Show the tables, and leave them as a file for docs/performance.md."""
-    text = "\n\n".join(tables)
+def keep(name: str, text: str) -> None:
+    """Show a table, and put it into docs/performance.md."""
     print(f"\n{text}")
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / f"{name}.md").write_text(f"{text}\n", encoding="utf-8")
+    write_section(name, text)
