@@ -1,5 +1,6 @@
 """A run's trades or ledger to a file that a person names: CSV or Parquet, by its extension."""
 
+from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
 
@@ -13,12 +14,16 @@ from engine.errors import InputRefused
 _SUFFIXES = (".csv", ".parquet")
 
 
-def check_table_path(path: Path) -> None:
-    """Refuse a path that `write_table` could not write to, before a run is spent on it."""
+def check_table_path(path: Path, spare: Iterable[Path | None] = ()) -> None:
+    """Refuse a path that `write_table` could not write to, or that is one of the files to spare, before a run is spent
+    on it.
+    """
     if path.suffix.lower() not in _SUFFIXES:
         raise InputRefused(f"{path}: tables are written as {' or '.join(_SUFFIXES)}")
     if not path.parent.is_dir():
         raise InputRefused(f"{path}: there is no directory {path.parent}")
+    if path.exists() and any(each is not None and each.exists() and path.samefile(each) for each in spare):
+        raise InputRefused(f"{path}: is read by this run and would be written over")
 
 
 def write_table(table: pl.DataFrame, path: Path) -> None:

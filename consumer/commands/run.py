@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import redirect_stdout
+from pathlib import Path
 
 import typer
 
@@ -52,7 +53,8 @@ def run(
     Bars before --start warm indicators up. Exit status: 0 done, 1 the run failed, 2 bad input.
     """
     if trades is not None:
-        check_table_path(trades)
+        named = [text.partition("=")[2] for text in (*(context_bars or ()), *(conversion_bars or ()))]
+        check_table_path(trades, spare=(bars, signals, instruments, *map(Path, named)))
     request = RunRequest(
         symbol=symbol,
         timeframe=timeframe,

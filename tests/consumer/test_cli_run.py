@@ -239,6 +239,18 @@ def test_context_from_a_file_and_from_the_bars_are_both_accepted(backtest: Progr
     assert figures["result_digest"] != plain["result_digest"]
 
 
+@pytest.mark.parametrize("option", ["--bars", "--signals", "--instruments", "--context-bars"])
+def test_trades_are_never_written_over_a_file_that_the_run_reads(
+    backtest: Program, tmp_path: Path, option: str
+) -> None:
+    file = tmp_path / "mine.csv"
+    file.write_text("precious")
+    value = f"D1={file}" if option == "--context-bars" else file
+    ended = backtest.run(option, value, "--trades", file)
+    assert (ended.status, ended.out, file.read_text()) == (2, "", "precious")
+    assert f"{file}: is read by this run and would be written over" in ended.err
+
+
 # --- mistakes -------------------------------------------------------------------------------------------------------
 
 
