@@ -69,9 +69,15 @@ def _check_servers(text: str) -> str:
     return ",".join(server.strip() for server in text.split(","))
 
 
+_STORES = frozenset(["file", "s3", "s3a", "gs", "az", "adl", "azure", "abfs", "abfss", "http", "https", "memory"])
+"""Schemes that obstore knows."""
+
+
 def _check_place(text: str) -> str:
     if "://" in text and (urlsplit(text).username is not None or urlsplit(text).password is not None):
         raise ValueError("credentials in a URL would be shown in events")
+    if "://" in text and urlsplit(text).scheme.lower() not in _STORES:
+        raise ValueError("no object store")
     # Absolute, because events name files in it and are read elsewhere.
     return text if "://" in text else str(Path(text).expanduser().absolute())
 

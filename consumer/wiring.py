@@ -52,6 +52,8 @@ DRAIN_GRACE_SECONDS = 2.0
 RELAY_GRACE_SECONDS = 1.5
 """To publish what waits."""
 START_PAUSE_SECONDS = 2.0
+LEAST_TRY_SECONDS = 1.0
+"""For one look at a server while starting, also with START_TIMEOUT_SECONDS=0."""
 LONGEST_PAUSE_SECONDS = 1.0
 """After a step that failed."""
 
@@ -245,7 +247,7 @@ async def _until_available(
 ) -> None:
     while True:
         try:
-            async with asyncio.timeout(max(0.1, deadline - clock.monotonic())):
+            async with asyncio.timeout(max(LEAST_TRY_SECONDS, deadline - clock.monotonic())):
                 return await step()
         except (Unavailable, TimeoutError) as error:
             if clock.monotonic() + START_PAUSE_SECONDS >= deadline:

@@ -43,7 +43,8 @@ class KafkaConnection:
         context = ssl.create_default_context(cafile=self.ssl_cafile)
         context.check_hostname = self.ssl_check_hostname
         if self.ssl_certfile is not None:
-            context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile, self.ssl_password)
+            # An empty password rather than none, for which OpenSSL would ask on the terminal.
+            context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile, self.ssl_password or "")
         return context
 
 

@@ -120,6 +120,13 @@ def test_secrets_show_in_no_repr_and_no_error(monkeypatch: pytest.MonkeyPatch) -
     assert PASSWORD not in f"{settings!r} {settings} {settings.model_dump()} {settings.database_place}"
     assert PASSWORD not in refused(monkeypatch, DATABASE_URL=f"mysql://me:{PASSWORD}@host/db")
     assert PASSWORD not in refused(monkeypatch, ARTIFACTS_URL=f"s3://me:{PASSWORD}@bucket/x")
+
+
+@pytest.mark.parametrize("name", ["ARTIFACTS_URL", "MARKET_DATA_URL"])
+def test_a_place_that_is_no_store_is_refused_rather_than_met_by_every_run(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    assert f"BACKTEST_{name}" in refused(monkeypatch, **{name: "nope://bucket/bars"})
     assert PASSWORD not in refused(monkeypatch, KAFKA_BOOTSTRAP_SERVERS=f"me:{PASSWORD}@kafka:9092")
 
 

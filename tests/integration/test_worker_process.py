@@ -50,6 +50,15 @@ def test_without_servers_it_exits_1_with_one_line_that_names_the_server_and_no_s
     assert "hunter2" not in ended.stderr
 
 
+async def test_it_starts_without_patience_where_its_servers_answer(door: FrontDoor) -> None:
+    async with door.worker(start_timeout_seconds="0") as worker:
+
+        async def started() -> bool:
+            return bool(worker.log_events("worker_started"))
+
+        await eventually(started, "the worker's start")
+
+
 def test_without_settings_it_exits_2_and_names_them() -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BACKTEST_")}
     ended = subprocess.run(WORKER, env=environment, capture_output=True, text=True, timeout=60, check=False)
