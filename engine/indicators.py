@@ -176,7 +176,7 @@ def _clear_crosses(values: Floats, fast: int, slow: int) -> tuple[NDArray[np.int
     codes = np.zeros(values.size, np.int8)
     block = max(_BLOCK, slow)
     of_fast, of_slow, doubt_of_largest = 1.0 / fast, 1.0 / slow, (slow + 4 * block) * 2.0**-51
-    side = 0
+    side = 0.0  # Multiplied by the difference at each bar, for which a whole number would be converted each time.
     for start in range(slow - 1, values.size, block):
         fast_total, slow_total, largest = 0.0, 0.0, 0.0
         for i in range(start - slow + 1, start):
@@ -197,7 +197,7 @@ def _clear_crosses(values: Floats, fast: int, slow: int) -> tuple[NDArray[np.int
                 return codes, False
             now = _side(difference, TOLERANCE * values[i], side)
             if now != side:
-                codes[i] = now if side != 0 else 0
+                codes[i] = now if side != 0.0 else 0.0
                 side = now
     return codes, True
 
@@ -205,20 +205,20 @@ def _clear_crosses(values: Floats, fast: int, slow: int) -> tuple[NDArray[np.int
 @compiled
 def _crosses(a: Floats, b: Floats, close: Floats) -> NDArray[np.int8]:
     codes = np.zeros(a.size, np.int8)
-    side = 0
+    side = 0.0
     for i in range(a.size):
         now = _side(a[i] - b[i], TOLERANCE * close[i], side)
-        codes[i] = now if now != side and side != 0 else 0
+        codes[i] = now if now != side and side != 0.0 else 0.0
         side = now
     return codes
 
 
 @compiled
-def _side(difference: float, tolerance: float, before: int) -> int:
+def _side(difference: float, tolerance: float, before: float) -> float:
     """Return on which side a lies of b: 1 above, -1 below; within the tolerance (or NaN) the side it had before."""
     if difference > tolerance:
-        return 1
-    return -1 if difference < -tolerance else before
+        return 1.0
+    return -1.0 if difference < -tolerance else before
 
 
 @compiled
