@@ -4,6 +4,7 @@ Command modules are imported when their command is called and not before: `backt
 Postgres clients. Errors are one line on stderr. Exit status: 0 done, 1 failed, 2 bad input.
 """
 
+import inspect
 import os
 import sys
 from collections.abc import Sequence
@@ -79,8 +80,18 @@ class LazyCommands(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and args[0] in COMMANDS:
             module = import_module(COMMANDS[args[0]][0])
-            self.commands[args[0]] = typer.main.get_command(module.app)
+            self.commands[args[0]] = with_flowing_help(typer.main.get_command(module.app))
         return super().resolve_command(ctx, args)
+
+
+def with_flowing_help(command: Any) -> Any:
+    """Let the terminal break each paragraph of the help, of subcommands too; docstrings are broken at 120."""
+    if command.help:
+        paragraphs = inspect.cleandoc(command.help).split("\n\n")
+        command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    for each in getattr(command, "commands", {}).values():
+        with_flowing_help(each)
+    return command
 
 
 app = typer.Typer(cls=LazyCommands, no_args_is_help=True, pretty_exceptions_enable=False)

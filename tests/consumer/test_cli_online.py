@@ -28,6 +28,13 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
     assert "Usage: backtest " in capsys.readouterr().out
 
 
+def test_help_is_broken_by_the_terminal_and_not_where_a_docstring_is(capsys: pytest.CaptureFixture[str]) -> None:
+    run_program(["worker", "--help"])
+    assert "its servers did not answer in time" in capsys.readouterr().out
+    run_program(["runs", "prune", "--help"])
+    assert "to stop and call again" in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize(
     ("arguments", "variable"),
     [
