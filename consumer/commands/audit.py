@@ -10,43 +10,18 @@ from typing import Annotated, Any
 import typer
 
 from consumer.commands import run_options as given
-from consumer.commands.run_request import RunRequest, read_run
+from consumer.commands.run_request import RunRequest, read_run, with_run_options
 from engine.audit import DEFAULT_MOMENTS, Audit, audit_strategy
 from engine.bars import iso_time
 from engine.simulate import ChosenStrategy
-from engine.specification import ExecutionMode, OnOpposite, SpreadSource
 
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
+@with_run_options(without=("signals",))
 def audit(
-    symbol: given.SymbolOption,
-    timeframe: given.TimeframeOption,
-    bars: given.BarsOption = None,
-    market_data: given.MarketDataOption = None,
-    context_bars: given.ContextBarsOption = None,
-    context_timeframes: given.ContextTimeframesOption = "",
-    conversion_bars: given.ConversionBarsOption = None,
-    bars_timezone: given.BarsTimezoneOption = "UTC",
-    start: given.StartOption = None,
-    end: given.EndOption = None,
-    instruments: given.InstrumentsOption = None,
-    strategy: given.StrategyOption = None,
-    params: given.ParamsOption = None,
-    execution_mode: given.ExecutionModeOption = ExecutionMode.CLOSE_PRICE,
-    on_opposite: given.OnOppositeOption = OnOpposite.REVERSE,
-    sl_pips: given.SlPipsOption = None,
-    tp_pips: given.TpPipsOption = None,
-    tp_partial_close_ratio: given.TpPartialCloseRatioOption = 0.5,
-    stop_to_entry: given.StopToEntryOption = True,
-    initial_balance: given.InitialBalanceOption = 10_000.0,
-    account_currency: given.AccountCurrencyOption = "USD",
-    volume: given.VolumeOption = None,
-    risk_pct: given.RiskPctOption = None,
-    spread_pips: given.SpreadPipsOption = 1.5,
-    spread_source: given.SpreadSourceOption = SpreadSource.FIXED,
-    commission_per_lot: given.CommissionPerLotOption = 0.0,
+    request: RunRequest,
     moments: Annotated[
         int, typer.Option(min=1, max=100_000, help="At how many bars the future begins to be another one.")
     ] = DEFAULT_MOMENTS,
@@ -58,37 +33,9 @@ def audit(
     a random walk, lifted, lowered, mirrored and played backwards. Exit status: 0 clean, 1 a decision changed, 2 bad
     input.
     """
+    strategy = request.strategy
     if strategy is None:
         raise typer.BadParameter("give the --strategy KEY to audit", param_hint="'--strategy'")
-    request = RunRequest(
-        symbol=symbol,
-        timeframe=timeframe,
-        bars=bars,
-        market_data=market_data,
-        context_bars=tuple(context_bars or ()),
-        context_timeframes=context_timeframes,
-        conversion_bars=tuple(conversion_bars or ()),
-        bars_timezone=bars_timezone,
-        start=start,
-        end=end,
-        instruments=instruments,
-        strategy=strategy,
-        params=params,
-        signals=None,
-        execution_mode=execution_mode,
-        on_opposite=on_opposite,
-        sl_pips=sl_pips,
-        tp_pips=tp_pips,
-        tp_partial_close_ratio=tp_partial_close_ratio,
-        stop_to_entry=stop_to_entry,
-        initial_balance=initial_balance,
-        account_currency=account_currency,
-        volume=volume,
-        risk_pct=risk_pct,
-        spread_pips=spread_pips,
-        spread_source=spread_source,
-        commission_per_lot=commission_per_lot,
-    )
     # What a strategy prints is not the finding: stdout holds nothing but that.
     with redirect_stdout(sys.stderr), _progress_bar() as show:
         ready = read_run(request)

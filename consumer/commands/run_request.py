@@ -3,8 +3,9 @@
 Apart from the commands because `backtest run` and `backtest audit` must read the same options in the same way.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import MISSING, Field, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from consumer.adapters.named_bar_files import ConversionFile, NamedBarFiles
 from consumer.adapters.parquet_market_data import ParquetMarketData, microseconds
 from consumer.adapters.signal_files import read_signals
 from consumer.commands import options
+from consumer.commands import run_options as given
 from consumer.run_inputs import assemble
 from consumer.strategies import load_strategy
 from engine.asking import guarded
@@ -27,40 +29,74 @@ from engine.simulate import ChosenStrategy, Decider, RunData, choose_strategy
 from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource
 from engine.timeframes import Timeframe
 
+_KEYWORD = inspect.Parameter.KEYWORD_ONLY
 _FAR_FUTURE = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
-    """Options as given (consumer.commands.run_options), not yet checked against each other or any file."""
+    """Options as given, with their defaults, not yet checked against each other or any file."""
 
-    symbol: str
-    timeframe: str
-    bars: Path | None
-    market_data: str | None
-    context_bars: tuple[str, ...]
-    context_timeframes: str
-    conversion_bars: tuple[str, ...]
-    bars_timezone: str
-    start: str | None
-    end: str | None
-    instruments: Path | None
-    strategy: str | None
-    params: str | None
-    signals: Path | None
-    execution_mode: ExecutionMode
-    on_opposite: OnOpposite
-    sl_pips: float | None
-    tp_pips: float | None
-    tp_partial_close_ratio: float
-    stop_to_entry: bool
-    initial_balance: float
-    account_currency: str
-    volume: float | None
-    risk_pct: float | None
-    spread_pips: float
-    spread_source: SpreadSource
-    commission_per_lot: float
+    symbol: given.SymbolOption
+    timeframe: given.TimeframeOption
+    bars: given.BarsOption = None
+    market_data: given.MarketDataOption = None
+    context_bars: given.ContextBarsOption = None
+    context_timeframes: given.ContextTimeframesOption = ""
+    conversion_bars: given.ConversionBarsOption = None
+    bars_timezone: given.BarsTimezoneOption = "UTC"
+    start: given.StartOption = None
+    end: given.EndOption = None
+    instruments: given.InstrumentsOption = None
+    strategy: given.StrategyOption = None
+    params: given.ParamsOption = None
+    signals: given.SignalsOption = None
+    execution_mode: given.ExecutionModeOption = ExecutionMode.CLOSE_PRICE
+    on_opposite: given.OnOppositeOption = OnOpposite.REVERSE
+    sl_pips: given.SlPipsOption = None
+    tp_pips: given.TpPipsOption = None
+    tp_partial_close_ratio: given.TpPartialCloseRatioOption = 0.5
+    stop_to_entry: given.StopToEntryOption = True
+    initial_balance: given.InitialBalanceOption = 10_000.0
+    account_currency: given.AccountCurrencyOption = "USD"
+    volume: given.VolumeOption = None
+    risk_pct: given.RiskPctOption = None
+    spread_pips: given.SpreadPipsOption = 1.5
+    spread_source: given.SpreadSourceOption = SpreadSource.FIXED
+    commission_per_lot: given.CommissionPerLotOption = 0.0
+
+    @property
+    def named_files(self) -> tuple[Path | None, ...]:
+        """The files that the options name for reading."""
+        after_equals = [text.partition("=")[2] for text in (*(self.context_bars or ()), *(self.conversion_bars or ()))]
+        return (self.bars, self.signals, self.instruments, *map(Path, after_equals))
+
+
+def with_run_options(*, without: Collection[str] = ()) -> Callable[[Callable[..., None]], Any]:
+    """Give a command these options, all but some: it takes them as a RunRequest, its first parameter.
+
+    typer reads signatures, so the command's is made of the request's fields and its own other parameters.
+    """
+    given_fields = [field for field in fields(RunRequest) if field.name not in without]
+
+    def decorate(command: Callable[..., None]) -> Any:
+        def called(**values: Any) -> None:
+            command(RunRequest(**{field.name: values.pop(field.name) for field in given_fields}), **values)
+
+        own = list(inspect.signature(command).parameters.values())[1:]
+        parameters = [*map(_as_parameter, given_fields), *(each.replace(kind=_KEYWORD) for each in own)]
+        adapted: Any = called
+        adapted.__name__, adapted.__doc__ = command.__name__, command.__doc__
+        adapted.__signature__ = inspect.Signature(parameters)
+        adapted.__annotations__ = {each.name: each.annotation for each in parameters}
+        return adapted
+
+    return decorate
+
+
+def _as_parameter(field: Field[Any]) -> inspect.Parameter:
+    default = inspect.Parameter.empty if field.default is MISSING else field.default
+    return inspect.Parameter(field.name, _KEYWORD, default=default, annotation=field.type)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,13 +164,13 @@ def _source(request: RunRequest, run_timeframe: Timeframe, registry: Mapping[str
     if (request.bars is None) == (request.market_data is None):
         raise typer.BadParameter("give either --bars FILE or --market-data URL", param_hint="'--bars'")
     files = {run_timeframe.name: request.bars} if request.bars else {}
-    for text in request.context_bars:
+    for text in request.context_bars or ():
         name, path = options.context_file(text, "--context-bars")
         if name in files or name == run_timeframe.name:
             raise typer.BadParameter(f"there are bars of {name} already", param_hint="'--context-bars'")
         files[name] = path
     conversion = {}
-    for text in request.conversion_bars:
+    for text in request.conversion_bars or ():
         pair, own_timeframe, path = options.conversion_file(text, "--conversion-bars")
         if pair not in registry:
             raise UnknownSymbol(f"--conversion-bars: unknown symbol {pair!r}")
