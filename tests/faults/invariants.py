@@ -9,7 +9,7 @@ from math import fsum, isclose
 from typing import Any
 
 from schemas.topics import Topic
-from tests.faults.evidence import Event, Evidence, Place, Row
+from tests.faults.evidence import Event, Evidence, Place, Row, Trades
 from tests.faults.input_records import Kept, Poison, Wanted, place_of, read_input
 
 LIVE_STATES = frozenset({"queued", "pending", "running"})
@@ -19,6 +19,7 @@ METRIC_COLUMNS = (
     "sortino_ratio", "total_return_pct", "avg_win", "avg_loss", "max_consec_wins", "max_consec_losses", "avg_spread",
 )  # fmt: skip
 SUM_TOLERANCE = 1e-6
+NO_TRADES = Trades((), 0.0)
 
 Invariant = Callable[[Evidence], Iterator[str]]
 
@@ -182,18 +183,20 @@ def row_trades_and_event_agree(evidence: Evidence) -> Iterator[str]:
         row, trades = evidence.runs.get(run_id), evidence.trades.get(run_id)
         for event in first_appearances(events):
             if row is not None:
-                for what in _disagreements(event, row, trades.profits if trades else ()):
+                for what in _disagreements(event, row, trades or NO_TRADES):
                     yield f"run {run_id}: {what}"
     for run_id in evidence.trades.keys() - {row["id"] for row in evidence.runs.values()}:
         yield f"run {run_id} has trades and no row"
 
 
-def _disagreements(event: Event, row: Row, profits: Sequence[float]) -> Iterator[str]:
+def _disagreements(event: Event, row: Row, trades: Trades) -> Iterator[str]:
     data = event.data
     if not event.kind == data["status"] == row["status"]:
         yield f"the event is {event.kind} and says {data['status']}, the row says {row['status']}"
     yield from (
-        _differing_results(data, row, profits) if event.kind == "completed" else _stray_results(data, row, profits)
+        _differing_results(data, row, trades)
+        if event.kind == "completed"
+        else _stray_results(data, row, trades.profits)
     )
 
 
@@ -205,8 +208,8 @@ def _stray_results(data: Mapping[str, Any], row: Row, profits: Sequence[float]) 
         yield f"failed with {data['error']['code']}, the row says {row['error_message']!r}"
 
 
-def _differing_results(data: Mapping[str, Any], row: Row, profits: Sequence[float]) -> Iterator[str]:
-    metrics = data["metrics"]
+def _differing_results(data: Mapping[str, Any], row: Row, trades: Trades) -> Iterator[str]:
+    metrics, profits = data["metrics"], trades.profits
     for name in METRIC_COLUMNS:
         if row[name] != metrics[name]:
             yield f"{name} is {row[name]!r} in the row, {metrics[name]!r} in the event"
@@ -218,6 +221,8 @@ def _differing_results(data: Mapping[str, Any], row: Row, profits: Sequence[floa
         yield f"{len(profits)} trade rows, total_trades {metrics['total_trades']}"
     if not isclose(fsum(profits), metrics["net_profit"], rel_tol=0, abs_tol=SUM_TOLERANCE):
         yield f"trade rows earn {fsum(profits)!r}, net_profit is {metrics['net_profit']!r}"
+    if profits and not isclose(trades.last_equity, metrics["final_equity"], rel_tol=0, abs_tol=SUM_TOLERANCE):
+        yield f"the last trade row leaves {trades.last_equity!r}, final_equity is {metrics['final_equity']!r}"
 
 
 def every_poison_record_is_kept(evidence: Evidence) -> Iterator[str]:

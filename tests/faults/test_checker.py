@@ -1,9 +1,13 @@
 """The checker by itself: a flawless story passes, and each invariant is broken once and named."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -13,6 +17,7 @@ from tests.faults.checker import (
     check,
     digests,
     failures_are_expected,
+    no_process_left_over,
     replay_changed_nothing,
     results_equal_a_quiet_run,
 )
@@ -26,7 +31,12 @@ REQUEST = Record(
 )  # fmt: skip
 POISON = Record("backtest.requested", 0, 1, None, b"\xff", (("trace", b"\x01"), ("trace", None)))
 CANCEL = Record("backtest.cancel_requested", 0, 0, None, b'{"run_id": 2}')
-METRICS: dict[str, Any] = {**dict.fromkeys(METRIC_COLUMNS, 0.5), "total_trades": 2, "net_profit": 3.0}
+METRICS: dict[str, Any] = {
+    **dict.fromkeys(METRIC_COLUMNS, 0.5),
+    "total_trades": 2,
+    "net_profit": 3.0,
+    "final_equity": 10_003.0,
+}
 
 
 def flawless() -> Evidence:
@@ -161,8 +171,9 @@ BROKEN: dict[str, list[Callable[[Evidence], Evidence]]] = {
         *(lambda e, name=name: row(e, "runs", 1, **{name: None}) for name in METRIC_COLUMNS),
         lambda e: row(e, "runs", 1, data_file_path=None),
         lambda e: row(e, "runs", 1, progress_pct=99),
-        lambda e: replace(e, trades={1: Trades((3.0,), 1.0)}),
-        lambda e: replace(e, trades={1: Trades((1.0, 2.1), 1.0)}),
+        lambda e: replace(e, trades={1: Trades((3.0,), 10_003.0)}),
+        lambda e: replace(e, trades={1: Trades((1.0, 2.1), 10_003.0)}),
+        lambda e: replace(e, trades={1: Trades((1.0, 2.0), 10_003.1)}),
         lambda e: both_ends(e, kind="cancelled", status="cancelled", reason="row"),
     ],
     "every_poison_record_is_kept": [
@@ -212,6 +223,21 @@ def test_a_failure_that_is_nobodys_wish_is_found() -> None:
     failed = both_ends(flawless(), kind="failed", status="failed", error={"code": "crash_loop"})
     assert failures_are_expected(failed, {"crash_loop"}) == []
     assert failures_are_expected(failed, ()) != []
+
+
+def test_a_process_that_is_left_over_is_found_by_its_environment() -> None:
+    marker = f"CHECKER_MARKER={uuid4()}"
+    name, _, value = marker.partition("=")
+    assert no_process_left_over(marker) == []
+    sleeper = subprocess.Popen(
+        [sys.executable, "-c", "input()"], env={**os.environ, name: value}, stdin=subprocess.PIPE
+    )
+    try:
+        [finding] = no_process_left_over(marker)
+        assert (finding.invariant, str(sleeper.pid) in finding.what) == ("no_process_left_over", True)
+    finally:
+        sleeper.communicate(b"\n")
+    assert no_process_left_over(marker) == []
 
 
 def test_a_replay_that_changes_something_is_found() -> None:

@@ -114,6 +114,11 @@ async def test_a_replay_tells_what_it_would_do_and_does_it_once(door: FrontDoor)
     dry = await replayed(door, *since, "--label", "again", "--dry-run")
     assert (dry["to-be-replayed"]["effect"], dry["with-a-row"]["effect"]) == ("new", "new")
     assert any(each["effect"] == "skipped" and "not JSON" in each["why"] for each in dry.values())
+    await door.request(strategy, request_id="to-be-replayed", volume=0.4)
+    both = await backtest(door, "replay", "--json", *since, "--label", "again", "--dry-run")
+    effects = {each["effect"]: each["why"] for each in both.json if each["old_request_id"] == "to-be-replayed"}
+    assert set(effects) == {"new", "conflict"}
+    assert "with other content" in effects["conflict"]
     assert await door.run_of("to-be-replayed/replay/again") is None
     await replayed(door, *since, "--label", "again")
     repeated = await door.row_of("to-be-replayed/replay/again", "completed")
@@ -121,7 +126,8 @@ async def test_a_replay_tells_what_it_would_do_and_does_it_once(door: FrontDoor)
     detached = await door.row_of("with-a-row/replay/again", "completed")
     assert (detached["id"] != own_row, detached["execution_mode"]) == (True, "next_open")
     twice = await replayed(door, *since, "--label", "again")
-    assert {each["effect"] for each in twice.values()} == {"duplicate", "skipped"}
+    assert {each["effect"] for each in twice.values()} <= {"duplicate", "conflict", "skipped"}
+    assert twice["with-a-row"]["effect"] == "duplicate"
     from_table = await replayed(
         door, *since, "--from", "table", "--status", "completed", "--label", "again", "--dry-run"
     )
