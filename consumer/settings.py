@@ -297,7 +297,7 @@ def _problem(kind: type[BaseSettings], error: dict[str, Any]) -> str:
         return f"{name}: {error['msg']}"
     name = name.lower().removeprefix(PREFIX.lower())
     if error["type"] == "missing":
-        return f"{_variable(name)}: is not set; it must be {_wanted(field)}"
+        return f"{_variable(name)}: is not set and must be {_wanted(field)}"
     if "SecretStr" in str(field.annotation):
         return f"{_variable(name)}: must be {_wanted(field)}"
     return f"{_variable(name)}: must be {_wanted(field)}, not {_shown(error['input'])}"

@@ -32,10 +32,11 @@ def print_table(result: BacktestResult) -> None:
     for name, value in figures.items():
         if name not in _LISTED and not isinstance(value, dict | list):
             table.add_row(name.replace("_", " "), _shown(value, reasons.get(name, "")))
-    table.add_row("result digest", figures["result_digest"])
     console.print(table)
+    # Whole and on one line, whatever the width: to be compared, copied and searched for.
+    console.print(f"result digest: {figures['result_digest']}", soft_wrap=True, highlight=False)
     for warning in result.warnings:
-        console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False)
+        console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager

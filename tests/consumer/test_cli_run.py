@@ -106,6 +106,17 @@ def test_without_json_stdout_stays_empty_and_the_table_goes_to_stderr(backtest: 
     assert "Simulating" not in ended.err
 
 
+def test_digest_and_warnings_stand_whole_on_lines_of_their_own(
+    backtest: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    figures = backtest.run().figures
+    ended = backtest("run", "--bars", EURUSD_H1, "--symbol", "EURUSD", "--timeframe", "H1", "--strategy", "sma_cross")
+    lines = ended.err.splitlines()
+    assert f"result digest: {figures['result_digest']}" in lines
+    assert {f"warning: {warning}" for warning in figures["warnings"]} <= set(lines)
+
+
 def test_a_trade_by_signals_comes_to_the_cent(backtest: Program, tmp_path: Path) -> None:
     """BUY 1 lot at 1.1000 with 1 pip spread: ask 1.1001. CLOSE at 1.1050. 49 pips, 490 USD, less 7 commission."""
     (tmp_path / "bars.csv").write_text(
