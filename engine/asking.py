@@ -102,4 +102,9 @@ def guarded(step: Callable[[], Any], what: str) -> Any:
 
 
 def _worded(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    """Type and message; a strategy's exception may fail at saying what it is."""
+    try:
+        message = str(error)
+    except Exception as unspeakable:
+        message = f"(no message: {type(unspeakable).__name__})"
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__

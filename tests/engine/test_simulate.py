@@ -387,6 +387,18 @@ def test_what_a_strategy_raises_is_told_with_its_time() -> None:
         backtest(bars, columns_of(lambda _: None))  # type: ignore[arg-type,return-value]  # what a user may do
 
 
+def test_an_exception_that_cannot_say_what_it_is_is_still_the_strategys() -> None:
+    class UnspeakableError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    def fail(view: View) -> None:
+        raise UnspeakableError
+
+    with pytest.raises(StrategyError, match=r"raised UnspeakableError: \(no message: RuntimeError\)"):
+        backtest(sample("eurusd_h1", 50), bar_by_bar(fail))
+
+
 def test_refused_openings_are_counted_by_reason() -> None:
     bars = closes_bars("H1", utc("2024-01-08 00:00"), [1.1, 1.1, 1.1, 1.1])
     result = backtest(bars, scripted(["BUY", "BUY", None, None], stop_loss=[None, 1.0, None, None]), risk_pct=0.0001)
