@@ -214,7 +214,7 @@ def _places(runs: list[Mapping[str, Any]] | list[dict[str, Any]], place: Path) -
     return "\n".join(
         (
             "what is left of it:",
-            f"  trades and equity  {place}/artifacts/runs/<run>/<epoch>/, e.g. of run {completed['id']}:",
+            f"  artefacts          {place}/artifacts/runs/<run>/<epoch>/, e.g. of run {completed['id']}:",
             f"                     {place}/artifacts/runs/{completed['id']}/{completed['epoch']}/trades.parquet",
             f"  its bars           {completed['data_file_path']}",
             f"  market data        {place}/market-data",
