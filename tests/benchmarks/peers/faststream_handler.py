@@ -4,9 +4,9 @@
 
 Each message is one run, handled to its end before its offset is committed (at least once), partitions side by side. The
 handler makes the writes that a subscriber or a user of our worker sees: the run's row (running, then completed with
-its metrics), its trades, the OHLCV file, trades and equity as Parquet, a started and a completed event. It has none of
-our guarantees: no outbox (a crash between commit and publish loses the event), no lease, no duplicate check, no cancel,
-no memory limit, no deadline.
+its metrics), its trades, the OHLCV file, trades, equity and ledger as Parquet, a started and a completed event. It has
+none of our guarantees: no outbox (a crash between commit and publish loses the event), no lease, no duplicate check, no
+cancel, no memory limit, no deadline.
 
 PEER_VARIANT says how much care went into it:
     plain   SQLAlchemy 2 (Core, bulk insert) on asyncpg; reads its bars for each run and writes a file of them each time
@@ -296,6 +296,7 @@ def _write_files(run_id: int, bars: pl.DataFrame, result: Any) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     result.trades.write_parquet(folder / "trades.parquet", compression="lz4", statistics=False)
     result.equity.write_parquet(folder / "equity.parquet", compression="lz4", statistics=False)
+    result.booked.write_parquet(folder / "ledger.parquet", compression="lz4", statistics=False)
     bars.write_csv(folder / "bars.csv")
     return str(folder / "bars.csv")
 
