@@ -90,6 +90,7 @@ def admitted(decision: Admitted | Refused) -> Admitted:
         ({"strategy_params": {"fast": -1}}, STRATEGY, ("strategy_params.fast", "invalid_params")),
         ({"strategy_params": {"nonsense": 1}}, STRATEGY, ("strategy_params.nonsense", "invalid_params")),
         ({}, strategy(strategy_params="not JSON"), ("strategies.strategy_params", "invalid_params")),
+        ({}, strategy(strategy_params='{"fast": 5, "fast": 6}'), ("strategies.strategy_params", "invalid_params")),
         ({}, strategy(strategy_params="[]"), ("strategies.strategy_params", "invalid_params")),
         ({"symbol": "NOSUCH"}, STRATEGY, ("symbol", "unknown_symbol")),
         ({}, strategy(symbols='["GBPUSD"]'), ("symbol", "symbol_not_allowed")),
