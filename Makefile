@@ -27,7 +27,7 @@ help: ## list the targets
 setup: $(VENV)/.installed ## make .venv from the lock, again only when the lock or pyproject.toml changed
 
 test: setup lint typecheck ## lint, types, then every test on real Postgres and real Kafka, with coverage
-	@$(BIN)/python -m pytest -m "not nightly" --ignore=tests/benchmarks --ignore=tests/conformance --cov --cov-report=term:skip-covered $(PYTEST)
+	@$(BIN)/python -m pytest --ignore=tests/benchmarks --ignore=tests/conformance --cov --cov-report=term:skip-covered $(PYTEST)
 
 demo: setup ## the whole system at work, on real servers
 	@$(BIN)/backtest demo
