@@ -84,13 +84,18 @@ def with_default_levels(
     return stop, targets
 
 
+def skips_any(specification: Specification) -> bool:
+    """Whether any hour or weekday is skipped."""
+    return bool(specification.skip_hours or specification.skip_weekdays)
+
+
 def skipped(close_time_us: NDArray[np.int64], specification: Specification) -> NDArray[np.bool_]:
     """Return where no decision is taken, by hour and weekday of the decision's close in skip_timezone.
 
     A skipped decision does nothing at all: one against the open position neither reverses nor closes it, and a CLOSE
     is a decision too. Stops, targets, swap and stop-out go on.
     """
-    if not specification.skip_hours and not specification.skip_weekdays:
+    if not skips_any(specification):
         return np.zeros(close_time_us.size, bool)
     local = pl.Series(close_time_us).cast(TIME).dt.convert_time_zone(specification.skip_timezone)
     hours, weekdays = local.dt.hour().to_numpy(), local.dt.weekday().to_numpy() - 1

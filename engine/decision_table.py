@@ -65,10 +65,11 @@ def read_table(frame: pl.DataFrame) -> DecisionTable:
 
 def _codes(actions: pl.Series) -> NDArray[np.int64]:
     """Return kernel codes, UNKNOWN for null and for what is no action."""
-    if not isinstance(actions.dtype, pl.Enum):
+    kind = actions.dtype
+    if not isinstance(kind, pl.Enum):
         texts = actions.cast(pl.String)
         return texts.replace_strict(CODES, default=UNKNOWN, return_dtype=pl.Int64).fill_null(UNKNOWN).to_numpy()
-    categories = actions.dtype.categories.to_list()
+    categories = kind.categories.to_list()
     codes = np.array([*(CODES.get(category, UNKNOWN) for category in categories), UNKNOWN], np.int64)
     physical = actions.to_physical()
     if physical.null_count():
@@ -92,12 +93,16 @@ def first_fault(
     side = table.codes.astype(np.float64)
     trades = (table.codes == BUY_CODE) | (table.codes == SELL_CODE)
     closing = table.codes == CLOSE_CODE
-    steps = table.volume / instrument.lot_step
     faulty = ~trades & ~closing
-    faulty |= trades & table.volume_given & ~(np.abs(steps - np.rint(steps)) <= 1e-9 * np.maximum(1.0, steps * 1e-3))
-    faulty |= trades & table.volume_given & ~(np.rint(steps) >= 1.0)
-    faulty |= trades & table.stop_given & ~np.isfinite(table.stop)
-    faulty |= trades & table.stop_given & ((closes - table.stop) * side <= 0.0)
+    if table.volume_given.any():
+        steps = table.volume / instrument.lot_step
+        whole = np.rint(steps)
+        faulty |= trades & table.volume_given & ~(np.abs(steps - whole) <= 1e-9 * np.maximum(1.0, steps * 1e-3))
+        faulty |= trades & table.volume_given & ~(whole >= 1.0)
+        faulty |= closing & table.volume_given
+    if table.stop_given.any():
+        faulty |= trades & table.stop_given & ~np.isfinite(table.stop)
+        faulty |= trades & table.stop_given & ((closes - table.stop) * side <= 0.0)
     nearer = np.where(np.isnan(closes), table.stop, closes)
     missing = np.zeros(side.size, bool)
     for j in range(table.targets.shape[1]):
@@ -105,7 +110,6 @@ def first_fault(
         faulty |= trades & given & (~np.isfinite(target) | missing | ((target - nearer) * side <= 0.0))
         nearer = np.where(given, target, nearer)
         missing |= ~given
-    faulty |= closing & table.volume_given
     if bare_close:
         faulty |= closing & (table.stop_given | table.targets_given.any(axis=1))
     faulty |= table.names_too_long

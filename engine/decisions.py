@@ -22,6 +22,7 @@ from engine.decision_rules import (
     name_too_long,
     scalar_problem,
     skipped,
+    skips_any,
     with_default_levels,
 )
 from engine.decision_table import (
@@ -86,24 +87,30 @@ def decisions_from_columns(
     problem = columns_problem(frame, needed=("action",))
     if problem:
         raise StrategyError(f"decide_all: {problem}")
-    if frame.schema["action"] == pl.Null:
-        return _nothing()
-    decided = _decided(frame["action"], first)
-    rows = frame[decided] if decided.size else frame.head(0)
+    rows = frame.slice(first)
+    acts = rows["action"].is_not_null()
+    decided = _row_numbers(acts, first)
+    rows = pl.DataFrame([column.filter(acts) for column in rows.iter_columns()])
     del frame  # Three columns of five million bars are 90 MB, and few of them decide anything.
     table = read_table(rows)
-    fault = first_fault(table, bars.close[decided], instrument, bare_close=False)
+    closes = bars.close[decided]
+    fault = first_fault(table, closes, instrument, bare_close=False)
     if fault is not None:
         row, what = fault
         raise StrategyError(f"decision at {iso_time(int(bars.time_us[decided[row]]))}: {what}")
-    return _to_carry_out(table, rows, decided, first, bars, specification, instrument)
+    return _to_carry_out(table, rows, decided, closes, first, bars, specification, instrument)
 
 
-def _decided(action: pl.Series, first: int) -> NDArray[np.int64]:
-    """Return the rows from `first` on that have an action; part by part, so that numbering them takes little memory."""
+def _row_numbers(mask: pl.Series, first: int) -> NDArray[np.int64]:
+    """Return the places where the mask is true, counted from `first`.
+
+    Part by part, so that numbering all rows takes little memory; and eagerly, since waiting for polars' threads costs
+    more than the work on a short run.
+    """
+    parts = [mask.slice(begin, _PART) for begin in range(0, mask.len(), _PART)]
     numbered = (
-        action.slice(begin, _PART).to_frame().with_row_index("bar", offset=begin).drop_nulls()["bar"].to_numpy()
-        for begin in range(first, action.len(), _PART)
+        part.to_frame().with_row_index("bar", offset=first + i * _PART)["bar"].filter(part).to_numpy()
+        for i, part in enumerate(parts)
     )
     return np.concatenate([np.empty(0, np.int64), *numbered], dtype=np.int64)
 
@@ -142,8 +149,9 @@ def signals_from_frame(
         time = "null" if unknown_time[row] else iso_time(int(time_us[row]))
         raise BadSignals(f"{source}: row {row + 1} (time {time}): {what}")
     chosen = np.flatnonzero(on_bar & (place >= first))
+    rows = place[chosen].astype(np.int64)
     decisions = _to_carry_out(
-        table.take(chosen), frame[chosen], place[chosen].astype(np.int64), first, bars, specification, instrument
+        table.take(chosen), frame[chosen], rows, bars.close[rows], first, bars, specification, instrument
     )
     # A target column without a value is no input: the same rows give one digest with or without it.
     targets = table.targets[:, table.targets_given.any(axis=0)]
@@ -183,13 +191,16 @@ def _to_carry_out(
     table: DecisionTable,
     frame: pl.DataFrame,
     rows: NDArray[np.int64],
+    closes: NDArray[np.float64],
     first: int,
     bars: Bars,
     specification: Specification,
     instrument: Instrument,
 ) -> Decisions:
-    """Fill in levels from pips and sizes from volumes, and drop what falls into skipped hours. rows: in `bars`."""
-    closes = bars.close[rows]
+    """Fill in levels from pips and sizes from volumes, and drop what falls into skipped hours.
+
+    rows: in `bars`. closes: theirs.
+    """
     side = table.codes.astype(np.float64)
     stop = np.where(table.stop_given, table.stop, np.nan)
     targets = np.where(table.targets_given, table.targets, np.nan)
@@ -200,15 +211,19 @@ def _to_carry_out(
         default = round_price(closes + side * (specification.take_profit_pips * instrument.pip))
         targets = targets if targets.shape[1] else np.full((side.size, 1), np.nan)
         targets[:, 0] = np.where(np.isnan(targets[:, 0]), default, targets[:, 0])
-    levels = np.ascontiguousarray(np.column_stack((stop, targets))) + 0.0
-    levels[table.codes == CLOSE_CODE] = np.nan
-    sized = table.volume_given & (table.codes != CLOSE_CODE)
+    levels = np.empty((side.size, 1 + targets.shape[1]))
+    levels[:, 0], levels[:, 1:] = stop, targets
+    levels += 0.0
+    closing = table.codes == CLOSE_CODE
+    levels[closing] = np.nan
     steps = np.zeros(side.size, np.int64)
-    steps[sized] = np.rint(table.volume[sized] / instrument.lot_step).astype(np.int64)
-    kept = ~skipped(bars.time_us[rows] + bars.timeframe.duration_us, specification)
+    if table.volume_given.any():
+        sized = table.volume_given & ~closing
+        steps[sized] = np.rint(table.volume[sized] / instrument.lot_step).astype(np.int64)
     name, metadata = (pattern_texts(frame, column) for column in PATTERN_COLUMNS)
-    if kept.all():
+    if not skips_any(specification):
         return Decisions(rows - first, table.codes, steps, levels, name, metadata)
+    kept = ~skipped(bars.time_us[rows] + bars.timeframe.duration_us, specification)
     return Decisions(
         (rows - first)[kept],
         table.codes[kept],
@@ -253,8 +268,3 @@ def metadata_json(metadata: Any, time_us: int) -> str | None:
 def as_us(moment: datetime) -> int:
     """Return an aware moment as microseconds since 1970 UTC."""
     return (moment - _EPOCH) // timedelta(microseconds=1)
-
-
-def _nothing() -> Decisions:
-    nothing = np.empty(0, np.int64)
-    return Decisions(nothing, nothing, nothing, np.empty((0, 1)))
