@@ -19,6 +19,7 @@ from engine.instruments import Instrument
 from engine.kernel import advance
 from engine.money import lot_steps
 from engine.result import Ledger
+from engine.sessions import SessionDays, session_days
 from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource
 from engine.strategy import Position
 from engine.swap import NO_NIGHTS, nights
@@ -37,8 +38,8 @@ _FIRST_ROWS = 1024
 class Machine:
     """A run's arrays; bars are counted from the run's first bar, warm-up left out.
 
-    prices: the kernel's seven price arrays. spread_pips: of each bar, or of all. plan_nights, finer: as the kernel
-    takes them. rules: one record, target_first still 0.
+    prices: the kernel's seven price arrays. spread_pips: of each bar, or of all. nights, finer: as the kernel takes
+    them. rules: one record, target_first still 0. days: the trading days of all bars.
     """
 
     specification: Specification
@@ -51,6 +52,7 @@ class Machine:
     finer: tuple[NDArray[Any], ...]
     rules: NDArray[Any]
     spread_pips: NDArray[np.float64] | float
+    days: SessionDays
 
     @property
     def bars(self) -> int:
@@ -93,6 +95,7 @@ def build_machine(
         finer=_finer(run, finer),
         rules=_rules(specification, instrument, run.height, spread, rate_close, finer is not None),
         spread_pips=spread_pips,
+        days=session_days(run.time_us, instrument.session),
     )
 
 

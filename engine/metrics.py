@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from engine.compiled import compiled, read_only
 from engine.instruments import Session
-from engine.sessions import session_days
+from engine.sessions import SessionDays, session_days
 from engine.sums import booked_sum, exact_sum
 
 Floats = NDArray[np.float64]
+_BLOCK = 64
+"""Values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,20 +48,20 @@ def compute_metrics(
     *,
     profits: Floats,
     equity: Floats,
-    time_us: NDArray[np.int64],
+    days: SessionDays,
     deposit: float,
     session: Session,
     spread_pips: Floats | float,
 ) -> Metrics:
     """Return every figure of one simulation.
 
-    profits: after costs, one a trade row, as written. equity: at each simulated bar's close, at least one bar. time_us:
-    those bars' open times. deposit > 0. spread_pips: of each simulated bar, or of all.
+    profits: after costs, one a trade row, as written. equity: at each simulated bar's close, at least one bar. days:
+    those of the simulated bars. deposit > 0. spread_pips: of each simulated bar, or of all.
     """
     trades = profits.size
     net = net_profit(profits)
     fall = drawdown(equity, deposit)
-    returns = daily_returns(equity, time_us, deposit, session)
+    returns = returns_by_day(equity[days.last_row], deposit)
     values: dict[str, float | None] = {
         "win_rate": win_rate(profits),
         "profit_factor": profit_factor(profits),
@@ -164,7 +166,11 @@ def daily_returns(equity: Floats, time_us: NDArray[np.int64], deposit: float, se
     is). n days give n returns. Equity that the day before left at or below 0 ends the sequence: nothing is a fraction
     of it.
     """
-    closing = equity[session_days(time_us, session).last_row]
+    return returns_by_day(equity[session_days(time_us, session).last_row], deposit)
+
+
+def returns_by_day(closing: Floats, deposit: float) -> Floats:
+    """Return `daily_returns` from each day's equity."""
     before = np.concatenate(([deposit], closing[:-1]))
     ruined = np.flatnonzero(before <= 0)
     days = int(ruined[0]) if ruined.size else closing.size
@@ -241,18 +247,28 @@ def _finite(value: float) -> float | None:
 def _deepest_falls(equity: Floats, deposit: float) -> tuple[float, float, float, float]:
     """Return peak and low of the largest fall in money, then of the largest in proportion.
 
-    A fall is judged when its peak is passed or the data end: between two peaks only the lowest value can matter.
+    A fall is judged when its peak is passed or the data end: between two peaks only the lowest value can matter. Blocks
+    that leave neither peak nor low behind are passed over, which the processor does several values at a time.
     """
     peak, low = deposit, deposit
     money_peak, money_low, share_peak, share_low = deposit, deposit, deposit, deposit
-    for i in range(equity.size + 1):
-        value = equity[i] if i < equity.size else np.inf
-        if value < low:
-            low = value
-        elif value > peak:
-            if peak - low > money_peak - money_low:
-                money_peak, money_low = peak, low
-            if (peak - low) * share_peak > (share_peak - share_low) * peak:
-                share_peak, share_low = peak, low
-            peak, low = value, value
+    size = np.uintp(equity.size)
+    for start in range(np.uintp(0), size + np.uintp(1), np.uintp(_BLOCK)):
+        end = start + np.uintp(_BLOCK)
+        if end <= size:
+            outside = False
+            for i in range(start, end):
+                outside |= (equity[i] < low) | (equity[i] > peak)
+            if not outside:
+                continue
+        for i in range(start, min(end, size + np.uintp(1))):
+            value = equity[i] if i < size else np.inf
+            if value < low:
+                low = value
+            elif value > peak:
+                if peak - low > money_peak - money_low:
+                    money_peak, money_low = peak, low
+                if (peak - low) * share_peak > (share_peak - share_low) * peak:
+                    share_peak, share_low = peak, low
+                peak, low = value, value
     return money_peak, money_low, share_peak, share_low

@@ -28,6 +28,11 @@ class SessionDays:
     last_row: NDArray[np.int64]
     label: NDArray[np.int64]
 
+    def of_first(self, bars: int) -> "SessionDays":
+        """Return the days of the first `bars` bars alone, of at least one."""
+        days = int(np.searchsorted(self.last_row, bars - 1)) + 1
+        return SessionDays(np.minimum(self.last_row[:days], bars - 1), self.label[:days])
+
 
 def session_days(time_us: NDArray[np.int64], session: Session) -> SessionDays:
     """Group bars into days by their open times (ascending): UTC dates for "always", else New York days.

@@ -272,7 +272,7 @@ def measure(machine: Machine, ledger: Ledger) -> Metrics:
     return compute_metrics(
         profits=ledger.column("profit"),
         equity=ledger.equity,
-        time_us=ledger.time_us[:simulated],
+        days=machine.days.of_first(simulated),
         deposit=machine.specification.initial_balance,
         session=machine.instrument.session,
         spread_pips=spread_pips[:simulated] if isinstance(spread_pips, np.ndarray) else spread_pips,

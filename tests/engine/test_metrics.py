@@ -22,6 +22,7 @@ from engine.metrics import (
     sharpe_ratio,
     sortino_ratio,
 )
+from engine.sessions import session_days
 from tests.engine.bar_builders import as_us, utc
 from tests.engine.reference.calendar import trading_day
 from tests.engine.reference.metrics import measure
@@ -36,7 +37,7 @@ def metrics(
     return compute_metrics(
         profits=np.array(profits, np.float64),
         equity=np.array(equity, np.float64),
-        time_us=MONDAY_US + step_us * np.arange(len(equity)),
+        days=session_days(MONDAY_US + step_us * np.arange(len(equity)), session),
         deposit=deposit,
         session=session,
         spread_pips=1.5,
@@ -113,6 +114,17 @@ def test_drawdown_starts_from_the_deposit_and_money_and_per_cent_may_be_differen
     assert drawdown(np.array([10_000.0, -5_000.0]), 10_000.0).percent == 150.0
 
 
+@given(st.integers(1, 400), st.integers(0, 2**32 - 1), st.sampled_from([0.02, 0.3, 1.0]))
+def test_drawdown_of_any_length_is_that_of_running_peaks(size: int, seed: int, moving: float) -> None:
+    random = np.random.default_rng(seed)
+    steps = random.integers(-300_00, 300_00, size) * (random.random(size) < moving)
+    equity = 1_000_000.0 + np.cumsum(steps) / 100
+    peaks = np.maximum(np.maximum.accumulate(equity), 1_000_000.0)
+    fall = drawdown(equity, 1_000_000.0)
+    assert fall.money == round((peaks - equity).max(), 8)
+    assert fall.percent == pytest.approx(((peaks - equity) / peaks).max() * 100, rel=1e-9, abs=1e-12)
+
+
 def test_recovery_factor_is_signed_and_null_without_a_drawdown() -> None:
     assert recovery_factor(-50.0, 200.0) == -0.25
     assert recovery_factor(50.0, 0.0) is None
@@ -176,7 +188,7 @@ def test_average_spread_is_the_mean_over_bars() -> None:
     arguments = {
         "profits": np.array([]),
         "equity": np.full(4, 1e4),
-        "time_us": MONDAY_US + DAY_US * np.arange(4),
+        "days": session_days(MONDAY_US + DAY_US * np.arange(4), "fx"),
         "deposit": 1e4,
     }
     of_bars = compute_metrics(**arguments, session="fx", spread_pips=np.array([0.1, 0.2, 0.3, 0.0]))  # type: ignore[arg-type]  # built once for both
@@ -201,7 +213,7 @@ def test_every_figure_agrees_with_exact_fractions(
     got = compute_metrics(
         profits=np.array(profits, np.float64),
         equity=np.array(equity),
-        time_us=times,
+        days=session_days(times, session),
         deposit=10_000.0,
         session=session,
         spread_pips=np.arange(len(equity), dtype=np.float64),

@@ -64,3 +64,17 @@ def test_weekends_last_from_friday_to_sunday_and_an_hour_less_when_clocks_go_for
     row = begin.tolist().index(as_us(utc("2024-03-08 22:00")))
     assert end[row] == as_us(utc("2024-03-10 21:00"))
     assert (end > begin).all()
+
+
+@given(
+    st.lists(st.integers(0, 40 * 24 * 4), min_size=1, max_size=60, unique=True),
+    st.data(),
+    st.sampled_from(["fx", "always"]),
+)
+def test_the_days_of_the_first_bars_are_those_that_these_bars_have_alone(
+    quarters: list[int], data: st.DataObject, session: Session
+) -> None:
+    times = np.array([as_us(utc("1985-01-01 00:00")) + 900_000_000 * quarter for quarter in sorted(quarters)])
+    bars = data.draw(st.integers(1, times.size))
+    got, alone = session_days(times, session).of_first(bars), session_days(times[:bars], session)
+    assert (got.label.tolist(), got.last_row.tolist()) == (alone.label.tolist(), alone.last_row.tolist())
