@@ -23,6 +23,9 @@ from engine.simulate import (
 from engine.specification import Specification
 from engine.watch import CHUNK_BARS, OnProgress, Watch
 
+_TOGETHER = 4
+"""Combinations a task, at most: with more, an error of one would be told late."""
+
 
 @dataclass(frozen=True, slots=True)
 class SweepResult:
@@ -59,15 +62,17 @@ def sweep(
     machine = build_machine(specification, instrument, bars, data.finer, data.conversion, data.registry)
     context = context_bars(specification, data, bars)
 
-    def one(decider: ChosenStrategy) -> SweepResult:
-        return _simulate_one(machine, bars, context, decider, on_progress)
+    def some(deciders: Sequence[ChosenStrategy]) -> list[SweepResult]:
+        return [_simulate_one(machine, bars, context, decider, on_progress) for decider in deciders]
 
     if threads <= 1:
-        return [one(decider) for decider in chosen]
+        return some(chosen)
+    # Handing over costs as much as a kernel takes; few combinations are spread over all threads all the same.
+    size = max(1, min(_TOGETHER, len(chosen) // (4 * threads)))
     with ThreadPoolExecutor(threads, thread_name_prefix="sweep") as pool:
-        running = [pool.submit(one, decider) for decider in chosen]
+        running = [pool.submit(some, chosen[at : at + size]) for at in range(0, len(chosen), size)]
         try:
-            return [each.result() for each in running]
+            return [result for each in running for result in each.result()]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

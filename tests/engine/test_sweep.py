@@ -29,6 +29,18 @@ def test_each_combination_earns_what_it_earns_alone(threads: int) -> None:
     assert len({result.metrics.net_profit for result in results}) == 4
 
 
+def test_many_combinations_come_back_in_order_whatever_the_threads() -> None:
+    many = grid(fast=(3, 4, 5), slow=range(10, 45))
+    specification = specification_of(BARS, **SETTINGS)
+    one, three = (
+        sweep(specification, EURUSD, RunData(bars=BARS), SmaCross, many, threads=threads) for threads in (1, 3)
+    )
+    assert [(result.params["fast"], result.params["slow"]) for result in three] == [
+        (combination["fast"], combination["slow"]) for combination in many
+    ]
+    assert three == one
+
+
 def test_a_wrong_combination_is_refused_before_anything_runs() -> None:
     asked: list[int] = []
     with pytest.raises(InvalidParams, match="fast"):

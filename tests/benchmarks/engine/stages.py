@@ -34,7 +34,6 @@ _STAGES: tuple[tuple[str, Any, str], ...] = (
     ("run made ready", simulate, "build_machine"),
     ("fill loop", machine, "advance"),
     ("drawdown", metrics, "drawdown"),
-    ("daily returns", metrics, "daily_returns"),
 )
 
 
