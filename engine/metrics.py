@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from engine.compiled import compiled, read_only
 from engine.instruments import Session
 from engine.sessions import SessionDays, session_days
-from engine.sums import booked_sum, exact_sum
+from engine.sums import BySign, exact_sum, sums_by_sign
 
 Floats = NDArray[np.float64]
 _BLOCK = 64
@@ -59,20 +59,21 @@ def compute_metrics(
     those of the simulated bars. deposit > 0. spread_pips: of each simulated bar, or of all.
     """
     trades = profits.size
-    net = net_profit(profits)
+    signs = sums_by_sign(profits)
+    net = net_profit(signs)
     fall = drawdown(equity, deposit)
     returns = returns_by_day(equity[days.last_row], deposit)
     values: dict[str, float | None] = {
-        "win_rate": win_rate(profits),
-        "profit_factor": profit_factor(profits),
-        "expectancy": expectancy(profits),
+        "win_rate": win_rate(signs, trades),
+        "profit_factor": profit_factor(signs),
+        "expectancy": expectancy(net, trades),
         "recovery_factor": recovery_factor(net, fall.money) if trades else None,
         "sharpe_ratio": sharpe_ratio(returns, days_per_year(session)) if trades else None,
         "sortino_ratio": sortino_ratio(returns, days_per_year(session)) if trades else None,
-        "avg_win": average_win(profits),
-        "avg_loss": average_loss(profits),
+        "avg_win": average_win(signs),
+        "avg_loss": average_loss(signs),
     }
-    wins, losses = longest_streaks(profits)
+    wins, losses = longest_streaks(signs)
     return Metrics(
         total_trades=trades,
         net_profit=net,
@@ -87,40 +88,40 @@ def compute_metrics(
     )
 
 
-def win_rate(profits: Floats) -> float | None:
+def win_rate(profits: BySign, trades: int) -> float | None:
     """Return trades with profit > 0 over all trades, 0 to 1; None without trades."""
-    return int(np.count_nonzero(profits > 0)) / profits.size if profits.size else None
+    return profits.above / trades if trades else None
 
 
-def profit_factor(profits: Floats) -> float | None:
+def profit_factor(profits: BySign) -> float | None:
     """Return the sum of wins over the absolute sum of losses; 0 with losses only, None without a loss."""
-    losses = booked_sum(profits[profits < 0])
-    return _finite(booked_sum(profits[profits > 0]) / abs(losses)) if losses < 0 else None
+    losses = round(profits.sum_below, 8)
+    return _finite(round(profits.sum_above, 8) / abs(losses)) if losses < 0 else None
 
 
-def net_profit(profits: Floats) -> float:
+def net_profit(profits: BySign) -> float:
     """Return the sum of all trades' profit, account currency, to 1e-8 as everything booked."""
-    return booked_sum(profits)
+    return round(profits.total, 8)
 
 
-def expectancy(profits: Floats) -> float | None:
+def expectancy(net: float, trades: int) -> float | None:
     """Return net profit / trades, the mean profit of a trade (Tharp's expectancy in money); None without trades."""
-    return net_profit(profits) / profits.size if profits.size else None
+    return net / trades if trades else None
 
 
-def average_win(profits: Floats) -> float | None:
+def average_win(profits: BySign) -> float | None:
     """Return the mean profit of winning trades; None without one."""
-    return _mean(profits[profits > 0])
+    return round(profits.sum_above, 8) / profits.above if profits.above else None
 
 
-def average_loss(profits: Floats) -> float | None:
+def average_loss(profits: BySign) -> float | None:
     """Return the mean profit of losing trades, negative; None without one."""
-    return _mean(profits[profits < 0])
+    return round(profits.sum_below, 8) / profits.below if profits.below else None
 
 
-def longest_streaks(profits: Floats) -> tuple[int, int]:
+def longest_streaks(profits: BySign) -> tuple[int, int]:
     """Return the longest runs of wins and of losses in the order written; a break-even trade ends both."""
-    return _longest_run(profits > 0), _longest_run(profits < 0)
+    return profits.longest_above, profits.longest_below
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,18 +226,8 @@ def _null_reasons(values: dict[str, float | None], trades: int, returns: Floats)
 
 def _disperse(returns: Floats) -> bool:
     """Whether returns differ by more than their own rounding: the same 1 % twice is no dispersion."""
-    return bool(np.ptp(returns) > 1e-15 * (1.0 + np.abs(returns).max()))
-
-
-def _longest_run(hits: NDArray[np.bool_]) -> int:
-    framed = np.zeros(hits.size + 2, bool)
-    framed[1:-1] = hits
-    edges = np.flatnonzero(framed[1:] != framed[:-1])
-    return int((edges[1::2] - edges[::2]).max(initial=0))
-
-
-def _mean(values: Floats) -> float | None:
-    return booked_sum(values) / values.size if values.size else None
+    lowest, highest = float(returns.min()), float(returns.max())
+    return highest - lowest > 1e-15 * (1.0 + max(highest, -lowest))
 
 
 def _finite(value: float) -> float | None:

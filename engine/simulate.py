@@ -20,6 +20,7 @@ from engine.money import check_specification
 from engine.result import BacktestResult, Ledger
 from engine.specification import Specification
 from engine.strategy import BarStrategy, Market, StrategyParams
+from engine.sums import sums_by_sign
 from engine.timeframes import join_context, resample, timeframe
 from engine.watch import CHUNK_BARS, Cancelled, OnProgress, Progress, Watch
 
@@ -249,7 +250,7 @@ def _result(
         source="signals" if by_signals else "rule",
         metrics=metrics,
         ambiguous_bars=stop_first.ambiguous_bars,
-        net_profit_target_first=net_profit(target_first.ledger.column("profit")),
+        net_profit_target_first=net_profit(sums_by_sign(target_first.ledger.column("profit"))),
         run_warnings=(*data.warnings, *_warnings(machine, stop_first)),
         bars=bars,
         first_row=machine.first,

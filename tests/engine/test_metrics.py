@@ -23,6 +23,7 @@ from engine.metrics import (
     sortino_ratio,
 )
 from engine.sessions import session_days
+from engine.sums import exact_sum, sums_by_sign
 from tests.engine.bar_builders import as_us, utc
 from tests.engine.reference.calendar import trading_day
 from tests.engine.reference.metrics import measure
@@ -102,8 +103,8 @@ def test_only_break_even_trades_give_no_profit_factor() -> None:
 
 
 def test_a_break_even_trade_ends_both_streaks() -> None:
-    assert longest_streaks(np.array([1.0, 1.0, 0.0, 1.0, -1.0, 0.0, -1.0, -1.0, -1.0])) == (2, 3)
-    assert longest_streaks(np.array([])) == (0, 0)
+    assert longest_streaks(sums_by_sign(np.array([1.0, 1.0, 0.0, 1.0, -1.0, 0.0, -1.0, -1.0, -1.0]))) == (2, 3)
+    assert longest_streaks(sums_by_sign(np.array([]))) == (0, 0)
 
 
 def test_drawdown_starts_from_the_deposit_and_money_and_per_cent_may_be_different_falls() -> None:
@@ -181,7 +182,7 @@ def test_a_loss_whose_square_is_nothing_in_floats_gives_no_sortino_ratio() -> No
 def test_sums_of_many_booked_items_carry_no_noise() -> None:
     got = metrics([0.1] * 100_000 + [-0.3] * 30_000, [11_000.0])
     assert (got.net_profit, got.avg_win, got.avg_loss) == (1_000.0, 0.1, -0.3)
-    assert profit_factor(np.array([0.1] * 30 + [-0.3] * 10)) == 1.0
+    assert profit_factor(sums_by_sign(np.array([0.1] * 30 + [-0.3] * 10))) == 1.0
 
 
 def test_average_spread_is_the_mean_over_bars() -> None:
@@ -234,3 +235,10 @@ def test_every_figure_agrees_with_exact_fractions(
         name: value if value is None else pytest.approx(value, rel=1e-9, abs=1e-11)
         for name, value in expected.values.items()
     }
+
+
+def test_a_sum_of_very_many_values_stays_exact_from_part_to_part() -> None:
+    values = np.zeros(100_000)
+    values[[0, 40_000, 99_999]] = 1e16, 1.0, -1e16
+    assert exact_sum(values) == 1.0
+    assert sums_by_sign(values)[:5] == (1.0, 2, 1, 1e16, -1e16)
