@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from engine.decision_rules import target_name
-from engine.decision_table import PATTERN_COLUMNS, columns_problem, pattern_texts
+from engine.decision_table import PATTERN_COLUMNS, columns_of, columns_problem, pattern_texts
 from engine.instruments import Instrument
 from engine.simulate import ChosenStrategy
 from engine.strategy import Decision, Market, View
@@ -66,7 +66,7 @@ class Recording:
             self.changed_input = _first_difference(contents, _contents(given))
         if not isinstance(frame, pl.DataFrame) or frame.height != market.bars.height:
             return frame
-        if columns_problem(frame, needed=("action",)):
+        if columns_problem(columns_of(frame), needed=("action",)):
             return frame
         self._columns = _taken(frame, self._first_row, self._last_row)
         if self._last_row is None:
@@ -113,7 +113,7 @@ def _taken(frame: pl.DataFrame, first_row: int, last_row: int | None) -> pl.Data
     columns = [rows.alias("row"), action]
     for name in frame.columns:
         if name in PATTERN_COLUMNS:
-            text = pattern_texts(kept, name)
+            text = pattern_texts({name: kept[name]}, name)
             columns += [] if text is None else [text.alias(name)]
         elif name != "action":
             numbers = kept[name].cast(pl.Float64)

@@ -1,6 +1,6 @@
 """Decisions as columns: reading them from a frame, and finding the first row at fault fast."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,11 +9,13 @@ from numpy.typing import NDArray
 
 from engine.decision_rules import CODES, LONGEST_PATTERN_NAME, close_carries, name_too_long, scalar_problem, target_name
 from engine.instruments import Instrument
-from engine.kernel_layout import BUY_CODE, CLOSE_CODE, SELL_CODE
+from engine.kernel_layout import CLOSE_CODE
 
 PATTERN_COLUMNS = ("pattern_name", "pattern_metadata")
 UNKNOWN = 99
 """Code of an action that is none."""
+Columns = Mapping[str, pl.Series]
+"""By name: asking a frame for its names and types takes longer than a short column's work."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,18 +49,23 @@ class DecisionTable:
         )
 
 
-def read_table(frame: pl.DataFrame) -> DecisionTable:
-    actions = frame["action"]
+def columns_of(frame: pl.DataFrame) -> Columns:
+    return {column.name: column for column in frame.iter_columns()}
+
+
+def read_table(columns: Columns) -> DecisionTable:
+    actions = columns["action"]
+    height = actions.len()
     codes = _codes(actions)
-    volume, volume_given = _numbers(frame, "volume")
-    stop, stop_given = _numbers(frame, "stop_loss")
-    names = _target_names(frame)
-    targets, targets_given = np.full((frame.height, len(names)), np.nan), np.zeros((frame.height, len(names)), bool)
+    volume, volume_given = _numbers(columns, "volume", height)
+    stop, stop_given = _numbers(columns, "stop_loss", height)
+    names = _target_names(columns)
+    targets, targets_given = np.empty((height, len(names))), np.empty((height, len(names)), bool)
     for j, name in enumerate(names):
-        targets[:, j], targets_given[:, j] = _numbers(frame, name)
-    too_long = np.zeros(frame.height, bool)
-    if "pattern_name" in frame.columns and frame.schema["pattern_name"] != pl.Null:
-        lengths = frame["pattern_name"].cast(pl.String).str.len_chars().fill_null(0)
+        targets[:, j], targets_given[:, j] = _numbers(columns, name, height)
+    too_long = np.zeros(height, bool)
+    if "pattern_name" in columns and columns["pattern_name"].dtype != pl.Null:
+        lengths = columns["pattern_name"].cast(pl.String).str.len_chars().fill_null(0)
         too_long = (lengths > LONGEST_PATTERN_NAME).to_numpy()
     return DecisionTable(actions, codes, volume, volume_given, stop, stop_given, targets, targets_given, too_long)
 
@@ -90,10 +97,10 @@ def first_fault(
 
     bare_close: CLOSE may carry nothing else. before: faults that come first, each a mask and its words.
     """
-    side = table.codes.astype(np.float64)
-    trades = (table.codes == BUY_CODE) | (table.codes == SELL_CODE)
+    faulty = (table.codes == UNKNOWN) | table.names_too_long
     closing = table.codes == CLOSE_CODE
-    faulty = ~trades & ~closing
+    trades = ~closing
+    side = table.codes.astype(np.float64)
     if table.volume_given.any():
         steps = table.volume / instrument.lot_step
         whole = np.rint(steps)
@@ -112,7 +119,6 @@ def first_fault(
         missing |= ~given
     if bare_close:
         faulty |= closing & (table.stop_given | table.targets_given.any(axis=1))
-    faulty |= table.names_too_long
     for mask, _ in before:
         faulty |= mask
     if not faulty.any():
@@ -144,13 +150,14 @@ def _words(table: DecisionTable, row: int, close: float, instrument: Instrument,
     return scalar_problem(code, close, volume, stop, targets, instrument.lot_step) or name_too_long(None)
 
 
-def columns_problem(frame: pl.DataFrame, needed: tuple[str, ...]) -> str | None:
+def columns_problem(columns: Columns, needed: tuple[str, ...]) -> str | None:
     """Say which column is missing, unknown or of a wrong kind: a misspelt stop_loss must not mean no stop."""
-    known = {"action", "volume", "stop_loss", *PATTERN_COLUMNS, *needed, *_target_names(frame)}
+    known = {"action", "volume", "stop_loss", *PATTERN_COLUMNS, *needed, *_target_names(columns)}
     for name in needed:
-        if name not in frame.columns:
+        if name not in columns:
             return f"column {name} is missing"
-    for name, kind in frame.schema.items():
+    for name, column in columns.items():
+        kind = column.dtype
         if name not in known:
             return f"unknown column {name}"
         if name == "action" and not isinstance(kind, (pl.String, pl.Enum, pl.Categorical, pl.Null)):
@@ -164,26 +171,27 @@ def columns_problem(frame: pl.DataFrame, needed: tuple[str, ...]) -> str | None:
     return None
 
 
-def _target_names(frame: pl.DataFrame) -> list[str]:
+def _target_names(columns: Columns) -> list[str]:
     """Return take_profit, take_profit_2, ... as far as any is there; one left out in between counts as unknown."""
     names: list[str] = []
-    while target_name(len(names)) in frame.columns:
+    while target_name(len(names)) in columns:
         names.append(target_name(len(names)))
     return names
 
 
-def _numbers(frame: pl.DataFrame, name: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    if name not in frame.columns or frame.schema[name] == pl.Null:
-        return np.full(frame.height, np.nan), np.zeros(frame.height, bool)
-    column = frame[name].cast(pl.Float64)
+def _numbers(columns: Columns, name: str, height: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return a column's values, NaN for null, and where they are not null."""
+    if name not in columns or columns[name].dtype == pl.Null:
+        return np.full(height, np.nan), np.zeros(height, bool)
+    column = columns[name].cast(pl.Float64)
     # Without a null this is one array as it stands; polars' own null handling costs more than a short run.
     if not column.null_count():
-        return column.to_numpy(), np.ones(frame.height, bool)
+        return column.to_numpy(), np.ones(height, bool)
     return column.fill_null(np.nan).to_numpy(), column.is_not_null().to_numpy()
 
 
-def pattern_texts(frame: pl.DataFrame, name: str) -> pl.Series | None:
-    if name not in frame.columns or frame.schema[name] == pl.Null:
+def pattern_texts(columns: Columns, name: str) -> pl.Series | None:
+    if name not in columns or columns[name].dtype == pl.Null:
         return None
-    column = frame[name]
+    column = columns[name]
     return column.struct.json_encode() if isinstance(column.dtype, pl.Struct) else column.cast(pl.String)

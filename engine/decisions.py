@@ -28,7 +28,9 @@ from engine.decision_rules import (
 from engine.decision_table import (
     PATTERN_COLUMNS,
     UNKNOWN,
+    Columns,
     DecisionTable,
+    columns_of,
     columns_problem,
     first_fault,
     pattern_texts,
@@ -84,21 +86,21 @@ def decisions_from_columns(
     """
     if frame.height != bars.height:
         raise StrategyError(f"decide_all returned {frame.height} rows for {bars.height} bars")
-    problem = columns_problem(frame, needed=("action",))
+    columns = columns_of(frame.slice(first))
+    problem = columns_problem(columns, needed=("action",))
     if problem:
         raise StrategyError(f"decide_all: {problem}")
-    rows = frame.slice(first)
-    acts = rows["action"].is_not_null()
+    acts = columns["action"].is_not_null()
     decided = _row_numbers(acts, first)
-    rows = pl.DataFrame([column.filter(acts) for column in rows.iter_columns()])
+    columns = {name: column.filter(acts) for name, column in columns.items()}
     del frame  # Three columns of five million bars are 90 MB, and few of them decide anything.
-    table = read_table(rows)
+    table = read_table(columns)
     closes = bars.close[decided]
     fault = first_fault(table, closes, instrument, bare_close=False)
     if fault is not None:
         row, what = fault
         raise StrategyError(f"decision at {iso_time(int(bars.time_us[decided[row]]))}: {what}")
-    return _to_carry_out(table, rows, decided, closes, first, bars, specification, instrument)
+    return _to_carry_out(table, columns, decided, closes, first, bars, specification, instrument)
 
 
 def _row_numbers(mask: pl.Series, first: int) -> NDArray[np.int64]:
@@ -123,7 +125,8 @@ def signals_from_frame(
     bars: the run's, warm-up included; rows outside [specification.start, end) are checked without a close and ignored.
     Raises BadSignals: `source: row N (time T): what is wrong`, or `source: what is wrong` for the whole of it.
     """
-    problem = columns_problem(frame, needed=("time", "action"))
+    columns = columns_of(frame)
+    problem = columns_problem(columns, needed=("time", "action"))
     if problem:
         raise BadSignals(f"{source}: {problem}")
     times = _signal_times(frame["time"], source)
@@ -133,7 +136,7 @@ def signals_from_frame(
     inside = (time_us >= start_us) & (time_us < end_us)
     place = np.minimum(np.searchsorted(bars.time_us, time_us), bars.height - 1)
     on_bar = inside & (bars.time_us[place] == time_us)
-    table = read_table(frame)
+    table = read_table(columns)
     rises = np.ones(time_us.size, bool)
     rises[1:] = time_us[1:] > time_us[:-1]
     own_faults: list[tuple[NDArray[np.bool_], Callable[[int], str]]] = [
@@ -151,7 +154,7 @@ def signals_from_frame(
     chosen = np.flatnonzero(on_bar & (place >= first))
     rows = place[chosen].astype(np.int64)
     decisions = _to_carry_out(
-        table.take(chosen), frame[chosen], rows, bars.close[rows], first, bars, specification, instrument
+        table.take(chosen), columns_of(frame[chosen]), rows, bars.close[rows], first, bars, specification, instrument
     )
     # A target column without a value is no input: the same rows give one digest with or without it.
     targets = table.targets[:, table.targets_given.any(axis=0)]
@@ -189,7 +192,7 @@ def encode_decision(
 
 def _to_carry_out(
     table: DecisionTable,
-    frame: pl.DataFrame,
+    columns: Columns,
     rows: NDArray[np.int64],
     closes: NDArray[np.float64],
     first: int,
@@ -202,14 +205,13 @@ def _to_carry_out(
     rows: in `bars`. closes: theirs.
     """
     side = table.codes.astype(np.float64)
-    stop = np.where(table.stop_given, table.stop, np.nan)
-    targets = np.where(table.targets_given, table.targets, np.nan)
+    stop, targets = table.stop, table.targets
     if specification.stop_loss_pips is not None:
         default = round_price(closes - side * (specification.stop_loss_pips * instrument.pip))
         stop = np.where(table.stop_given, stop, default)
     if specification.take_profit_pips is not None:
         default = round_price(closes + side * (specification.take_profit_pips * instrument.pip))
-        targets = targets if targets.shape[1] else np.full((side.size, 1), np.nan)
+        targets = targets.copy() if targets.shape[1] else np.full((side.size, 1), np.nan)
         targets[:, 0] = np.where(np.isnan(targets[:, 0]), default, targets[:, 0])
     levels = np.empty((side.size, 1 + targets.shape[1]))
     levels[:, 0], levels[:, 1:] = stop, targets
@@ -220,7 +222,7 @@ def _to_carry_out(
     if table.volume_given.any():
         sized = table.volume_given & ~closing
         steps[sized] = np.rint(table.volume[sized] / instrument.lot_step).astype(np.int64)
-    name, metadata = (pattern_texts(frame, column) for column in PATTERN_COLUMNS)
+    name, metadata = (pattern_texts(columns, column) for column in PATTERN_COLUMNS)
     if not skips_any(specification):
         return Decisions(rows - first, table.codes, steps, levels, name, metadata)
     kept = ~skipped(bars.time_us[rows] + bars.timeframe.duration_us, specification)
