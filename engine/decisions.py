@@ -33,6 +33,7 @@ from engine.decision_table import (
     columns_of,
     columns_problem,
     first_fault,
+    given_and_physical,
     pattern_texts,
     read_table,
 )
@@ -90,11 +91,11 @@ def decisions_from_columns(
     problem = columns_problem(columns, needed=("action",))
     if problem:
         raise StrategyError(f"decide_all: {problem}")
-    acts = columns["action"].is_not_null()
+    acts, physical = given_and_physical(columns["action"])
     decided = _row_numbers(acts, first)
     columns = {name: column.filter(acts) for name, column in columns.items()}
     del frame  # Three columns of five million bars are 90 MB, and few of them decide anything.
-    table = read_table(columns)
+    table = read_table(columns, physical.filter(acts))
     closes = bars.close[decided]
     fault = first_fault(table, closes, instrument, bare_close=False)
     if fault is not None:
