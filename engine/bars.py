@@ -16,6 +16,8 @@ from engine.timeframes import Timeframe
 
 TIME = pl.Datetime("us", "UTC")
 PRICES = ("open", "high", "low", "close")
+_ARRAYS = ("time_us", "close_time_us", "open", "high", "low", "close", "volume", "spread_points")
+"""The cached properties of `Bars` with one value a bar."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -115,8 +117,11 @@ class Bars:
         return int(first), max(int(first), int(end))
 
     def rows(self, first: int, end: int) -> "Bars":
-        """Return the bars of rows first to end, end left out; no copy."""
-        return Bars(self.timeframe, self.frame.slice(first, max(0, end - first)))
+        """Return the bars of rows first to end, end left out; no copy. Arrays that were made are cut, not made anew."""
+        cut = Bars(self.timeframe, self.frame.slice(first, max(0, end - first)))
+        made = vars(self)
+        vars(cut).update({name: made[name][first:end] for name in _ARRAYS if made.get(name) is not None})
+        return cut
 
 
 def iso_time(time_us: int) -> str:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from engine.compiled import compiled, read_only
 from engine.instruments import Session
-from engine.metrics import Floats, daily_returns, days_per_year, sharpe_ratio
-from engine.sessions import session_days
+from engine.metrics import Floats, days_per_year, returns_by_day, sharpe_ratio
+from engine.sessions import SessionDays
 from engine.sums import booked_sum, exact_sum
 from engine.timeframes import DAY_US
 
@@ -38,6 +38,8 @@ class RunFigures:
     """Of a bar."""
     deposit: float
     session: Session
+    days: SessionDays
+    """Trading days of the simulated bars."""
     first_open: float
     """Bid, of the first simulated bar."""
     last_close: float
@@ -76,8 +78,8 @@ def compute_extended_metrics(run: RunFigures) -> ExtendedMetrics:
     """Return every further figure of one simulation of at least one bar."""
     reasons: dict[str, str] = {}
     days = (int(run.time_us[-1]) + run.duration_us - int(run.time_us[0])) / DAY_US
-    months = monthly_returns_pct(run.equity, run.time_us, run.deposit, run.session)
-    returns = daily_returns(run.equity, run.time_us, run.deposit, run.session)
+    months = monthly_returns_pct(run.equity, run.days, run.deposit)
+    returns = returns_by_day(run.equity[run.days.last_row], run.deposit)
     growth = cagr_pct(float(run.equity[-1]), run.deposit, days)
     calmar = calmar_ratio(growth, run.max_drawdown_pct)
     interval = sharpe_interval(returns, days_per_year(run.session), int(run.digest[:16], 16))
@@ -184,12 +186,11 @@ def expectancy_test(profits: Floats) -> tuple[float, float] | None:
     return t, regularised_incomplete_beta(freedom / (freedom + t * t), freedom / 2.0, 0.5)
 
 
-def monthly_returns_pct(equity: Floats, time_us: NDArray[np.int64], deposit: float, session: Session) -> Floats:
+def monthly_returns_pct(equity: Floats, days: SessionDays, deposit: float) -> Floats:
     """Return each calendar month's change of equity in per cent, of the month before's last, the first of the deposit.
 
     A day belongs to the month of its label (`engine.sessions`). A month that begins at or below 0 ends the sequence.
     """
-    days = session_days(time_us, session)
     month = days.label.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
     last_of_month = np.flatnonzero(np.diff(month, append=month[-1] + 1))
     closing = equity[days.last_row[last_of_month]]

@@ -17,6 +17,7 @@ from engine.kernel_layout import REASONS, ROW
 from engine.metrics import Metrics
 from engine.metrics_extended import ExtendedMetrics, RunFigures, compute_extended_metrics
 from engine.passport import Passport, data_passport
+from engine.sessions import SessionDays
 from engine.specification import Specification
 
 TRADE_COLUMNS = (
@@ -89,6 +90,8 @@ class BacktestResult:
     """Those the run used, warm-up included."""
     first_row: int
     """Of `bars`: the run's first bar."""
+    days: SessionDays
+    """Trading days of the simulated bars."""
     ledger: Ledger
     patterns: Patterns | None
     digest_inputs: Callable[[], tuple[bytes, ...]]
@@ -206,6 +209,7 @@ class BacktestResult:
             duration_us=self.bars.timeframe.duration_us,
             deposit=self.specification.initial_balance,
             session=self.instrument.session,
+            days=self.days,
             first_open=float(self.bars.open[self.first_row]),
             last_close=float(self.bars.close[self.first_row + bars_done - 1]),
             bars_in_position=int(held.sum()),

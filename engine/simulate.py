@@ -254,6 +254,7 @@ def _result(
         run_warnings=(*data.warnings, *_warnings(machine, stop_first)),
         bars=bars,
         first_row=machine.first,
+        days=machine.days.of_first(ledger.equity.size),
         ledger=ledger,
         patterns=patterns_of_trades(stop_first.decisions, ledger.column("deciding_bar")),
         digest_inputs=lambda: input_parts(

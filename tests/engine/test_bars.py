@@ -137,6 +137,21 @@ def test_rows_cut_without_moving_what_is_in_them() -> None:
     assert bars.rows(3, 2).height == 0
 
 
+@pytest.mark.parametrize(("first", "end"), [(0, 4), (1, 3), (2, 9), (3, 2)])
+def test_rows_have_the_arrays_of_their_frame_whether_or_not_the_whole_had_made_them(first: int, end: int) -> None:
+    bars = Bars(H1, closes_bars("H1", TIMES[0], [1.1, 1.2, 1.3, 1.4]).frame)
+    untouched, made = bars.rows(first, end), Bars(H1, bars.frame)
+    names = ("time_us", "close_time_us", "open", "high", "low", "close", "volume")
+    assert all(getattr(made, name).size == 4 for name in names)
+    assert made.spread_points is None
+    cut = made.rows(first, end)
+    for name in names:
+        assert getattr(cut, name).tolist() == getattr(untouched, name).tolist()
+        assert not getattr(cut, name).flags.writeable
+    assert cut.spread_points is None
+    assert np.shares_memory(cut.close, made.close) == (cut.height > 0)
+
+
 def test_digest_depends_on_every_value_and_on_nothing_else() -> None:
     columns = {"spread": [1.0, 2.0, 3.0, 4.0]}
     digest = bars_of("H1", TIMES, **columns).digest

@@ -19,6 +19,7 @@ from engine.metrics_extended import (
     regularised_incomplete_beta,
     sharpe_interval,
 )
+from engine.sessions import session_days
 from tests.engine.bar_builders import as_us, utc
 
 DAY_US = 86_400_000_000
@@ -38,6 +39,7 @@ def run_figures(days: int = 60) -> RunFigures:
         duration_us=DAY_US,
         deposit=10_000.0,
         session="always",
+        days=session_days(times, "always"),
         first_open=1.25,
         last_close=1.5,
         bars_in_position=15,
@@ -74,7 +76,10 @@ def test_what_has_no_value_says_why() -> None:
     assert {name for name, value in got.items() if value is None} == set(reasons)
     assert reasons["break_even_spread_pips"] == "no trades"
     assert got["worst_month_pct"] == got["best_month_pct"] == got["exposure_pct"] == got["total_swap"] == 0.0
-    long_idle = asdict(compute_extended_metrics(replace(idle, equity=np.full(60, 1e4), time_us=run_figures().time_us)))
+    long = run_figures(60)
+    long_idle = asdict(
+        compute_extended_metrics(replace(idle, equity=np.full(60, 1e4), time_us=long.time_us, days=long.days))
+    )
     assert long_idle["null_reasons"]["calmar_ratio"] == "no drawdown"
 
 
@@ -107,9 +112,9 @@ def test_growth_is_annualised_only_where_that_means_something() -> None:
 def test_the_first_month_is_measured_from_the_deposit_and_days_fold_into_their_month() -> None:
     times = np.array([as_us(utc(text)) for text in ("2024-01-30 12:00", "2024-01-31 22:30", "2024-02-29 12:00")])
     equity = np.array([11_000.0, 12_100.0, 9_680.0])
-    assert monthly_returns_pct(equity, times, 10_000.0, "always") == pytest.approx([21.0, -20.0])
+    assert monthly_returns_pct(equity, session_days(times, "always"), 10_000.0) == pytest.approx([21.0, -20.0])
     # 22:30 UTC on 31 January is past 17:00 New York: that bar opens in the day, and the month, of 1 February.
-    assert monthly_returns_pct(equity, times, 10_000.0, "fx") == pytest.approx([10.0, -12.0])
+    assert monthly_returns_pct(equity, session_days(times, "fx"), 10_000.0) == pytest.approx([10.0, -12.0])
 
 
 def test_the_expectancy_test_gives_students_t() -> None:
