@@ -17,6 +17,7 @@ from engine.decisions import Decisions, as_us
 from engine.errors import BooksDoNotBalance, InvalidSpecification, NoData, NoRateYet
 from engine.instruments import Instrument
 from engine.kernel import advance
+from engine.metrics import average_spread
 from engine.money import lot_steps
 from engine.result import Ledger
 from engine.sessions import SessionDays, session_days
@@ -38,8 +39,8 @@ _FIRST_ROWS = 1024
 class Machine:
     """A run's arrays; bars are counted from the run's first bar, warm-up left out.
 
-    prices: the kernel's seven price arrays. spread_pips: of each bar, or of all. nights, finer: as the kernel takes
-    them. rules: one record, target_first still 0. days: the trading days of all bars.
+    prices: the kernel's seven price arrays. spread_pips: of each bar, or of all; average_spread: theirs. nights,
+    finer: as the kernel takes them. rules: one record, target_first still 0. days: the trading days of all bars.
     """
 
     specification: Specification
@@ -52,6 +53,7 @@ class Machine:
     finer: tuple[NDArray[Any], ...]
     rules: NDArray[Any]
     spread_pips: NDArray[np.float64] | float
+    average_spread: float
     days: SessionDays
 
     @property
@@ -95,6 +97,7 @@ def build_machine(
         finer=_finer(run, finer),
         rules=_rules(specification, instrument, run.height, spread, rate_close, finer is not None),
         spread_pips=spread_pips,
+        average_spread=average_spread(spread_pips),
         days=session_days(run.time_us, instrument.session),
     )
 

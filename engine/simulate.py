@@ -270,7 +270,8 @@ def _result(
 def measure(machine: Machine, ledger: Ledger) -> Metrics:
     """Return the metrics of one simulation."""
     simulated = ledger.equity.size
-    spread_pips = machine.spread_pips
+    # The average over all bars is made once for all simulations of a run; after a stop-out it is one over fewer.
+    spread_pips = machine.spread_pips if simulated < machine.bars else machine.average_spread
     return compute_metrics(
         profits=ledger.column("profit"),
         equity=ledger.equity,
