@@ -102,6 +102,11 @@ def test_only_break_even_trades_give_no_profit_factor() -> None:
     }
 
 
+def test_two_days_are_enough_to_say_that_returns_do_not_differ() -> None:
+    got = metrics([0.0], [10_000.0] * 2)
+    assert (got.sharpe_ratio, got.null_reasons["sharpe_ratio"]) == (None, "daily returns do not differ")
+
+
 def test_a_break_even_trade_ends_both_streaks() -> None:
     assert longest_streaks(sums_by_sign(np.array([1.0, 1.0, 0.0, 1.0, -1.0, 0.0, -1.0, -1.0, -1.0]))) == (2, 3)
     assert longest_streaks(sums_by_sign(np.array([]))) == (0, 0)
