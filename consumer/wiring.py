@@ -85,17 +85,15 @@ class Worker:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set, then drain: nothing new, runs given back, events out, offsets committed."""
-        sweep_seconds = self.settings.lease_seconds / 3
         self.tasks = [
             asyncio.create_task(_keep_going(loop), name=loop.__qualname__)
-            for loop in (self._read, self.relay.run, self._claim)
+            for loop in (self._read, self.relay.run, self._claim, self._sweep)
         ] + [
             asyncio.create_task(_every(seconds, step), name=step.__qualname__)
             for seconds, step in (
                 (self.settings.heartbeat_seconds, self.dispatcher.beat_once),
                 (CANCEL_POLL_SECONDS, self.dispatcher.look_for_cancels),
-                (sweep_seconds, self.dispatcher.sweep),
-                (sweep_seconds, self.relay.keep),
+                (self.sweep_seconds, self.relay.keep),
                 (QUEUE_WATCH_SECONDS, self.intake.watch_queue),
             )
         ]
@@ -108,6 +106,17 @@ class Worker:
     def liveness(self) -> Checks:
         """Each of the worker's loops, and what ended it: none ever should."""
         return {task.get_name(): "ended" if task.done() else None for task in self.tasks}
+
+    @property
+    def sweep_seconds(self) -> float:
+        return self.settings.lease_seconds / 3
+
+    async def _sweep(self) -> None:
+        """Sweep and pause in full, however long the sweep took: between two looks at leases their owners must have had
+        the time to renew them, and a store that stood still answers all who waited at the same moment.
+        """
+        await self.dispatcher.sweep()
+        await asyncio.sleep(self.sweep_seconds)
 
     async def _read(self) -> None:
         await self.intake.run()
@@ -311,8 +320,8 @@ async def _every(seconds: float, step: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(max(0.0, seconds - (time.monotonic() - started)))
 
     paced.__qualname__ = step.__qualname__
-    # Heartbeats are back before the next sweep once the store is.
-    await _keep_going(paced, min(seconds, LONGEST_PAUSE_SECONDS))
+    # Half the interval: heartbeats are back well before the next sweep once the store is.
+    await _keep_going(paced, min(seconds / 2, LONGEST_PAUSE_SECONDS))
 
 
 async def _wait(event: asyncio.Event, timeout_seconds: float) -> None:

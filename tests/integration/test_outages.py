@@ -10,7 +10,7 @@ from consumer.devstack import StackKind
 from tests.integration.front_door import FrontDoor, open_front_door
 from tests.waiting import eventually
 
-LEASE_SECONDS = 1.5
+LEASE_SECONDS = 3.0
 
 pytestmark = pytest.mark.integration
 
@@ -44,12 +44,12 @@ async def _away_past_a_lease(door: FrontDoor, how: str) -> None:
     postgres = door.stack.postgres
     await (postgres.pause() if how == "paused" else postgres.stop())
     loop = asyncio.get_running_loop()
-    until = loop.time() + 2 * LEASE_SECONDS
+    until = loop.time() + 1.5 * LEASE_SECONDS
 
     async def is_over() -> bool:
         return loop.time() >= until
 
-    await eventually(is_over, "two leases to go by")
+    await eventually(is_over, "a lease and a half to go by")
     await (postgres.resume() if how == "paused" else postgres.start())
 
 
