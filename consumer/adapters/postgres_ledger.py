@@ -224,7 +224,7 @@ class _Recording:
         self, new_runs: Sequence[_NewRun], rejected: Sequence[tuple[RequestToRecord, tuple[FieldProblem, ...]]]
     ) -> None:
         rows = [(run.request, RecordOutcome.ACCEPTED, run.run_id, _stored(run), None) for run in new_runs] + [
-            (request, RecordOutcome.REJECTED, _column_run_id(request), None, _error_json(problems))
+            (request, RecordOutcome.REJECTED, request.request.run_id, None, _error_json(problems))
             for request, problems in rejected
         ]
         rows.sort(key=lambda row: row[0].request_id)  # one order in every worker: no deadlock between two batches
@@ -360,11 +360,6 @@ def _stored(run: _NewRun) -> str:
 
 def _facts(run: _NewRun) -> RunFacts:
     return facts_of(run.run_id, run.request.request_id, _stored(run))[0]
-
-
-def _column_run_id(request: RequestToRecord) -> int | None:
-    """The run id that a rejected request named, where the column can hold it."""
-    return request.request.run_id
 
 
 def _error_json(problems: Sequence[FieldProblem]) -> str:
