@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from engine.compiled import compiled, read_only
 from engine.errors import BadBars
+from engine.numeric.compiled import compiled, read_only
 from engine.timeframes import Timeframe
 
 TIME = pl.Datetime("us", "UTC")

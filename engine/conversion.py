@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.bars import Bars
-from engine.compiled import read_only
 from engine.errors import NoConversion
 from engine.instruments import Instrument
+from engine.numeric.compiled import read_only
 from engine.timeframes import last_closed
 
 BRIDGE = "USD"

@@ -11,7 +11,7 @@ import polars as pl
 import talib
 from numpy.typing import NDArray
 
-from engine.compiled import compiled, read_only
+from engine.numeric.compiled import compiled, read_only
 
 Floats = NDArray[np.float64]
 Column = pl.Series | Floats

@@ -2,7 +2,7 @@
 
 Inputs are arrays, not trade objects: a row of the trade list is a trade, equity has one value a simulated bar. Where a
 figure has no value the function returns None and `compute_metrics` says why; NaN and infinity never leave here. Sums
-are exact (`engine.sums`), so the order of trades never decides a digit.
+are exact (`engine.numeric.sums`), so the order of trades never decides a digit.
 """
 
 import math
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.compiled import compiled, read_only
 from engine.instruments import Session
+from engine.numeric.compiled import compiled, read_only
+from engine.numeric.sums import BySign, exact_sum, sums_by_sign
 from engine.sessions import SessionDays, session_days
-from engine.sums import BySign, exact_sum, sums_by_sign
 
 Floats = NDArray[np.float64]
 _BLOCK = 64

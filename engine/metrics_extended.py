@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.compiled import compiled, read_only
 from engine.instruments import Session
 from engine.metrics import Floats, days_per_year, returns_by_day, sharpe_ratio
+from engine.numeric.compiled import compiled, read_only
+from engine.numeric.sums import booked_sum, exact_sum
 from engine.sessions import SessionDays
-from engine.sums import booked_sum, exact_sum
 from engine.timeframes import DAY_US
 
 RESAMPLES = 1000

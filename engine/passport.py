@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.bars import Bars, iso_time
-from engine.compiled import compiled
 from engine.instruments import Session
+from engine.numeric.compiled import compiled
 from engine.sessions import fx_weekends
 
 _DESCRIBED: WeakKeyDictionary[Bars, dict[Session, "Passport"]] = WeakKeyDictionary()

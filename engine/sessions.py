@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from engine.compiled import read_only
 from engine.instruments import Session
+from engine.numeric.compiled import read_only
 from engine.timeframes import DAY_US, HOUR_US
 
 _NEW_YORK = "America/New_York"

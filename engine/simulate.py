@@ -17,10 +17,10 @@ from engine.instruments import Instrument, packaged_instruments
 from engine.machine import Machine, Simulation, build_machine, one_decision_slot
 from engine.metrics import Metrics, compute_metrics, net_profit
 from engine.money import check_specification
+from engine.numeric.sums import sums_by_sign
 from engine.result import BacktestResult, Ledger
 from engine.specification import Specification
 from engine.strategy import BarStrategy, Market, StrategyParams
-from engine.sums import sums_by_sign
 from engine.timeframes import join_context, resample, timeframe
 from engine.watch import CHUNK_BARS, Cancelled, OnProgress, Progress, Watch
 

@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from engine.compiled import compiled
 from engine.errors import UnknownTimeframe
+from engine.numeric.compiled import compiled
 
 if TYPE_CHECKING:
     from engine.bars import Bars

@@ -22,8 +22,8 @@ from engine.metrics import (
     sharpe_ratio,
     sortino_ratio,
 )
+from engine.numeric.sums import exact_sum, sums_by_sign
 from engine.sessions import session_days
-from engine.sums import exact_sum, sums_by_sign
 from tests.engine.bar_builders import as_us, utc
 from tests.engine.reference.calendar import trading_day
 from tests.engine.reference.metrics import measure

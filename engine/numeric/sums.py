@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.compiled import compiled_short, read_only
+from engine.numeric.compiled import compiled_short, read_only
 
 _PART = 1 << 14
 """Values added without a look at what other threads want."""
