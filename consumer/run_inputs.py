@@ -13,13 +13,13 @@ from typing import Protocol
 
 import numpy as np
 
-from engine.bars import Bars, iso_time
-from engine.conversion import pairs_wanted
 from engine.errors import NoData, UnknownTimeframe
-from engine.instruments import Instrument, instrument_for
+from engine.market.bars import Bars, iso_time
+from engine.market.conversion import pairs_wanted
+from engine.market.instruments import Instrument, instrument_for
+from engine.market.timeframes import TIMEFRAMES, Timeframe, can_resample, timeframe
 from engine.simulate import RunData
 from engine.specification import ExecutionMode, Specification
-from engine.timeframes import TIMEFRAMES, Timeframe, can_resample, timeframe
 
 
 class MarketData(Protocol):

@@ -13,11 +13,11 @@ import numpy as np
 import polars as pl
 
 from engine.audit_recording import Recording, first_change
-from engine.bars import iso_time
 from engine.decisions import as_us
 from engine.errors import EngineError, NoData, StrategyError
 from engine.futures import Future, rewrite_after
-from engine.instruments import Instrument
+from engine.market.bars import iso_time
+from engine.market.instruments import Instrument
 from engine.simulate import Cancelled, ChosenStrategy, Progress, RunData, run_backtest
 from engine.specification import Specification
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from engine.decision_rules import target_name
 from engine.decision_table import PATTERN_COLUMNS, columns_of, columns_problem, pattern_texts
-from engine.instruments import Instrument
+from engine.market.instruments import Instrument
 from engine.simulate import ChosenStrategy
 from engine.strategy import Decision, Market, View
 

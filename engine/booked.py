@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from engine.bars import TIME
+from engine.market.bars import TIME
 
 KINDS: Final = ("entry_commission", "gross_profit", "swap", "exit_commission")
 """In the order in which those of one moment are booked."""

@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from engine.bars import TIME
-from engine.instruments import Instrument
 from engine.kernel_layout import BUY_CODE, CLOSE_CODE, SELL_CODE
+from engine.market.bars import TIME
+from engine.market.instruments import Instrument
 from engine.money import round_price, volume_problem
 from engine.specification import Specification
 from engine.strategy import Decision

@@ -14,7 +14,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from engine.bars import TIME, Bars, iso_time
 from engine.decision_rules import (
     CODES,
     LONGEST_PATTERN_NAME,
@@ -38,8 +37,9 @@ from engine.decision_table import (
     read_table,
 )
 from engine.errors import BadSignals, StrategyError
-from engine.instruments import Instrument
 from engine.kernel_layout import CLOSE_CODE
+from engine.market.bars import TIME, Bars, iso_time
+from engine.market.instruments import Instrument
 from engine.money import lot_steps, round_price
 from engine.result import Patterns
 from engine.specification import Specification

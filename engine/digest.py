@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from engine.bars import Bars
-from engine.instruments import Instrument
+from engine.market.bars import Bars
+from engine.market.instruments import Instrument
 from engine.specification import Specification
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from engine.bars import PRICES, Bars
+from engine.market.bars import PRICES, Bars
 from engine.simulate import RunData
 
 __all__ = ["Future", "rewrite_after"]

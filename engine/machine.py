@@ -11,19 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import kernel_layout as layout
-from engine.bars import Bars, iso_time
-from engine.conversion import conversion_rates
 from engine.decisions import Decisions, as_us
 from engine.errors import BooksDoNotBalance, InvalidSpecification, NoData, NoRateYet
-from engine.instruments import Instrument
 from engine.kernel import advance
+from engine.market.bars import Bars, iso_time
+from engine.market.conversion import conversion_rates
+from engine.market.instruments import Instrument
+from engine.market.sessions import SessionDays, session_days
+from engine.market.swap import NO_NIGHTS, nights
 from engine.metrics import average_spread
 from engine.money import lot_steps
 from engine.result import Ledger
-from engine.sessions import SessionDays, session_days
 from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource
 from engine.strategy import Position
-from engine.swap import NO_NIGHTS, nights
 
 _MODES = {
     ExecutionMode.CLOSE_PRICE: layout.CLOSE_PRICE,

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.instruments import Session
+from engine.market.instruments import Session
+from engine.market.sessions import SessionDays, session_days
 from engine.numeric.compiled import compiled, read_only
 from engine.numeric.sums import BySign, exact_sum, sums_by_sign
-from engine.sessions import SessionDays, session_days
 
 Floats = NDArray[np.float64]
 _BLOCK = 64
@@ -163,9 +163,9 @@ def average_spread(spread_pips: Floats | float) -> float:
 def daily_returns(equity: Floats, time_us: NDArray[np.int64], deposit: float, session: Session) -> Floats:
     """Return each day's change of equity as a fraction of the day before's, the first from the deposit.
 
-    A day's equity is that of its last simulated bar; a day without bars is no day (`engine.sessions` says what a day
-    is). n days give n returns. Equity that the day before left at or below 0 ends the sequence: nothing is a fraction
-    of it.
+    A day's equity is that of its last simulated bar; a day without bars is no day (`engine.market.sessions` says what a
+    day is). n days give n returns. Equity that the day before left at or below 0 ends the sequence: nothing is a
+    fraction of it.
     """
     return returns_by_day(equity[session_days(time_us, session).last_row], deposit)
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.instruments import Session
+from engine.market.instruments import Session
+from engine.market.sessions import SessionDays
+from engine.market.timeframes import DAY_US
 from engine.metrics import Floats, days_per_year, returns_by_day, sharpe_ratio
 from engine.numeric.compiled import compiled, read_only
 from engine.numeric.sums import booked_sum, exact_sum
-from engine.sessions import SessionDays
-from engine.timeframes import DAY_US
 
 RESAMPLES = 1000
 SHORTEST_ANNUALISED_DAYS = 30
@@ -189,7 +189,8 @@ def expectancy_test(profits: Floats) -> tuple[float, float] | None:
 def monthly_returns_pct(equity: Floats, days: SessionDays, deposit: float) -> Floats:
     """Return each calendar month's change of equity in per cent, of the month before's last, the first of the deposit.
 
-    A day belongs to the month of its label (`engine.sessions`). A month that begins at or below 0 ends the sequence.
+    A day belongs to the month of its label (`engine.market.sessions`). A month that begins at or below 0 ends the
+    sequence.
     """
     month = days.label.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
     last_of_month = np.flatnonzero(np.diff(month, append=month[-1] + 1))

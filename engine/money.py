@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import InvalidSpecification
-from engine.instruments import Instrument
+from engine.market.instruments import Instrument
 from engine.specification import Specification
 
 LARGEST_STEPS = 2**53

@@ -9,15 +9,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from engine.bars import TIME, Bars
 from engine.booked import booked_items
 from engine.digest import result_digest, values_by_field
-from engine.instruments import Instrument
 from engine.kernel_layout import REASONS, ROW
+from engine.market.bars import TIME, Bars
+from engine.market.instruments import Instrument
+from engine.market.passport import Passport, data_passport
+from engine.market.sessions import SessionDays
 from engine.metrics import Metrics
 from engine.metrics_extended import ExtendedMetrics, RunFigures, compute_extended_metrics
-from engine.passport import Passport, data_passport
-from engine.sessions import SessionDays
 from engine.specification import Specification
 
 TRADE_COLUMNS = (

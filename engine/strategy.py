@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from engine.instruments import Instrument
+from engine.market.instruments import Instrument
 
 __all__ = [
     "Action",

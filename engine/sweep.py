@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from engine.bars import Bars
-from engine.instruments import Instrument
 from engine.machine import Machine, build_machine
+from engine.market.bars import Bars
+from engine.market.instruments import Instrument
 from engine.metrics import Metrics
 from engine.money import check_specification
 from engine.simulate import (

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.bars import Bars
+from engine.market.bars import Bars
 from engine.strategy import Position
 
 _COLUMNS = ("time_us", "open", "high", "low", "close", "volume")

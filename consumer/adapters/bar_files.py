@@ -11,9 +11,9 @@ from pathlib import Path
 import polars as pl
 
 from consumer.adapters.table_files import parse_numbers, parse_times, read_table
-from engine.bars import Bars, bars_from_frame
 from engine.errors import BadBars
-from engine.timeframes import Timeframe
+from engine.market.bars import Bars, bars_from_frame
+from engine.market.timeframes import Timeframe
 
 _PRICES = ("open", "high", "low", "close")
 _VOLUMES_BY_PREFERENCE = ("volume", "tickvol", "tick_volume", "vol")

@@ -29,15 +29,15 @@ from consumer.run_inputs import assemble
 from consumer.strategies import load_strategy
 from consumer.translate import specification_from_json
 from engine.asking import guarded
-from engine.bars import Bars, bars_from_frame
 from engine.errors import InvalidSpecification, StrategyError
-from engine.instruments import instrument_for, packaged_instruments
+from engine.market.bars import Bars, bars_from_frame
+from engine.market.instruments import instrument_for, packaged_instruments
+from engine.market.timeframes import timeframe
 from engine.metrics import Metrics
 from engine.result import BacktestResult
 from engine.simulate import ChosenStrategy, Progress, RunData, choose_strategy, run_backtest
 from engine.specification import ExecutionMode, Specification
 from engine.strategies.sma_cross import SmaCross
-from engine.timeframes import timeframe
 
 DISTRIBUTION: Final = "backtest-consumer"
 METRIC_COLUMNS: Final = tuple(

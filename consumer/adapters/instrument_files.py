@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from engine.errors import BadInstruments
-from engine.instruments import Instrument, packaged_instruments, parse_instruments
+from engine.market.instruments import Instrument, packaged_instruments, parse_instruments
 
 
 def read_instruments(path: Path | None) -> Mapping[str, Instrument]:

@@ -17,9 +17,9 @@ from consumer.adapters.bar_files import bar_frame
 from consumer.adapters.file_store import FileStore, FileStoreError, open_file_store
 from consumer.adapters.parquet_market_data import MarketDataUnavailable
 from consumer.adapters.table_files import parse_table
-from engine.bars import Bars, bars_from_frame, iso_time
 from engine.errors import BadBars, UnknownSymbol
-from engine.timeframes import Timeframe
+from engine.market.bars import Bars, bars_from_frame, iso_time
+from engine.market.timeframes import Timeframe
 
 _SYMBOL = re.compile(r"(?!\.+$)[A-Za-z0-9._#-]{1,20}")
 

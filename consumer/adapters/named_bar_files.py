@@ -7,8 +7,8 @@ from pathlib import Path
 
 from consumer.adapters.bar_files import read_bars
 from consumer.adapters.parquet_market_data import ParquetMarketData
-from engine.bars import Bars
-from engine.timeframes import Timeframe, timeframe
+from engine.market.bars import Bars
+from engine.market.timeframes import Timeframe, timeframe
 
 
 @dataclass(frozen=True, slots=True)

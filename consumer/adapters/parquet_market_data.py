@@ -15,9 +15,9 @@ from consumer.adapters.bar_files import bar_frame
 from consumer.adapters.file_store import FileStoreError, StoredFile, open_file_store
 from consumer.adapters.table_files import parse_table
 from consumer.errors import Unavailable
-from engine.bars import Bars, bars_from_frame
 from engine.errors import BadBars
-from engine.timeframes import TIMEFRAMES, timeframe
+from engine.market.bars import Bars, bars_from_frame
+from engine.market.timeframes import TIMEFRAMES, timeframe
 
 _YEAR_FILE = re.compile(r"(?:^|/)(\d{4})\.parquet$")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -15,11 +15,11 @@ from consumer.adapters.market_data_import import import_bars, usual_spacing_us
 from consumer.adapters.parquet_market_data import ParquetMarketData
 from consumer.commands import options
 from consumer.commands.text_columns import text_columns
-from engine.bars import Bars
 from engine.errors import NoData
-from engine.instruments import instrument_for
-from engine.passport import data_passport
-from engine.timeframes import Timeframe
+from engine.market.bars import Bars
+from engine.market.instruments import instrument_for
+from engine.market.passport import data_passport
+from engine.market.timeframes import Timeframe
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Import, list and check market data.")
 

@@ -140,7 +140,7 @@ def _import_sample(place: Path) -> None:
     """In a thread, and with its imports here: the engine's take as long as the servers' start."""
     from consumer.adapters.bar_files import read_bars
     from consumer.adapters.market_data_import import import_bars
-    from engine.timeframes import timeframe
+    from engine.market.timeframes import timeframe
 
     bars = read_bars(EURUSD_H1, timeframe("H1"), "UTC")
     import_bars(str(place / "market-data"), "EURUSD", timeframe("H1"), [(EURUSD_H1.name, bars)], replace=False)

@@ -14,7 +14,7 @@ import typer
 
 from consumer.adapters.file_times import UnreadableTimeError, one_utc_time
 from engine.errors import InputRefused, UnknownTimeframe
-from engine.timeframes import Timeframe, timeframe
+from engine.market.timeframes import Timeframe, timeframe
 
 
 def at_least_zero(value: float | None) -> float | None:

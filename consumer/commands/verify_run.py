@@ -50,7 +50,7 @@ def recompute(specification: Mapping[str, Any]) -> BacktestResult:
     from consumer.adapters.engine_program import chosen_strategy
     from consumer.run_inputs import assemble
     from consumer.translate import specification_from_json
-    from engine.instruments import instrument_for
+    from engine.market.instruments import instrument_for
     from engine.simulate import run_backtest
 
     settings = load_settings(StoreSettings)

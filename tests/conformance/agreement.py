@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import polars as pl
 
-from engine.bars import Bars, bars_from_frame
-from engine.instruments import Instrument, packaged_instruments
+from engine.market.bars import Bars, bars_from_frame
+from engine.market.instruments import Instrument, packaged_instruments
+from engine.market.timeframes import timeframe
 from engine.simulate import ChosenStrategy, RunData, run_backtest
 from engine.specification import ExecutionMode, Specification
 from engine.strategy import Market, StrategyParams
-from engine.timeframes import timeframe
 
 ROOT = Path(__file__).parents[2]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

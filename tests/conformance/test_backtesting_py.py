@@ -9,7 +9,7 @@ from agreement import DEPOSIT, Decisions, Trade, crossings, fx, ours, share
 from backtesting import Backtest, Strategy
 from backtesting.test import EURUSD, GOOG
 
-from engine.instruments import Instrument
+from engine.market.instruments import Instrument
 from engine.specification import ExecutionMode
 
 Market = tuple[pd.DataFrame, str, Instrument]

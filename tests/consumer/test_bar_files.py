@@ -9,9 +9,9 @@ import pytest
 
 from consumer.adapters.bar_files import read_bars
 from consumer.demo_data import EURUSD_H1
-from engine.bars import Bars
 from engine.errors import BadBars
-from engine.timeframes import timeframe
+from engine.market.bars import Bars
+from engine.market.timeframes import timeframe
 
 HEADER = "time,open,high,low,close,volume,spread\n"
 ROW = "1.1,1.2,1.0,1.15,5,2"

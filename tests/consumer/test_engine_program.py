@@ -20,9 +20,9 @@ from consumer.outcomes import Completed, EngineOutcome, Failed, Stopped
 from consumer.ports import EngineProgress, EngineTask, StopSignal
 from consumer.run_inputs import assemble
 from consumer.translate import specification_from_json, specification_to_json
-from engine.bars import TIME
 from engine.errors import InvalidSpecification
-from engine.instruments import packaged_instruments
+from engine.market.bars import TIME
+from engine.market.instruments import packaged_instruments
 from engine.result import TRADE_COLUMNS, BacktestResult
 from engine.simulate import choose_strategy, run_backtest
 from engine.specification import ExecutionMode, Specification

@@ -13,11 +13,11 @@ from consumer.adapters.named_bar_files import ConversionFile, NamedBarFiles
 from consumer.adapters.parquet_market_data import MarketDataUnavailable, ParquetMarketData
 from consumer.demo_data import EURUSD_H1
 from consumer.run_inputs import assemble
-from engine.bars import Bars, bars_from_frame
 from engine.errors import BadBars, NoData, UnknownSymbol, UnknownTimeframe
-from engine.instruments import packaged_instruments
+from engine.market.bars import Bars, bars_from_frame
+from engine.market.instruments import packaged_instruments
+from engine.market.timeframes import resample, timeframe
 from engine.specification import ExecutionMode, Specification
-from engine.timeframes import resample, timeframe
 
 DATA = Path(__file__).parents[1] / "data"
 H1 = timeframe("H1")

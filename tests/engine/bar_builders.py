@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 from hypothesis import strategies as st
 
-from engine.bars import TIME, Bars, bars_from_frame
-from engine.timeframes import Timeframe, timeframe
+from engine.market.bars import TIME, Bars, bars_from_frame
+from engine.market.timeframes import Timeframe, timeframe
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -10,16 +10,16 @@ from typing import Any, Literal
 
 import polars as pl
 
-from engine.bars import Bars, bars_from_frame
-from engine.conversion import pairs_wanted
 from engine.decisions import signals_from_frame
 from engine.errors import EngineError
-from engine.instruments import Instrument, packaged_instruments
+from engine.market.bars import Bars, bars_from_frame
+from engine.market.conversion import pairs_wanted
+from engine.market.instruments import Instrument, packaged_instruments
+from engine.market.timeframes import TIMEFRAMES, Timeframe
 from engine.result import BacktestResult
 from engine.simulate import ChosenStrategy, Decider, OnProgress, RunData, run_backtest
 from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource
 from engine.strategy import Decision, Market, StrategyParams, View
-from engine.timeframes import TIMEFRAMES, Timeframe
 from engine.watch import CHUNK_BARS
 from tests.engine import reference
 

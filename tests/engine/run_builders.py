@@ -7,13 +7,13 @@ from typing import Any
 
 import polars as pl
 
-from engine.bars import Bars, bars_from_frame
-from engine.instruments import Instrument, packaged_instruments
+from engine.market.bars import Bars, bars_from_frame
+from engine.market.instruments import Instrument, packaged_instruments
+from engine.market.timeframes import timeframe
 from engine.result import BacktestResult
 from engine.simulate import ChosenStrategy, Decider, RunData, run_backtest
 from engine.specification import Specification
 from engine.strategy import Decision, Market, StrategyParams, View
-from engine.timeframes import timeframe
 from tests.engine.bar_builders import EPOCH
 
 EURUSD = packaged_instruments()["EURUSD"]

@@ -9,15 +9,15 @@ import polars as pl
 import pytest
 
 from engine.audit import Audit, audit_strategy
-from engine.bars import Bars, bars_from_frame
 from engine.decisions import as_us
 from engine.errors import NoData, StrategyError
 from engine.futures import Future, rewrite_after
-from engine.instruments import packaged_instruments
+from engine.market.bars import Bars, bars_from_frame
+from engine.market.instruments import packaged_instruments
+from engine.market.timeframes import resample, timeframe
 from engine.simulate import RunData, choose_strategy
 from engine.specification import ExecutionMode, Specification
 from engine.strategy import Market
-from engine.timeframes import resample, timeframe
 from tests.engine import look_ahead_strategies as strategies
 from tests.engine.bar_builders import utc
 

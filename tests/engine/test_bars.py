@@ -7,9 +7,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.bars import TIME, Bars, bars_from_frame, iso_time
 from engine.errors import BadBars
-from engine.timeframes import timeframe
+from engine.market.bars import TIME, Bars, bars_from_frame, iso_time
+from engine.market.timeframes import timeframe
 from tests.engine.bar_builders import as_us, bars_of, closes_bars, frame_of, utc
 
 H1 = timeframe("H1")

@@ -7,10 +7,10 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from engine.bars import Bars
-from engine.conversion import Leg, Rates, conversion_rates, pairs_wanted
 from engine.errors import NoConversion
-from engine.instruments import Instrument, packaged_instruments, parse_instruments
+from engine.market.bars import Bars
+from engine.market.conversion import Leg, Rates, conversion_rates, pairs_wanted
+from engine.market.instruments import Instrument, packaged_instruments, parse_instruments
 from tests.engine.bar_builders import bars_of, closes_bars, utc
 
 START = utc("2024-01-08 00:00")

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from engine.errors import BadInstruments, UnknownSymbol
-from engine.instruments import Instrument, instrument_for, packaged_instruments, parse_instruments
+from engine.market.instruments import Instrument, instrument_for, packaged_instruments, parse_instruments
 
 WHOLE = {
     "base": '"EUR"',

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.instruments import Session
+from engine.market.instruments import Session
+from engine.market.sessions import session_days
 from engine.metrics import (
     Metrics,
     compute_metrics,
@@ -23,7 +24,6 @@ from engine.metrics import (
     sortino_ratio,
 )
 from engine.numeric.sums import exact_sum, sums_by_sign
-from engine.sessions import session_days
 from tests.engine.bar_builders import as_us, utc
 from tests.engine.reference.calendar import trading_day
 from tests.engine.reference.metrics import measure

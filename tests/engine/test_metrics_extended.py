@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
+from engine.market.sessions import session_days
 from engine.metrics import sharpe_ratio
 from engine.metrics_extended import (
     RunFigures,
@@ -19,7 +20,6 @@ from engine.metrics_extended import (
     regularised_incomplete_beta,
     sharpe_interval,
 )
-from engine.sessions import session_days
 from tests.engine.bar_builders import as_us, utc
 
 DAY_US = 86_400_000_000

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from engine.instruments import instrument_for, packaged_instruments
+from engine.market.instruments import instrument_for, packaged_instruments
 from engine.strategies.nearest_patterns import NearestPatterns
 from engine.strategy import Decision
 

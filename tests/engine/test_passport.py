@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from engine.bars import Bars
-from engine.passport import data_passport
+from engine.market.bars import Bars
+from engine.market.passport import data_passport
 from tests.engine.bar_builders import bars_of, closes_bars, utc
 
 SUNDAY = utc("2024-01-07 22:00")

@@ -13,8 +13,8 @@ import polars as pl
 import pytest
 
 from consumer.adapters.bar_files import read_bars
-from engine.bars import Bars
-from engine.instruments import Instrument, packaged_instruments
+from engine.market.bars import Bars
+from engine.market.instruments import Instrument, packaged_instruments
 from engine.result import BacktestResult
 from engine.simulate import ChosenStrategy
 from engine.specification import ExecutionMode, OnOpposite

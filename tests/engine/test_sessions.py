@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.instruments import Session
-from engine.sessions import fx_weekends, new_york_closes, session_days, weekday
+from engine.market.instruments import Session
+from engine.market.sessions import fx_weekends, new_york_closes, session_days, weekday
 from tests.engine.bar_builders import as_us, utc
 from tests.engine.reference.calendar import trading_day
 

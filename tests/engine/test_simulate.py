@@ -11,17 +11,17 @@ import pytest
 
 from engine import kernel as kernel_module
 from engine import machine as machine_module
-from engine.bars import Bars, bars_from_frame
 from engine.decisions import decisions_from_columns
 from engine.errors import BooksDoNotBalance, InvalidParams, InvalidSpecification, NoData, StrategyError
 from engine.machine import Simulation
+from engine.market.bars import Bars, bars_from_frame
+from engine.market.timeframes import resample, timeframe
 from engine.money import check_specification
 from engine.result import TRADE_COLUMNS, BacktestResult
 from engine.simulate import Cancelled, ChosenStrategy, Progress, choose_strategy, finest
 from engine.specification import ExecutionMode, OnOpposite, SpreadSource
 from engine.strategies.sma_cross import SmaCross
 from engine.strategy import Decision, Market, View
-from engine.timeframes import resample, timeframe
 from tests.engine.bar_builders import closes_bars, utc
 from tests.engine.run_builders import (
     EURUSD,

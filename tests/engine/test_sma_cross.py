@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from engine.instruments import packaged_instruments
+from engine.market.instruments import packaged_instruments
 from engine.strategies.sma_cross import SmaCross
 from engine.strategy import Market
 from tests.engine.bar_builders import closes_bars, utc

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from engine.bars import Bars
-from engine.swap import nights
+from engine.market.bars import Bars
+from engine.market.swap import nights
 from tests.engine.bar_builders import bars_of, closes_bars, utc
 
 

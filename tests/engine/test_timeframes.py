@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.bars import Bars
 from engine.errors import UnknownTimeframe
-from engine.timeframes import TIMEFRAMES, Timeframe, join_context, resample, timeframe
+from engine.market.bars import Bars
+from engine.market.timeframes import TIMEFRAMES, Timeframe, join_context, resample, timeframe
 from tests.engine.bar_builders import as_us, bars_of, closes_bars, random_bars, utc
 
 LONGER = [TIMEFRAMES[name] for name in ("M30", "H1", "H4", "D1", "W1")]

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.market.timeframes import resample, timeframe
 from engine.strategy import Decision, Position, View
-from engine.timeframes import resample, timeframe
 from tests.engine.bar_builders import closes_bars, utc
 from tests.engine.run_builders import backtest, bar_by_bar, opened, sample
 

@@ -12,7 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 from engine import decisions, machine, metrics, simulate
-from engine.bars import Bars
+from engine.market.bars import Bars
 from tests.benchmarks.engine import price_data, worker
 
 _BARS, _RUNS = 1_000_000, 15

@@ -10,15 +10,15 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from engine.bars import Bars, bars_from_frame
 from engine.indicators import actions, as_floats, sma_crosses
-from engine.instruments import Instrument, packaged_instruments
+from engine.market.bars import Bars, bars_from_frame
+from engine.market.instruments import Instrument, packaged_instruments
+from engine.market.timeframes import timeframe
 from engine.simulate import ChosenStrategy, OnProgress, RunData, run_backtest
 from engine.specification import ExecutionMode, Specification
 from engine.strategies.sma_cross import SmaCross
 from engine.strategy import Market, StrategyParams
 from engine.sweep import SweepResult, sweep
-from engine.timeframes import timeframe
 from tests.benchmarks.peers.serve import Job, Trades, load, serve
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

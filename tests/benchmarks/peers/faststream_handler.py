@@ -43,11 +43,11 @@ from consumer.outcomes import Completed
 from consumer.ports import EngineTask
 from consumer.strategies import load_strategy
 from consumer.translate import specification_from_json, specification_to_json
-from engine.bars import bars_from_frame
-from engine.instruments import packaged_instruments
+from engine.market.bars import bars_from_frame
+from engine.market.instruments import packaged_instruments
+from engine.market.timeframes import timeframe
 from engine.simulate import RunData, choose_strategy, run_backtest
 from engine.specification import Specification
-from engine.timeframes import timeframe
 
 PARTITIONS_AT_ONCE = int(os.environ.get("PEER_PARTITIONS_AT_ONCE", "3"))
 MARKET_DATA = Path(os.environ["PEER_MARKET_DATA"])

@@ -11,8 +11,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine.errors import BadBars
+from engine.market.timeframes import Timeframe
 from engine.numeric.compiled import compiled, read_only
-from engine.timeframes import Timeframe
 
 TIME = pl.Datetime("us", "UTC")
 PRICES = ("open", "high", "low", "close")

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.bars import Bars
 from engine.errors import NoConversion
-from engine.instruments import Instrument
+from engine.market.bars import Bars
+from engine.market.instruments import Instrument
+from engine.market.timeframes import last_closed
 from engine.numeric.compiled import read_only
-from engine.timeframes import last_closed
 
 BRIDGE = "USD"
 """The currency through which two others are joined when no pair joins them."""

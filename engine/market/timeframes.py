@@ -14,7 +14,7 @@ from engine.errors import UnknownTimeframe
 from engine.numeric.compiled import compiled
 
 if TYPE_CHECKING:
-    from engine.bars import Bars
+    from engine.market.bars import Bars
 
 MINUTE_US = 60_000_000
 HOUR_US = 60 * MINUTE_US

@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from engine.instruments import Session
+from engine.market.instruments import Session
+from engine.market.timeframes import DAY_US, HOUR_US
 from engine.numeric.compiled import read_only
-from engine.timeframes import DAY_US, HOUR_US
 
 _NEW_YORK = "America/New_York"
 _FRIDAY, _SATURDAY, _SUNDAY = 4, 5, 6

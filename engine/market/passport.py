@@ -6,10 +6,10 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.bars import Bars, iso_time
-from engine.instruments import Session
+from engine.market.bars import Bars, iso_time
+from engine.market.instruments import Session
+from engine.market.sessions import fx_weekends
 from engine.numeric.compiled import compiled
-from engine.sessions import fx_weekends
 
 _DESCRIBED: WeakKeyDictionary[Bars, dict[Session, "Passport"]] = WeakKeyDictionary()
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.bars import Bars
-from engine.sessions import new_york_closes, weekday
+from engine.market.bars import Bars
+from engine.market.sessions import new_york_closes, weekday
 
 _WEDNESDAY, _SATURDAY = 2, 5
 
