@@ -9,7 +9,7 @@ import polars as pl
 from engine.decision_rules import CODES, skipped
 from engine.decisions import Decisions, encode_decision, metadata_json
 from engine.errors import EngineError, StrategyError
-from engine.kernel_layout import CLOSE_CODE
+from engine.kernel.layout import CLOSE_CODE
 from engine.machine import Machine, Simulation, one_decision_slot
 from engine.market.bars import Bars, iso_time
 from engine.market.timeframes import last_closed

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from engine.kernel_layout import BUY_CODE, CLOSE_CODE, SELL_CODE
+from engine.kernel.layout import BUY_CODE, CLOSE_CODE, SELL_CODE
 from engine.market.bars import TIME
 from engine.market.instruments import Instrument
 from engine.money import round_price, volume_problem

@@ -37,7 +37,7 @@ from engine.decision_table import (
     read_table,
 )
 from engine.errors import BadSignals, StrategyError
-from engine.kernel_layout import CLOSE_CODE
+from engine.kernel.layout import CLOSE_CODE
 from engine.market.bars import TIME, Bars, iso_time
 from engine.market.instruments import Instrument
 from engine.money import lot_steps, round_price

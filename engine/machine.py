@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import kernel_layout as layout
 from engine.decisions import Decisions, as_us
 from engine.errors import BooksDoNotBalance, InvalidSpecification, NoData, NoRateYet
-from engine.kernel import advance
+from engine.kernel import layout
+from engine.kernel.loop import advance
 from engine.market.bars import Bars, iso_time
 from engine.market.conversion import conversion_rates
 from engine.market.instruments import Instrument

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine.booked import booked_items
 from engine.digest import result_digest, values_by_field
-from engine.kernel_layout import REASONS, ROW
+from engine.kernel.layout import REASONS, ROW
 from engine.market.bars import TIME, Bars
 from engine.market.instruments import Instrument
 from engine.market.passport import Passport, data_passport

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import kernel, kernel_money, kernel_orders
-from engine.kernel_layout import STATE
+from engine.kernel import loop as kernel
+from engine.kernel import money as kernel_money
+from engine.kernel import orders as kernel_orders
+from engine.kernel.layout import STATE
 from engine.money import round_money, volume_problem
 
 ROOT = Path(__file__).parents[2]
@@ -74,7 +76,7 @@ def test_the_state_begins_at_zero_and_names_no_field_twice() -> None:
 def test_compiled_code_is_kept_where_the_package_can_not_be_written(tmp_path: Path) -> None:
     """A second process must not compile again (seconds), wherever the cache had to go."""
     script = (
-        "import engine.kernel as k; s = k.advance.stats; "
+        "import engine.kernel.loop as k; s = k.advance.stats; "
         "print(sum(s.cache_hits.values()), sum(s.cache_misses.values()), s.cache_path)"
     )
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}

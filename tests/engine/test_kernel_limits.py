@@ -2,7 +2,8 @@
 
 import pytest
 
-from engine import kernel_levels, kernel_money
+from engine.kernel import levels as kernel_levels
+from engine.kernel import money as kernel_money
 
 PRICE = 1e9
 """A billionth of it is 1, exactly."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from engine.errors import InvalidSpecification
-from engine.kernel_money import round8, round9
+from engine.kernel.money import round8, round9
 from engine.money import LARGEST_STEPS, check_specification, lot_steps, round_money, round_price, volume_problem
 from engine.specification import Specification
 from tests.engine.bar_builders import closes_bars, utc

@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine import kernel as kernel_module
 from engine import machine as machine_module
 from engine.decisions import decisions_from_columns
 from engine.errors import BooksDoNotBalance, InvalidParams, InvalidSpecification, NoData, StrategyError
+from engine.kernel import loop as kernel_module
 from engine.machine import Simulation
 from engine.market.bars import Bars, bars_from_frame
 from engine.market.timeframes import resample, timeframe

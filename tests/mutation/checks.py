@@ -20,8 +20,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from engine import kernel, machine
+from engine import machine
 from engine.errors import EngineError
+from engine.kernel import loop as kernel
 from tests.engine import compiled_engine, reference
 from tests.engine.compiled_engine import STYLES, Style
 from tests.engine.goldens import Case, load_cases

@@ -5,7 +5,7 @@
 
 import numpy as np
 
-from engine.kernel_layout import (
+from engine.kernel.layout import (
     BOOKS_BROKEN,
     NO_RATE_AT_CLOSE,
     NO_RATE_AT_OPEN,

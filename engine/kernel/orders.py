@@ -5,8 +5,8 @@
 
 import numpy as np
 
-from engine.kernel_layout import CLOSE, CLOSE_CODE, IGNORE, REVERSED, SIGNAL, inlined
-from engine.kernel_money import billionths, known_rate, leave, lots, quote, round8, round9
+from engine.kernel.layout import CLOSE, CLOSE_CODE, IGNORE, REVERSED, SIGNAL, inlined
+from engine.kernel.money import billionths, known_rate, leave, lots, quote, round8, round9
 
 
 @inlined

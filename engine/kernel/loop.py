@@ -14,8 +14,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from engine import kernel_layout, kernel_levels, kernel_money, kernel_orders
-from engine.kernel_layout import (
+from engine.kernel import layout as kernel_layout
+from engine.kernel import levels as kernel_levels
+from engine.kernel import money as kernel_money
+from engine.kernel import orders as kernel_orders
+from engine.kernel.layout import (
     AHEAD,
     CLOSE_PRICE,
     CONCLUDE,
@@ -35,8 +38,8 @@ from engine.kernel_layout import (
     inlined,
     njit,
 )
-from engine.kernel_levels import settle_at, settle_inside
-from engine.kernel_money import (
+from engine.kernel.levels import settle_at, settle_inside
+from engine.kernel.money import (
     billionths,
     charge_night,
     leave,
@@ -50,8 +53,8 @@ from engine.kernel_money import (
     swap_due,
     test_equity,
 )
-from engine.kernel_orders import carry_out
-from engine.prefetch import prefetch
+from engine.kernel.orders import carry_out
+from engine.kernel.prefetch import prefetch
 
 
 def _advance_made_of(parts: int) -> Callable[..., int]:

@@ -5,8 +5,8 @@
 
 import numpy as np
 
-from engine.kernel_layout import NOT_KNOWN, STOP_FIRST, STOP_LOSS, TAKE_PROFIT, TARGET_FIRST, inlined
-from engine.kernel_money import leave, load_open, quote
+from engine.kernel.layout import NOT_KNOWN, STOP_FIRST, STOP_LOSS, TAKE_PROFIT, TARGET_FIRST, inlined
+from engine.kernel.money import leave, load_open, quote
 
 
 @inlined
