@@ -41,7 +41,7 @@ from engine.kernel.layout import CLOSE_CODE
 from engine.market.bars import TIME, Bars, iso_time
 from engine.market.instruments import Instrument
 from engine.money import lot_steps, round_price
-from engine.result import Patterns
+from engine.results.result import Patterns
 from engine.specification import Specification
 from engine.strategy import Decision
 

@@ -19,9 +19,9 @@ from engine.market.conversion import conversion_rates
 from engine.market.instruments import Instrument
 from engine.market.sessions import SessionDays, session_days
 from engine.market.swap import NO_NIGHTS, nights
-from engine.metrics import average_spread
 from engine.money import lot_steps
-from engine.result import Ledger
+from engine.results.metrics import average_spread
+from engine.results.result import Ledger
 from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource
 from engine.strategy import Position
 

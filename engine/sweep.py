@@ -9,8 +9,8 @@ from typing import Any
 from engine.machine import Machine, build_machine
 from engine.market.bars import Bars
 from engine.market.instruments import Instrument
-from engine.metrics import Metrics
 from engine.money import check_specification
+from engine.results.metrics import Metrics
 from engine.simulate import (
     ChosenStrategy,
     RunData,

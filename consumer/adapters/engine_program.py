@@ -33,8 +33,8 @@ from engine.errors import InvalidSpecification, StrategyError
 from engine.market.bars import Bars, bars_from_frame
 from engine.market.instruments import instrument_for, packaged_instruments
 from engine.market.timeframes import timeframe
-from engine.metrics import Metrics
-from engine.result import BacktestResult
+from engine.results.metrics import Metrics
+from engine.results.result import BacktestResult
 from engine.simulate import ChosenStrategy, Progress, RunData, choose_strategy, run_backtest
 from engine.specification import ExecutionMode, Specification
 from engine.strategies.sma_cross import SmaCross

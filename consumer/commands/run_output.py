@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from engine.result import BacktestResult
+from engine.results.result import BacktestResult
 from engine.simulate import OnProgress, Progress
 
 _LISTED = ("null_reasons", "warnings", "result_digest")

@@ -14,7 +14,7 @@ from consumer.adapters.postgres_reading import find_run, specification_of
 from consumer.commands.connections import database_settings
 from consumer.settings import StoreSettings, load_settings
 from engine.errors import InputRefused
-from engine.result import BacktestResult
+from engine.results.result import BacktestResult
 
 
 @dataclass(frozen=True, slots=True)

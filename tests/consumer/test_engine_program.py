@@ -23,7 +23,7 @@ from consumer.translate import specification_from_json, specification_to_json
 from engine.errors import InvalidSpecification
 from engine.market.bars import TIME
 from engine.market.instruments import packaged_instruments
-from engine.result import TRADE_COLUMNS, BacktestResult
+from engine.results.result import TRADE_COLUMNS, BacktestResult
 from engine.simulate import choose_strategy, run_backtest
 from engine.specification import ExecutionMode, Specification
 from engine.strategies.sma_cross import SmaCross

@@ -16,7 +16,7 @@ from engine.market.bars import Bars, bars_from_frame
 from engine.market.conversion import pairs_wanted
 from engine.market.instruments import Instrument, packaged_instruments
 from engine.market.timeframes import TIMEFRAMES, Timeframe
-from engine.result import BacktestResult
+from engine.results.result import BacktestResult
 from engine.simulate import ChosenStrategy, Decider, OnProgress, RunData, run_backtest
 from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource
 from engine.strategy import Decision, Market, StrategyParams, View

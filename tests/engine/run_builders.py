@@ -10,7 +10,7 @@ import polars as pl
 from engine.market.bars import Bars, bars_from_frame
 from engine.market.instruments import Instrument, packaged_instruments
 from engine.market.timeframes import timeframe
-from engine.result import BacktestResult
+from engine.results.result import BacktestResult
 from engine.simulate import ChosenStrategy, Decider, RunData, run_backtest
 from engine.specification import Specification
 from engine.strategy import Decision, Market, StrategyParams, View

@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from engine.booked import KINDS, LEDGER_COLUMNS
 from engine.errors import EngineError
-from engine.result import BacktestResult
+from engine.results.booked import KINDS, LEDGER_COLUMNS
+from engine.results.result import BacktestResult
 from tests.engine import compiled_engine
 from tests.engine.bar_builders import closes_bars, utc
 from tests.engine.random_runs import RandomRun, random_runs

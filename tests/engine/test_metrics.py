@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from engine.market.instruments import Session
 from engine.market.sessions import session_days
-from engine.metrics import (
+from engine.numeric.sums import exact_sum, sums_by_sign
+from engine.results.metrics import (
     Metrics,
     compute_metrics,
     daily_returns,
@@ -23,7 +24,6 @@ from engine.metrics import (
     sharpe_ratio,
     sortino_ratio,
 )
-from engine.numeric.sums import exact_sum, sums_by_sign
 from tests.engine.bar_builders import as_us, utc
 from tests.engine.reference.calendar import trading_day
 from tests.engine.reference.metrics import measure

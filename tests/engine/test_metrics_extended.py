@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from engine.market.sessions import session_days
-from engine.metrics import sharpe_ratio
-from engine.metrics_extended import (
+from engine.results.metrics import sharpe_ratio
+from engine.results.metrics_extended import (
     RunFigures,
     break_even_spread_pips,
     cagr_pct,

@@ -15,7 +15,7 @@ import pytest
 from consumer.adapters.bar_files import read_bars
 from engine.market.bars import Bars
 from engine.market.instruments import Instrument, packaged_instruments
-from engine.result import BacktestResult
+from engine.results.result import BacktestResult
 from engine.simulate import ChosenStrategy
 from engine.specification import ExecutionMode, OnOpposite
 from engine.strategy import Instrument as StrategyInstrument

@@ -17,7 +17,7 @@ from engine.machine import Simulation
 from engine.market.bars import Bars, bars_from_frame
 from engine.market.timeframes import resample, timeframe
 from engine.money import check_specification
-from engine.result import TRADE_COLUMNS, BacktestResult
+from engine.results.result import TRADE_COLUMNS, BacktestResult
 from engine.simulate import Cancelled, ChosenStrategy, Progress, choose_strategy, finest
 from engine.specification import ExecutionMode, OnOpposite, SpreadSource
 from engine.strategies.sma_cross import SmaCross

@@ -11,8 +11,9 @@ from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
-from engine import decisions, machine, metrics, simulate
+from engine import decisions, machine, simulate
 from engine.market.bars import Bars
+from engine.results import metrics
 from tests.benchmarks.engine import price_data, worker
 
 _BARS, _RUNS = 1_000_000, 15

@@ -17,7 +17,7 @@ from engine.market.instruments import Instrument
 from engine.specification import Specification
 
 if TYPE_CHECKING:
-    from engine.result import Ledger
+    from engine.results.result import Ledger
 
 
 def result_digest(inputs: tuple[bytes, ...], ledger: "Ledger") -> str:

@@ -9,15 +9,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from engine.booked import booked_items
-from engine.digest import result_digest, values_by_field
 from engine.kernel.layout import REASONS, ROW
 from engine.market.bars import TIME, Bars
 from engine.market.instruments import Instrument
 from engine.market.passport import Passport, data_passport
 from engine.market.sessions import SessionDays
-from engine.metrics import Metrics
-from engine.metrics_extended import ExtendedMetrics, RunFigures, compute_extended_metrics
+from engine.results.booked import booked_items
+from engine.results.digest import result_digest, values_by_field
+from engine.results.metrics import Metrics
+from engine.results.metrics_extended import ExtendedMetrics, RunFigures, compute_extended_metrics
 from engine.specification import Specification
 
 TRADE_COLUMNS = (
@@ -81,7 +81,7 @@ class BacktestResult:
     source: str
     """Who decided: rule or signals."""
     metrics: Metrics
-    """The columns of `backtest_runs` and more (engine.metrics)."""
+    """The columns of `backtest_runs` and more (engine.results.metrics)."""
     ambiguous_bars: int
     net_profit_target_first: float
     run_warnings: tuple[str, ...]
@@ -121,7 +121,7 @@ class BacktestResult:
 
     @cached_property
     def extended(self) -> ExtendedMetrics:
-        """Figures beyond the table's columns (engine.metrics_extended)."""
+        """Figures beyond the table's columns (engine.results.metrics_extended)."""
         return compute_extended_metrics(self._figures())
 
     @cached_property
@@ -171,7 +171,7 @@ class BacktestResult:
 
     @cached_property
     def booked(self) -> pl.DataFrame:
-        """One row a booked item, columns LEDGER_COLUMNS: what the balance is made of (engine.booked)."""
+        """One row a booked item, columns LEDGER_COLUMNS: what the balance is made of (engine.results.booked)."""
         ledger, specification = self.ledger, self.specification
         return booked_items(
             ledger.rows, ledger.time_us, specification.initial_balance, specification.commission_per_lot
