@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from engine.audit_recording import Recording, first_change
-from engine.decisions import as_us
+from engine.deciders.decisions import as_us
 from engine.errors import EngineError, NoData, StrategyError
 from engine.futures import Future, rewrite_after
 from engine.market.bars import iso_time

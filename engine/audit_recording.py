@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from engine.decision_rules import target_name
-from engine.decision_table import PATTERN_COLUMNS, columns_of, columns_problem, pattern_texts
+from engine.deciders.rules import target_name
+from engine.deciders.table import PATTERN_COLUMNS, columns_of, columns_problem, pattern_texts
 from engine.market.instruments import Instrument
 from engine.simulate import ChosenStrategy
 from engine.strategy import Decision, Market, View

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.decisions import Decisions, as_us
+from engine.deciders.decisions import Decisions, as_us
 from engine.errors import BooksDoNotBalance, InvalidSpecification, NoData, NoRateYet
 from engine.kernel import layout
 from engine.kernel.loop import advance

@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 from pydantic import ValidationError
 
-from engine.asking import Asking, guarded
-from engine.decisions import Decisions, Signals, as_us, decisions_from_columns, patterns_of_trades
+from engine.deciders.bar_by_bar import Asking, guarded
+from engine.deciders.decisions import Decisions, Signals, as_us, decisions_from_columns, patterns_of_trades
 from engine.errors import InvalidParams, ParameterProblem, StrategyError
 from engine.machine import Machine, Simulation, build_machine, one_decision_slot
 from engine.market.bars import Bars, iso_time

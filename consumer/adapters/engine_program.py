@@ -28,7 +28,7 @@ from consumer.ports import EngineTask
 from consumer.run_inputs import assemble
 from consumer.strategies import load_strategy
 from consumer.translate import specification_from_json
-from engine.asking import guarded
+from engine.deciders.bar_by_bar import guarded
 from engine.errors import InvalidSpecification, StrategyError
 from engine.market.bars import Bars, bars_from_frame
 from engine.market.instruments import instrument_for, packaged_instruments

@@ -20,8 +20,8 @@ from consumer.commands import options
 from consumer.commands import run_options as given
 from consumer.run_inputs import assemble
 from consumer.strategies import load_strategy
-from engine.asking import guarded
-from engine.decisions import signals_from_frame
+from engine.deciders.bar_by_bar import guarded
+from engine.deciders.decisions import signals_from_frame
 from engine.errors import NoData, UnknownSymbol
 from engine.market.instruments import Instrument, instrument_for
 from engine.market.timeframes import Timeframe

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from engine.decisions import signals_from_frame
+from engine.deciders.decisions import signals_from_frame
 from engine.errors import EngineError
 from engine.market.bars import Bars, bars_from_frame
 from engine.market.conversion import pairs_wanted

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from engine.audit import Audit, audit_strategy
-from engine.decisions import as_us
+from engine.deciders.decisions import as_us
 from engine.errors import NoData, StrategyError
 from engine.futures import Future, rewrite_after
 from engine.market.bars import Bars, bars_from_frame

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from engine import machine as machine_module
-from engine.decisions import decisions_from_columns
+from engine.deciders.decisions import decisions_from_columns
 from engine.errors import BooksDoNotBalance, InvalidParams, InvalidSpecification, NoData, StrategyError
 from engine.kernel import loop as kernel_module
 from engine.machine import Simulation

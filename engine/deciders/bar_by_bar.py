@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from engine.decision_rules import CODES, skipped
-from engine.decisions import Decisions, encode_decision, metadata_json
+from engine.deciders.decisions import Decisions, encode_decision, metadata_json
+from engine.deciders.rules import CODES, skipped
+from engine.deciders.view import BarView, Curtain
 from engine.errors import EngineError, StrategyError
 from engine.kernel.layout import CLOSE_CODE
 from engine.machine import Machine, Simulation, one_decision_slot
 from engine.market.bars import Bars, iso_time
 from engine.market.timeframes import last_closed
 from engine.strategy import BarStrategy, Decision
-from engine.view import BarView, Curtain
 
 
 class Asking:

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from engine.decision_rules import (
+from engine.deciders.rules import (
     CODES,
     LONGEST_PATTERN_NAME,
     carried_by_close,
@@ -24,7 +24,7 @@ from engine.decision_rules import (
     skips_any,
     with_default_levels,
 )
-from engine.decision_table import (
+from engine.deciders.table import (
     PATTERN_COLUMNS,
     UNKNOWN,
     Columns,

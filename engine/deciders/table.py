@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from engine.decision_rules import CODES, LONGEST_PATTERN_NAME, close_carries, name_too_long, scalar_problem, target_name
+from engine.deciders.rules import CODES, LONGEST_PATTERN_NAME, close_carries, name_too_long, scalar_problem, target_name
 from engine.kernel.layout import CLOSE_CODE
 from engine.market.instruments import Instrument
 
