@@ -1,4 +1,4 @@
-"""`backtest audit`: does a strategy look ahead? The probe of engine.audit for users' own strategies."""
+"""`backtest audit`: does a strategy look ahead? The probe of engine.audit.probe for users' own strategies."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ import typer
 
 from consumer.commands import run_options as given
 from consumer.commands.run_request import RunRequest, read_run, with_run_options
-from engine.audit import DEFAULT_MOMENTS, Audit, audit_strategy
+from engine.audit.probe import DEFAULT_MOMENTS, Audit, audit_strategy
 from engine.market.bars import iso_time
 from engine.simulate import ChosenStrategy
 

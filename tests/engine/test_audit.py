@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.audit import Audit, audit_strategy
+from engine.audit.probe import Audit, audit_strategy
+from engine.audit.rewrites import Future, rewrite_after
 from engine.deciders.decisions import as_us
 from engine.errors import NoData, StrategyError
-from engine.futures import Future, rewrite_after
 from engine.market.bars import Bars, bars_from_frame
 from engine.market.instruments import packaged_instruments
 from engine.market.timeframes import resample, timeframe

@@ -12,10 +12,10 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from engine.audit_recording import Recording, first_change
+from engine.audit.recording import Recording, first_change
+from engine.audit.rewrites import Future, rewrite_after
 from engine.deciders.decisions import as_us
 from engine.errors import EngineError, NoData, StrategyError
-from engine.futures import Future, rewrite_after
 from engine.market.bars import iso_time
 from engine.market.instruments import Instrument
 from engine.simulate import Cancelled, ChosenStrategy, Progress, RunData, run_backtest
