@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from engine.errors import InvalidParams
+from engine.search.sweep import grid, sweep
 from engine.simulate import Cancelled, RunData, choose_strategy
 from engine.specification import ExecutionMode
 from engine.strategies.sma_cross import SmaCross
-from engine.sweep import grid, sweep
 from tests.engine.run_builders import EURUSD, backtest, sample, specification_of
 
 BARS = sample("eurusd_h1", 1500)

@@ -14,11 +14,11 @@ from engine.indicators import actions, as_floats, sma_crosses
 from engine.market.bars import Bars, bars_from_frame
 from engine.market.instruments import Instrument, packaged_instruments
 from engine.market.timeframes import timeframe
+from engine.search.sweep import SweepResult, sweep
 from engine.simulate import ChosenStrategy, OnProgress, RunData, run_backtest
 from engine.specification import ExecutionMode, Specification
 from engine.strategies.sma_cross import SmaCross
 from engine.strategy import Market, StrategyParams
-from engine.sweep import SweepResult, sweep
 from tests.benchmarks.peers.serve import Job, Trades, load, serve
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
