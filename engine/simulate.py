@@ -11,12 +11,12 @@ from pydantic import ValidationError
 from engine.deciders.bar_by_bar import Asking, guarded
 from engine.deciders.decisions import Decisions, Signals, as_us, decisions_from_columns, patterns_of_trades
 from engine.errors import InvalidParams, ParameterProblem, StrategyError
-from engine.machine import Machine, Simulation, build_machine, one_decision_slot
 from engine.market.bars import Bars, iso_time
 from engine.market.instruments import Instrument, packaged_instruments
 from engine.market.timeframes import join_context, resample, timeframe
 from engine.money import check_specification
 from engine.numeric.sums import sums_by_sign
+from engine.prepared import Machine, Simulation, build_machine, one_decision_slot
 from engine.results.digest import input_parts
 from engine.results.metrics import Metrics, compute_metrics, net_profit
 from engine.results.result import BacktestResult, Ledger

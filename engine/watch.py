@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from engine.machine import Machine, Simulation
+from engine.prepared import Machine, Simulation
 
 CHUNK_BARS = 65_536
 """Bars between two looks at progress and cancel; about half a millisecond."""

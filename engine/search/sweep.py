@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from engine.machine import Machine, build_machine
 from engine.market.bars import Bars
 from engine.market.instruments import Instrument
 from engine.money import check_specification
+from engine.prepared import Machine, build_machine
 from engine.results.metrics import Metrics
 from engine.simulate import (
     ChosenStrategy,

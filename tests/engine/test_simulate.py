@@ -9,14 +9,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine import machine as machine_module
+from engine import prepared as machine_module
 from engine.deciders.decisions import decisions_from_columns
 from engine.errors import BooksDoNotBalance, InvalidParams, InvalidSpecification, NoData, StrategyError
 from engine.kernel import loop as kernel_module
-from engine.machine import Simulation
 from engine.market.bars import Bars, bars_from_frame
 from engine.market.timeframes import resample, timeframe
 from engine.money import check_specification
+from engine.prepared import Simulation
 from engine.results.result import TRADE_COLUMNS, BacktestResult
 from engine.simulate import Cancelled, ChosenStrategy, Progress, choose_strategy, finest
 from engine.specification import ExecutionMode, OnOpposite, SpreadSource

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from engine import machine
+from engine import prepared as machine
 from engine.errors import EngineError
 from engine.kernel import loop as kernel
 from tests.engine import compiled_engine, reference

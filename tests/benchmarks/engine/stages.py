@@ -11,7 +11,8 @@ from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
-from engine import machine, simulate
+from engine import prepared as machine
+from engine import simulate
 from engine.deciders import decisions
 from engine.market.bars import Bars
 from engine.results import metrics
