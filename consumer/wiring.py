@@ -16,8 +16,8 @@ from uuid import uuid4
 import stamina
 import structlog
 
-from consumer.adapters.engine_processes import EngineProcesses
-from consumer.adapters.engine_settings import EngineProcessSettings
+from consumer.adapters.engine_pool.pool import EngineProcesses
+from consumer.adapters.engine_pool.settings import EngineProcessSettings
 from consumer.adapters.http_server import Checks, http_server
 from consumer.adapters.instrument_files import read_instruments
 from consumer.adapters.kafka_connection import KafkaConnection

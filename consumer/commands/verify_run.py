@@ -47,7 +47,7 @@ def show_verification(run_id: int, *, as_json: bool) -> None:
 def recompute(specification: Mapping[str, Any]) -> BacktestResult:
     """Simulate a stored specification on the market data as they are now. Raises what the engine raises."""
     # Imported here: the engine's program loads numba, which no other replay needs.
-    from consumer.adapters.engine_program import chosen_strategy
+    from consumer.adapters.engine_pool.program import chosen_strategy
     from consumer.run_inputs import assemble
     from consumer.translate import specification_from_json
     from engine.market.instruments import instrument_for
@@ -62,7 +62,7 @@ def recompute(specification: Mapping[str, Any]) -> BacktestResult:
 
 def compare(run: Mapping[str, Any], result: BacktestResult) -> Iterator[Difference]:
     """What differs between a run's row (with result_digest) and a result: every metric column, then the digest."""
-    from consumer.adapters.engine_program import METRIC_COLUMNS
+    from consumer.adapters.engine_pool.program import METRIC_COLUMNS
 
     for name in METRIC_COLUMNS:
         computed = getattr(result.metrics, name)

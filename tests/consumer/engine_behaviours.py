@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from consumer.adapters.engine_execution import TaskControl
-from consumer.adapters.engine_settings import EngineProcessSettings
+from consumer.adapters.engine_pool.settings import EngineProcessSettings
+from consumer.adapters.engine_pool.task import TaskControl
 from consumer.outcomes import Completed
 from consumer.ports import EngineProgress, EngineTask
 from engine.errors import InvalidParams, NoData, ParameterProblem

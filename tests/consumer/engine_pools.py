@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil
 
-from consumer.adapters.engine_processes import EngineProcessSettings
+from consumer.adapters.engine_pool.pool import EngineProcessSettings
 from consumer.outcomes import EngineOutcome
 from consumer.ports import EnginePool, EngineProgress, EngineTask, StopSignal
 from tests.consumer import engine_behaviours

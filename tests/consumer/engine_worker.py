@@ -7,7 +7,7 @@ import asyncio
 import json
 import sys
 
-from consumer.adapters.engine_processes import EngineProcesses
+from consumer.adapters.engine_pool.pool import EngineProcesses
 from tests.consumer.engine_pools import Started, settings, until
 
 

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.adapters.engine_child import Channel
-from consumer.adapters.engine_execution import StopRequested, _Control
-from consumer.adapters.engine_messages import (
+from consumer.adapters.engine_pool.child import Channel
+from consumer.adapters.engine_pool.messages import (
     HEADER,
     MAX_JSON_BYTES,
     FrameReader,
@@ -22,6 +21,7 @@ from consumer.adapters.engine_messages import (
     progress_message,
     storable_text,
 )
+from consumer.adapters.engine_pool.task import StopRequested, _Control
 from consumer.outcomes import Completed, Failed, Stopped
 from consumer.ports import EngineTask
 from schemas.problems import FieldProblem

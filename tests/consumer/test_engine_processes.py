@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from consumer.adapters.engine_processes import EngineProcesses
+from consumer.adapters.engine_pool.pool import EngineProcesses
 from consumer.outcomes import ChildDied, Completed, EngineOutcome, Failed, Stopped
 from consumer.ports import EngineProgress, EngineTask, StopSignal
 from schemas.problems import FieldProblem

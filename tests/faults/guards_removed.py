@@ -86,10 +86,11 @@ def remove_terminal_once() -> None:
 
 def remove_child_cleanup() -> None:
     """Nothing ends engine children with their worker: no parent-death signal, no watch, no guardian."""
-    from consumer.adapters import engine_processes, engine_spawn
+    from consumer.adapters.engine_pool import pool as engine_processes
+    from consumer.adapters.engine_pool import spawn as engine_spawn
 
     def spawn(arguments: list[str], **named: Any) -> Any:
-        module = arguments.index("consumer.adapters.engine_child")
+        module = arguments.index("consumer.adapters.engine_pool.child")
         told = [*arguments[:module], "tests.faults.careless_child", *arguments[module + 1 :]]
         return subprocess.Popen(told, **named)
 

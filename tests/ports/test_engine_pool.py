@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.adapters.engine_processes import EngineProcesses
+from consumer.adapters.engine_pool.pool import EngineProcesses
 from consumer.adapters.in_memory_engine import InMemoryEnginePool
 from consumer.outcomes import ChildDied, Completed, EngineOutcome, Stopped
 from consumer.ports import EnginePool, EngineProgress, EngineTask, StopSignal

@@ -36,8 +36,8 @@ from pydantic import BaseModel
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from consumer.adapters.engine_program import METRIC_COLUMNS, open_engine, warm_up
-from consumer.adapters.engine_settings import EngineProcessSettings
+from consumer.adapters.engine_pool.program import METRIC_COLUMNS, open_engine, warm_up
+from consumer.adapters.engine_pool.settings import EngineProcessSettings
 from consumer.adapters.postgres_tables import BacktestRun, BacktestTrade, Strategy
 from consumer.outcomes import Completed
 from consumer.ports import EngineTask

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Protocol
 
-from consumer.adapters.engine_messages import progress_message, storable_text
+from consumer.adapters.engine_pool.messages import progress_message, storable_text
 from consumer.errors import ArtifactsUnavailable, Unavailable
 from consumer.outcomes import Completed, Failed, Stopped
 from consumer.ports import EngineTask

@@ -17,9 +17,9 @@ from typing import Final, Self
 
 import structlog
 
-from consumer.adapters import engine_guardian
-from consumer.adapters.engine_child_handle import EngineChild
-from consumer.adapters.engine_settings import EngineProcessSettings
+from consumer.adapters.engine_pool import guardian as engine_guardian
+from consumer.adapters.engine_pool.child_handle import EngineChild
+from consumer.adapters.engine_pool.settings import EngineProcessSettings
 from consumer.outcomes import EngineOutcome, Stopped
 from consumer.ports import EngineProgress, EngineTask, StopSignal
 

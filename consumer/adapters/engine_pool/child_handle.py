@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Final, assert_never, cast
 
-from consumer.adapters.engine_messages import (
+from consumer.adapters.engine_pool.messages import (
     FrameReader,
     UnreadableMessage,
     frame,
@@ -20,9 +20,9 @@ from consumer.adapters.engine_messages import (
     progress_from_message,
     storable_text,
 )
-from consumer.adapters.engine_settings import EngineProcessSettings
-from consumer.adapters.engine_spawn import spawn_child
-from consumer.adapters.process_tree import kill_tree, signal_group, tree_memory_bytes
+from consumer.adapters.engine_pool.process_tree import kill_tree, signal_group, tree_memory_bytes
+from consumer.adapters.engine_pool.settings import EngineProcessSettings
+from consumer.adapters.engine_pool.spawn import spawn_child
 from consumer.outcomes import ChildDied, EngineOutcome, Failed, Stopped
 from consumer.ports import EngineProgress, EngineTask, StopSignal
 

@@ -1,4 +1,4 @@
-"""An engine child, `python -P -m consumer.adapters.engine_child SOCKET_FD WORKER_PID`; engine_child_handle starts it.
+"""An engine child, `python -P -m consumer.adapters.engine_pool.child SOCKET_FD WORKER_PID`; engine_child_handle starts it.
 
 It tells the kernel to end it with its worker before it imports anything heavy, warms up, and then serves one task at a
 time. Strategies run in its main thread, so this module trusts nothing they may do to the process: prints go to stderr,
@@ -37,7 +37,7 @@ def main() -> None:
     _ignore_polite_signals()
     faulthandler.enable()
     # Imported late: until here nothing slow stands between the start and _end_with_worker.
-    from consumer.adapters.engine_settings import EngineProcessSettings
+    from consumer.adapters.engine_pool.settings import EngineProcessSettings
 
     channel = Channel(connection)
     settings = EngineProcessSettings(**channel.receive()["settings"])
@@ -53,7 +53,7 @@ class Channel:
     """The blocking side of the protocol."""
 
     def __init__(self, connection: socket.socket) -> None:
-        from consumer.adapters.engine_messages import FrameReader
+        from consumer.adapters.engine_pool.messages import FrameReader
 
         self._connection = connection
         self._reader = FrameReader()
@@ -78,7 +78,7 @@ class Channel:
         return received
 
     def send(self, message: dict[str, Any], body: bytes = b"") -> None:
-        from consumer.adapters.engine_messages import frame
+        from consumer.adapters.engine_pool.messages import frame
 
         self._connection.sendall(frame(message, len(body)))
         if body:
@@ -96,8 +96,8 @@ class Channel:
 
 def _serve(channel: Channel, execute: Callable[..., Any], memory_mb: int) -> None:
     """Answer task after task. Raises only when the worker cannot be talked to."""
-    from consumer.adapters.engine_execution import execute_task
-    from consumer.adapters.engine_messages import outcome_message
+    from consumer.adapters.engine_pool.messages import outcome_message
+    from consumer.adapters.engine_pool.task import execute_task
     from consumer.outcomes import Completed, Failed
 
     threads_at_rest = _python_threads()

@@ -6,8 +6,8 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from consumer.adapters.engine_settings import EngineProcessSettings
-from consumer.adapters.process_tree import MARKER_VARIABLE
+from consumer.adapters.engine_pool.process_tree import MARKER_VARIABLE
+from consumer.adapters.engine_pool.settings import EngineProcessSettings
 
 
 def spawn_child(
@@ -18,7 +18,7 @@ def spawn_child(
     Call it from a thread that lives as long as the worker: the kernel ends the child with the thread that made it.
     """
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "consumer.adapters.engine_child", str(socket_fd), str(os.getpid())],
+        [sys.executable, "-P", "-m", "consumer.adapters.engine_pool.child", str(socket_fd), str(os.getpid())],
         stdin=subprocess.DEVNULL,
         stdout=output_fd,
         stderr=output_fd,

@@ -18,8 +18,8 @@ import numpy as np
 import polars as pl
 
 from consumer.adapters.artifact_files import LEDGER, ArtifactFiles, bars_digest
-from consumer.adapters.engine_execution import Execute, TaskControl
-from consumer.adapters.engine_settings import EngineProcessSettings
+from consumer.adapters.engine_pool.settings import EngineProcessSettings
+from consumer.adapters.engine_pool.task import Execute, TaskControl
 from consumer.adapters.instrument_files import read_instruments
 from consumer.adapters.parquet_market_data import ParquetMarketData, microseconds
 from consumer.errors import Unavailable
