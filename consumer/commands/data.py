@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from consumer.adapters.bar_files import read_bars
-from consumer.adapters.instrument_files import read_instruments
-from consumer.adapters.market_data_import import import_bars, usual_spacing_us
-from consumer.adapters.parquet_market_data import ParquetMarketData
+from consumer.adapters.files.bars import read_bars
+from consumer.adapters.files.instruments import read_instruments
+from consumer.adapters.files.market_data import ParquetMarketData
+from consumer.adapters.files.market_data_import import import_bars, usual_spacing_us
 from consumer.commands import options
 from consumer.commands.text_columns import text_columns
 from engine.errors import NoData

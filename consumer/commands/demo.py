@@ -138,8 +138,8 @@ async def _worker(stack: DevStack, place: Path) -> AsyncIterator[WorkerProcess]:
 
 def _import_sample(place: Path) -> None:
     """In a thread, and with its imports here: the engine's take as long as the servers' start."""
-    from consumer.adapters.bar_files import read_bars
-    from consumer.adapters.market_data_import import import_bars
+    from consumer.adapters.files.bars import read_bars
+    from consumer.adapters.files.market_data_import import import_bars
     from engine.market.timeframes import timeframe
 
     bars = read_bars(EURUSD_H1, timeframe("H1"), "UTC")

@@ -13,10 +13,10 @@ from typing import Annotated, Any
 import polars as pl
 import typer
 
-from consumer.adapters.artifact_files import ArtifactFiles, run_file
-from consumer.adapters.file_store import FileStoreError, open_file_store
+from consumer.adapters.files.artifacts import ArtifactFiles, run_file
+from consumer.adapters.files.store import FileStoreError, open_file_store
+from consumer.adapters.files.table_output import check_table_path, write_table
 from consumer.adapters.postgres_reading import find_run, trades_of
-from consumer.adapters.table_output import check_table_path, write_table
 from consumer.commands.connections import database_settings
 from consumer.commands.runs import json_text
 from consumer.commands.text_columns import text_columns

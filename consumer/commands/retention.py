@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from consumer.adapters.artifact_files import BARS_KEPT_SECONDS, ArtifactFiles, digest_named
+from consumer.adapters.files.artifacts import BARS_KEPT_SECONDS, ArtifactFiles, digest_named
 from consumer.adapters.postgres_retention import BarsInUse, EndedLongAgo, RetentionTables
 
 CLOCKS_SECONDS = 3600

@@ -5,7 +5,7 @@ from contextlib import redirect_stdout
 
 import typer
 
-from consumer.adapters.table_output import check_table_path, write_table
+from consumer.adapters.files.table_output import check_table_path, write_table
 from consumer.commands import run_options as given
 from consumer.commands.run_output import print_json, print_table, progress_bar
 from consumer.commands.run_request import RunRequest, read_run, with_run_options

@@ -12,10 +12,10 @@ from typing import Any
 
 import typer
 
-from consumer.adapters.instrument_files import read_instruments
-from consumer.adapters.named_bar_files import ConversionFile, NamedBarFiles
-from consumer.adapters.parquet_market_data import ParquetMarketData, microseconds
-from consumer.adapters.signal_files import read_signals
+from consumer.adapters.files.instruments import read_instruments
+from consumer.adapters.files.market_data import ParquetMarketData, microseconds
+from consumer.adapters.files.named_bars import ConversionFile, NamedBarFiles
+from consumer.adapters.files.signals import read_signals
 from consumer.commands import options
 from consumer.commands import run_options as given
 from consumer.run_inputs import assemble

@@ -8,8 +8,8 @@ from typing import Any
 
 import typer
 
-from consumer.adapters.instrument_files import read_instruments
-from consumer.adapters.parquet_market_data import ParquetMarketData
+from consumer.adapters.files.instruments import read_instruments
+from consumer.adapters.files.market_data import ParquetMarketData
 from consumer.adapters.postgres_reading import find_run, specification_of
 from consumer.commands.connections import database_settings
 from consumer.settings import StoreSettings, load_settings

@@ -4,8 +4,8 @@ import json
 from itertools import count
 from typing import Any
 
+from consumer.adapters.files.instruments import read_instruments
 from consumer.adapters.in_memory_tables import ManualClock
-from consumer.adapters.instrument_files import read_instruments
 from consumer.admission import Admission
 from consumer.events import EventRenderer
 from consumer.intake import decode

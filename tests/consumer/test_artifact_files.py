@@ -12,9 +12,9 @@ import polars as pl
 import pytest
 from obstore.store import MemoryStore
 
-from consumer.adapters.artifact_files import ArtifactFiles, bars_digest
-from consumer.adapters.file_store import FileStore, FileStoreError, LocalFiles, ObjectFiles, open_file_store
-from consumer.adapters.table_output import check_table_path, write_table
+from consumer.adapters.files.artifacts import ArtifactFiles, bars_digest
+from consumer.adapters.files.store import FileStore, FileStoreError, LocalFiles, ObjectFiles, open_file_store
+from consumer.adapters.files.table_output import check_table_path, write_table
 from consumer.errors import ArtifactsUnavailable
 from engine.errors import InputRefused
 from tests.aged_files import age_files

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from consumer.adapters.bar_files import read_bars
+from consumer.adapters.files.bars import read_bars
 from consumer.demo_data import EURUSD_H1
 from engine.errors import BadBars
 from engine.market.bars import Bars

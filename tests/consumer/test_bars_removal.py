@@ -9,7 +9,7 @@ from threading import Semaphore, Thread
 import polars as pl
 import pytest
 
-from consumer.adapters.artifact_files import BARS_KEPT_SECONDS, ArtifactFiles, bars_digest, bars_name
+from consumer.adapters.files.artifacts import BARS_KEPT_SECONDS, ArtifactFiles, bars_digest, bars_name
 from consumer.errors import ArtifactsUnavailable
 
 BARS = pl.DataFrame(

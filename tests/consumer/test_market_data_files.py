@@ -7,10 +7,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from consumer.adapters.bar_files import read_bars
-from consumer.adapters.market_data_import import import_bars, usual_spacing_us
-from consumer.adapters.named_bar_files import ConversionFile, NamedBarFiles
-from consumer.adapters.parquet_market_data import MarketDataUnavailable, ParquetMarketData
+from consumer.adapters.files.bars import read_bars
+from consumer.adapters.files.market_data import MarketDataUnavailable, ParquetMarketData
+from consumer.adapters.files.market_data_import import import_bars, usual_spacing_us
+from consumer.adapters.files.named_bars import ConversionFile, NamedBarFiles
 from consumer.demo_data import EURUSD_H1
 from consumer.run_inputs import assemble
 from engine.errors import BadBars, NoData, UnknownSymbol, UnknownTimeframe

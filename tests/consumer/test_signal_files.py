@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from consumer.adapters.signal_files import read_signals
+from consumer.adapters.files.signals import read_signals
 from engine.errors import BadSignals
 
 

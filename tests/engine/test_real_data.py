@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from consumer.adapters.bar_files import read_bars
+from consumer.adapters.files.bars import read_bars
 from engine.market.bars import Bars
 from engine.market.instruments import Instrument, packaged_instruments
 from engine.results.result import BacktestResult

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 from obstore.store import MemoryStore
 
-from consumer.adapters.artifact_files import ArtifactFiles, digest_named
-from consumer.adapters.file_store import ObjectFiles
+from consumer.adapters.files.artifacts import ArtifactFiles, digest_named
+from consumer.adapters.files.store import ObjectFiles
 from consumer.adapters.postgres_retention import open_retention
 from consumer.commands.retention import Pruned, prune
 from consumer.errors import StartFailed

@@ -17,11 +17,11 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import polars as pl
 
-from consumer.adapters.artifact_files import LEDGER, ArtifactFiles, bars_digest
 from consumer.adapters.engine_pool.settings import EngineProcessSettings
 from consumer.adapters.engine_pool.task import Execute, TaskControl
-from consumer.adapters.instrument_files import read_instruments
-from consumer.adapters.parquet_market_data import ParquetMarketData, microseconds
+from consumer.adapters.files.artifacts import LEDGER, ArtifactFiles, bars_digest
+from consumer.adapters.files.instruments import read_instruments
+from consumer.adapters.files.market_data import ParquetMarketData, microseconds
 from consumer.errors import Unavailable
 from consumer.outcomes import Completed
 from consumer.ports import EngineTask

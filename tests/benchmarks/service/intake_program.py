@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import uvloop
 
-from consumer.adapters.instrument_files import read_instruments
+from consumer.adapters.files.instruments import read_instruments
 from consumer.adapters.kafka_publisher import KafkaPublisher
 from consumer.adapters.kafka_settings import kafka_connection
 from consumer.adapters.kafka_source import KafkaSource

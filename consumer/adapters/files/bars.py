@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from consumer.adapters.table_files import parse_numbers, parse_times, read_table
+from consumer.adapters.files.tables import parse_numbers, parse_times, read_table
 from engine.errors import BadBars
 from engine.market.bars import Bars, bars_from_frame
 from engine.market.timeframes import Timeframe

@@ -24,7 +24,7 @@ from io import BytesIO
 
 import polars as pl
 
-from consumer.adapters.file_store import FileStoreError, StoredFile, open_file_store
+from consumer.adapters.files.store import FileStoreError, StoredFile, open_file_store
 from consumer.errors import ArtifactsUnavailable
 
 LEDGER = "ledger"

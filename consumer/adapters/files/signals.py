@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from consumer.adapters.table_files import parse_numbers, parse_times, read_table
+from consumer.adapters.files.tables import parse_numbers, parse_times, read_table
 from engine.errors import BadSignals
 
 _NUMBERS = re.compile(r"volume|stop_loss|take_profit(_\d+)?")

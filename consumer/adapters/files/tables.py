@@ -14,7 +14,7 @@ from pathlib import Path
 
 import polars as pl
 
-from consumer.adapters.file_times import UnreadableTimeError, utc_times
+from consumer.adapters.files.times import UnreadableTimeError, utc_times
 from engine.errors import InputRefused
 
 _PARQUET_SUFFIXES = (".parquet", ".pq")

@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
-from consumer.adapters.bar_files import bar_frame
-from consumer.adapters.file_store import FileStoreError, StoredFile, open_file_store
-from consumer.adapters.table_files import parse_table
+from consumer.adapters.files.bars import bar_frame
+from consumer.adapters.files.store import FileStoreError, StoredFile, open_file_store
+from consumer.adapters.files.tables import parse_table
 from consumer.errors import Unavailable
 from engine.errors import BadBars
 from engine.market.bars import Bars, bars_from_frame

@@ -13,10 +13,10 @@ from io import BytesIO
 
 import polars as pl
 
-from consumer.adapters.bar_files import bar_frame
-from consumer.adapters.file_store import FileStore, FileStoreError, open_file_store
-from consumer.adapters.parquet_market_data import MarketDataUnavailable
-from consumer.adapters.table_files import parse_table
+from consumer.adapters.files.bars import bar_frame
+from consumer.adapters.files.market_data import MarketDataUnavailable
+from consumer.adapters.files.store import FileStore, FileStoreError, open_file_store
+from consumer.adapters.files.tables import parse_table
 from engine.errors import BadBars, UnknownSymbol
 from engine.market.bars import Bars, bars_from_frame, iso_time
 from engine.market.timeframes import Timeframe

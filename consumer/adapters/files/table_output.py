@@ -6,8 +6,8 @@ from pathlib import Path
 
 import polars as pl
 
-from consumer.adapters.artifact_files import iso_text
-from consumer.adapters.file_store import FileStoreError, LocalFiles
+from consumer.adapters.files.artifacts import iso_text
+from consumer.adapters.files.store import FileStoreError, LocalFiles
 from consumer.errors import ArtifactsUnavailable
 from engine.errors import InputRefused
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from consumer.adapters.bar_files import read_bars
-from consumer.adapters.parquet_market_data import ParquetMarketData
+from consumer.adapters.files.bars import read_bars
+from consumer.adapters.files.market_data import ParquetMarketData
 from engine.market.bars import Bars
 from engine.market.timeframes import Timeframe, timeframe
 
