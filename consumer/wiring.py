@@ -19,7 +19,7 @@ import structlog
 from consumer.adapters.engine_pool.pool import EngineProcesses
 from consumer.adapters.engine_pool.settings import EngineProcessSettings
 from consumer.adapters.files.instruments import read_instruments
-from consumer.adapters.http_server import Checks, http_server
+from consumer.adapters.http.server import Checks, http_server
 from consumer.adapters.kafka_connection import KafkaConnection
 from consumer.adapters.kafka_publisher import KafkaPublisher
 from consumer.adapters.kafka_settings import kafka_connection

@@ -11,7 +11,7 @@ from contextlib import closing
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
-from consumer.adapters.http_server import Checks, http_server
+from consumer.adapters.http.server import Checks, http_server
 from consumer.errors import StartFailed
 
 FINE: Checks = {"postgres": None, "kafka": None}
@@ -49,7 +49,7 @@ async def test_a_loop_that_ended_is_unhealthy() -> None:
 
 
 async def test_readiness_that_hangs_is_answered_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("consumer.adapters.http_server.READINESS_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr("consumer.adapters.http.server.READINESS_TIMEOUT_SECONDS", 0.05)
 
     async def hang() -> Checks:
         await asyncio.Event().wait()
