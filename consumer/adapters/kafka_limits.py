@@ -9,7 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
-from consumer.adapters.kafka_connection import KafkaConnection
+from consumer.adapters.kafka.connection import KafkaConnection
 from consumer.errors import BrokerUnavailable
 
 REQUEST_TIMEOUT_SECONDS = 15.0

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from consumer.adapters.kafka_connection import KafkaConnection
+from consumer.adapters.kafka.connection import KafkaConnection
 from consumer.errors import SettingsInvalid
 from consumer.settings import KafkaSettings
 

@@ -15,10 +15,10 @@ from typing import Annotated, Any
 
 import typer
 
-from consumer.adapters.kafka_connection import KafkaConnection
-from consumer.adapters.kafka_reader import TopicReader, open_reader
-from consumer.adapters.kafka_sender import send_record
-from consumer.adapters.kafka_topics import TopicSettings, create_topics
+from consumer.adapters.kafka.connection import KafkaConnection
+from consumer.adapters.kafka.reader import TopicReader, open_reader
+from consumer.adapters.kafka.sender import send_record
+from consumer.adapters.kafka.topics import TopicSettings, create_topics
 from consumer.adapters.postgres_reading import add_strategy, recent_runs, rejected_requests
 from consumer.adapters.postgres_schema import migrate
 from consumer.commands.connections import quiet_log

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import typer
 
-from consumer.adapters.kafka_reader import TopicReader
+from consumer.adapters.kafka.reader import TopicReader
 from consumer.follow import RunStates, read_event
 from consumer.ports import Record
 from schemas.outgoing import OutgoingEvent

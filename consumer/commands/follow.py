@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from consumer.adapters.kafka_connection import KafkaConnection
-from consumer.adapters.kafka_reader import open_reader
+from consumer.adapters.kafka.connection import KafkaConnection
+from consumer.adapters.kafka.reader import open_reader
 from consumer.commands.connections import kafka_settings
 from consumer.commands.event_feed import EventFeed, News
 from consumer.commands.run_display import Show, event_line, json_line, run_bars

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from consumer.adapters.kafka_connection import KafkaConnection
-from consumer.adapters.kafka_reader import open_reader
-from consumer.adapters.kafka_sender import send_records
+from consumer.adapters.kafka.connection import KafkaConnection
+from consumer.adapters.kafka.reader import open_reader
+from consumer.adapters.kafka.sender import send_records
 from consumer.adapters.postgres_reading import accepted_requests, find_run, known_requests
 from consumer.commands import options
 from consumer.commands.connections import database_settings, kafka_settings

@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import typer
 
-from consumer.adapters.kafka_connection import KafkaConnection
-from consumer.adapters.kafka_reader import TopicReader, open_reader
-from consumer.adapters.kafka_sender import send_record
-from consumer.adapters.kafka_topics import TopicSettings, create_topics
+from consumer.adapters.kafka.connection import KafkaConnection
+from consumer.adapters.kafka.reader import TopicReader, open_reader
+from consumer.adapters.kafka.sender import send_record
+from consumer.adapters.kafka.topics import TopicSettings, create_topics
 from consumer.commands.connections import kafka_settings
 from consumer.commands.event_feed import EventFeed
 from consumer.commands.run_display import Show, run_bars

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from consumer.adapters.kafka_connection import close_consumer
+from consumer.adapters.kafka.connection import close_consumer
 
 
 @dataclass(slots=True)

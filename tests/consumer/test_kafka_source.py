@@ -7,8 +7,8 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import ConsumerRecord
 
-from consumer.adapters.kafka_connection import KafkaConnection
-from consumer.adapters.kafka_source import KafkaSource
+from consumer.adapters.kafka.connection import KafkaConnection
+from consumer.adapters.kafka.source import KafkaSource
 
 PLACE = TopicPartition("backtest.requested", 0)
 

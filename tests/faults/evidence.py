@@ -9,8 +9,8 @@ from typing import Any
 import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient
 
-from consumer.adapters.kafka_connection import KafkaConnection
-from consumer.adapters.kafka_reader import open_reader
+from consumer.adapters.kafka.connection import KafkaConnection
+from consumer.adapters.kafka.reader import open_reader
 from consumer.ports import Record
 from schemas.topics import Topic
 

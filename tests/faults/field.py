@@ -17,10 +17,10 @@ import asyncpg
 import psutil
 from aiokafka.errors import KafkaError
 
-from consumer.adapters.kafka_connection import KafkaConnection
-from consumer.adapters.kafka_publisher import KafkaPublisher
-from consumer.adapters.kafka_reader import open_reader
-from consumer.adapters.kafka_topics import TopicSettings, create_topics
+from consumer.adapters.kafka.connection import KafkaConnection
+from consumer.adapters.kafka.publisher import KafkaPublisher
+from consumer.adapters.kafka.reader import open_reader
+from consumer.adapters.kafka.topics import TopicSettings, create_topics
 from consumer.adapters.postgres_schema import migrate
 from consumer.devstack import DevStack, StackKind, devstack
 from consumer.errors import BrokerUnavailable

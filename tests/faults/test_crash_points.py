@@ -24,8 +24,8 @@ COMMON = {**FEBRUARY, "spread_pips": 0.5, "execution_mode": "close_price"}
 LEDGER = "consumer.adapters.postgres_ledger:"
 QUEUE = "consumer.adapters.postgres_queue:"
 OUTBOX = "consumer.adapters.postgres_outbox:PostgresOutbox."
-SEND = "consumer.adapters.kafka_publisher:KafkaPublisher.send"
-SOURCE = "consumer.adapters.kafka_source:"
+SEND = "consumer.adapters.kafka.publisher:KafkaPublisher.send"
+SOURCE = "consumer.adapters.kafka.source:"
 STARTED, PROGRESS, COMPLETED = (f'"type":"backtest.{kind}"' for kind in ("started", "progress", "completed"))
 
 CRASH_POINTS = {

@@ -140,7 +140,7 @@ def deadly(function: Callable[..., Any], point: CrashPoint) -> Callable[..., Any
 
 def shorten_sessions(session_timeout_ms: int) -> None:
     """Let the group miss a killed member after seconds instead of ten."""
-    from consumer.adapters import kafka_source
+    from consumer.adapters.kafka import source as kafka_source
 
     client = vars(kafka_source)["AIOKafkaConsumer"]
 

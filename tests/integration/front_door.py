@@ -17,8 +17,8 @@ import asyncpg
 import polars as pl
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from consumer.adapters.kafka_connection import KafkaConnection
-from consumer.adapters.kafka_topics import TopicSettings, create_topics
+from consumer.adapters.kafka.connection import KafkaConnection
+from consumer.adapters.kafka.topics import TopicSettings, create_topics
 from consumer.adapters.postgres_schema import migrate
 from consumer.devstack import DevStack, StackKind, devstack
 from tests.waiting import eventually

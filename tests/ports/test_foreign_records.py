@@ -8,10 +8,10 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.producer import message_accumulator
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
-from consumer.adapters.kafka_connection import KafkaConnection
-from consumer.adapters.kafka_reader import open_reader
-from consumer.adapters.kafka_source import KafkaSource
-from consumer.adapters.kafka_topics import TopicSettings, create_topics
+from consumer.adapters.kafka.connection import KafkaConnection
+from consumer.adapters.kafka.reader import open_reader
+from consumer.adapters.kafka.source import KafkaSource
+from consumer.adapters.kafka.topics import TopicSettings, create_topics
 from consumer.ports import Record
 from schemas.topics import Topic
 

@@ -11,8 +11,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from consumer.adapters.in_memory_broker import MemoryBroker, MemoryPublisher
-from consumer.adapters.kafka_connection import KafkaConnection
-from consumer.adapters.kafka_publisher import KafkaPublisher
+from consumer.adapters.kafka.connection import KafkaConnection
+from consumer.adapters.kafka.publisher import KafkaPublisher
 from consumer.ports import Delivery, Publisher, SendResult
 
 LIMITS = {"max.message.bytes": "1048588"}

@@ -23,8 +23,8 @@ import psutil
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from consumer.adapters.kafka_connection import KafkaConnection
-from consumer.adapters.kafka_topics import TopicSettings, create_topics
+from consumer.adapters.kafka.connection import KafkaConnection
+from consumer.adapters.kafka.topics import TopicSettings, create_topics
 from consumer.adapters.postgres_schema import migrate
 from consumer.devstack import DevStack, devstack
 

@@ -12,7 +12,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordTooLargeError
 
-from consumer.adapters.kafka_connection import KafkaConnection
+from consumer.adapters.kafka.connection import KafkaConnection
 from consumer.ports import Delivery, SendResult
 from schemas.topics import DEAD_LETTER_MAX_MESSAGE_BYTES
 

@@ -9,8 +9,8 @@ from datetime import datetime
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from consumer.adapters.kafka_connection import KafkaConnection, close_consumer
-from consumer.adapters.kafka_header_names import read_any_header_name
+from consumer.adapters.kafka.connection import KafkaConnection, close_consumer
+from consumer.adapters.kafka.header_names import read_any_header_name
 from consumer.errors import BrokerUnavailable, StartFailed
 from consumer.ports import Record
 

@@ -9,7 +9,7 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
-from consumer.adapters.kafka_connection import KafkaConnection
+from consumer.adapters.kafka.connection import KafkaConnection
 from consumer.errors import BrokerUnavailable
 from schemas.topics import DEAD_LETTER_MAX_MESSAGE_BYTES, Topic
 

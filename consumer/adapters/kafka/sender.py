@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, UnknownTopicOrPartitionError
 
-from consumer.adapters.kafka_connection import KafkaConnection
+from consumer.adapters.kafka.connection import KafkaConnection
 from consumer.errors import BrokerUnavailable, StartFailed
 from consumer.ports import Delivery
 

@@ -11,8 +11,8 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
-from consumer.adapters.kafka_connection import KafkaConnection, close_consumer
-from consumer.adapters.kafka_header_names import read_any_header_name
+from consumer.adapters.kafka.connection import KafkaConnection, close_consumer
+from consumer.adapters.kafka.header_names import read_any_header_name
 from consumer.ports import Batch, Record
 from schemas.topics import Topic
 
