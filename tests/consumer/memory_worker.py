@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from consumer.adapters.in_memory_broker import MemoryBroker, MemoryPublisher, MemorySource
-from consumer.adapters.in_memory_engine import InMemoryEnginePool, Script
-from consumer.adapters.in_memory_ledger import MemoryLedger
-from consumer.adapters.in_memory_outbox import MemoryOutbox
-from consumer.adapters.in_memory_queue import MemoryQueue
-from consumer.adapters.in_memory_tables import ManualClock, MemoryTables
+from consumer.adapters.memory.broker import MemoryBroker, MemoryPublisher, MemorySource
+from consumer.adapters.memory.engine import InMemoryEnginePool, Script
+from consumer.adapters.memory.ledger import MemoryLedger
+from consumer.adapters.memory.outbox import MemoryOutbox
+from consumer.adapters.memory.queue import MemoryQueue
+from consumer.adapters.memory.tables import ManualClock, MemoryTables
 from consumer.dispatch import Dispatcher
 from consumer.errors import Unavailable
 from consumer.execute_run import RunPorts

@@ -5,7 +5,7 @@ from itertools import count
 from typing import Any
 
 from consumer.adapters.files.instruments import read_instruments
-from consumer.adapters.in_memory_tables import ManualClock
+from consumer.adapters.memory.tables import ManualClock
 from consumer.admission import Admission
 from consumer.events import EventRenderer
 from consumer.intake import decode

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from consumer.active_runs import ActiveRun
-from consumer.adapters.in_memory_tables import Weather
+from consumer.adapters.memory.tables import Weather
 from consumer.dispatch import CLAIMS_AHEAD_A_SLOT, eta_seconds
 from consumer.errors import StoreUnavailable
 from consumer.outcomes import EngineOutcome

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from consumer.active_runs import ActiveRun
-from consumer.adapters.in_memory_queue import MemoryQueue
-from consumer.adapters.in_memory_tables import Weather
+from consumer.adapters.memory.queue import MemoryQueue
+from consumer.adapters.memory.tables import Weather
 from consumer.execute_run import MAX_MESSAGE_CHARACTERS, decide, execute_run
 from consumer.outcomes import (
     Cancelled,

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from consumer.adapters.in_memory_ledger import MemoryLedger
-from consumer.adapters.in_memory_tables import Weather
+from consumer.adapters.memory.ledger import MemoryLedger
+from consumer.adapters.memory.tables import Weather
 from consumer.intake import decode
 from consumer.ports import Admit, CancelToRecord, IntakeResult, OutgoingEvent, Record, RequestToRecord
 from schemas.topics import Topic

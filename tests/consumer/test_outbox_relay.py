@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from consumer.adapters.in_memory_broker import Trouble
-from consumer.adapters.in_memory_tables import Weather
+from consumer.adapters.memory.broker import Trouble
+from consumer.adapters.memory.tables import Weather
 from consumer.outcomes import Failed
 from consumer.ports import Claim, EventKind, OutgoingEvent, Record
 from schemas.topics import Topic

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from consumer.adapters.in_memory_broker import MemoryBroker, Trouble
-from consumer.adapters.in_memory_tables import Weather
+from consumer.adapters.memory.broker import MemoryBroker, Trouble
+from consumer.adapters.memory.tables import Weather
 from consumer.outcomes import EngineOutcome, Failed
 from consumer.ports import EngineProgress, EngineTask
 from schemas.topics import Topic

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 import asyncpg
 
-from consumer.adapters.in_memory_ledger import MemoryLedger
-from consumer.adapters.in_memory_outbox import MemoryOutbox
-from consumer.adapters.in_memory_queue import MemoryQueue
-from consumer.adapters.in_memory_tables import MemoryTables
+from consumer.adapters.memory.ledger import MemoryLedger
+from consumer.adapters.memory.outbox import MemoryOutbox
+from consumer.adapters.memory.queue import MemoryQueue
+from consumer.adapters.memory.tables import MemoryTables
 from consumer.adapters.postgres_ledger import PostgresLedger
 from consumer.adapters.postgres_outbox import PostgresOutbox
 from consumer.adapters.postgres_pool import driver_dsn, open_pool

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from consumer.adapters.engine_pool.pool import EngineProcesses
-from consumer.adapters.in_memory_engine import InMemoryEnginePool
+from consumer.adapters.memory.engine import InMemoryEnginePool
 from consumer.outcomes import ChildDied, Completed, EngineOutcome, Stopped
 from consumer.ports import EnginePool, EngineProgress, EngineTask, StopSignal
 from tests.consumer import engine_behaviours

@@ -10,9 +10,9 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from consumer.adapters.in_memory_broker import MemoryBroker, MemoryPublisher
 from consumer.adapters.kafka.connection import KafkaConnection
 from consumer.adapters.kafka.publisher import KafkaPublisher
+from consumer.adapters.memory.broker import MemoryBroker, MemoryPublisher
 from consumer.ports import Delivery, Publisher, SendResult
 
 LIMITS = {"max.message.bytes": "1048588"}

@@ -8,10 +8,10 @@ from typing import Protocol
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from consumer.adapters.in_memory_broker import MemoryBroker, MemorySource
 from consumer.adapters.kafka.connection import KafkaConnection
 from consumer.adapters.kafka.source import KafkaSource
 from consumer.adapters.kafka.topics import TopicSettings, create_topics
+from consumer.adapters.memory.broker import MemoryBroker, MemorySource
 from consumer.ports import Batch, Delivery, Record, RecordSource
 from schemas.topics import Topic
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 
-from consumer.adapters.in_memory_tables import MemoryTables, Row
+from consumer.adapters.memory.tables import MemoryTables, Row
 from consumer.outcomes import Cancelled, RecordOutcome
 from consumer.ports import (
     Admit,

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from consumer.adapters.in_memory_tables import MemoryTables, Row
+from consumer.adapters.memory.tables import MemoryTables, Row
 from consumer.outcomes import Cancelled, Completed, Failed, TerminalOutcome
 from consumer.ports import (
     Beat,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from consumer.adapters.in_memory_tables import MemoryTables
+from consumer.adapters.memory.tables import MemoryTables
 from consumer.ports import OutgoingEvent
 
 
