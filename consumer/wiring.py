@@ -25,11 +25,11 @@ from consumer.adapters.kafka.publisher import KafkaPublisher
 from consumer.adapters.kafka.source import KafkaSource
 from consumer.adapters.kafka.topics import TopicSettings, create_topics, missing_topics
 from consumer.adapters.kafka_settings import kafka_connection
-from consumer.adapters.postgres_ledger import PostgresLedger
-from consumer.adapters.postgres_outbox import PostgresOutbox
-from consumer.adapters.postgres_pool import open_pool, translated
-from consumer.adapters.postgres_queue import PostgresQueue
-from consumer.adapters.postgres_schema import check_schema
+from consumer.adapters.postgres.ledger import PostgresLedger
+from consumer.adapters.postgres.outbox import PostgresOutbox
+from consumer.adapters.postgres.pool import open_pool, translated
+from consumer.adapters.postgres.queue import PostgresQueue
+from consumer.adapters.postgres.schema.migrating import check_schema
 from consumer.admission import Admission
 from consumer.dispatch import Dispatcher
 from consumer.errors import BrokerUnavailable, StartFailed, Unavailable

@@ -1,6 +1,6 @@
 """The history of the database: a line of Alembic revisions, packaged so that `backtest migrate` needs no checkout.
 
-Run by `consumer.adapters.postgres_schema`, which adds the lock, the transaction and the check of shared tables. To add
+Run by `consumer.adapters.postgres.schema.migrating`, which adds the lock, the transaction and the check of shared tables. To add
 a revision: write `versions/r000N_what_it_does.py` by hand, up and down, without importing the models (they move on,
 history does not). `tests/integration/test_migrations.py` fails until the models and the history give the same database.
 
@@ -14,7 +14,7 @@ from typing import Literal
 
 from sqlalchemy.sql.schema import SchemaItem
 
-from consumer.adapters.postgres_tables import OPERATIONAL_TABLES, SHARED_TABLES
+from consumer.adapters.postgres.schema.tables import OPERATIONAL_TABLES, SHARED_TABLES
 
 __all__ = ["include_object"]
 

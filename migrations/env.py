@@ -1,12 +1,12 @@
 """Alembic's entry into the revisions: they run on the connection they are handed, inside its transaction.
 
-No address is read here. `consumer.adapters.postgres_schema` connects (asyncpg), locks, checks and commits.
+No address is read here. `consumer.adapters.postgres.schema.migrating` connects (asyncpg), locks, checks and commits.
 """
 
 from alembic import context
 from sqlalchemy import Connection
 
-from consumer.adapters.postgres_tables import VERSION_TABLE, metadata
+from consumer.adapters.postgres.schema.tables import VERSION_TABLE, metadata
 from migrations import include_object
 
 

@@ -19,8 +19,8 @@ from consumer.adapters.kafka.connection import KafkaConnection
 from consumer.adapters.kafka.reader import TopicReader, open_reader
 from consumer.adapters.kafka.sender import send_record
 from consumer.adapters.kafka.topics import TopicSettings, create_topics
-from consumer.adapters.postgres_reading import add_strategy, recent_runs, rejected_requests
-from consumer.adapters.postgres_schema import migrate
+from consumer.adapters.postgres.reading import add_strategy, recent_runs, rejected_requests
+from consumer.adapters.postgres.schema.migrating import migrate
 from consumer.commands.connections import quiet_log
 from consumer.commands.demo_requests import STRATEGIES, DemoRequest, demo_requests
 from consumer.commands.devstack import devstack_errors, told_to_stop

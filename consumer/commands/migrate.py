@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from consumer.adapters.postgres_schema import MigrationReport
-from consumer.adapters.postgres_schema import migrate as migrate_database
+from consumer.adapters.postgres.schema.migrating import MigrationReport
+from consumer.adapters.postgres.schema.migrating import migrate as migrate_database
 from consumer.commands.connections import database_settings
 
 app = typer.Typer(add_completion=False)

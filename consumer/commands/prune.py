@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from consumer.adapters.files.artifacts import ArtifactFiles
-from consumer.adapters.postgres_retention import open_retention
+from consumer.adapters.postgres.retention import open_retention
 from consumer.commands.connections import database_settings
 from consumer.commands.retention import Pruned, prune
 from consumer.settings import StoreSettings, load_settings

@@ -13,7 +13,7 @@ import typer
 from consumer.adapters.kafka.connection import KafkaConnection
 from consumer.adapters.kafka.reader import open_reader
 from consumer.adapters.kafka.sender import send_records
-from consumer.adapters.postgres_reading import accepted_requests, find_run, known_requests
+from consumer.adapters.postgres.reading import accepted_requests, find_run, known_requests
 from consumer.commands import options
 from consumer.commands.connections import database_settings, kafka_settings
 from consumer.commands.rerun import repeated_request

@@ -16,7 +16,7 @@ import typer
 from consumer.adapters.files.artifacts import ArtifactFiles, run_file
 from consumer.adapters.files.store import FileStoreError, open_file_store
 from consumer.adapters.files.table_output import check_table_path, write_table
-from consumer.adapters.postgres_reading import find_run, trades_of
+from consumer.adapters.postgres.reading import find_run, trades_of
 from consumer.commands.connections import database_settings
 from consumer.commands.runs import json_text
 from consumer.commands.text_columns import text_columns

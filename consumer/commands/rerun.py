@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import typer
 
-from consumer.adapters.postgres_reading import find_run, request_of
+from consumer.adapters.postgres.reading import find_run, request_of
 from consumer.commands.connections import database_settings
 from consumer.commands.sending import submit_and_report
 from engine.errors import InputRefused

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from consumer.adapters.files.artifacts import BARS_KEPT_SECONDS, ArtifactFiles, digest_named
-from consumer.adapters.postgres_retention import BarsInUse, EndedLongAgo, RetentionTables
+from consumer.adapters.postgres.retention import BarsInUse, EndedLongAgo, RetentionTables
 
 CLOCKS_SECONDS = 3600
 """How far the clocks of database, workers and artefact store may be apart."""

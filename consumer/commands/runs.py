@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from consumer.adapters.postgres_reading import recent_runs, rejected_requests
+from consumer.adapters.postgres.reading import recent_runs, rejected_requests
 from consumer.commands.connections import database_settings
 from consumer.commands.prune import prune_runs
 from consumer.commands.text_columns import text_columns

@@ -10,7 +10,7 @@ import typer
 
 from consumer.adapters.files.instruments import read_instruments
 from consumer.adapters.files.market_data import ParquetMarketData
-from consumer.adapters.postgres_reading import find_run, specification_of
+from consumer.adapters.postgres.reading import find_run, specification_of
 from consumer.commands.connections import database_settings
 from consumer.settings import StoreSettings, load_settings
 from engine.errors import InputRefused

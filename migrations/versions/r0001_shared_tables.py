@@ -1,6 +1,6 @@
 """Make the shared tables that do not exist yet, and remember which ones those were.
 
-Whether those that do exist fit is checked by `consumer.adapters.postgres_schema` before and after, not here.
+Whether those that do exist fit is checked by `consumer.adapters.postgres.schema.migrating` before and after, not here.
 """
 
 from collections.abc import Callable

@@ -15,7 +15,7 @@ from polars.testing import assert_frame_equal
 from consumer.adapters.engine_pool.pool import EngineProcesses, EngineProcessSettings
 from consumer.adapters.engine_pool.program import METRIC_COLUMNS, trades_csv
 from consumer.adapters.files.market_data import ParquetMarketData
-from consumer.adapters.postgres_tables import backtest_runs, backtest_trades
+from consumer.adapters.postgres.schema.tables import backtest_runs, backtest_trades
 from consumer.outcomes import Completed, EngineOutcome, Failed, Stopped
 from consumer.ports import EngineProgress, EngineTask, StopSignal
 from consumer.run_inputs import assemble

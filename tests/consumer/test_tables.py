@@ -13,8 +13,8 @@ from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateColumn
 from sqlalchemy.sql.schema import CallableColumnDefault, ScalarElementColumnDefault
 
-from consumer.adapters.postgres_schema import migrate
-from consumer.adapters.postgres_tables import (
+from consumer.adapters.postgres.schema.migrating import migrate
+from consumer.adapters.postgres.schema.tables import (
     OPERATIONAL_TABLES,
     SHARED_TABLES,
     BacktestRun,

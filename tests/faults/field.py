@@ -21,7 +21,7 @@ from consumer.adapters.kafka.connection import KafkaConnection
 from consumer.adapters.kafka.publisher import KafkaPublisher
 from consumer.adapters.kafka.reader import open_reader
 from consumer.adapters.kafka.topics import TopicSettings, create_topics
-from consumer.adapters.postgres_schema import migrate
+from consumer.adapters.postgres.schema.migrating import migrate
 from consumer.devstack import DevStack, StackKind, devstack
 from consumer.errors import BrokerUnavailable
 from consumer.ports import Delivery, SendResult

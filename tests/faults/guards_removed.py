@@ -20,8 +20,8 @@ def remove_guard(name: str) -> None:
 
 def remove_fencing() -> None:
     """Writes are no longer conditional on the epoch: any owner of a running run may report, give back and finish."""
-    from consumer.adapters import postgres_queue_statements as statements
-    from consumer.adapters.postgres_queue import PostgresQueue
+    from consumer.adapters.postgres import queue_statements as statements
+    from consumer.adapters.postgres.queue import PostgresQueue
 
     statements.BEAT = _without(statements.BEAT, "e.epoch = b.epoch AND ")
     statements.CANCELS_WANTED = _without(statements.CANCELS_WANTED, "e.epoch = i.epoch AND ")
@@ -37,7 +37,9 @@ def remove_fencing() -> None:
 
 def remove_outbox() -> None:
     """Events are sent after the transaction from memory alone."""
-    from consumer.adapters import postgres_endings, postgres_ledger, postgres_queue
+    from consumer.adapters.postgres import endings as postgres_endings
+    from consumer.adapters.postgres import ledger as postgres_ledger
+    from consumer.adapters.postgres import queue as postgres_queue
 
     async def not_stored(connection: Any, events: Sequence[Any], relay: Any) -> tuple[Any, ...]:
         return tuple(events)
@@ -48,8 +50,8 @@ def remove_outbox() -> None:
 
 def remove_idempotent_insert() -> None:
     """Every delivery of a request makes a run: nobody looks whether the id is known, and the last one wins."""
-    from consumer.adapters import postgres_ledger_statements as statements
-    from consumer.adapters.postgres_ledger import _Recording
+    from consumer.adapters.postgres import ledger_statements as statements
+    from consumer.adapters.postgres.ledger import _Recording
 
     async def all_of_them(recording: Any, requests: Sequence[Any]) -> list[Any]:
         return list({request.request_id: request for request in requests}.values())
@@ -76,7 +78,7 @@ def remove_offset_after_durability() -> None:
 
 def remove_terminal_once() -> None:
     """A run that has ended may end again: a cancel is written without a look at the state."""
-    from consumer.adapters import postgres_ledger_statements as statements
+    from consumer.adapters.postgres import ledger_statements as statements
 
     statements.NOTE_CANCELS = _without(statements.NOTE_CANCELS, " AND e.state IN ('queued', 'running')").replace(
         "e.state, e.attempts",

@@ -21,9 +21,9 @@ from tests.waiting import eventually
 pytestmark = [pytest.mark.integration, pytest.mark.faults]
 
 COMMON = {**FEBRUARY, "spread_pips": 0.5, "execution_mode": "close_price"}
-LEDGER = "consumer.adapters.postgres_ledger:"
-QUEUE = "consumer.adapters.postgres_queue:"
-OUTBOX = "consumer.adapters.postgres_outbox:PostgresOutbox."
+LEDGER = "consumer.adapters.postgres.ledger:"
+QUEUE = "consumer.adapters.postgres.queue:"
+OUTBOX = "consumer.adapters.postgres.outbox:PostgresOutbox."
 SEND = "consumer.adapters.kafka.publisher:KafkaPublisher.send"
 SOURCE = "consumer.adapters.kafka.source:"
 STARTED, PROGRESS, COMPLETED = (f'"type":"backtest.{kind}"' for kind in ("started", "progress", "completed"))
@@ -48,7 +48,7 @@ CRASH_POINTS = {
     "progress: acknowledged, not forgotten": CrashPoint(SEND, "after", PROGRESS),
     "finish: result in hand": CrashPoint(f"{QUEUE}PostgresQueue.finish", "before"),
     "finish: trades copied": CrashPoint(f"{QUEUE}copy_trades", "after"),
-    "finish: row written, event not stored": CrashPoint("consumer.adapters.postgres_endings:_end_row", "after"),
+    "finish: row written, event not stored": CrashPoint("consumer.adapters.postgres.endings:_end_row", "after"),
     "finish: all written, not committed": CrashPoint(f"{QUEUE}end_runs", "after", COMPLETED),
     "finish: committed, not relayed": CrashPoint(f"{QUEUE}PostgresQueue.finish", "after"),
     "relay: started event about to be sent": CrashPoint(SEND, "before", STARTED),

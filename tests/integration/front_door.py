@@ -19,7 +19,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from consumer.adapters.kafka.connection import KafkaConnection
 from consumer.adapters.kafka.topics import TopicSettings, create_topics
-from consumer.adapters.postgres_schema import migrate
+from consumer.adapters.postgres.schema.migrating import migrate
 from consumer.devstack import DevStack, StackKind, devstack
 from tests.waiting import eventually
 

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool
 
 import migrations
-from consumer.adapters.postgres_schema import (
+from consumer.adapters.postgres.schema.migrating import (
     SchemaOutdated,
     SchemaTooNew,
     check_schema,
@@ -22,7 +22,7 @@ from consumer.adapters.postgres_schema import (
     head_revision,
     migrate,
 )
-from consumer.adapters.postgres_tables import OPERATIONAL_TABLES, SHARED_TABLES, VERSION_TABLE, metadata
+from consumer.adapters.postgres.schema.tables import OPERATIONAL_TABLES, SHARED_TABLES, VERSION_TABLE, metadata
 from consumer.errors import StartFailed, StoreUnavailable
 from migrations import include_object
 
@@ -207,7 +207,7 @@ async def test_downgrade_keeps_a_shared_table_that_another_service_refers_to(
 async def test_a_shared_table_held_by_a_long_transaction_is_not_waited_for_forever(
     database_url: str, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("consumer.adapters.postgres_schema.LOCK_TIMEOUT_MILLISECONDS", 50)
+    monkeypatch.setattr("consumer.adapters.postgres.schema.migrating.LOCK_TIMEOUT_MILLISECONDS", 50)
     await migrate(database_url)
     await downgrade(database_url)
     async with engine.begin() as other_service:

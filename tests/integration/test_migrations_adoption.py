@@ -8,8 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.schema import ScalarElementColumnDefault
 
-from consumer.adapters.postgres_schema import SchemaMismatch, check_schema, downgrade, migrate
-from consumer.adapters.postgres_tables import OPERATIONAL_TABLES, VERSION_TABLE, backtest_runs, strategies
+from consumer.adapters.postgres.schema.migrating import SchemaMismatch, check_schema, downgrade, migrate
+from consumer.adapters.postgres.schema.tables import OPERATIONAL_TABLES, VERSION_TABLE, backtest_runs, strategies
 from tests.integration.test_migrations import snapshot, table_names
 
 pytestmark = pytest.mark.integration

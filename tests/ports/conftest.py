@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from consumer.adapters.postgres_schema import migrate
+from consumer.adapters.postgres.schema.migrating import migrate
 from consumer.devstack import Postgres
 from tests.ports.stores import MemoryStore, PostgresStore, Store, open_postgres_store
 

@@ -12,10 +12,10 @@ from consumer.adapters.memory.ledger import MemoryLedger
 from consumer.adapters.memory.outbox import MemoryOutbox
 from consumer.adapters.memory.queue import MemoryQueue
 from consumer.adapters.memory.tables import MemoryTables
-from consumer.adapters.postgres_ledger import PostgresLedger
-from consumer.adapters.postgres_outbox import PostgresOutbox
-from consumer.adapters.postgres_pool import driver_dsn, open_pool
-from consumer.adapters.postgres_queue import PostgresQueue
+from consumer.adapters.postgres.ledger import PostgresLedger
+from consumer.adapters.postgres.outbox import PostgresOutbox
+from consumer.adapters.postgres.pool import driver_dsn, open_pool
+from consumer.adapters.postgres.queue import PostgresQueue
 from consumer.ports import Outbox, RequestLedger, RunQueue
 from tests.consumer.messages import STRATEGY, event_writer
 

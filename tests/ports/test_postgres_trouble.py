@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from consumer.adapters.postgres_pool import open_pool, translated
+from consumer.adapters.postgres.pool import open_pool, translated
 from consumer.errors import StoreUnavailable
 from consumer.outcomes import Failed
 from consumer.ports import Beat

@@ -9,7 +9,7 @@ from obstore.store import MemoryStore
 
 from consumer.adapters.files.artifacts import ArtifactFiles, digest_named
 from consumer.adapters.files.store import ObjectFiles
-from consumer.adapters.postgres_retention import open_retention
+from consumer.adapters.postgres.retention import open_retention
 from consumer.commands.retention import Pruned, prune
 from consumer.errors import StartFailed
 from consumer.outcomes import Failed

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from consumer.adapters import postgres_endings as endings
-from consumer.adapters import postgres_ledger_statements as ledger
-from consumer.adapters import postgres_outbox as outbox
-from consumer.adapters import postgres_queue_statements as queue
-from consumer.adapters.postgres_pool import open_pool
+from consumer.adapters.postgres import endings, outbox
+from consumer.adapters.postgres import ledger_statements as ledger
+from consumer.adapters.postgres import queue_statements as queue
+from consumer.adapters.postgres.pool import open_pool
 from tests.ports.stores import PostgresStore
 
 QUEUED, ENDED = 20_000, 10_000

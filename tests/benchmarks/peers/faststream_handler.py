@@ -38,7 +38,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from consumer.adapters.engine_pool.program import METRIC_COLUMNS, open_engine, warm_up
 from consumer.adapters.engine_pool.settings import EngineProcessSettings
-from consumer.adapters.postgres_tables import BacktestRun, BacktestTrade, Strategy
+from consumer.adapters.postgres.schema.tables import BacktestRun, BacktestTrade, Strategy
 from consumer.outcomes import Completed
 from consumer.ports import EngineTask
 from consumer.strategies import load_strategy

@@ -15,9 +15,9 @@ from consumer.adapters.files.instruments import read_instruments
 from consumer.adapters.kafka.publisher import KafkaPublisher
 from consumer.adapters.kafka.source import KafkaSource
 from consumer.adapters.kafka_settings import kafka_connection
-from consumer.adapters.postgres_ledger import PostgresLedger
-from consumer.adapters.postgres_outbox import PostgresOutbox
-from consumer.adapters.postgres_pool import open_pool
+from consumer.adapters.postgres.ledger import PostgresLedger
+from consumer.adapters.postgres.outbox import PostgresOutbox
+from consumer.adapters.postgres.pool import open_pool
 from consumer.admission import Admission
 from consumer.events import EventRenderer
 from consumer.intake import Intake

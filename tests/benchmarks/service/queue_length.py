@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from consumer.adapters.postgres_ledger import PostgresLedger
-from consumer.adapters.postgres_pool import open_pool
-from consumer.adapters.postgres_queue import PostgresQueue
+from consumer.adapters.postgres.ledger import PostgresLedger
+from consumer.adapters.postgres.pool import open_pool
+from consumer.adapters.postgres.queue import PostgresQueue
 from consumer.events import EventRenderer
 from consumer.ports import Beat
 from consumer.wiring import SystemClock

@@ -25,7 +25,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from consumer.adapters.kafka.connection import KafkaConnection
 from consumer.adapters.kafka.topics import TopicSettings, create_topics
-from consumer.adapters.postgres_schema import migrate
+from consumer.adapters.postgres.schema.migrating import migrate
 from consumer.devstack import DevStack, devstack
 
 SAMPLE = Path(__file__).parents[3] / "consumer" / "demo_data" / "eurusd_h1.parquet"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from consumer.adapters.postgres_reading import connected
+from consumer.adapters.postgres.reading import connected
 from consumer.errors import StartFailed
 
 PRUNE_LOCK = 0x6261636B70727565  # "backprue": one retention command at a time in a database

@@ -8,7 +8,7 @@ from typing import Any
 
 import asyncpg
 
-from consumer.adapters.postgres_pool import driver_dsn, translated
+from consumer.adapters.postgres.pool import driver_dsn, translated
 from consumer.errors import StartFailed
 
 _RUNS = """

@@ -20,13 +20,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool
 
 import migrations
-from consumer.adapters.postgres_differences import (
+from consumer.adapters.postgres.schema.differences import (
     Comparison,
     SchemaDifference,
     add_missing_columns,
     compare_shared_tables,
 )
-from consumer.adapters.postgres_tables import OPERATIONAL_TABLES, SHARED_TABLES, VERSION_TABLE
+from consumer.adapters.postgres.schema.tables import OPERATIONAL_TABLES, SHARED_TABLES, VERSION_TABLE
 from consumer.errors import StartFailed, StoreUnavailable
 
 

@@ -1,6 +1,6 @@
 """The queue's statements, apart from what runs them: each is read together with its locks."""
 
-from consumer.adapters.postgres_dates import readable_dates
+from consumer.adapters.postgres.dates import readable_dates
 from consumer.row_agreement import COMPARED_COLUMNS
 
 SWEEP_LIMIT = 500

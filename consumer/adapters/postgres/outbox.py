@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from consumer.adapters.postgres_endings import events_of
-from consumer.adapters.postgres_pool import translated
+from consumer.adapters.postgres.endings import events_of
+from consumer.adapters.postgres.pool import translated
 from consumer.ports import OutgoingEvent
 
 

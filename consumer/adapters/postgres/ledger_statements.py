@@ -1,6 +1,6 @@
 """The ledger's statements, apart from what runs them."""
 
-from consumer.adapters.postgres_dates import readable_dates
+from consumer.adapters.postgres.dates import readable_dates
 
 RUN_COLUMNS = (
     "strategy_id", "symbol", "timeframe", "start_date", "end_date", "initial_balance", "spread_pips", "execution_mode",

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from consumer.adapters import postgres_ledger_statements as statements
-from consumer.adapters.postgres_endings import (
+from consumer.adapters.postgres import ledger_statements as statements
+from consumer.adapters.postgres.endings import (
     Connection,
     Relay,
     end_runs,
@@ -17,7 +17,7 @@ from consumer.adapters.postgres_endings import (
     storable,
     store_events,
 )
-from consumer.adapters.postgres_pool import transaction, translated
+from consumer.adapters.postgres.pool import transaction, translated
 from consumer.errors import StoreUnavailable
 from consumer.outcomes import Cancelled, RecordOutcome
 from consumer.ports import (

@@ -30,7 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.schema import CreateColumn, DefaultClause
 
-from consumer.adapters.postgres_tables import SHARED_TABLES, backtest_runs, strategies
+from consumer.adapters.postgres.schema.tables import SHARED_TABLES, backtest_runs, strategies
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from io import BytesIO
 from typing import Any
 
-from consumer.adapters import postgres_queue_statements as statements
-from consumer.adapters.postgres_endings import (
+from consumer.adapters.postgres import queue_statements as statements
+from consumer.adapters.postgres.endings import (
     Connection,
     Relay,
     encode_headers,
@@ -22,7 +22,7 @@ from consumer.adapters.postgres_endings import (
     store_events,
     take_over,
 )
-from consumer.adapters.postgres_pool import transaction, translated
+from consumer.adapters.postgres.pool import transaction, translated
 from consumer.outcomes import Cancelled, Completed, Failed, TerminalOutcome
 from consumer.ports import (
     Beat,
