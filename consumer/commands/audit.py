@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from consumer.commands import run_options as given
-from consumer.commands.run_request import RunRequest, read_run, with_run_options
+from consumer.commands.options import run_options as given
+from consumer.commands.options.run_request import RunRequest, read_run, with_run_options
 from engine.audit.probe import DEFAULT_MOMENTS, Audit, audit_strategy
 from engine.market.bars import iso_time
 from engine.simulate import ChosenStrategy

@@ -13,8 +13,8 @@ from consumer.adapters.files.bars import read_bars
 from consumer.adapters.files.instruments import read_instruments
 from consumer.adapters.files.market_data import ParquetMarketData
 from consumer.adapters.files.market_data_import import import_bars, usual_spacing_us
-from consumer.commands import options
-from consumer.commands.text_columns import text_columns
+from consumer.commands.display.columns import text_columns
+from consumer.commands.options import values as options
 from engine.errors import NoData
 from engine.market.bars import Bars
 from engine.market.instruments import instrument_for

@@ -12,8 +12,8 @@ import typer
 from consumer.adapters.kafka.connection import KafkaConnection
 from consumer.adapters.kafka.reader import open_reader
 from consumer.commands.connections import kafka_settings
+from consumer.commands.display.live_runs import Show, event_line, json_line, run_bars
 from consumer.commands.event_feed import EventFeed, News
-from consumer.commands.run_display import Show, event_line, json_line, run_bars
 from consumer.commands.sending import deadline_after
 from consumer.follow import is_terminal
 from schemas.completed import Completed

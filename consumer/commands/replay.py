@@ -14,10 +14,10 @@ from consumer.adapters.kafka.connection import KafkaConnection
 from consumer.adapters.kafka.reader import open_reader
 from consumer.adapters.kafka.sender import send_records
 from consumer.adapters.postgres.reading import accepted_requests, find_run, known_requests
-from consumer.commands import options
 from consumer.commands.connections import database_settings, kafka_settings
+from consumer.commands.display.columns import text_columns
+from consumer.commands.options import values as options
 from consumer.commands.rerun import repeated_request
-from consumer.commands.text_columns import text_columns
 from consumer.commands.verify_run import show_verification
 from consumer.ports import Delivery, Record
 from consumer.replay import Effect, OldRequest, Planned, new_ids, plan_replay

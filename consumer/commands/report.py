@@ -18,8 +18,8 @@ from consumer.adapters.files.store import FileStoreError, open_file_store
 from consumer.adapters.files.table_output import check_table_path, write_table
 from consumer.adapters.postgres.reading import find_run, trades_of
 from consumer.commands.connections import database_settings
+from consumer.commands.display.columns import text_columns
 from consumer.commands.runs import json_text
-from consumer.commands.text_columns import text_columns
 from consumer.settings import StoreSettings, load_settings
 from engine.errors import InputRefused
 from schemas.json_text import printable

@@ -11,8 +11,8 @@ import typer
 
 from consumer.adapters.postgres.reading import recent_runs, rejected_requests
 from consumer.commands.connections import database_settings
+from consumer.commands.display.columns import text_columns
 from consumer.commands.prune import prune_runs
-from consumer.commands.text_columns import text_columns
 from schemas.json_text import printable
 from schemas.problems import FieldProblem, first_code, summarise
 

@@ -16,8 +16,8 @@ from consumer.adapters.kafka.reader import TopicReader, open_reader
 from consumer.adapters.kafka.sender import send_record
 from consumer.adapters.kafka.topics import TopicSettings, create_topics
 from consumer.commands.connections import kafka_settings
+from consumer.commands.display.live_runs import Show, run_bars
 from consumer.commands.event_feed import EventFeed
-from consumer.commands.run_display import Show, run_bars
 from consumer.follow import is_terminal
 from consumer.ports import Delivery, Record
 from consumer.settings import KafkaSettings

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from consumer.commands.display.columns import text_columns
 from consumer.commands.strategy_template import project_file, strategy_file
-from consumer.commands.text_columns import text_columns
 from consumer.strategies import load_strategy, registered_strategies
 from engine.errors import InputRefused
 

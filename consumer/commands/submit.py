@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import typer
 
-from consumer.commands import options
+from consumer.commands.options import values as options
 from consumer.commands.sending import submit_and_report
 from engine.errors import InputRefused
 from schemas.envelope import EnvelopeError, open_envelope

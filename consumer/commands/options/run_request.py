@@ -16,8 +16,8 @@ from consumer.adapters.files.instruments import read_instruments
 from consumer.adapters.files.market_data import ParquetMarketData, microseconds
 from consumer.adapters.files.named_bars import ConversionFile, NamedBarFiles
 from consumer.adapters.files.signals import read_signals
-from consumer.commands import options
-from consumer.commands import run_options as given
+from consumer.commands.options import run_options as given
+from consumer.commands.options import values as options
 from consumer.run_inputs import assemble
 from consumer.strategies import load_strategy
 from engine.deciders.bar_by_bar import guarded

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from consumer.commands import options
+from consumer.commands.options import values as options
 from engine.specification import ExecutionMode, OnOpposite, SpreadSource
 
 _BARS, _STRATEGY, _MONEY, _FILLS, _OUTPUT = "Bars", "Decisions", "Money", "Fills", "Output"
