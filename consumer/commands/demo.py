@@ -22,7 +22,6 @@ from consumer.adapters.kafka.topics import TopicSettings, create_topics
 from consumer.adapters.postgres.reading import add_strategy, recent_runs, rejected_requests
 from consumer.adapters.postgres.schema.migrating import migrate
 from consumer.commands.connections import quiet_log
-from consumer.commands.demo_requests import STRATEGIES, DemoRequest, demo_requests
 from consumer.commands.devstack import devstack_errors, told_to_stop
 from consumer.commands.display.columns import text_columns
 from consumer.commands.display.live_runs import Show, run_bars
@@ -30,6 +29,7 @@ from consumer.commands.event_feed import EventFeed
 from consumer.commands.runs import rejections_table, runs_table
 from consumer.commands.sending import send_cancel
 from consumer.demo_data import EURUSD_H1
+from consumer.demo_data.requests import STRATEGIES, DemoRequest, demo_requests
 from consumer.devstack import DevStack, devstack
 from consumer.devstack.supervised_process import ServerCommand, SupervisedProcess
 from consumer.errors import StartFailed
