@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
-from consumer.outcomes import Cancelled, Completed, Failed, TerminalOutcome
 from consumer.ports import (
     Clock,
     EngineProgress,
@@ -14,6 +13,7 @@ from consumer.ports import (
     RequestToRecord,
     RunFacts,
 )
+from consumer.ports.outcomes import Cancelled, Completed, Failed, TerminalOutcome
 from schemas import cancelled, completed, failed, outgoing, progress, rejected, started
 from schemas.dead_letter import DeadLetterReason, dead_letter
 from schemas.problems import MAX_PROBLEMS, FieldProblem

@@ -8,7 +8,8 @@ import structlog
 from consumer.active_runs import ActiveRun, StopWhy
 from consumer.errors import StoreUnavailable
 from consumer.outbox_relay import OutboxRelay
-from consumer.outcomes import (
+from consumer.ports import Claim, Clock, EnginePool, EngineTask, FinishResult, RunQueue
+from consumer.ports.outcomes import (
     Cancelled,
     ChildDied,
     Completed,
@@ -20,7 +21,6 @@ from consumer.outcomes import (
     Superseded,
     TerminalOutcome,
 )
-from consumer.ports import Claim, Clock, EnginePool, EngineTask, FinishResult, RunQueue
 from consumer.retries import retry_while_unavailable
 from consumer.run_endings import crash_loop
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from consumer.outcomes import Failed
 from consumer.ports import Claim
+from consumer.ports.outcomes import Failed
 from schemas.problems import FieldProblem
 
 COLUMN_OF_FIELD: Final[Mapping[str, str]] = {

@@ -4,8 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-from consumer.outcomes import Cancelled, Completed, Failed, TerminalOutcome
 from consumer.ports import RunFacts
+from consumer.ports.outcomes import Cancelled, Completed, Failed, TerminalOutcome
 from schemas.cancelled import REASON_ROW, REASON_RUN_DELETED
 
 

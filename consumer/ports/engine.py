@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from consumer.outcomes import EngineOutcome
+from consumer.ports.outcomes import EngineOutcome
 
 
 @dataclass(frozen=True, slots=True)

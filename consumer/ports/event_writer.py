@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from consumer.outcomes import TerminalOutcome
 from consumer.ports.engine import EngineProgress
 from consumer.ports.events import OutgoingEvent, RunFacts
 from consumer.ports.intake import RequestToRecord
+from consumer.ports.outcomes import TerminalOutcome
 from consumer.ports.records import Record
 from schemas.dead_letter import DeadLetterReason
 from schemas.problems import FieldProblem

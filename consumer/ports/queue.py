@@ -6,8 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
-from consumer.outcomes import TerminalOutcome
 from consumer.ports.events import OutgoingEvent, RunFacts
+from consumer.ports.outcomes import TerminalOutcome
 
 
 @dataclass(frozen=True, slots=True)

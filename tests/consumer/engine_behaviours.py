@@ -17,8 +17,8 @@ from typing import Any
 
 from consumer.adapters.engine_pool.settings import EngineProcessSettings
 from consumer.adapters.engine_pool.task import TaskControl
-from consumer.outcomes import Completed
 from consumer.ports import EngineProgress, EngineTask
+from consumer.ports.outcomes import Completed
 from engine.errors import InvalidParams, NoData, ParameterProblem
 
 PROGRAM = f"{__name__}:open_program"

@@ -10,8 +10,8 @@ from typing import Any
 import psutil
 
 from consumer.adapters.engine_pool.pool import EngineProcessSettings
-from consumer.outcomes import EngineOutcome
 from consumer.ports import EnginePool, EngineProgress, EngineTask, StopSignal
+from consumer.ports.outcomes import EngineOutcome
 from tests.consumer import engine_behaviours
 
 

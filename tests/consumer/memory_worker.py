@@ -17,8 +17,8 @@ from consumer.errors import Unavailable
 from consumer.execute_run import RunPorts
 from consumer.intake import Intake
 from consumer.outbox_relay import OutboxRelay
-from consumer.outcomes import Completed, EngineOutcome
 from consumer.ports import EngineProgress, EngineTask, Record
+from consumer.ports.outcomes import Completed, EngineOutcome
 from consumer.telemetry import Telemetry
 from tests.consumer.messages import ADMIT, STRATEGY, event_writer, trade_row
 

@@ -9,8 +9,8 @@ from consumer.adapters.memory.tables import ManualClock
 from consumer.admission import Admission
 from consumer.events import EventRenderer
 from consumer.intake import decode
-from consumer.outcomes import Completed
 from consumer.ports import CancelToRecord, Claim, Record, RequestToRecord
+from consumer.ports.outcomes import Completed
 from schemas.topics import Topic
 
 _offsets = count()

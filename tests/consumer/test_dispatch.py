@@ -9,8 +9,8 @@ from consumer.active_runs import ActiveRun
 from consumer.adapters.memory.tables import Weather
 from consumer.dispatch import CLAIMS_AHEAD_A_SLOT, eta_seconds
 from consumer.errors import StoreUnavailable
-from consumer.outcomes import EngineOutcome
 from consumer.ports import BeatAnswer, BeatResult, EngineProgress, EngineTask
+from consumer.ports.outcomes import EngineOutcome
 from schemas.topics import Topic
 from tests.consumer.memory_worker import (
     LEASE_SECONDS,

@@ -22,8 +22,8 @@ from consumer.adapters.engine_pool.messages import (
     storable_text,
 )
 from consumer.adapters.engine_pool.task import StopRequested, _Control
-from consumer.outcomes import Completed, Failed, Stopped
 from consumer.ports import EngineTask
+from consumer.ports.outcomes import Completed, Failed, Stopped
 from schemas.problems import FieldProblem
 from tests.consumer import engine_behaviours
 

@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from consumer.adapters.engine_pool.pool import EngineProcesses
-from consumer.outcomes import ChildDied, Completed, EngineOutcome, Failed, Stopped
 from consumer.ports import EngineProgress, EngineTask, StopSignal
+from consumer.ports.outcomes import ChildDied, Completed, EngineOutcome, Failed, Stopped
 from schemas.problems import FieldProblem
 from tests.consumer.engine_pools import (
     Started,

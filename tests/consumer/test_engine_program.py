@@ -16,8 +16,8 @@ from consumer.adapters.engine_pool.pool import EngineProcesses, EngineProcessSet
 from consumer.adapters.engine_pool.program import METRIC_COLUMNS, trades_csv
 from consumer.adapters.files.market_data import ParquetMarketData
 from consumer.adapters.postgres.schema.tables import backtest_runs, backtest_trades
-from consumer.outcomes import Completed, EngineOutcome, Failed, Stopped
 from consumer.ports import EngineProgress, EngineTask, StopSignal
+from consumer.ports.outcomes import Completed, EngineOutcome, Failed, Stopped
 from consumer.run_inputs import assemble
 from consumer.translate import specification_from_json, specification_to_json
 from engine.errors import InvalidSpecification

@@ -10,7 +10,8 @@ from consumer.active_runs import ActiveRun
 from consumer.adapters.memory.queue import MemoryQueue
 from consumer.adapters.memory.tables import Weather
 from consumer.execute_run import MAX_MESSAGE_CHARACTERS, decide, execute_run
-from consumer.outcomes import (
+from consumer.ports import Claim, EngineProgress, EngineTask, FinishResult
+from consumer.ports.outcomes import (
     Cancelled,
     ChildDied,
     Completed,
@@ -22,7 +23,6 @@ from consumer.outcomes import (
     Superseded,
     TerminalOutcome,
 )
-from consumer.ports import Claim, EngineProgress, EngineTask, FinishResult
 from tests.consumer.memory_worker import LEASE_SECONDS, MAX_ATTEMPTS, MemoryWorker, World, result_of, settle
 from tests.consumer.messages import ADMIT, requested
 

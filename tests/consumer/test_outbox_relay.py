@@ -6,8 +6,8 @@ import pytest
 
 from consumer.adapters.memory.broker import Trouble
 from consumer.adapters.memory.tables import Weather
-from consumer.outcomes import Failed
 from consumer.ports import Claim, EventKind, OutgoingEvent, Record
+from consumer.ports.outcomes import Failed
 from schemas.topics import Topic
 from tests.consumer.memory_worker import MemoryWorker, World, progress, until
 from tests.consumer.messages import ADMIT, body, completed, event_writer, raw_record, requested

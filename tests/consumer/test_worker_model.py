@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from consumer.adapters.memory.broker import MemoryBroker, Trouble
 from consumer.adapters.memory.tables import Weather
-from consumer.outcomes import EngineOutcome, Failed
 from consumer.ports import EngineProgress, EngineTask
+from consumer.ports.outcomes import EngineOutcome, Failed
 from schemas.topics import Topic
 from tests.consumer.memory_worker import LEASE_SECONDS, MemoryWorker, World, progress, result_of, settle
 from tests.consumer.messages import body, cancel_record, raw_record, requested_record

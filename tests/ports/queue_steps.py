@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from consumer.outcomes import Failed
 from consumer.ports import Beat, BeatResult, Claim, EngineProgress, OutgoingEvent
+from consumer.ports.outcomes import Failed
 from tests.consumer.messages import ADMIT, body, event_writer, requested
 from tests.ports.stores import Store, WorkerPorts
 

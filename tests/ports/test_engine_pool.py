@@ -8,8 +8,8 @@ import pytest
 
 from consumer.adapters.engine_pool.pool import EngineProcesses
 from consumer.adapters.memory.engine import InMemoryEnginePool
-from consumer.outcomes import ChildDied, Completed, EngineOutcome, Stopped
 from consumer.ports import EnginePool, EngineProgress, EngineTask, StopSignal
+from consumer.ports.outcomes import ChildDied, Completed, EngineOutcome, Stopped
 from tests.consumer import engine_behaviours
 from tests.consumer.engine_pools import Started, run, settings, until
 

@@ -11,8 +11,8 @@ import pytest
 
 from consumer.adapters.postgres.pool import open_pool, translated
 from consumer.errors import StoreUnavailable
-from consumer.outcomes import Failed
 from consumer.ports import Beat
+from consumer.ports.outcomes import Failed
 from tests.consumer.messages import ADMIT, cancel, completed, requested
 from tests.ports.queue_steps import beat_of, claim_one, queue
 from tests.ports.stores import PostgresStore, WorkerPorts

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from consumer.outcomes import Cancelled, Failed, TerminalOutcome
 from consumer.ports import BeatAnswer, EventKind
+from consumer.ports.outcomes import Cancelled, Failed, TerminalOutcome
 from tests.consumer.messages import ADMIT, cancel, completed, requested
 from tests.ports.queue_steps import FAILED, beat, claim_one, queue, queued_and_claimed, status, told
 from tests.ports.stores import Store

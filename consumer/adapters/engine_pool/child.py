@@ -98,7 +98,7 @@ def _serve(channel: Channel, execute: Callable[..., Any], memory_mb: int) -> Non
     """Answer task after task. Raises only when the worker cannot be talked to."""
     from consumer.adapters.engine_pool.messages import outcome_message
     from consumer.adapters.engine_pool.task import execute_task
-    from consumer.outcomes import Completed, Failed
+    from consumer.ports.outcomes import Completed, Failed
 
     threads_at_rest = _python_threads()
     channel.send({"type": "ready"})

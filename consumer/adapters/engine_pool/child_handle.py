@@ -23,8 +23,8 @@ from consumer.adapters.engine_pool.messages import (
 from consumer.adapters.engine_pool.process_tree import kill_tree, signal_group, tree_memory_bytes
 from consumer.adapters.engine_pool.settings import EngineProcessSettings
 from consumer.adapters.engine_pool.spawn import spawn_child
-from consumer.outcomes import ChildDied, EngineOutcome, Failed, Stopped
 from consumer.ports import EngineProgress, EngineTask, StopSignal
+from consumer.ports.outcomes import ChildDied, EngineOutcome, Failed, Stopped
 
 STOP_GRACE_SECONDS: Final = 0.2
 """For a child to stop by itself at the end of its chunk of bars."""

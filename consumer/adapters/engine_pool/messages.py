@@ -14,8 +14,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NoReturn
 
-from consumer.outcomes import Completed, EngineOutcome, Failed, Stopped
 from consumer.ports import EngineProgress
+from consumer.ports.outcomes import Completed, EngineOutcome, Failed, Stopped
 from schemas.problems import FieldProblem
 
 HEADER: Final = struct.Struct("<II")

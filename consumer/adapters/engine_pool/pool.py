@@ -20,8 +20,8 @@ import structlog
 from consumer.adapters.engine_pool import guardian as engine_guardian
 from consumer.adapters.engine_pool.child_handle import EngineChild
 from consumer.adapters.engine_pool.settings import EngineProcessSettings
-from consumer.outcomes import EngineOutcome, Stopped
 from consumer.ports import EngineProgress, EngineTask, StopSignal
+from consumer.ports.outcomes import EngineOutcome, Stopped
 
 __all__ = ["EngineProcessSettings", "EngineProcesses"]
 

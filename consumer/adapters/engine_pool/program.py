@@ -23,8 +23,8 @@ from consumer.adapters.files.artifacts import LEDGER, ArtifactFiles, bars_digest
 from consumer.adapters.files.instruments import read_instruments
 from consumer.adapters.files.market_data import ParquetMarketData, microseconds
 from consumer.errors import Unavailable
-from consumer.outcomes import Completed
 from consumer.ports import EngineTask
+from consumer.ports.outcomes import Completed
 from consumer.run_inputs import assemble
 from consumer.strategies import load_strategy
 from consumer.translate import specification_from_json

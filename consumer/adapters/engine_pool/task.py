@@ -9,8 +9,8 @@ from typing import Any, Final, Protocol
 
 from consumer.adapters.engine_pool.messages import progress_message, storable_text
 from consumer.errors import ArtifactsUnavailable, Unavailable
-from consumer.outcomes import Completed, Failed, Stopped
 from consumer.ports import EngineTask
+from consumer.ports.outcomes import Completed, Failed, Stopped
 from engine.errors import EngineError, InvalidParams
 from schemas.problems import FieldProblem
 

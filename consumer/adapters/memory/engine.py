@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from consumer.outcomes import ChildDied, EngineOutcome, Stopped
 from consumer.ports import EngineProgress, EngineTask, StopSignal
+from consumer.ports.outcomes import ChildDied, EngineOutcome, Stopped
 
 Script = Callable[[EngineTask, Callable[[EngineProgress], None]], Awaitable[EngineOutcome]]
 """What the engine does for a task: may report progress, wait for events of the test, and answers how it ended.

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 
 from consumer.adapters.memory.tables import MemoryTables, Row
-from consumer.outcomes import Cancelled, RecordOutcome
 from consumer.ports import (
     Admit,
     Admitted,
@@ -20,6 +19,7 @@ from consumer.ports import (
     RunRow,
     StrategyRow,
 )
+from consumer.ports.outcomes import Cancelled, RecordOutcome
 from consumer.run_endings import Ending, cancel_reason, facts_of, stored_specification
 from schemas.cancelled import REASON_REQUESTED
 from schemas.dead_letter import DeadLetterReason

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from consumer.adapters.memory.tables import MemoryTables, Row
-from consumer.outcomes import Cancelled, Completed, Failed, TerminalOutcome
 from consumer.ports import (
     Beat,
     BeatAnswer,
@@ -19,6 +18,7 @@ from consumer.ports import (
     LapsedLease,
     OutgoingEvent,
 )
+from consumer.ports.outcomes import Cancelled, Completed, Failed, TerminalOutcome
 from consumer.row_agreement import run_disagrees
 from consumer.run_endings import Ending, cancel_reason, facts_of, is_live, lapsed_for_good, state_of
 from schemas.cancelled import REASON_REQUESTED

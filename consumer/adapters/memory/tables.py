@@ -14,8 +14,8 @@ from io import StringIO
 from typing import Any
 
 from consumer.errors import StoreUnavailable
-from consumer.outcomes import Cancelled, Completed, Failed
 from consumer.ports import EventKind, EventWriter, OutgoingEvent
+from consumer.ports.outcomes import Cancelled, Completed, Failed
 from consumer.run_endings import Ending, final_progress, state_of
 
 Row = dict[str, Any]

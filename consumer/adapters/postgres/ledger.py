@@ -19,7 +19,6 @@ from consumer.adapters.postgres.endings import (
 )
 from consumer.adapters.postgres.pool import transaction, translated
 from consumer.errors import StoreUnavailable
-from consumer.outcomes import Cancelled, RecordOutcome
 from consumer.ports import (
     Admit,
     Admitted,
@@ -33,6 +32,7 @@ from consumer.ports import (
     RunRow,
     StrategyRow,
 )
+from consumer.ports.outcomes import Cancelled, RecordOutcome
 from consumer.run_endings import Ending, cancel_reason, facts_of, stored_specification
 from schemas.cancelled import REASON_REQUESTED
 from schemas.dead_letter import DeadLetterReason

@@ -23,7 +23,6 @@ from consumer.adapters.postgres.endings import (
     take_over,
 )
 from consumer.adapters.postgres.pool import transaction, translated
-from consumer.outcomes import Cancelled, Completed, Failed, TerminalOutcome
 from consumer.ports import (
     Beat,
     BeatAnswer,
@@ -36,6 +35,7 @@ from consumer.ports import (
     LapsedLease,
     OutgoingEvent,
 )
+from consumer.ports.outcomes import Cancelled, Completed, Failed, TerminalOutcome
 from consumer.row_agreement import run_disagrees
 from consumer.run_endings import Ending, cancel_reason, is_live, lapsed_for_good, state_of
 from schemas.cancelled import REASON_REQUESTED

@@ -39,8 +39,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from consumer.adapters.engine_pool.program import METRIC_COLUMNS, open_engine, warm_up
 from consumer.adapters.engine_pool.settings import EngineProcessSettings
 from consumer.adapters.postgres.schema.tables import BacktestRun, BacktestTrade, Strategy
-from consumer.outcomes import Completed
 from consumer.ports import EngineTask
+from consumer.ports.outcomes import Completed
 from consumer.strategies import load_strategy
 from consumer.translate import specification_from_json, specification_to_json
 from engine.market.bars import bars_from_frame
