@@ -14,8 +14,8 @@ from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from consumer.ports import Admitted, Refused, RunRow, StrategyRow
-from consumer.strategies import is_registered, load_strategy
-from consumer.translate import specification_to_json
+from consumer.preparation.registry import is_registered, load_strategy
+from consumer.preparation.snapshot import specification_to_json
 from engine.errors import EngineError, InvalidParams, InvalidSpecification, UnknownTimeframe
 from engine.market.instruments import Instrument
 from engine.market.timeframes import timeframe

@@ -17,6 +17,7 @@ from consumer.adapters.kafka_settings import kafka_connection
 from consumer.adapters.postgres.schema.migrating import check_schema, head_revision
 from consumer.commands.connections import quiet_log
 from consumer.errors import ConsumerError, SettingsInvalid, StartFailed
+from consumer.preparation.registry import load_strategy, registered_strategies
 from consumer.settings import (
     DatabaseSettings,
     KafkaSettings,
@@ -26,7 +27,6 @@ from consumer.settings import (
     load_settings,
     unknown_variables,
 )
-from consumer.strategies import load_strategy, registered_strategies
 from engine.errors import EngineError
 from schemas.envelope import MAX_VALUE_BYTES
 from schemas.topics import DEAD_LETTER_MAX_MESSAGE_BYTES, Topic

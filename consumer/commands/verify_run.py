@@ -48,8 +48,8 @@ def recompute(specification: Mapping[str, Any]) -> BacktestResult:
     """Simulate a stored specification on the market data as they are now. Raises what the engine raises."""
     # Imported here: the engine's program loads numba, which no other replay needs.
     from consumer.adapters.engine_pool.program import chosen_strategy
-    from consumer.run_inputs import assemble
-    from consumer.translate import specification_from_json
+    from consumer.preparation.inputs import assemble
+    from consumer.preparation.snapshot import specification_from_json
     from engine.market.instruments import instrument_for
     from engine.simulate import run_backtest
 

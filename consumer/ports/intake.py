@@ -93,7 +93,7 @@ class Admitted:
     """A request that may run. Without a run_id in the request, `columns` make the new row."""
 
     specification: dict[str, Any]
-    """JSON object: everything the run executes, a snapshot (consumer.translate reads it back)."""
+    """JSON object: everything the run executes, a snapshot (consumer.preparation.snapshot reads it back)."""
     columns: dict[str, Any]
     """Configuration columns of backtest_runs."""
 

@@ -22,7 +22,7 @@ class Claim:
     sequence: int
     """Of the last event written (the started event)."""
     specification: dict[str, Any]
-    """As admitted (consumer.translate reads it)."""
+    """As admitted (consumer.preparation.snapshot reads it)."""
     events: tuple[OutgoingEvent, ...] = ()
     """The run's unsent events, the new `started` one included, sequence rising: this worker relays them now."""
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from consumer import strategies
 from consumer.cli import run_program
 from consumer.demo_data import EURUSD_H1
+from consumer.preparation import registry as strategies
 
 BARS = ("--bars", str(EURUSD_H1), "--symbol", "EURUSD", "--timeframe", "H1", "--end", "2015-06-01", "--moments", "8")
 POINTS = {

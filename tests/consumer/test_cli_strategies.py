@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from consumer import strategies
 from consumer.cli import run_program
 from consumer.demo_data import EURUSD_H1
+from consumer.preparation import registry as strategies
 from engine.errors import UnknownStrategy
 from engine.strategies.sma_cross import SmaCross
 

@@ -18,8 +18,8 @@ from consumer.adapters.files.market_data import ParquetMarketData
 from consumer.adapters.postgres.schema.tables import backtest_runs, backtest_trades
 from consumer.ports import EngineProgress, EngineTask, StopSignal
 from consumer.ports.outcomes import Completed, EngineOutcome, Failed, Stopped
-from consumer.run_inputs import assemble
-from consumer.translate import specification_from_json, specification_to_json
+from consumer.preparation.inputs import assemble
+from consumer.preparation.snapshot import specification_from_json, specification_to_json
 from engine.errors import InvalidSpecification
 from engine.market.bars import TIME
 from engine.market.instruments import packaged_instruments

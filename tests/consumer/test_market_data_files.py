@@ -12,7 +12,7 @@ from consumer.adapters.files.market_data import MarketDataUnavailable, ParquetMa
 from consumer.adapters.files.market_data_import import import_bars, usual_spacing_us
 from consumer.adapters.files.named_bars import ConversionFile, NamedBarFiles
 from consumer.demo_data import EURUSD_H1
-from consumer.run_inputs import assemble
+from consumer.preparation.inputs import assemble
 from engine.errors import BadBars, NoData, UnknownSymbol, UnknownTimeframe
 from engine.market.bars import Bars, bars_from_frame
 from engine.market.instruments import packaged_instruments

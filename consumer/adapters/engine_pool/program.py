@@ -25,9 +25,9 @@ from consumer.adapters.files.market_data import ParquetMarketData, microseconds
 from consumer.errors import Unavailable
 from consumer.ports import EngineTask
 from consumer.ports.outcomes import Completed
-from consumer.run_inputs import assemble
-from consumer.strategies import load_strategy
-from consumer.translate import specification_from_json
+from consumer.preparation.inputs import assemble
+from consumer.preparation.registry import load_strategy
+from consumer.preparation.snapshot import specification_from_json
 from engine.deciders.bar_by_bar import guarded
 from engine.errors import InvalidSpecification, StrategyError
 from engine.market.bars import Bars, bars_from_frame

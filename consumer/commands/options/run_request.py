@@ -18,8 +18,8 @@ from consumer.adapters.files.named_bars import ConversionFile, NamedBarFiles
 from consumer.adapters.files.signals import read_signals
 from consumer.commands.options import run_options as given
 from consumer.commands.options import values as options
-from consumer.run_inputs import assemble
-from consumer.strategies import load_strategy
+from consumer.preparation.inputs import assemble
+from consumer.preparation.registry import load_strategy
 from engine.deciders.bar_by_bar import guarded
 from engine.deciders.decisions import signals_from_frame
 from engine.errors import NoData, UnknownSymbol

@@ -41,8 +41,8 @@ from consumer.adapters.engine_pool.settings import EngineProcessSettings
 from consumer.adapters.postgres.schema.tables import BacktestRun, BacktestTrade, Strategy
 from consumer.ports import EngineTask
 from consumer.ports.outcomes import Completed
-from consumer.strategies import load_strategy
-from consumer.translate import specification_from_json, specification_to_json
+from consumer.preparation.registry import load_strategy
+from consumer.preparation.snapshot import specification_from_json, specification_to_json
 from engine.market.bars import bars_from_frame
 from engine.market.instruments import packaged_instruments
 from engine.market.timeframes import timeframe
