@@ -10,10 +10,10 @@ from typing import assert_never
 import structlog
 
 from consumer.active_runs import ActiveRun, ActiveRuns
-from consumer.events import progress_percent
 from consumer.execute_run import RunPorts, execute_run
 from consumer.ports import Beat, BeatAnswer, BeatResult, ClaimResult, EndedRun, EngineProgress, EventWriter, LapsedLease
 from consumer.ports.outcomes import Cancelled, Completed, Failed, Returned, RunOutcome, Superseded
+from consumer.rules.events import progress_percent
 from consumer.telemetry import Telemetry
 
 log = structlog.get_logger(__name__)

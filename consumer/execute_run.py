@@ -22,7 +22,7 @@ from consumer.ports.outcomes import (
     TerminalOutcome,
 )
 from consumer.retries import retry_while_unavailable
-from consumer.run_endings import crash_loop
+from consumer.rules.endings import crash_loop
 
 log = structlog.get_logger(__name__)
 

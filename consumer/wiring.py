@@ -30,13 +30,13 @@ from consumer.adapters.postgres.outbox import PostgresOutbox
 from consumer.adapters.postgres.pool import open_pool, translated
 from consumer.adapters.postgres.queue import PostgresQueue
 from consumer.adapters.postgres.schema.migrating import check_schema
-from consumer.admission import Admission
 from consumer.dispatch import Dispatcher
 from consumer.errors import BrokerUnavailable, StartFailed, Unavailable
-from consumer.events import EventRenderer
 from consumer.execute_run import RunPorts
 from consumer.intake import Intake
 from consumer.outbox_relay import OutboxRelay
+from consumer.rules.admission import Admission
+from consumer.rules.events import EventRenderer
 from consumer.settings import Settings
 from consumer.telemetry import Telemetry
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from consumer.adapters.files.instruments import read_instruments
 from consumer.adapters.memory.tables import ManualClock
-from consumer.admission import Admission
-from consumer.events import EventRenderer
 from consumer.intake import decode
 from consumer.ports import CancelToRecord, Claim, Record, RequestToRecord
 from consumer.ports.outcomes import Completed
+from consumer.rules.admission import Admission
+from consumer.rules.events import EventRenderer
 from schemas.topics import Topic
 
 _offsets = count()

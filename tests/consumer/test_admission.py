@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from consumer.events import EventRenderer
 from consumer.ports import Admitted, Refused, RequestToRecord, RunRow, StrategyRow
+from consumer.rules.events import EventRenderer
 from schemas.problems import MAX_PROBLEMS, REJECTION_CODES
 from schemas.rejected import rejection
 from tests.consumer.memory_worker import World
@@ -224,7 +224,7 @@ def test_parameters_whose_check_fails_in_the_strategys_own_code_are_a_refusal_an
         def model_validate(_: object) -> None:
             raise KeyError("a defect of the strategy")
 
-    monkeypatch.setattr("consumer.admission.load_strategy", lambda _: type("Broken", (), {"Params": Params}))
+    monkeypatch.setattr("consumer.rules.admission.load_strategy", lambda _: type("Broken", (), {"Params": Params}))
 
     assert refusals(decide()) == [("strategy_params", "invalid_params")]
 

@@ -16,7 +16,7 @@ from typing import Any
 from consumer.errors import StoreUnavailable
 from consumer.ports import EventKind, EventWriter, OutgoingEvent
 from consumer.ports.outcomes import Cancelled, Completed, Failed
-from consumer.run_endings import Ending, final_progress, state_of
+from consumer.rules.endings import Ending, final_progress, state_of
 
 Row = dict[str, Any]
 """Column -> value. A row is replaced, never changed."""

@@ -10,7 +10,7 @@ import structlog
 
 from consumer.ports import EventKind, EventWriter, OutgoingEvent, RunFacts
 from consumer.ports.outcomes import Cancelled, Completed, Failed
-from consumer.run_endings import Ending, SpecificationCorrupt, facts_of, final_progress, state_of
+from consumer.rules.endings import Ending, SpecificationCorrupt, facts_of, final_progress, state_of
 
 log = structlog.get_logger(__name__)
 

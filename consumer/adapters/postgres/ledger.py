@@ -33,7 +33,7 @@ from consumer.ports import (
     StrategyRow,
 )
 from consumer.ports.outcomes import Cancelled, RecordOutcome
-from consumer.run_endings import Ending, cancel_reason, facts_of, stored_specification
+from consumer.rules.endings import Ending, cancel_reason, facts_of, stored_specification
 from schemas.cancelled import REASON_REQUESTED
 from schemas.dead_letter import DeadLetterReason
 from schemas.problems import FieldProblem

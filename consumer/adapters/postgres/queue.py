@@ -36,8 +36,8 @@ from consumer.ports import (
     OutgoingEvent,
 )
 from consumer.ports.outcomes import Cancelled, Completed, Failed, TerminalOutcome
-from consumer.row_agreement import run_disagrees
-from consumer.run_endings import Ending, cancel_reason, is_live, lapsed_for_good, state_of
+from consumer.rules.endings import Ending, cancel_reason, is_live, lapsed_for_good, state_of
+from consumer.rules.row_agreement import run_disagrees
 from schemas.cancelled import REASON_REQUESTED
 
 TRADE_COLUMNS = (

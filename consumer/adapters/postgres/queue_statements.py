@@ -1,7 +1,7 @@
 """The queue's statements, apart from what runs them: each is read together with its locks."""
 
 from consumer.adapters.postgres.dates import readable_dates
-from consumer.row_agreement import COMPARED_COLUMNS
+from consumer.rules.row_agreement import COMPARED_COLUMNS
 
 SWEEP_LIMIT = 500
 """Runs ended by one sweep; the next one takes the rest."""

@@ -18,12 +18,12 @@ from consumer.adapters.kafka_settings import kafka_connection
 from consumer.adapters.postgres.ledger import PostgresLedger
 from consumer.adapters.postgres.outbox import PostgresOutbox
 from consumer.adapters.postgres.pool import open_pool
-from consumer.admission import Admission
-from consumer.events import EventRenderer
 from consumer.intake import Intake
 from consumer.logging_setup import set_up_logging
 from consumer.outbox_relay import OutboxRelay
 from consumer.ports import Admit, CancelToRecord, IntakeResult, OutgoingEvent, RequestToRecord
+from consumer.rules.admission import Admission
+from consumer.rules.events import EventRenderer
 from consumer.settings import Settings, load_settings
 from consumer.telemetry import Telemetry
 from consumer.wiring import SystemClock, keep_for_good

@@ -14,8 +14,8 @@ from typing import Any
 from consumer.adapters.postgres.ledger import PostgresLedger
 from consumer.adapters.postgres.pool import open_pool
 from consumer.adapters.postgres.queue import PostgresQueue
-from consumer.events import EventRenderer
 from consumer.ports import Beat
+from consumer.rules.events import EventRenderer
 from consumer.wiring import SystemClock
 from tests.benchmarks.service.intake import measure_intake
 from tests.benchmarks.service.report import table
