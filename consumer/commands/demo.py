@@ -25,7 +25,6 @@ from consumer.commands.connections import quiet_log
 from consumer.commands.devstack import devstack_errors, told_to_stop
 from consumer.commands.display.columns import text_columns
 from consumer.commands.display.live_runs import Show, run_bars
-from consumer.commands.event_feed import EventFeed
 from consumer.commands.runs import rejections_table, runs_table
 from consumer.commands.sending import send_cancel
 from consumer.demo_data import EURUSD_H1
@@ -33,8 +32,9 @@ from consumer.demo_data.requests import STRATEGIES, DemoRequest, demo_requests
 from consumer.devstack import DevStack, devstack
 from consumer.devstack.supervised_process import ServerCommand, SupervisedProcess
 from consumer.errors import StartFailed
-from consumer.follow import is_terminal
 from consumer.ports import Delivery
+from consumer.requests.event_feed import EventFeed
+from consumer.requests.states import is_terminal
 from consumer.settings import LogSettings, load_settings
 from schemas.cancel_requested import CancelRequested
 from schemas.outgoing import CONTENT_TYPE_HEADER, OutgoingEvent, request_key

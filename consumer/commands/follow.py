@@ -13,9 +13,9 @@ from consumer.adapters.kafka.connection import KafkaConnection
 from consumer.adapters.kafka.reader import open_reader
 from consumer.commands.connections import kafka_settings
 from consumer.commands.display.live_runs import Show, event_line, json_line, run_bars
-from consumer.commands.event_feed import EventFeed, News
 from consumer.commands.sending import deadline_after
-from consumer.follow import is_terminal
+from consumer.requests.event_feed import EventFeed, News
+from consumer.requests.states import is_terminal
 from schemas.completed import Completed
 from schemas.outgoing import OutgoingEvent, TerminalEvent
 from schemas.topics import Topic

@@ -20,7 +20,7 @@ from consumer.commands.options import values as options
 from consumer.commands.rerun import repeated_request
 from consumer.commands.verify_run import show_verification
 from consumer.ports import Delivery, Record
-from consumer.replay import Effect, OldRequest, Planned, new_ids, plan_replay
+from consumer.requests.replaying import Effect, OldRequest, Planned, new_ids, plan_replay
 from engine.errors import InputRefused
 from schemas.envelope import EnvelopeError, open_envelope
 from schemas.identity import request_identity

@@ -17,9 +17,9 @@ from consumer.adapters.kafka.sender import send_record
 from consumer.adapters.kafka.topics import TopicSettings, create_topics
 from consumer.commands.connections import kafka_settings
 from consumer.commands.display.live_runs import Show, run_bars
-from consumer.commands.event_feed import EventFeed
-from consumer.follow import is_terminal
 from consumer.ports import Delivery, Record
+from consumer.requests.event_feed import EventFeed
+from consumer.requests.states import is_terminal
 from consumer.settings import KafkaSettings
 from schemas.cancel_requested import CancelRequested
 from schemas.completed import Completed

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.follow import RunStates, is_terminal, key_of, read_event, states_of
+from consumer.requests.states import RunStates, is_terminal, key_of, read_event, states_of
 from schemas.cancelled import Cancelled
 from schemas.failed import ErrorBody
 from schemas.outgoing import OutgoingEvent, render

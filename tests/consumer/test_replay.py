@@ -2,7 +2,7 @@
 
 import pytest
 
-from consumer.replay import Effect, OldRequest, plan_replay, replay_id
+from consumer.requests.replaying import Effect, OldRequest, plan_replay, replay_id
 from schemas.identity import content_hash
 from schemas.requested import parse_requested
 from tests.schemas.builders import request_data

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
-from consumer.follow import RunKey, is_terminal, key_of
+from consumer.requests.states import RunKey, is_terminal, key_of
 from schemas import cancelled, completed, failed, progress, rejected, started
 from schemas.json_text import printable
 from schemas.outgoing import OutgoingEvent

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import typer
 
 from consumer.adapters.kafka.reader import TopicReader
-from consumer.follow import RunStates, read_event
 from consumer.ports import Record
+from consumer.requests.states import RunStates, read_event
 from schemas.outgoing import OutgoingEvent
 from schemas.rejected import Rejected
 from schemas.topics import Topic
