@@ -13,7 +13,7 @@ import typer
 from consumer.adapters.files.artifacts import ArtifactFiles
 from consumer.adapters.postgres.retention import open_retention
 from consumer.commands.connections import database_settings
-from consumer.commands.retention import Pruned, prune
+from consumer.retention import Pruned, prune
 from consumer.settings import StoreSettings, load_settings
 
 SHORTEST = timedelta(days=1)

@@ -10,9 +10,9 @@ from obstore.store import MemoryStore
 from consumer.adapters.files.artifacts import ArtifactFiles, digest_named
 from consumer.adapters.files.store import ObjectFiles
 from consumer.adapters.postgres.retention import open_retention
-from consumer.commands.retention import Pruned, prune
 from consumer.errors import StartFailed
 from consumer.ports.outcomes import Failed
+from consumer.retention import Pruned, prune
 from tests.aged_files import age_files
 from tests.consumer.messages import ADMIT, completed, requested
 from tests.ports.queue_steps import claim_one, queue, queued_and_claimed
