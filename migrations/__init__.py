@@ -1,8 +1,9 @@
 """The history of the database: a line of Alembic revisions, packaged so that `backtest migrate` needs no checkout.
 
-Run by `consumer.adapters.postgres.schema.migrating`, which adds the lock, the transaction and the check of shared tables. To add
-a revision: write `versions/r000N_what_it_does.py` by hand, up and down, without importing the models (they move on,
-history does not). `tests/integration/test_migrations.py` fails until the models and the history give the same database.
+Run by `consumer.adapters.postgres.schema.migrating`, which adds the lock, the transaction and the check of shared
+tables. To add a revision: write `versions/r000N_what_it_does.py` by hand, up and down, without importing the models
+(they move on, history does not). `tests/integration/test_migrations.py` fails until the models and the history give the
+same database.
 
 The database is usually another service's too, so in a revision
 

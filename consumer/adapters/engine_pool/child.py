@@ -1,4 +1,4 @@
-"""An engine child, `python -P -m consumer.adapters.engine_pool.child SOCKET_FD WORKER_PID`; engine_child_handle starts it.
+"""An engine child, `python -P -m consumer.adapters.engine_pool.child SOCKET_FD WORKER_PID`; child_handle starts it.
 
 It tells the kernel to end it with its worker before it imports anything heavy, warms up, and then serves one task at a
 time. Strategies run in its main thread, so this module trusts nothing they may do to the process: prints go to stderr,

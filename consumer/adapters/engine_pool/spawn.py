@@ -44,7 +44,7 @@ def _child_environment(settings: EngineProcessSettings, marker: str) -> dict[str
     # The title may not run over the environment, where the marker must stay readable.
     environment["SPT_NOENV"] = "1"
     environment.update(settings.environment)
-    package_root = str(Path(__file__).parents[2])
+    package_root = str(Path(__file__).parents[3])
     if package_root not in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
         searched = environment.get("PYTHONPATH")
         environment["PYTHONPATH"] = os.pathsep.join([package_root, *([searched] if searched else [])])
