@@ -12,12 +12,12 @@ from consumer.preparation import registry as strategies
 
 BARS = ("--bars", str(EURUSD_H1), "--symbol", "EURUSD", "--timeframe", "H1", "--end", "2015-06-01", "--moments", "8")
 POINTS = {
-    "shifted": "tests.engine.look_ahead_strategies:NegativeShift",
-    "early_context": "tests.engine.look_ahead_strategies:ContextBeforeItsClose",
-    "in_time": "tests.engine.look_ahead_strategies:ContextInTime",
-    "bar_cross": "tests.engine.look_ahead_strategies:BarCross",
-    "dice": "tests.engine.look_ahead_strategies:Dice",
-    "cautious": "tests.engine.look_ahead_strategies:NeedsManyBars",
+    "shifted": "tests.engine.audit.look_ahead_strategies:NegativeShift",
+    "early_context": "tests.engine.audit.look_ahead_strategies:ContextBeforeItsClose",
+    "in_time": "tests.engine.audit.look_ahead_strategies:ContextInTime",
+    "bar_cross": "tests.engine.audit.look_ahead_strategies:BarCross",
+    "dice": "tests.engine.audit.look_ahead_strategies:Dice",
+    "cautious": "tests.engine.audit.look_ahead_strategies:NeedsManyBars",
 }
 
 

@@ -18,10 +18,10 @@ from engine.market.timeframes import resample, timeframe
 from engine.simulate import RunData, choose_strategy
 from engine.specification import ExecutionMode, Specification
 from engine.strategy import Market
-from tests.engine import look_ahead_strategies as strategies
+from tests.engine.audit import look_ahead_strategies as strategies
 from tests.engine.bar_builders import utc
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[2] / "data"
 
 
 def gbpusd(rows: int = 2000) -> Bars:

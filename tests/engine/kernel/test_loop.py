@@ -16,7 +16,7 @@ from engine.kernel import orders as kernel_orders
 from engine.kernel.layout import STATE
 from engine.money import round_money, volume_problem
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @given(ticks=st.integers(1, 9 * 10**14), spread=st.integers(0, 10**9))
