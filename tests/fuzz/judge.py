@@ -8,7 +8,7 @@ from schemas.dead_letter import DeadLetterReason
 from schemas.outgoing import parse_event
 from schemas.problems import first_code
 from tests.consumer.messages import ADMIT, event_writer
-from tests.consumer.test_admission import STRATEGY
+from tests.consumer.rules.test_admission import STRATEGY
 
 WRITER = event_writer()
 

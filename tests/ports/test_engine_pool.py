@@ -10,8 +10,8 @@ from consumer.adapters.engine_pool.pool import EngineProcesses
 from consumer.adapters.memory.engine import InMemoryEnginePool
 from consumer.ports import EnginePool, EngineProgress, EngineTask, StopSignal
 from consumer.ports.outcomes import ChildDied, Completed, EngineOutcome, Stopped
-from tests.consumer import engine_behaviours
-from tests.consumer.engine_pools import Started, run, settings, until
+from tests.consumer.adapters.engine_pool import behaviours as engine_behaviours
+from tests.consumer.adapters.engine_pool.pools import Started, run, settings, until
 
 SLOTS = 2
 

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.consumer.engine_pools import is_running, pid_in, title, until
+from tests.consumer.adapters.engine_pool.pools import is_running, pid_in, title, until
 
 GONE_WITHIN_SECONDS = 2.0
 """CONTRACT 8."""
@@ -27,7 +27,7 @@ async def start_worker() -> AsyncIterator[StartWorker]:
     workers: list[asyncio.subprocess.Process] = []
 
     async def start(*tasks: dict[str, Any]) -> asyncio.subprocess.Process:
-        command = [sys.executable, "-m", "tests.consumer.engine_worker", *map(json.dumps, tasks)]
+        command = [sys.executable, "-m", "tests.consumer.adapters.engine_pool.worker", *map(json.dumps, tasks)]
         workers.append(await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE))
         return workers[-1]
 

@@ -15,7 +15,7 @@ from consumer.preparation import registry as strategies
 from engine.errors import UnknownStrategy
 from engine.strategies.sma_cross import SmaCross
 
-PROJECT = Path(__file__).parents[2] / "pyproject.toml"
+PROJECT = Path(__file__).parents[3] / "pyproject.toml"
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import psutil
 from consumer.adapters.engine_pool.pool import EngineProcessSettings
 from consumer.ports import EnginePool, EngineProgress, EngineTask, StopSignal
 from consumer.ports.outcomes import EngineOutcome
-from tests.consumer import engine_behaviours
+from tests.consumer.adapters.engine_pool import behaviours as engine_behaviours
 
 
 def settings(**changes: Any) -> EngineProcessSettings:

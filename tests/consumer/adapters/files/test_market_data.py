@@ -19,7 +19,7 @@ from engine.market.instruments import packaged_instruments
 from engine.market.timeframes import resample, timeframe
 from engine.specification import ExecutionMode, Specification
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[3] / "data"
 H1 = timeframe("H1")
 START = datetime(2016, 3, 1, tzinfo=UTC)
 END = datetime(2016, 4, 1, tzinfo=UTC)

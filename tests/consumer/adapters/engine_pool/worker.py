@@ -1,4 +1,4 @@
-"""A worker that does nothing but run engine tasks: `python -m tests.consumer.engine_worker TASK_JSON...`.
+"""A worker that does nothing but run engine tasks: `python -m tests.consumer.adapters.engine_pool.worker TASK_JSON...`.
 
 Prints `pid N` for each child once all tasks are under way, then each task's outcome by name as it comes.
 """
@@ -8,7 +8,7 @@ import json
 import sys
 
 from consumer.adapters.engine_pool.pool import EngineProcesses
-from tests.consumer.engine_pools import Started, settings, until
+from tests.consumer.adapters.engine_pool.pools import Started, settings, until
 
 
 async def main() -> None:

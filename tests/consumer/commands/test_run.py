@@ -14,7 +14,7 @@ import pytest
 from consumer.cli import run_program
 from consumer.demo_data import EURUSD_H1
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[2] / "data"
 TRADE_COLUMNS = (
     "position_id,symbol,direction,entry_time,exit_time,entry_price,exit_price,volume,profit,commission,spread_cost,swap,"
     "equity_after,stop_loss,take_profit,exit_reason,pattern_name,pattern_metadata,source"

@@ -25,7 +25,7 @@ from consumer.adapters.engine_pool.task import StopRequested, _Control
 from consumer.ports import EngineTask
 from consumer.ports.outcomes import Completed, Failed, Stopped
 from schemas.problems import FieldProblem
-from tests.consumer import engine_behaviours
+from tests.consumer.adapters.engine_pool import behaviours as engine_behaviours
 
 COMPLETED = engine_behaviours.completed(EngineTask(1, 1, {"trade_bytes": 5000}))
 FAILED = Failed("invalid_params", "no", (FieldProblem("strategy_params.fast", "invalid_params", "too large"),))
