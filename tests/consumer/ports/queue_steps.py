@@ -6,7 +6,7 @@ from typing import Any
 from consumer.ports import Beat, BeatResult, Claim, EngineProgress, OutgoingEvent
 from consumer.ports.outcomes import Failed
 from tests.consumer.messages import ADMIT, body, event_writer, requested
-from tests.ports.stores import Store, WorkerPorts
+from tests.consumer.ports.stores import Store, WorkerPorts
 
 FAILED = Failed("no_data", "there are no bars")
 

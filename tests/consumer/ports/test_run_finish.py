@@ -7,8 +7,8 @@ import pytest
 from consumer.ports import BeatAnswer, EventKind
 from consumer.ports.outcomes import Cancelled, Failed, TerminalOutcome
 from tests.consumer.messages import ADMIT, cancel, completed, requested
-from tests.ports.queue_steps import FAILED, beat, claim_one, queue, queued_and_claimed, status, told
-from tests.ports.stores import Store
+from tests.consumer.ports.queue_steps import FAILED, beat, claim_one, queue, queued_and_claimed, status, told
+from tests.consumer.ports.stores import Store
 
 
 async def test_a_finish_writes_row_trades_and_terminal_event_and_drops_unsent_progress(store: Store) -> None:

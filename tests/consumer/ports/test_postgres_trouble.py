@@ -14,8 +14,8 @@ from consumer.errors import StoreUnavailable
 from consumer.ports import Beat
 from consumer.ports.outcomes import Failed
 from tests.consumer.messages import ADMIT, cancel, completed, requested
-from tests.ports.queue_steps import beat_of, claim_one, queue
-from tests.ports.stores import PostgresStore, WorkerPorts
+from tests.consumer.ports.queue_steps import beat_of, claim_one, queue
+from tests.consumer.ports.stores import PostgresStore, WorkerPorts
 
 STATEMENTS = {"execute", "fetch", "fetchrow", "fetchval", "copy_to_table"}
 

@@ -6,8 +6,8 @@ import pytest
 
 from consumer.ports import BeatAnswer, BeatResult, EventKind
 from tests.consumer.messages import ADMIT, cancel, completed
-from tests.ports.queue_steps import FAILED, beat, beat_of, claim_one, queue, queued_and_claimed, status, told
-from tests.ports.stores import Store
+from tests.consumer.ports.queue_steps import FAILED, beat, beat_of, claim_one, queue, queued_and_claimed, status, told
+from tests.consumer.ports.stores import Store
 
 
 async def test_a_heartbeat_renews_a_lease_that_lapsed_with_nobody_claiming(store: Store) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from consumer.ports import EventKind, IntakeResult, OutgoingEvent, RequestToRecord
 from tests.consumer.messages import ADMIT, STRATEGY, body, cancel, completed, event_writer, raw_record, requested
-from tests.ports.stores import PostgresStore, Store, WorkerPorts
+from tests.consumer.ports.stores import PostgresStore, Store, WorkerPorts
 
 
 async def record(worker: WorkerPorts, *requests: RequestToRecord, **others: Any) -> IntakeResult:

@@ -15,8 +15,8 @@ from consumer.ports.outcomes import Failed
 from consumer.retention import Pruned, prune
 from tests.aged_files import age_files
 from tests.consumer.messages import ADMIT, completed, requested
-from tests.ports.queue_steps import claim_one, queue, queued_and_claimed
-from tests.ports.stores import PostgresStore, WorkerPorts
+from tests.consumer.ports.queue_steps import claim_one, queue, queued_and_claimed
+from tests.consumer.ports.stores import PostgresStore, WorkerPorts
 
 MONTH = timedelta(days=30)
 LONG_AGO = timedelta(days=100)

@@ -4,8 +4,8 @@ import asyncio
 
 from consumer.ports import BeatAnswer, EventKind
 from tests.consumer.messages import completed
-from tests.ports.queue_steps import beat, queue, queued_and_claimed, told
-from tests.ports.stores import Store
+from tests.consumer.ports.queue_steps import beat, queue, queued_and_claimed, told
+from tests.consumer.ports.stores import Store
 
 
 async def test_a_sweep_ends_queued_runs_that_are_cancelled_in_any_way_without_a_slot(store: Store) -> None:
