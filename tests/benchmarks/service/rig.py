@@ -10,7 +10,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -27,14 +27,15 @@ from consumer.adapters.kafka.connection import KafkaConnection
 from consumer.adapters.kafka.topics import TopicSettings, create_topics
 from consumer.adapters.postgres.schema.migrating import migrate
 from consumer.devstack import DevStack, devstack
+from tests.benchmarks.service.market import random_windows, write_hours
 
-SAMPLE = Path(__file__).parents[3] / "consumer" / "demo_data" / "eurusd_h1.parquet"
 PARTITIONS = 6
 _REQUEST_ID = re.compile(rb'"request_id": *"([^"]+)"')
-SMALL_RUN = {"symbol": "EURUSD", "start_date": "2017-01-02T00:00:00Z", "end_date": "2017-04-30T23:00:00Z"}
-"""2 000 hourly bars."""
+SMALL_RUN_BARS = 2000
 SMALL_RUN_PARAMS = '{"fast": 8, "slow": 34}'
-"""79 trades on them."""
+"""Some 80 trades on them."""
+_WARM_UP_BARS = 2000
+"""So many lie before each window: no program has less to read than another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,18 @@ class Rig:
     stack: DevStack
     directory: Path
     producer: AIOKafkaProducer
+    hours: pl.Series
+    """Times of the bars of the market data, eleven years of them."""
     numbers: "count[int]" = field(default_factory=lambda: count(1))
+    windows: Iterator[dict[str, str]] = field(init=False)
+    """Of the next requests. Each small run is over another stretch of the eleven years; see draw_anew."""
+
+    def __post_init__(self) -> None:
+        self.draw_anew()
+
+    def draw_anew(self) -> None:
+        """Begin the same row of windows again, so that each subject runs over the same ones."""
+        self.windows = random_windows(self.hours, SMALL_RUN_BARS, _WARM_UP_BARS)
 
     @property
     def kafka(self) -> str:
@@ -166,7 +178,7 @@ class Rig:
             "id": request_id,
             "source": source,
             "type": "backtest.requested",
-            "data": {"strategy_id": strategy_id, **SMALL_RUN, **data},
+            "data": {"strategy_id": strategy_id, "symbol": "EURUSD", **next(self.windows), **data},
         }
         return request_id, json.dumps(event).encode()
 
@@ -192,7 +204,7 @@ async def open_rig(*, durable: bool = False) -> AsyncIterator[Rig]:
             devstack(durable=durable, data_dir=directory / "servers" if durable else None) as stack,
             AIOKafkaProducer(bootstrap_servers=stack.kafka_bootstrap_servers, enable_idempotence=True) as producer,
         ):
-            yield Rig(stack, directory, producer)
+            yield Rig(stack, directory, producer, _hours(directory / "market-data"))
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
@@ -201,15 +213,12 @@ def _own_directory() -> Path:
     """With market data in it. Open to all: Postgres runs under another account where this one is root's."""
     directory = Path(tempfile.mkdtemp(prefix="bench-service-"))
     directory.chmod(0o755)
-    write_market_data(directory / "market-data")
+    write_hours(directory / "market-data")
     return directory
 
 
-def write_market_data(root: Path) -> None:
-    """One year of the packaged EURUSD sample as market data at rest: no run here reads more than it simulates."""
-    file = root / "EURUSD" / "H1" / "2017.parquet"
-    file.parent.mkdir(parents=True)
-    pl.read_parquet(SAMPLE).filter(pl.col("time").dt.year() == 2017).write_parquet(file)
+def _hours(market_data: Path) -> pl.Series:
+    return pl.scan_parquet(market_data / "EURUSD" / "H1" / "*.parquet").select("time").collect()["time"].sort()
 
 
 async def add_strategy(connection: Any, key: str = "sma_cross", params: str = SMALL_RUN_PARAMS) -> int:
