@@ -12,7 +12,7 @@ FAULTS ?=
 # Options of the measurements, for example `make bench BENCH="--only cross stops --rounds 5"`.
 BENCH ?=
 GUARDS ?=
-# `make mutants MUTANTS="--module kernel_levels"`; without a sample a campaign takes hours.
+# `make mutants MUTANTS="--module kernel.levels"`; without a sample a campaign takes hours.
 MUTANTS ?= --sample 110
 # Options of libFuzzer, for example `make fuzz FUZZ="-max_total_time=3600"`.
 FUZZ ?= -max_total_time=120

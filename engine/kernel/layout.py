@@ -1,4 +1,4 @@
-"""What the compiled fill loop reads and writes: codes, records and bundles of arrays, for its modules and `machine`.
+"""What the compiled fill loop reads and writes: codes, records and bundles of arrays, for its modules and simulations.
 
 Conventions: direction +1 long, -1 short, 0 flat. Volumes are whole lot steps. A level that is not there is NaN.
 Price arrays of length one with a step of 0 stand for a value that is the same on every bar.

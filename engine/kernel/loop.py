@@ -1,9 +1,9 @@
-"""The compiled fill loop: ENGINE_RULES sections 2 to 4 over one run's bars, driven chunk by chunk by `machine`.
+"""The compiled fill loop: ENGINE_RULES sections 2 to 4 over one run's bars, driven chunk by chunk by `simulation`.
 
 The hot path is `scan`: it passes over *quiet* bars, on which no decision, level, night or stop-out can change the
 position, and only writes their equity. Every other bar goes through `settle` (open, levels) and `conclude` (decision,
-night, end), which follow the rules word by word (`kernel_levels`, `kernel_orders`, `kernel_money`). A bar handed over
-needlessly costs time, never a figure. `kernel_layout` says what all of it reads and writes.
+night, end), which follow the rules word by word (`levels`, `orders`, `money`). A bar handed over
+needlessly costs time, never a figure. `layout` says what all of it reads and writes.
 """
 
 # mypy: allow-untyped-defs, allow-untyped-calls, disable-error-code="no-untyped-def,untyped-decorator"

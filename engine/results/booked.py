@@ -24,7 +24,7 @@ def booked_items(
 ) -> pl.DataFrame:
     """One row an item, columns LEDGER_COLUMNS, in the order booked; the amounts add up to final balance - deposit.
 
-    rows: kernel_layout.ROW records in the order of their exits. time_us: open times of the run's bars; an item's time
+    rows: kernel.layout.ROW records in the order of their exits. time_us: open times of the run's bars; an item's time
     is that of the bar of its fill. amount and balance: account currency, rounded to 1e-8.
     """
     exit_half = _round8(commission_per_lot / 2.0 * rows["volume"])
@@ -55,5 +55,5 @@ def booked_items(
 
 
 def _round8(money: NDArray[np.float64]) -> NDArray[np.float64]:
-    """As the fill loop rounds what it books (kernel_money.round8)."""
+    """As the fill loop rounds what it books (kernel.money.round8)."""
     return np.where(np.abs(money) < 9e7, np.rint(money * 1e8) / 1e8 + 0.0, money)

@@ -51,7 +51,7 @@ class Ledger:
     """What one simulation wrote, as arrays; bars are counted from the run's first.
 
     equity: one value a simulated bar (fewer than the run's bars after a stop-out). time_us: of each bar of the run.
-    rows: kernel_layout.ROW records, an exit each, in the order they happened. balances: kernel_layout.BALANCE records.
+    rows: kernel.layout.ROW records, an exit each, in the order they happened. balances: kernel.layout.BALANCE records.
     """
 
     time_us: NDArray[np.int64]

@@ -1,6 +1,6 @@
 """Mutation testing of the fill kernel, money and metrics: how many small mistakes do the tests notice? `make mutants`.
 
-    python -m tests.mutation.campaign --sample 110 --module kernel_levels
+    python -m tests.mutation.campaign --sample 110 --module kernel.levels
     python -m tests.mutation.campaign --again mutants/verdicts.jsonl --thorough --runs 1000 --out mutants/again.jsonl
 
 Each mutant is tried in a forked process and gets one line of JSON in `--out`; what is there already is not tried again,
@@ -20,7 +20,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.mutation.checks import Checks, Killer, killer_of, prepare, put_in
-from tests.mutation.mutants import MODULES, Mutant, Place, mutate, places, sample_of
+from tests.mutation.mutants import Mutant, Place, mutate, places, sample_of
+from tests.mutation.targets import MODULES
 
 EXIT_CODES: dict[Killer | None, int] = {None: 0, "golden": 11, "reference": 12, "unit test": 13, "import": 14}
 
@@ -44,7 +45,7 @@ class Verdict:
 def main() -> None:
     options = _options()
     checks = prepare(options.seed, options.runs)
-    if (failing := _judge(checks, "metrics", options.thorough, None)) is not None:
+    if (failing := _judge(checks, "results.metrics", options.thorough, None)) is not None:
         sys.exit(f"the checks fail without any mutant: {failing}")
     verdicts = read_verdicts(options.out)
     tried = {verdict.place for verdict in verdicts}

@@ -29,41 +29,13 @@ from tests.engine.goldens import Case, load_cases
 from tests.engine.random_runs import RandomRun, random_runs
 from tests.engine.test_against_reference import agree_on
 from tests.engine.test_simulate_goldens import test_engine_gives_the_hand_computed_figures
-from tests.mutation.mutants import ROOT, Mutant
+from tests.mutation.mutants import Mutant
+from tests.mutation.targets import FIGURES_TESTS, NOT_WITHOUT_COMPILER, ROOT, RUNS_TESTS, TOO_SLOW_WITHOUT_COMPILER
 
 CPU_SECONDS_A_STEP = 2.0
 Killer = Literal["golden", "reference", "unit test", "import"]
 KERNEL_STYLES: tuple[Style, ...] = ("columns", "bars")
 """A signal file drives the kernel as columns do."""
-
-FIGURES_TESTS = (
-    "test_metrics.py",
-    "test_kernel.py",
-    "test_kernel_limits.py",
-    "test_money.py",
-    "test_simulate.py::test_a_field_out_of_range_is_refused_by_name",
-)
-RUNS_TESTS = (
-    "test_kernel.py",
-    "test_kernel_limits.py",
-    "test_swap.py",
-    "test_simulate.py",
-    "test_decisions.py",
-    "test_view.py",
-)
-NOT_WITHOUT_COMPILER = (
-    "test_a_change_in_any_part_changes_the_cache_key",
-    "test_compiled_code_is_kept_where_the_package_can_not_be_written",
-    # A bar strategy reads a value that is a numpy integer only in plain Python.
-    "test_the_json_object_holds_every_figure_and_no_nan",
-)
-TOO_SLOW_WITHOUT_COMPILER = (
-    "test_many_trades_grow_the_books",
-    "test_a_run_on_its_sample_is_fixed_to_the_last_digit",
-    "test_the_second_simulation_can_be_stopped_too",
-    "test_chunk_size_changes_nothing",
-    "test_rows_add_up_to_the_final_balance",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +64,7 @@ def killer_of(checks: Checks, module: str, thorough: bool) -> Killer | None:
 
     Of kernel mutants the unit tests are asked only when thorough: they are slow in plain Python and kill few.
     """
-    of_kernel = module.startswith("kernel")
+    of_kernel = module.startswith("kernel.")
     if not of_kernel and _fails_in_time(FIGURES_TESTS):
         return "unit test"
     for style in STYLES if thorough else KERNEL_STYLES:

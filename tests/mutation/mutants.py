@@ -5,7 +5,6 @@ import random
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from cosmic_ray.ast import ast_nodes  # pyright: ignore[reportMissingImports]  # requirements.in
@@ -15,8 +14,8 @@ from parso import parse  # pyright: ignore[reportMissingImports]  # requirements
 from parso.python.tree import Keyword  # pyright: ignore[reportMissingImports]  # requirements.in
 from parso.tree import search_ancestor  # pyright: ignore[reportMissingImports]  # requirements.in
 
-ROOT = Path(__file__).parents[2]
-MODULES = ("kernel", "kernel_levels", "kernel_money", "kernel_orders", "money", "metrics")
+from tests.mutation.targets import source_of
+
 OPERATORS = re.compile(
     r"ReplaceBinaryOperator_(Add|Sub|Mul|Div)_(Add|Sub|Mul|Div)"
     r"|ReplaceComparisonOperator_(Eq|NotEq|Lt|LtE|Gt|GtE)_(Eq|NotEq|Lt|LtE|Gt|GtE)"
@@ -81,10 +80,6 @@ def mutate(place: Place) -> Mutant | None:
     except SyntaxError:
         return None
     return Mutant(place, mutated, _change(source, mutated))
-
-
-def source_of(module: str) -> str:
-    return (ROOT / "engine" / f"{module}.py").read_text(encoding="utf-8")
 
 
 def operators() -> dict[str, Any]:
