@@ -12,8 +12,8 @@ from tests.engine.compiled_engine import STYLES, Style
 from tests.engine.random_runs import RandomRun, random_runs
 
 METRIC_TOLERANCE = 1e-9
-SHARPE_NOISE = 1e-12
-"""Returns carry the rounding of equity; a Sharpe ratio magnifies it by its own size where they hardly differ."""
+RATIOS = ("sharpe_ratio", "sortino_ratio")
+"""Returns carry the rounding of equity, which these magnify where returns hardly differ or cancel each other."""
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -54,12 +54,9 @@ def agree_on(expected: reference.Simulation, got: reference.Simulation, style: S
     assert got.net_profit_target_first == pytest.approx(expected.net_profit_target_first, abs=1e-8)
     assert dict(got.warnings) == dict(expected.warnings)
     for name, value in expected.metrics.items():
-        assert got.metrics[name] == _close_to(name, value), name
+        assert got.metrics[name] == _close_to(value, expected.ratio_noise if name in RATIOS else 0.0), name
     assert set(got.null_reasons) == set(expected.null_reasons)
 
 
-def _close_to(name: str, value: Any) -> Any:
-    if value is None:
-        return None
-    tolerance = max(METRIC_TOLERANCE, SHARPE_NOISE * abs(value)) if name == "sharpe_ratio" else METRIC_TOLERANCE
-    return pytest.approx(value, rel=tolerance, abs=1e-12)
+def _close_to(value: Any, noise: float) -> Any:
+    return None if value is None else pytest.approx(value, rel=METRIC_TOLERANCE, abs=max(1e-12, noise))

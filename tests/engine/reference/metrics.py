@@ -13,10 +13,14 @@ DIGITS = Context(prec=60)
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """values: every metric column. null_reasons: why, for each column whose value is None."""
+    """values: every metric column. null_reasons: why, for each column whose value is None.
+
+    ratio_noise: by how much Sharpe and Sortino may differ where each day's return is off by a double's last digit.
+    """
 
     values: Mapping[str, Metric]
     null_reasons: Mapping[str, str]
+    ratio_noise: float
 
 
 def measure(
@@ -60,7 +64,7 @@ def measure(
     put("recovery_factor", net_profit / fall_in_money if fall_in_money else None, "no_drawdown")
     put("sharpe_ratio", _sharpe(returns, days_a_year), "too_few_days" if len(returns) < 2 else "no_dispersion")
     put("sortino_ratio", _sortino(returns, days_a_year), "too_few_days" if len(returns) < 2 else "no_losing_day")
-    return Measured(values, reasons)
+    return Measured(values, reasons, _ratio_noise(returns, days_a_year))
 
 
 VALUED_WITHOUT_TRADES = frozenset(
@@ -112,19 +116,33 @@ def _daily_returns(deposit: Fraction, equity: Sequence[Fraction], days: Sequence
 
 
 def _sharpe(returns: Sequence[Fraction], days_a_year: int) -> Decimal | None:
-    if len(returns) < 2 or len(set(returns)) == 1:
+    return _sharpe_of(_mean(returns), returns, days_a_year)
+
+
+def _sharpe_of(numerator: Fraction | None, returns: Sequence[Fraction], days_a_year: int) -> Decimal | None:
+    mean = _mean(returns)
+    if numerator is None or mean is None or len(returns) < 2 or len(set(returns)) == 1:
         return None
-    mean = sum(returns, Fraction(0)) / len(returns)
     variance = sum(((each - mean) ** 2 for each in returns), Fraction(0)) / (len(returns) - 1)
-    return _ratio(mean, variance, days_a_year)
+    return _ratio(numerator, variance, days_a_year)
 
 
 def _sortino(returns: Sequence[Fraction], days_a_year: int) -> Decimal | None:
-    if len(returns) < 2 or min(returns) >= 0:
+    return _sortino_of(_mean(returns), returns, days_a_year)
+
+
+def _sortino_of(numerator: Fraction | None, returns: Sequence[Fraction], days_a_year: int) -> Decimal | None:
+    if numerator is None or len(returns) < 2 or min(returns) >= 0:
         return None
-    mean = sum(returns, Fraction(0)) / len(returns)
     downside = sum((min(each, Fraction(0)) ** 2 for each in returns), Fraction(0)) / len(returns)
-    return _ratio(mean, downside, days_a_year)
+    return _ratio(numerator, downside, days_a_year)
+
+
+def _ratio_noise(returns: Sequence[Fraction], days_a_year: int) -> float:
+    """The ratio that a mean of two last digits of 1.0 would have, over the smaller of both deviations."""
+    digits = Fraction(2) ** -51
+    both = _sharpe_of(digits, returns, days_a_year), _sortino_of(digits, returns, days_a_year)
+    return max((float(noise) for noise in both if noise is not None), default=0.0)
 
 
 def _ratio(mean: Fraction, mean_square: Fraction, days_a_year: int) -> Decimal:

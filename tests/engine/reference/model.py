@@ -118,6 +118,7 @@ class Simulation:
     ended the run).
     warnings: counts by kind, kinds that did not occur left out: "stop_out" (the run ended on it), "not_sized" (risk
     sizing opened nothing).
+    ratio_noise: see Measured; the compiled engine does not say.
     """
 
     trades: tuple[Trade, ...]
@@ -130,6 +131,7 @@ class Simulation:
     warnings: Mapping[str, int]
     metrics: Mapping[str, Metric]
     null_reasons: Mapping[str, str]
+    ratio_noise: float = 0.0
 
 
 class RunRefusedError(Exception):

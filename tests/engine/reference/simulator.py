@@ -60,6 +60,7 @@ def simulate(
         warnings=dict(stop_first.warnings),
         metrics=measured.values,
         null_reasons=measured.null_reasons,
+        ratio_noise=measured.ratio_noise,
     )
 
 
