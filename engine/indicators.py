@@ -11,9 +11,9 @@ import polars as pl
 import talib
 from numpy.typing import NDArray
 
-from engine.numeric.compiled import compiled, read_only
+from engine.numeric.arrays import Floats, read_only
+from engine.numeric.compiled import compiled
 
-Floats = NDArray[np.float64]
 Column = pl.Series | Floats
 
 ACTIONS = pl.Enum(["BUY", "SELL", "CLOSE"])

@@ -10,17 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.deciders.decisions import Decisions, as_us
+from engine.deciders.decisions import Decisions
 from engine.errors import BooksDoNotBalance, InvalidSpecification, NoData, NoRateYet
 from engine.kernel import layout
 from engine.kernel.loop import advance
-from engine.market.bars import Bars, iso_time
+from engine.market.bars import Bars
 from engine.market.conversion import conversion_rates
 from engine.market.instruments import Instrument
+from engine.market.lots import lot_steps
 from engine.market.sessions import SessionDays, session_days
+from engine.market.spread import average_spread
 from engine.market.swap import NO_NIGHTS, nights
-from engine.money import lot_steps
-from engine.results.metrics import average_spread
+from engine.numeric.times import as_us, iso_time
 from engine.results.result import Ledger
 from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource
 from engine.strategy import Position

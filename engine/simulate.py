@@ -9,18 +9,18 @@ import polars as pl
 from pydantic import ValidationError
 
 from engine.deciders.bar_by_bar import Asking, guarded
-from engine.deciders.decisions import Decisions, Signals, as_us, decisions_from_columns, patterns_of_trades
+from engine.deciders.decisions import Decisions, Signals, decisions_from_columns, patterns_of_trades
 from engine.errors import InvalidParams, ParameterProblem, StrategyError
-from engine.market.bars import Bars, iso_time
+from engine.market.bars import Bars
 from engine.market.instruments import Instrument, packaged_instruments
 from engine.market.timeframes import join_context, resample, timeframe
-from engine.money import check_specification
 from engine.numeric.sums import sums_by_sign
+from engine.numeric.times import as_us, iso_time
 from engine.prepared import Machine, Simulation, build_machine, one_decision_slot
 from engine.results.digest import input_parts
 from engine.results.metrics import Metrics, compute_metrics, net_profit
 from engine.results.result import BacktestResult, Ledger
-from engine.specification import Specification
+from engine.specification import Specification, check_specification
 from engine.strategy import BarStrategy, Market, StrategyParams
 from engine.watch import CHUNK_BARS, Cancelled, OnProgress, Progress, Watch
 

@@ -14,10 +14,11 @@ from typing import Protocol
 import numpy as np
 
 from engine.errors import NoData, UnknownTimeframe
-from engine.market.bars import Bars, iso_time
+from engine.market.bars import Bars
 from engine.market.conversion import pairs_wanted
 from engine.market.instruments import Instrument, instrument_for
 from engine.market.timeframes import TIMEFRAMES, Timeframe, can_resample, timeframe
+from engine.numeric.times import iso_time
 from engine.simulate import RunData
 from engine.specification import ExecutionMode, Specification
 

@@ -18,10 +18,10 @@ from consumer.preparation.registry import is_registered, load_strategy
 from consumer.preparation.snapshot import specification_to_json
 from engine.errors import EngineError, InvalidParams, InvalidSpecification, UnknownTimeframe
 from engine.market.instruments import Instrument
+from engine.market.lots import volume_problem
 from engine.market.timeframes import timeframe
-from engine.money import check_specification, volume_problem
 from engine.simulate import choose_strategy
-from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource
+from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource, check_specification
 from schemas.json_text import printable, shown_key
 from schemas.problems import FieldProblem, bounded
 from schemas.requested import DEFAULT_SPREAD_SOURCE, ROW_DEFAULTS, BacktestRequested, fields_at_fault, set_fields

@@ -14,10 +14,9 @@ import polars as pl
 
 from engine.audit.recording import Recording, first_change
 from engine.audit.rewrites import Future, rewrite_after
-from engine.deciders.decisions import as_us
 from engine.errors import EngineError, NoData, StrategyError
-from engine.market.bars import iso_time
 from engine.market.instruments import Instrument
+from engine.numeric.times import as_us, iso_time
 from engine.simulate import Cancelled, ChosenStrategy, Progress, RunData, run_backtest
 from engine.specification import Specification
 

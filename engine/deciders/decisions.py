@@ -1,13 +1,12 @@
 """Decisions: from a strategy's columns, a signal file's rows or a bar strategy's answer to what the kernel carries out.
 
-Every decision is checked, by one set of rules and one wording (`decision_rules`), before it can move money.
+Every decision is checked, by one set of rules and one wording (`rules`), before it can move money.
 """
 
 import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -38,14 +37,15 @@ from engine.deciders.table import (
 )
 from engine.errors import BadSignals, StrategyError
 from engine.kernel.layout import CLOSE_CODE
-from engine.market.bars import TIME, Bars, iso_time
+from engine.market.bars import TIME, Bars
 from engine.market.instruments import Instrument
-from engine.money import lot_steps, round_price
+from engine.market.lots import lot_steps
+from engine.numeric.rounding import round_price
+from engine.numeric.times import as_us, iso_time
 from engine.results.result import Patterns
 from engine.specification import Specification
 from engine.strategy import Decision
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PART = 1 << 20
 """Rows."""
 
@@ -266,8 +266,3 @@ def metadata_json(metadata: Any, time_us: int) -> str | None:
         return json.dumps(dict(metadata), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise StrategyError(f"decision at {iso_time(time_us)}: pattern_metadata is not JSON: {error}") from error
-
-
-def as_us(moment: datetime) -> int:
-    """Return an aware moment as microseconds since 1970 UTC."""
-    return (moment - _EPOCH) // timedelta(microseconds=1)

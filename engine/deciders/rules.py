@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from engine.kernel.layout import BUY_CODE, CLOSE_CODE, SELL_CODE
 from engine.market.bars import TIME
 from engine.market.instruments import Instrument
-from engine.money import round_price, volume_problem
+from engine.market.lots import volume_problem
+from engine.numeric.rounding import round_price
 from engine.specification import Specification
 from engine.strategy import Decision
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 from typing import NoReturn
 
@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from engine.errors import BadBars
 from engine.market.timeframes import Timeframe
-from engine.numeric.compiled import compiled, read_only
+from engine.numeric.arrays import read_only
+from engine.numeric.compiled import compiled
+from engine.numeric.times import as_us, iso_time
 
 TIME = pl.Datetime("us", "UTC")
 PRICES = ("open", "high", "low", "close")
 _ARRAYS = ("time_us", "close_time_us", "open", "high", "low", "close", "volume", "spread_points")
 """The cached properties of `Bars` with one value a bar."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def bars_from_frame(frame: pl.DataFrame, timeframe: Timeframe, source: str) -> "Bars":
@@ -39,7 +40,7 @@ def bars_from_frame(frame: pl.DataFrame, timeframe: Timeframe, source: str) -> "
     if sound < typed.height:
         row = typed.row(sound, named=True)
         missing = next(name for name, value in row.items() if value is None)
-        _refuse(source, sound, _as_us(row["time"]), f"{missing} is null")
+        _refuse(source, sound, row["time"], f"{missing} is null")
     return Bars(timeframe, _with_volume(typed))
 
 
@@ -124,11 +125,6 @@ class Bars:
         return cut
 
 
-def iso_time(time_us: int) -> str:
-    """Return the moment as ISO 8601 with Z; microseconds only where there are some."""
-    return (_EPOCH + timedelta(microseconds=time_us)).isoformat().replace("+00:00", "Z")
-
-
 def _typed(frame: pl.DataFrame, name: str, source: str) -> pl.Series:
     """Return the column in the type that `Bars` has it in; refuse one that is absent or of another kind."""
     if name not in frame.columns:
@@ -164,7 +160,7 @@ def _refuse_bad_values(bars: Bars, source: str) -> None:
     arrays = (bars.time_us, bars.open, bars.high, bars.low, bars.close, bars.volume)
     row = _first_bad_row(*arrays, bars.volume if spread is None else spread, duration_us)
     if row >= 0:
-        _refuse(source, row, int(bars.time_us[row]), _what_is_wrong(bars, row))
+        _refuse(source, row, bars.frame["time"][row], _what_is_wrong(bars, row))
 
 
 @compiled
@@ -217,10 +213,6 @@ def _what_is_wrong(bars: Bars, row: int) -> str:
     return next(message for broken, message in problems if broken)
 
 
-def _refuse(source: str, row: int, time_us: int | None, what: str) -> NoReturn:
-    time = "null" if time_us is None else iso_time(time_us)
+def _refuse(source: str, row: int, moment: datetime | None, what: str) -> NoReturn:
+    time = "null" if moment is None else iso_time(as_us(moment))
     raise BadBars(f"{source}: row {row + 1} (time {time}): {what}")
-
-
-def _as_us(time: datetime | None) -> int | None:
-    return None if time is None else (time - _EPOCH) // timedelta(microseconds=1)

@@ -10,7 +10,7 @@ from engine.errors import NoConversion
 from engine.market.bars import Bars
 from engine.market.instruments import Instrument
 from engine.market.timeframes import last_closed
-from engine.numeric.compiled import read_only
+from engine.numeric.arrays import read_only
 
 BRIDGE = "USD"
 """The currency through which two others are joined when no pair joins them."""

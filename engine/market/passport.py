@@ -6,10 +6,11 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.market.bars import Bars, iso_time
+from engine.market.bars import Bars
 from engine.market.instruments import Session
 from engine.market.sessions import fx_weekends
 from engine.numeric.compiled import compiled
+from engine.numeric.times import iso_time
 
 _DESCRIBED: WeakKeyDictionary[Bars, dict[Session, "Passport"]] = WeakKeyDictionary()
 

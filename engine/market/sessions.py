@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from engine.market.instruments import Session
 from engine.market.timeframes import DAY_US, HOUR_US
-from engine.numeric.compiled import read_only
+from engine.numeric.arrays import read_only
 
 _NEW_YORK = "America/New_York"
 _FRIDAY, _SATURDAY, _SUNDAY = 4, 5, 6

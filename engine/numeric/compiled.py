@@ -3,13 +3,10 @@
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
-Element = TypeVar("Element", bound=np.generic)
 
 
 def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
@@ -33,13 +30,3 @@ def compiled_short(function: Callable[Arguments, Result]) -> Callable[Arguments,
 def _machine_code(function: Callable[Arguments, Result], *, nogil: bool) -> Callable[Arguments, Result]:
     result: Callable[Arguments, Result] = njit(cache=True, nogil=nogil, error_model="numpy")(function)
     return result
-
-
-def read_only(values: NDArray[Element]) -> NDArray[Element]:
-    """Return a contiguous read-only view, a copy only where it must be one.
-
-    Numba compiles a function anew for writable and for read-only arguments; passing them in one way costs one compile.
-    """
-    view = np.ascontiguousarray(values).view()
-    view.flags.writeable = False
-    return view

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.numeric.compiled import compiled_short, read_only
+from engine.numeric.arrays import read_only
+from engine.numeric.compiled import compiled_short
 
 _PART = 1 << 14
 """Values added without a look at what other threads want."""

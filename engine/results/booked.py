@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine.market.bars import TIME
+from engine.numeric.rounding import round_money
 
 KINDS: Final = ("entry_commission", "gross_profit", "swap", "exit_commission")
 """In the order in which those of one moment are booked."""
@@ -27,10 +28,10 @@ def booked_items(
     rows: kernel.layout.ROW records in the order of their exits. time_us: open times of the run's bars; an item's time
     is that of the bar of its fill. amount and balance: account currency, rounded to 1e-8.
     """
-    exit_half = _round8(commission_per_lot / 2.0 * rows["volume"])
+    exit_half = round_money(commission_per_lot / 2.0 * rows["volume"])
     swap = rows["swap"]
-    entry_half = _round8(rows["commission"] - exit_half)
-    gross = _round8(rows["profit"] + rows["commission"] - swap)
+    entry_half = round_money(rows["commission"] - exit_half)
+    gross = round_money(rows["profit"] + rows["commission"] - swap)
     amounts = np.empty((rows.size, len(KINDS)))
     amounts[:, _ENTRY], amounts[:, _GROSS], amounts[:, _SWAP], amounts[:, _EXIT] = 0.0, gross, swap, -exit_half
     bars = np.repeat(rows["exit_bar"][:, None], len(KINDS), axis=1)
@@ -38,7 +39,7 @@ def booked_items(
     stood = np.empty((rows.size, 1))
     if rows.size:
         opens = np.flatnonzero(np.diff(rows["position_id"], prepend=rows["position_id"][0] - 1))
-        amounts[opens, _ENTRY] = -_round8(np.add.reduceat(entry_half, opens))
+        amounts[opens, _ENTRY] = -round_money(np.add.reduceat(entry_half, opens))
         stood[0], stood[1:, 0] = deposit, rows["equity_after"][:-1]
     is_item = amounts != 0.0
     is_item[:, _GROSS] = True
@@ -49,11 +50,6 @@ def booked_items(
             pl.Series("position_id", rows["position_id"][row]),
             _KINDS[kind].alias("kind"),
             pl.Series("amount", amounts[is_item]),
-            pl.Series("balance", _round8(stood + np.cumsum(amounts, axis=1))[is_item]),
+            pl.Series("balance", round_money(stood + np.cumsum(amounts, axis=1))[is_item]),
         ]
     )
-
-
-def _round8(money: NDArray[np.float64]) -> NDArray[np.float64]:
-    """As the fill loop rounds what it books (kernel.money.round8)."""
-    return np.where(np.abs(money) < 9e7, np.rint(money * 1e8) / 1e8 + 0.0, money)

@@ -7,13 +7,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import fields
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from engine.market.bars import Bars
 from engine.market.instruments import Instrument
+from engine.numeric.times import as_us
 from engine.specification import Specification
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def canonical_json(value: Any) -> bytes:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
-        return (value - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+        return as_us(value)
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):

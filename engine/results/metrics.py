@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from engine.market.instruments import Session
 from engine.market.sessions import SessionDays, session_days
-from engine.numeric.compiled import compiled, read_only
+from engine.market.spread import average_spread
+from engine.numeric.arrays import Floats, read_only
+from engine.numeric.compiled import compiled
 from engine.numeric.sums import BySign, exact_sum, sums_by_sign
 
-Floats = NDArray[np.float64]
 _BLOCK = 64
 """Values."""
 
@@ -151,13 +152,6 @@ def recovery_factor(net: float, largest_drawdown: float) -> float | None:
 def total_return_pct(net: float, deposit: float) -> float:
     """Return net profit / deposit * 100."""
     return net / deposit * 100.0
-
-
-def average_spread(spread_pips: Floats | float) -> float:
-    """Return the mean spread in pips over the bars simulated."""
-    if isinstance(spread_pips, float | int):
-        return float(spread_pips)
-    return exact_sum(spread_pips) / spread_pips.size
 
 
 def daily_returns(equity: Floats, time_us: NDArray[np.int64], deposit: float, session: Session) -> Floats:

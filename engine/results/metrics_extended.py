@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from engine.market.instruments import Session
 from engine.market.sessions import SessionDays
 from engine.market.timeframes import DAY_US
-from engine.numeric.compiled import compiled, read_only
+from engine.numeric.arrays import Floats, read_only
+from engine.numeric.compiled import compiled
 from engine.numeric.sums import booked_sum, exact_sum
-from engine.results.metrics import Floats, days_per_year, returns_by_day, sharpe_ratio
+from engine.results.metrics import days_per_year, returns_by_day, sharpe_ratio
 
 RESAMPLES = 1000
 SHORTEST_ANNUALISED_DAYS = 30

@@ -8,7 +8,6 @@ from typing import Any
 
 from engine.market.bars import Bars
 from engine.market.instruments import Instrument
-from engine.money import check_specification
 from engine.prepared import Machine, build_machine
 from engine.results.metrics import Metrics
 from engine.simulate import (
@@ -20,7 +19,7 @@ from engine.simulate import (
     measure,
     simulate_once,
 )
-from engine.specification import Specification
+from engine.specification import Specification, check_specification
 from engine.watch import CHUNK_BARS, OnProgress, Watch
 
 _TOGETHER = 4

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from engine import indicators
-from engine.indicators import Floats, actions, crosses, sma, sma_crosses
+from engine.indicators import actions, crosses, sma, sma_crosses
+from engine.numeric.arrays import Floats
 
 price_lists = st.lists(st.integers(90_000, 110_000).map(lambda ticks: ticks / 1e5), min_size=1, max_size=80)
 few_levels = st.lists(st.sampled_from([1.1, 1.1001, 1.1002]), min_size=1, max_size=80)

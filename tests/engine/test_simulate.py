@@ -15,11 +15,10 @@ from engine.errors import BooksDoNotBalance, InvalidParams, InvalidSpecification
 from engine.kernel import loop as kernel_module
 from engine.market.bars import Bars, bars_from_frame
 from engine.market.timeframes import resample, timeframe
-from engine.money import check_specification
 from engine.prepared import Simulation
 from engine.results.result import TRADE_COLUMNS, BacktestResult
 from engine.simulate import Cancelled, ChosenStrategy, Progress, choose_strategy, finest
-from engine.specification import ExecutionMode, OnOpposite, SpreadSource
+from engine.specification import ExecutionMode, OnOpposite, SpreadSource, check_specification
 from engine.strategies.sma_cross import SmaCross
 from engine.strategy import Decision, Market, View
 from tests.engine.bar_builders import closes_bars, utc

@@ -3,7 +3,7 @@
 import pytest
 
 from engine.errors import BadSignals, EngineError, NoConversion, NoRateYet, StrategyError
-from engine.market.bars import iso_time
+from engine.numeric.times import iso_time
 from tests.engine.compiled_engine import STYLES, Style, simulate
 from tests.engine.goldens import Case, Refusal, differences, load_cases
 from tests.engine.reference import Simulation

@@ -3,14 +3,25 @@
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-MODULES = ("kernel.loop", "kernel.levels", "kernel.money", "kernel.orders", "money", "results.metrics")
+MODULES = (
+    "kernel.loop",
+    "kernel.levels",
+    "kernel.money",
+    "kernel.orders",
+    "numeric.rounding",
+    "market.lots",
+    "specification",
+    "results.metrics",
+)
 """Of the engine."""
 
 FIGURES_TESTS = (
     "results/test_metrics.py",
     "kernel/test_loop.py",
     "kernel/test_limits.py",
-    "test_money.py",
+    "numeric/test_rounding.py",
+    "market/test_lots.py",
+    "test_specification.py",
     "test_simulate.py::test_a_field_out_of_range_is_refused_by_name",
 )
 """Of tests/engine, as all below."""

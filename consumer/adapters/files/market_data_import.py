@@ -18,8 +18,9 @@ from consumer.adapters.files.market_data import MarketDataUnavailable
 from consumer.adapters.files.store import FileStore, FileStoreError, open_file_store
 from consumer.adapters.files.tables import parse_table
 from engine.errors import BadBars, UnknownSymbol
-from engine.market.bars import Bars, bars_from_frame, iso_time
+from engine.market.bars import Bars, bars_from_frame
 from engine.market.timeframes import Timeframe
+from engine.numeric.times import iso_time
 
 _SYMBOL = re.compile(r"(?!\.+$)[A-Za-z0-9._#-]{1,20}")
 

@@ -25,9 +25,8 @@ from engine.deciders.decisions import signals_from_frame
 from engine.errors import NoData, UnknownSymbol
 from engine.market.instruments import Instrument, instrument_for
 from engine.market.timeframes import Timeframe
-from engine.money import check_specification
 from engine.simulate import ChosenStrategy, Decider, RunData, choose_strategy
-from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource
+from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource, check_specification
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 _FAR_FUTURE = datetime(9999, 1, 1, tzinfo=UTC)

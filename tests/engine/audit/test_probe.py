@@ -10,11 +10,11 @@ import pytest
 
 from engine.audit.probe import Audit, audit_strategy
 from engine.audit.rewrites import Future, rewrite_after
-from engine.deciders.decisions import as_us
 from engine.errors import NoData, StrategyError
 from engine.market.bars import Bars, bars_from_frame
 from engine.market.instruments import packaged_instruments
 from engine.market.timeframes import resample, timeframe
+from engine.numeric.times import as_us
 from engine.simulate import RunData, choose_strategy
 from engine.specification import ExecutionMode, Specification
 from engine.strategy import Market

@@ -6,6 +6,7 @@ import sys
 from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from engine.kernel import loop as kernel
 from engine.kernel import money as kernel_money
 from engine.kernel import orders as kernel_orders
 from engine.kernel.layout import STATE
-from engine.money import round_money, volume_problem
+from engine.numeric.rounding import round_money
 
 ROOT = Path(__file__).parents[3]
 
@@ -30,7 +31,7 @@ def test_round9_is_decimal_rounding(ticks: int, spread: int) -> None:
 def test_round8_leaves_rounded_money_alone(money: float) -> None:
     assert kernel_money.round8(money) == money
     assert str(kernel_money.round8(-0.0)) == "0.0"
-    assert round_money(money) == money
+    assert round_money(np.array([money])).tolist() == [money]
 
 
 @pytest.mark.parametrize("large", [9e6, 1e12, 123456789.123456])
@@ -41,14 +42,6 @@ def test_prices_too_large_for_nine_decimals_stay_as_they_are(large: float) -> No
 @pytest.mark.parametrize("steps", [1, 29, 57, 58, 99, 12345])
 def test_lots_are_the_nearest_float(steps: int) -> None:
     assert kernel_money.round9(steps * 0.01) == float(Decimal(steps) / 100)
-
-
-@pytest.mark.parametrize(("volume", "step", "good"), [
-    (0.58, 0.01, True), (0.29, 0.01, True), (0.015, 0.01, False), (0.005, 0.01, False), (0.09, 0.03, True),
-    (0.1, 0.03, False), (1e300, 0.01, False), (-0.01, 0.01, False), (123456.78, 0.01, True),
-])  # fmt: skip
-def test_volumes_are_whole_steps_float_noise_aside(volume: float, step: float, good: bool) -> None:
-    assert (volume_problem(volume, step) is None) == good
 
 
 def test_a_change_in_any_part_changes_the_cache_key(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,9 @@ import polars as pl
 import pytest
 
 from engine.errors import BadBars
-from engine.market.bars import TIME, Bars, bars_from_frame, iso_time
+from engine.market.bars import TIME, Bars, bars_from_frame
 from engine.market.timeframes import timeframe
+from engine.numeric.times import iso_time
 from tests.engine.bar_builders import as_us, bars_of, closes_bars, frame_of, utc
 
 H1 = timeframe("H1")
