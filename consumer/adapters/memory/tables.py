@@ -16,6 +16,7 @@ from typing import Any
 from consumer.errors import StoreUnavailable
 from consumer.ports import EventKind, EventWriter, OutgoingEvent
 from consumer.ports.outcomes import Cancelled, Completed, Failed
+from consumer.rules.columns import METRIC_COLUMNS, TRADE_COLUMNS
 from consumer.rules.endings import Ending, final_progress, state_of
 
 Row = dict[str, Any]
@@ -35,10 +36,6 @@ RUN_DEFAULTS: Row = {
     "error_message": None,
     "data_file_path": None,
 }
-METRIC_COLUMNS = (
-    "total_trades", "win_rate", "profit_factor", "expectancy", "max_drawdown_pct", "recovery_factor", "sharpe_ratio",
-    "sortino_ratio", "total_return_pct", "avg_win", "avg_loss", "max_consec_wins", "max_consec_losses", "avg_spread",
-)  # fmt: skip
 STRATEGY_DEFAULTS: Row = {
     "execution_mode": "rule_only",
     "strategy_key": None,
@@ -270,6 +267,6 @@ class MemoryTables:
 
     def copy_trades(self, run_id: int, trades_csv: bytes) -> None:
         rows = tuple(tuple(row) for row in csv.reader(StringIO(trades_csv.decode())))
-        if any(len(row) != 20 or row[0] != str(run_id) for row in rows):
+        if any(len(row) != len(TRADE_COLUMNS) or row[0] != str(run_id) for row in rows):
             raise ValueError(f"trades of run {run_id} are not rows of backtest_trades")
         self.trades[run_id] = (*self.trades.get(run_id, ()), *rows)

@@ -33,6 +33,7 @@ from consumer.ports import (
     StrategyRow,
 )
 from consumer.ports.outcomes import Cancelled, RecordOutcome
+from consumer.rules.columns import RUN_COLUMNS
 from consumer.rules.endings import Ending, cancel_reason, facts_of, stored_specification
 from schemas.cancelled import REASON_REQUESTED
 from schemas.dead_letter import DeadLetterReason
@@ -251,7 +252,7 @@ class _Recording:
             inserted = await self.connection.fetch(
                 statements.INSERT_RUNS,
                 [run.run_id for run in made],
-                *([run.admitted.columns[name] for run in made] for name in statements.RUN_COLUMNS),
+                *([run.admitted.columns[name] for run in made] for name in RUN_COLUMNS),
             )
             if len(inserted) != len(made):  # another service took ids by hand, and the sequence does not know
                 await self.connection.execute(statements.PASS_TAKEN_IDS)

@@ -1,23 +1,19 @@
 """The ledger's statements, apart from what runs them."""
 
-from consumer.adapters.postgres.dates import readable_dates
+from dataclasses import fields
 
-RUN_COLUMNS = (
-    "strategy_id", "symbol", "timeframe", "start_date", "end_date", "initial_balance", "spread_pips", "execution_mode",
-    "primary_tf", "context_tfs", "max_llm_calls", "commission_per_lot", "tp_partial_close_ratio",
-)  # fmt: skip
+from consumer.adapters.postgres.dates import readable_dates
+from consumer.ports import StrategyRow
+from consumer.rules.columns import RUN_COLUMNS
 
 LOAD_RUNS = f"""
-SELECT r.id, r.strategy_id, r.symbol, r.timeframe, {readable_dates("r.start_date, r.end_date")},
-       r.initial_balance, r.spread_pips, r.execution_mode, r.primary_tf, r.context_tfs, r.max_llm_calls,
-       r.commission_per_lot, r.tp_partial_close_ratio,
-       r.status, EXISTS (SELECT 1 FROM backtest_executions e WHERE e.run_id = r.id) AS has_execution
+SELECT r.id, {readable_dates(", ".join(f"r.{name}" for name in RUN_COLUMNS))}, r.status,
+       EXISTS (SELECT 1 FROM backtest_executions e WHERE e.run_id = r.id) AS has_execution
 FROM backtest_runs r WHERE r.id = ANY($1)
 """
 
-LOCK_STRATEGIES = """
-SELECT id, name, execution_mode, strategy_key, strategy_params, primary_tf, context_tfs, symbols, lot_size, risk_pct,
-       sl_pips, tp_pips, on_opposite, stop_to_entry, skip_hours, skip_weekdays, skip_hours_timezone, is_active
+LOCK_STRATEGIES = f"""
+SELECT {", ".join(each.name for each in fields(StrategyRow))}
 FROM strategies WHERE id = ANY($1) ORDER BY id FOR KEY SHARE
 """
 

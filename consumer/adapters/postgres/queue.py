@@ -36,15 +36,10 @@ from consumer.ports import (
     OutgoingEvent,
 )
 from consumer.ports.outcomes import Cancelled, Completed, Failed, TerminalOutcome
+from consumer.rules.columns import TRADE_COLUMNS
 from consumer.rules.endings import Ending, cancel_reason, is_live, lapsed_for_good, state_of
 from consumer.rules.row_agreement import run_disagrees
 from schemas.cancelled import REASON_REQUESTED
-
-TRADE_COLUMNS = (
-    "run_id", "position_id", "symbol", "direction", "entry_time", "exit_time", "entry_price", "exit_price", "volume",
-    "profit", "commission", "spread_cost", "swap", "equity_after", "stop_loss", "take_profit", "exit_reason",
-    "pattern_name", "pattern_metadata", "source",
-)  # fmt: skip
 
 BEFORE_ALL = (-1, -1)
 AFTER_ALL = (2**63 - 1, 2**31 - 1)

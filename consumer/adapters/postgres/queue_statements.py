@@ -1,7 +1,7 @@
 """The queue's statements, apart from what runs them: each is read together with its locks."""
 
 from consumer.adapters.postgres.dates import readable_dates
-from consumer.rules.row_agreement import COMPARED_COLUMNS
+from consumer.rules.columns import EXECUTED_COLUMNS
 
 SWEEP_LIMIT = 500
 """Runs ended by one sweep; the next one takes the rest."""
@@ -115,7 +115,7 @@ LEFT JOIN backtest_runs r ON r.id = i.run_id
 """
 
 LOCK_ROW = f"""
-SELECT status, {readable_dates(", ".join(COMPARED_COLUMNS))} FROM backtest_runs WHERE id = $1 FOR NO KEY UPDATE
+SELECT status, {readable_dates(", ".join(EXECUTED_COLUMNS))} FROM backtest_runs WHERE id = $1 FOR NO KEY UPDATE
 """
 
 LOCK_EXECUTION = f"""
