@@ -8,9 +8,19 @@ from datetime import datetime
 from typing import Any
 
 from consumer.ports import Claim
-from consumer.ports.outcomes import Failed
+from consumer.ports.outcomes import Completed, Failed, TerminalOutcome
 from consumer.rules.columns import COLUMN_OF_FIELD
 from schemas.problems import FieldProblem
+
+
+def held_to_row(outcome: TerminalOutcome, row: Mapping[str, Any] | None, claim: Claim) -> TerminalOutcome:
+    """The outcome, or the failure that takes its place: no figures beside a configuration they don't belong to.
+
+    row: EXECUTED_COLUMNS at least; None when it is gone.
+    """
+    if isinstance(outcome, Completed) and row is not None:
+        return run_disagrees(row, claim) or outcome
+    return outcome
 
 
 def run_disagrees(row: Mapping[str, Any], claim: Claim) -> Failed | None:

@@ -23,6 +23,9 @@ KEPT_CANCEL = """coalesce(e.cancel_reason,
     (SELECT coalesce(c.reason, 'requested') FROM backtest_cancels c WHERE c.run_id = e.run_id),
     (SELECT coalesce(c.reason, 'requested') FROM backtest_cancels c WHERE c.request_id = e.request_id))"""
 
+# What `standing_of` reads, but for the cancel.
+STANDING = "e.run_id, e.request_id, e.state, e.epoch, e.attempts, e.deaths, e.sequence, e.progress_pct"
+
 # The limit is written into the text: with a parameter the planner assumes a tenth of the table and sorts it.
 PICK_QUEUED = """
 SELECT e.run_id
@@ -41,8 +44,8 @@ ORDER BY e.lease_until, e.run_id
 LIMIT {LAPSED_LIMIT}
 """
 
-PICK_LAPSED = """
-SELECT e.run_id, e.request_id, e.epoch, e.attempts, e.deaths, e.sequence, e.progress_pct, q.specification
+PICK_LAPSED = f"""
+SELECT {STANDING}, e.cancel_reason, q.specification
 FROM unnest($1::int[], $2::int[], $3::timestamptz[]) AS seen(run_id, epoch, lease_until)
 JOIN backtest_executions e ON e.run_id = seen.run_id
 JOIN backtest_runs r ON r.id = e.run_id
@@ -50,7 +53,7 @@ JOIN backtest_requests q ON q.request_id = e.request_id
 WHERE e.state = 'running' AND e.epoch = seen.epoch AND e.lease_until = seen.lease_until AND e.lease_until < now()
   AND r.status IN ('pending', 'running') AND e.cancel_reason IS NULL
 ORDER BY e.lease_until, e.run_id
-LIMIT {limit}
+LIMIT {{limit}}
 FOR UPDATE OF e SKIP LOCKED FOR NO KEY UPDATE OF r SKIP LOCKED
 """
 
@@ -108,7 +111,7 @@ SELECT a.run_id, a.cancel_reason, s.id AS outbox_id FROM alive a LEFT JOIN store
 
 CANCELS_WANTED = f"""
 SELECT i.run_id, coalesce(e.epoch = i.epoch AND e.state = 'running', false) AS is_ours,
-       r.status AS row_status, {KEPT_CANCEL} AS cancel_reason
+       r.status, {KEPT_CANCEL} AS cancel_reason
 FROM unnest($1::int[], $2::int[]) AS i(run_id, epoch)
 LEFT JOIN backtest_executions e ON e.run_id = i.run_id
 LEFT JOIN backtest_runs r ON r.id = i.run_id
@@ -119,12 +122,12 @@ SELECT status, {readable_dates(", ".join(EXECUTED_COLUMNS))} FROM backtest_runs 
 """
 
 LOCK_EXECUTION = f"""
-SELECT e.epoch, e.state, e.sequence, e.progress_pct, {KEPT_CANCEL} AS cancel_reason
+SELECT {STANDING}, {KEPT_CANCEL} AS cancel_reason
 FROM backtest_executions e WHERE e.run_id = $1 FOR UPDATE OF e
 """
 
 HOW_IT_ENDED = f"""
-SELECT e.state, {KEPT_CANCEL} AS cancel_reason, r.status, r.error_message
+SELECT {STANDING}, {KEPT_CANCEL} AS cancel_reason, r.status, r.error_message
 FROM backtest_executions e LEFT JOIN backtest_runs r ON r.id = e.run_id WHERE e.run_id = $1
 """
 
@@ -171,7 +174,7 @@ WITH newest AS (
     SELECT e.run_id FROM ready e LEFT JOIN backtest_runs r ON r.id = e.run_id
     WHERE r.id IS NULL OR r.status NOT IN ('pending', 'running')
 )
-SELECT e.run_id, e.request_id, e.state, e.epoch, e.attempts, e.sequence, e.progress_pct, q.specification,
+SELECT {STANDING}, q.specification,
        r.id IS NOT NULL AS has_row, {KEPT_CANCEL} AS cancel_reason
 FROM backtest_executions e
 JOIN backtest_requests q ON q.request_id = e.request_id
