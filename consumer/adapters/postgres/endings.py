@@ -8,6 +8,7 @@ from typing import Any, assert_never
 
 import structlog
 
+from consumer.adapters.postgres.pool import Connection, Row
 from consumer.ports import EventKind, EventWriter, OutgoingEvent, RunFacts
 from consumer.ports.outcomes import Cancelled, Completed, Failed
 from consumer.rules.endings import (
@@ -21,9 +22,6 @@ from consumer.rules.endings import (
 )
 
 log = structlog.get_logger(__name__)
-
-Connection = Any
-"""An asyncpg connection inside a transaction (asyncpg ships no types that a pool's proxy satisfies)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +112,7 @@ async def take_over(connection: Connection, run_ids: Iterable[int], relay: Relay
     return events_of(rows)
 
 
-def events_of(rows: Iterable[Any]) -> tuple[OutgoingEvent, ...]:
+def events_of(rows: Iterable[Row]) -> tuple[OutgoingEvent, ...]:
     """Outbox rows as events, by run and sequence."""
     events = (
         OutgoingEvent(
@@ -146,13 +144,13 @@ def decode_headers(text: str | None) -> tuple[tuple[str, bytes | None], ...]:
     return tuple((name, None if value is None else b64decode(value)) for name, value in json.loads(text))
 
 
-async def standings(connection: Connection, rows: Sequence[Any]) -> list[Standing]:
+async def standings(connection: Connection, rows: Sequence[Row]) -> list[Standing]:
     """Rows of backtest_executions, each with its specification, as what ends are decided by."""
     known = await facts_of_rows(connection, rows)
     return [standing_of(row, facts) for row, (facts, _) in zip(rows, known, strict=True)]
 
 
-async def facts_of_rows(connection: Connection, rows: Sequence[Any]) -> list[tuple[RunFacts, dict[str, Any]]]:
+async def facts_of_rows(connection: Connection, rows: Sequence[Row]) -> list[tuple[RunFacts, dict[str, Any]]]:
     """`facts_of` of each row with run_id, request_id and specification. One that is corrupt takes its facts from the
     run's row and has an empty specification, by which it fails when it is run.
     """

@@ -5,11 +5,10 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from consumer.adapters.postgres import ledger_statements as statements
-from consumer.adapters.postgres.endings import Connection, Relay, end_runs, standings, storable, store_events
-from consumer.adapters.postgres.pool import transaction, translated
+from consumer.adapters.postgres.endings import Relay, end_runs, standings, storable, store_events
+from consumer.adapters.postgres.pool import Connection, Pool, transaction, translated
 from consumer.adapters.postgres.queue_statements import LOCK_ROWS_AT_HAND
 from consumer.errors import StoreUnavailable
 from consumer.ports import (
@@ -47,7 +46,7 @@ from schemas.problems import FieldProblem
 class PostgresLedger:
     """Records batches; concurrent workers may record the same requests, the first commit wins."""
 
-    pool: Any
+    pool: Pool
     writer: EventWriter
     owner: str
     lease_seconds: float

@@ -10,11 +10,10 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from io import BytesIO
-from typing import Any
 
+from consumer.adapters.postgres import lock_keys
 from consumer.adapters.postgres import queue_statements as statements
 from consumer.adapters.postgres.endings import (
-    Connection,
     Relay,
     encode_headers,
     end_runs,
@@ -23,7 +22,7 @@ from consumer.adapters.postgres.endings import (
     store_events,
     take_over,
 )
-from consumer.adapters.postgres.pool import transaction, translated
+from consumer.adapters.postgres.pool import Connection, Pool, Row, transaction, translated
 from consumer.ports import (
     Beat,
     BeatAnswer,
@@ -61,7 +60,7 @@ CONNECTIONS_KEPT_FREE = 4
 class PostgresQueue:
     """Implements `RunQueue` on a pool of asyncpg connections."""
 
-    pool: Any
+    pool: Pool
     writer: EventWriter
     owner: str
     lease_seconds: float
@@ -172,11 +171,8 @@ class PostgresQueue:
         try:
             async with self.finishes, transaction(self.pool) as connection:
                 return await self._finish(connection, claim, outcome)
-        except _NotOwned as error:  # what was written above is rolled back
-            found = error.found
-        if found is None or not found.was_ended_by(claim):
-            return None
-        return await self._finished_before(claim, outcome)
+        except _NotOwned:  # what was written above is rolled back
+            return await self._finished_before(claim, outcome)
 
     async def _finish(self, connection: Connection, claim: Claim, outcome: TerminalOutcome) -> FinishResult:
         row = await connection.fetchrow(statements.LOCK_ROW, claim.run_id)
@@ -189,19 +185,21 @@ class PostgresQueue:
         execution = await connection.fetchrow(statements.LOCK_EXECUTION, claim.run_id)
         found = standing_of(execution, claim.facts) if execution is not None else None
         if found is None or not found.is_owned_by(claim):
-            raise _NotOwned(found)
+            raise _NotOwned
         ending = finished(claim, found, row["status"] if row is not None else None, outcome)
         if copied and not isinstance(ending.outcome, Completed):
             await connection.execute("DELETE FROM backtest_trades WHERE run_id = $1", claim.run_id)
         return FinishResult(ending.outcome, await end_runs(connection, [ending], self.writer, self.relay))
 
-    async def _finished_before(self, claim: Claim, outcome: TerminalOutcome) -> FinishResult:
-        """Our own finish was committed, but its answer was lost: the events that are still unsent are ours to relay."""
+    async def _finished_before(self, claim: Claim, outcome: TerminalOutcome) -> FinishResult | None:
+        """The answer again where our own finish was committed and its answer lost: unsent events are ours to relay."""
         async with transaction(self.pool) as connection:
-            row: Any = await connection.fetchrow(statements.HOW_IT_ENDED, claim.run_id)
+            row = await connection.fetchrow(statements.HOW_IT_ENDED, claim.run_id)
+            found = standing_of(row, claim.facts) if row is not None else None
+            if row is None or found is None or not found.was_ended_by(claim):
+                return None
             events = await take_over(connection, [claim.run_id], self.relay)
-        found = standing_of(row, claim.facts)
-        return FinishResult(finished_before(found, row["status"], row["error_message"], outcome), events)
+            return FinishResult(finished_before(found, row["status"], row["error_message"], outcome), events)
 
     async def give_back(self, claim: Claim, *, died: bool) -> bool:
         async with transaction(self.pool) as connection:
@@ -218,7 +216,7 @@ class PostgresQueue:
 
     async def sweep(self) -> ClaimResult:
         async with transaction(self.pool) as connection:
-            if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", statements.SWEEP_LOCK):
+            if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", lock_keys.SWEEP):
                 return ClaimResult(())
             wanted = await self._pick_cancelled(connection)
             rows = await connection.fetch(statements.LOCK_ROWS_AT_HAND, [row["run_id"] for row in wanted])
@@ -231,11 +229,11 @@ class PostgresQueue:
             events = await end_runs(connection, endings, self.writer, self.relay)
         return ClaimResult((), events, tuple(ending.ended for ending in endings))
 
-    async def _pick_cancelled(self, connection: Connection) -> Sequence[Any]:
+    async def _pick_cancelled(self, connection: Connection) -> Sequence[Row]:
         """Executions to be ended: all that are noted, and those in the next slice of the queue that their row shows."""
         end = await connection.fetchrow(statements.SLICE_END, *self.swept)
         until = (end["turn"], end["run_id"]) if end is not None else AFTER_ALL
-        picked: Sequence[Any] = await connection.fetch(statements.PICK_CANCELLED, *self.swept, *until)
+        picked: Sequence[Row] = await connection.fetch(statements.PICK_CANCELLED, *self.swept, *until)
         if len(picked) < statements.SWEEP_LIMIT:  # else the slice may hold more
             self.swept = until if end is not None else BEFORE_ALL
         return picked
@@ -249,14 +247,10 @@ async def copy_trades(connection: Connection, outcome: Completed) -> None:
 
 
 class _NotOwned(Exception):
-    """The execution is not this claim's any more; carries what it is, None where there is none."""
-
-    def __init__(self, found: Standing | None) -> None:
-        super().__init__("fenced")
-        self.found = found
+    """The execution is not this claim's any more."""
 
 
-def _beat_result(row: Any, event: OutgoingEvent | None) -> BeatResult:
+def _beat_result(row: Row | None, event: OutgoingEvent | None) -> BeatResult:
     if row is None:
         return BeatResult(BeatAnswer.FENCED)
     stored = replace(event, row_id=row["outbox_id"]) if event is not None and row["outbox_id"] is not None else None

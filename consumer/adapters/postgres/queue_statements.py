@@ -14,8 +14,6 @@ them. Three sweeps a lease see 120 000, more than MAX_QUEUED is by default.
 LAPSED_LIMIT = 200
 """Lapsed leases that one look returns, the oldest first."""
 
-SWEEP_LOCK = 0x6261636B74657374  # "backtest": one sweep at a time in a database
-
 # A cancel may have been stored by a transaction that did not yet see the request, and the other way round: so the kept
 # cancels are looked up wherever a run is run, swept or finished, and not only at intake. Not where it is picked: the
 # sweep looks at the newest cancels only, and a run that nothing picks and nothing sweeps would wait for ever.
