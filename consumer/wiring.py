@@ -27,7 +27,7 @@ from consumer.adapters.kafka.topics import TopicSettings, create_topics, missing
 from consumer.adapters.kafka_settings import kafka_connection
 from consumer.adapters.postgres.ledger import PostgresLedger
 from consumer.adapters.postgres.outbox import PostgresOutbox
-from consumer.adapters.postgres.pool import open_pool, translated
+from consumer.adapters.postgres.pool import Pool, open_pool, translated
 from consumer.adapters.postgres.queue import PostgresQueue
 from consumer.adapters.postgres.schema.migrating import check_schema
 from consumer.dispatch import Dispatcher
@@ -279,7 +279,7 @@ async def _unless(stopping: asyncio.Event, step: Coroutine[Any, Any, None]) -> b
     return not stopping.is_set()
 
 
-async def _postgres_trouble(pool: Any) -> str | None:
+async def _postgres_trouble(pool: Pool) -> str | None:
     try:
         with translated():
             await pool.fetchval("SELECT 1")

@@ -10,25 +10,12 @@ import typer
 from consumer.adapters.postgres.reading import find_run, request_of
 from consumer.commands.connections import database_settings
 from consumer.commands.sending import submit_and_report
+from consumer.rules.columns import REPEATABLE_COLUMNS
 from engine.errors import InputRefused
 from schemas.problems import InvalidRequestError
 from schemas.requested import BacktestRequested, parse_requested
 
 app = typer.Typer(add_completion=False)
-
-_COLUMNS = (
-    "strategy_id",
-    "symbol",
-    "timeframe",
-    "start_date",
-    "end_date",
-    "initial_balance",
-    "spread_pips",
-    "execution_mode",
-    "max_llm_calls",
-    "commission_per_lot",
-    "tp_partial_close_ratio",
-)
 
 
 @app.command()
@@ -67,7 +54,7 @@ async def _rerun(database_url: str, run_id: int, *, wait: bool, wait_timeout: fl
 def repeated_request(row: dict[str, Any], content: dict[str, Any]) -> BacktestRequested:
     """A request without run_id that asks for what the row and the content of its request say. Raises InputRefused."""
     beside = {name: value for name, value in content.items() if name not in {"run_id", "request_id", "primary_tf"}}
-    columns = {name: row[name] for name in _COLUMNS}
+    columns = {name: row[name] for name in REPEATABLE_COLUMNS}
     try:
         return parse_requested({**beside, **columns, "context_tfs": json.loads(row["context_tfs"])})
     except (InvalidRequestError, ValueError) as error:

@@ -12,6 +12,7 @@ from consumer.adapters.files.instruments import read_instruments
 from consumer.adapters.files.market_data import ParquetMarketData
 from consumer.adapters.postgres.reading import find_run, specification_of
 from consumer.commands.connections import database_settings
+from consumer.rules.columns import METRIC_COLUMNS
 from consumer.settings import StoreSettings, load_settings
 from engine.errors import InputRefused
 from engine.results.result import BacktestResult
@@ -62,8 +63,6 @@ def recompute(specification: Mapping[str, Any]) -> BacktestResult:
 
 def compare(run: Mapping[str, Any], result: BacktestResult) -> Iterator[Difference]:
     """What differs between a run's row (with result_digest) and a result: every metric column, then the digest."""
-    from consumer.adapters.engine_pool.program import METRIC_COLUMNS
-
     for name in METRIC_COLUMNS:
         computed = getattr(result.metrics, name)
         if run[name] != computed:

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from consumer.ports import Admitted, Refused, RunRow, StrategyRow
 from consumer.preparation.registry import is_registered, load_strategy
 from consumer.preparation.snapshot import specification_to_json
+from consumer.rules.columns import REPEATABLE_COLUMNS
 from engine.errors import EngineError, InvalidParams, InvalidSpecification, UnknownTimeframe
 from engine.market.instruments import Instrument
 from engine.market.lots import volume_problem
@@ -30,11 +31,6 @@ DEFAULT_VOLUME: Final = 0.1
 """Lots, where neither request nor strategy says."""
 AVAILABLE_MODES: Final = frozenset({"rule_only"})
 """Values of strategies.execution_mode that this version can run."""
-COMPARED_WITH_ROW: Final = (
-    "strategy_id", "symbol", "timeframe", "start_date", "end_date", "initial_balance", "spread_pips", "execution_mode",
-    "max_llm_calls", "commission_per_lot", "tp_partial_close_ratio",
-)  # fmt: skip
-"""Fields that a request with run_id may repeat; each must agree with the row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +195,7 @@ def _problems_of_run(request: BacktestRequested, run: RunRow | None) -> Iterator
     elif run.status not in {"pending", "cancelled"}:
         yield FieldProblem("run_id", "run_not_pending", f"names run {run.id}, which is {run.status}")
     given = set_fields(request)
-    for name in COMPARED_WITH_ROW:
+    for name in REPEATABLE_COLUMNS:
         if name in given and getattr(request, name) != getattr(run, name):
             message = f"is {_shown(getattr(request, name))}, but the run's row says {_shown(getattr(run, name))}"
             yield FieldProblem(name, "run_disagrees", message)
@@ -213,7 +209,7 @@ def _problems_of_run(request: BacktestRequested, run: RunRow | None) -> Iterator
 
 
 def _columns_of_row(run: RunRow) -> dict[str, Any]:
-    names = (*COMPARED_WITH_ROW, "context_tfs")
+    names = (*REPEATABLE_COLUMNS, "context_tfs")
     return {**{name: getattr(run, name) for name in names}, "primary_tf": run.timeframe}
 
 

@@ -1,12 +1,13 @@
-"""How a run can end without being asked again, as pure functions that every store shares."""
+"""How a run ends, whoever ends it: pure functions, so that a store only reads what they take and writes the answer."""
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-from consumer.ports import RunFacts
+from consumer.ports import BeatAnswer, BeatResult, Claim, EndedRun, OutgoingEvent, RunFacts
 from consumer.ports.outcomes import Cancelled, Completed, Failed, TerminalOutcome
-from schemas.cancelled import REASON_ROW, REASON_RUN_DELETED
+from schemas.cancelled import REASON_REQUESTED, REASON_ROW, REASON_RUN_DELETED
 
 
 class SpecificationCorrupt(Exception):
@@ -18,19 +19,123 @@ class SpecificationCorrupt(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
-    """One run that ends now. sequence: of its terminal event. has_row: whether backtest_runs still holds it.
-
-    fence: somebody may still be executing the run under a lease that lapsed, and must find itself superseded.
-    """
+class Standing:
+    """A run's execution as whoever may end it has read it, with its row of backtest_executions locked."""
 
     facts: RunFacts
+    state: str
+    epoch: int
+    attempts: int
+    deaths: int
+    sequence: int
+    """Of the last event made for the run."""
+    progress_pct: int
+    cancel_noted: str | None
+    """Why its end was asked for; None: it was not."""
+
+    def is_owned_by(self, claim: Claim) -> bool:
+        """Whether the claim still is the right to the run: every write under it depends on this."""
+        return self.epoch == claim.epoch and self.state == "running"
+
+    def was_ended_by(self, claim: Claim) -> bool:
+        """Whether the run ended under this claim: by its owner's own finish, whose answer was lost."""
+        return self.epoch == claim.epoch and self.state not in {"queued", "running"}
+
+
+def standing_of(row: Mapping[str, Any], facts: RunFacts) -> Standing:
+    """row: columns of backtest_executions; its cancel_reason includes cancels that are kept and not noted there."""
+    return Standing(
+        facts=facts,
+        state=row["state"],
+        epoch=row["epoch"],
+        attempts=row["attempts"],
+        deaths=row["deaths"],
+        sequence=row["sequence"],
+        progress_pct=row["progress_pct"],
+        cancel_noted=row["cancel_reason"],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """One run that ends now."""
+
+    facts: RunFacts
+    epoch: int
+    """The execution's from now on: a higher one where somebody may still be executing the run under a lease that
+    lapsed, and must find himself superseded.
+    """
     attempt: int
     sequence: int
+    """Of its terminal event."""
     progress_pct: int
     has_row: bool
+    """Whether backtest_runs still holds the run."""
     outcome: TerminalOutcome
-    fence: bool = False
+
+    @property
+    def ended(self) -> EndedRun:
+        """For the log, where nobody executes the run."""
+        return EndedRun(self.facts.run_id, self.facts.request_id, self.epoch, state_of(self.outcome))
+
+
+def finished(claim: Claim, found: Standing, row_status: str | None, outcome: TerminalOutcome) -> Ending:
+    """The end that a run's owner writes; a cancel that came meanwhile wins. row_status: None when the row is gone."""
+    reason = cancel_reason(row_status, found.cancel_noted)
+    return Ending(
+        facts=claim.facts,
+        epoch=claim.epoch,
+        attempt=claim.attempt,
+        sequence=found.sequence + 1,
+        progress_pct=found.progress_pct,
+        has_row=row_status is not None,
+        outcome=outcome if reason is None else Cancelled(reason),
+    )
+
+
+def finished_before(
+    found: Standing, row_status: str | None, error_message: str | None, outcome: TerminalOutcome
+) -> TerminalOutcome:
+    """How a run ended whose owner finishes it again: the answer to the first time was lost."""
+    if found.state == state_of(outcome):
+        return outcome
+    if found.state == "cancelled":
+        return Cancelled(cancel_reason(row_status, found.cancel_noted) or REASON_REQUESTED)
+    code, _, message = (error_message or "").partition(": ")
+    return Failed(code, message)
+
+
+def cancelled_unclaimed(found: Iterable[tuple[Standing, str | None]]) -> list[Ending]:
+    """The ends of those among runs that wait, or whose lease ran out, that are to be cancelled.
+
+    found: with the status in its row each; None when the row is gone.
+    """
+    return [
+        _ended_from_outside(each, Cancelled(reason), has_row=row_status is not None)
+        for each, row_status in found
+        if (reason := cancel_reason(row_status, each.cancel_noted)) is not None
+    ]
+
+
+def given_up(lapsed: Iterable[Standing], max_attempts: int) -> list[Ending]:
+    """The ends of those among runs whose lease ran out that it happened to once too often."""
+    return [
+        _ended_from_outside(each, crash_loop(deaths, "its worker was gone and its lease ran out"), has_row=True)
+        for each in lapsed
+        if (deaths := each.deaths + 1) >= max_attempts
+    ]
+
+
+def _ended_from_outside(found: Standing, outcome: TerminalOutcome, *, has_row: bool) -> Ending:
+    return Ending(
+        facts=found.facts,
+        epoch=found.epoch + int(found.state == "running"),
+        attempt=found.attempts,
+        sequence=found.sequence + 1,
+        progress_pct=found.progress_pct,
+        has_row=has_row,
+        outcome=outcome,
+    )
 
 
 def cancel_reason(row_status: str | None, noted: str | None) -> str | None:
@@ -52,9 +157,16 @@ def crash_loop(deaths: int, last: str) -> Failed:
     return Failed("crash_loop", f"gave up after {deaths} deaths under this run; the last: {last}")
 
 
-def lapsed_for_good(deaths: int) -> Failed:
-    """The outcome of a run whose worker was gone for the last time."""
-    return crash_loop(deaths, "its worker was gone and its lease ran out")
+def alive(cancel_noted: str | None, stored: OutgoingEvent | None) -> BeatResult:
+    """The answer to a heartbeat that found its run in the claim's hands. stored: its progress, for the relay."""
+    if cancel_noted is not None:
+        return BeatResult(BeatAnswer.CANCEL, cancel_noted, stored)
+    return BeatResult(BeatAnswer.ALIVE, "", stored)
+
+
+def asked_to_stop(is_owned: bool, row_status: str | None, cancel_noted: str | None) -> BeatResult:
+    """The answer to the question whether a claimed run must stop. row_status: None when the row is gone."""
+    return alive(cancel_reason(row_status, cancel_noted), None) if is_owned else BeatResult(BeatAnswer.FENCED)
 
 
 def state_of(outcome: TerminalOutcome) -> str:

@@ -5,33 +5,28 @@ configuration they do not belong to are silently wrong numbers.
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from consumer.ports import Claim
-from consumer.ports.outcomes import Failed
+from consumer.ports.outcomes import Completed, Failed, TerminalOutcome
+from consumer.rules.columns import COLUMN_OF_FIELD
 from schemas.problems import FieldProblem
 
-COLUMN_OF_FIELD: Final[Mapping[str, str]] = {
-    "symbol": "symbol",
-    "timeframe": "timeframe",
-    "start": "start_date",
-    "end": "end_date",
-    "initial_balance": "initial_balance",
-    "spread_pips": "spread_pips",
-    "execution_mode": "execution_mode",
-    "commission_per_lot": "commission_per_lot",
-    "tp_partial_close_ratio": "tp_partial_close_ratio",
-    "context_timeframes": "context_tfs",
-}
-"""Field of the admitted specification -> column of backtest_runs; strategy_id is compared besides."""
 
-COMPARED_COLUMNS: Final = ("strategy_id", *COLUMN_OF_FIELD.values())
+def held_to_row(outcome: TerminalOutcome, row: Mapping[str, Any] | None, claim: Claim) -> TerminalOutcome:
+    """The outcome, or the failure that takes its place: no figures beside a configuration they don't belong to.
+
+    row: EXECUTED_COLUMNS at least; None when it is gone.
+    """
+    if isinstance(outcome, Completed) and row is not None:
+        return run_disagrees(row, claim) or outcome
+    return outcome
 
 
 def run_disagrees(row: Mapping[str, Any], claim: Claim) -> Failed | None:
     """The failure of a run whose row was changed after its request was accepted; None: row and run agree.
 
-    row: COMPARED_COLUMNS at least, as the driver reads them. Names every column that differs.
+    row: EXECUTED_COLUMNS at least, as the driver reads them. Names every column that differs.
     """
     problems = [
         FieldProblem(column, "run_disagrees", f"is {_shown(row[column])} in the row, but the run used {_shown(used)}")

@@ -50,13 +50,14 @@ def remove_outbox() -> None:
 
 def remove_idempotent_insert() -> None:
     """Every delivery of a request makes a run: nobody looks whether the id is known, and the last one wins."""
+    from consumer.adapters.postgres import ledger as postgres_ledger
     from consumer.adapters.postgres import ledger_statements as statements
-    from consumer.adapters.postgres.ledger import _Recording
+    from consumer.rules.recording import Repeats
 
-    async def all_of_them(recording: Any, requests: Sequence[Any]) -> list[Any]:
-        return list({request.request_id: request for request in requests}.values())
+    def all_of_them(requests: Sequence[Any], known: Any) -> Repeats:
+        return Repeats(tuple({request.request_id: request for request in requests}.values()), (), ())
 
-    patch(_Recording, "_sort_out_repeats", all_of_them)
+    patch(postgres_ledger, "sort_out_repeats", all_of_them)
     statements.INSERT_REQUESTS = statements.INSERT_REQUESTS.replace(
         "ON CONFLICT (request_id) DO NOTHING",
         "ON CONFLICT (request_id) DO UPDATE SET run_id = excluded.run_id, outcome = excluded.outcome,"
@@ -81,8 +82,8 @@ def remove_terminal_once() -> None:
     from consumer.adapters.postgres import ledger_statements as statements
 
     statements.NOTE_CANCELS = _without(statements.NOTE_CANCELS, " AND e.state IN ('queued', 'running')").replace(
-        "e.state, e.attempts",
-        "CASE e.state WHEN 'running' THEN 'running' ELSE 'queued' END AS state, e.attempts",
+        "e.state, e.epoch",
+        "CASE e.state WHEN 'running' THEN 'running' ELSE 'queued' END AS state, e.epoch",
     )
 
 

@@ -6,7 +6,6 @@ object does not: each simulation makes its own. What a strategy's module keeps i
 
 import time
 from collections.abc import Callable
-from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from io import BytesIO
@@ -28,22 +27,18 @@ from consumer.ports.outcomes import Completed
 from consumer.preparation.inputs import assemble
 from consumer.preparation.registry import load_strategy
 from consumer.preparation.snapshot import specification_from_json
+from consumer.rules.columns import METRIC_COLUMNS
 from engine.deciders.bar_by_bar import guarded
 from engine.errors import InvalidSpecification, StrategyError
 from engine.market.bars import Bars, bars_from_frame
 from engine.market.instruments import instrument_for, packaged_instruments
 from engine.market.timeframes import timeframe
-from engine.results.metrics import Metrics
 from engine.results.result import BacktestResult
 from engine.simulate import ChosenStrategy, Progress, RunData, choose_strategy, run_backtest
 from engine.specification import ExecutionMode, Specification
 from engine.strategies.sma_cross import SmaCross
 
 DISTRIBUTION: Final = "backtest-consumer"
-METRIC_COLUMNS: Final = tuple(
-    each.name for each in fields(Metrics) if each.name not in {"net_profit", "final_equity", "null_reasons"}
-)
-"""Those of `backtest_runs`."""
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 2.0
 _DIGESTS_KEPT: Final = 64

@@ -2,27 +2,37 @@
 `RequestLedger`.
 """
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 
 from consumer.adapters.memory.tables import MemoryTables, Row
 from consumer.ports import (
     Admit,
-    Admitted,
     CancelToRecord,
     EventWriter,
     IntakeResult,
     OutgoingEvent,
-    Refused,
     RequestToRecord,
     RunRow,
     StrategyRow,
 )
-from consumer.ports.outcomes import Cancelled, RecordOutcome
-from consumer.rules.endings import Ending, cancel_reason, facts_of, stored_specification
+from consumer.ports.outcomes import RecordOutcome
+from consumer.rules.endings import cancelled_unclaimed
+from consumer.rules.recording import (
+    Accepted,
+    Decisions,
+    NewRun,
+    Recorded,
+    Rejected,
+    SourceTurns,
+    decide_all,
+    named_runs,
+    named_strategies,
+    number,
+    place,
+    sort_out_repeats,
+)
 from schemas.cancelled import REASON_REQUESTED
-from schemas.dead_letter import DeadLetterReason
 
 _RUN_FIELDS = [each.name for each in fields(RunRow) if each.name != "has_execution"]
 _STRATEGY_FIELDS = [each.name for each in fields(StrategyRow)]
@@ -45,111 +55,85 @@ class MemoryLedger:
         admit: Admit,
     ) -> IntakeResult:
         async with self.tables.transaction():
-            recording = _Recording(self, list(dead_letters))
-            recording.count(RecordOutcome.DEAD_LETTERED, len(dead_letters))
+            recording = _Recording(self.tables, self)
             recording.keep_cancels(cancels)
-            for request in requests:
-                recording.take(request, admit)
-            recording.cancel_known(cancels)
-            stored = self.tables.store_events(recording.events, self.owner, self.lease_seconds)
-            return IntakeResult(
-                dict(recording.outcomes), (*stored, *recording.ended), tuple(sorted(recording.new_runs))
-            )
+            known = {name: row["content_hash"] for name, row in self.tables.requests.items()}
+            repeats = sort_out_repeats(requests, known)
+            decisions = recording.decide(repeats.unseen, admit)
+            new_runs = recording.number(decisions.accepted)
+            recording.insert(new_runs, decisions.rejected)
+            ended = recording.end_queued([run.run_id for run in new_runs if run.cancelled is not None])
+            ended += recording.cancel_known(cancels)
+            recorded = Recorded(cancels, dead_letters, repeats, decisions.rejected, new_runs)
+            stored = self.tables.store_events(recorded.events(self.writer), self.owner, self.lease_seconds)
+            queued = tuple(run.run_id for run in new_runs if run.cancelled is None)
+            return IntakeResult(recorded.outcomes(), (*stored, *ended), queued)
 
     async def queued_count(self) -> int:
         async with self.tables.transaction():
             return sum(row["state"] == "queued" for row in self.tables.executions.values())
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Recording:
     """One batch inside its transaction."""
 
+    tables: MemoryTables
     ledger: MemoryLedger
-    events: list[OutgoingEvent]
-    outcomes: Counter[str] = field(default_factory=Counter)
-    ended: list[OutgoingEvent] = field(default_factory=list)
-    new_runs: list[int] = field(default_factory=list)
-
-    @property
-    def tables(self) -> MemoryTables:
-        return self.ledger.tables
-
-    def count(self, outcome: RecordOutcome, number: int = 1) -> None:
-        if number:
-            self.outcomes[outcome] += number
 
     def keep_cancels(self, cancels: Sequence[CancelToRecord]) -> None:
         for cancel in cancels:
             self.tables.cancels.setdefault(_target(cancel), cancel.reason)
-        self.count(RecordOutcome.CANCEL_KEPT, len(cancels))
 
-    def take(self, request: RequestToRecord, admit: Admit) -> None:
-        """Repeat, conflict, rejection or run."""
-        writer = self.ledger.writer
-        known = self.tables.requests.get(request.request_id)
-        if known is not None:
-            if known["content_hash"] == request.content_hash:
-                self.count(RecordOutcome.DUPLICATE)
-                return
-            message = f"request_id {request.request_id!r} was used before, with other content"
-            self.events.append(writer.dead_letter(request.record, DeadLetterReason.CONFLICT, message))
-            self.count(RecordOutcome.DEAD_LETTERED)
-            return
-        decision = self._decide(request, admit)
-        if isinstance(decision, Refused):
-            self._remember(request, RecordOutcome.REJECTED, None, None)
-            self.events.append(writer.rejected(request, decision.problems))
-            self.count(RecordOutcome.REJECTED)
-            return
-        self._accept(request, decision)
-        self.count(RecordOutcome.ACCEPTED)
+    def decide(self, requests: Sequence[RequestToRecord], admit: Admit) -> Decisions:
+        runs = {run_id: self._run_row(run_id) for run_id in named_runs(requests) if run_id in self.tables.runs}
+        strategies = {
+            strategy_id: StrategyRow(**{name: self.tables.strategies[strategy_id][name] for name in _STRATEGY_FIELDS})
+            for strategy_id in named_strategies(requests, runs)
+            if strategy_id in self.tables.strategies
+        }
+        return decide_all(requests, runs, strategies, admit)
 
-    def _decide(self, request: RequestToRecord, admit: Admit) -> Admitted | Refused:
-        asked = request.request
-        run = self._run_row(asked.run_id) if asked.run_id is not None else None
-        strategy_id = run.strategy_id if run is not None else asked.strategy_id
-        row = self.tables.strategies.get(strategy_id) if strategy_id is not None else None
-        strategy = StrategyRow(**{name: row[name] for name in _STRATEGY_FIELDS}) if row is not None else None
-        return admit(asked, strategy, run, request.problems)
-
-    def _run_row(self, run_id: int) -> RunRow | None:
-        row = self.tables.runs.get(run_id)
-        if row is None:
-            return None
+    def _run_row(self, run_id: int) -> RunRow:
+        row = self.tables.runs[run_id]
         return RunRow(**{name: row[name] for name in _RUN_FIELDS}, has_execution=run_id in self.tables.executions)
 
-    def _accept(self, request: RequestToRecord, decision: Admitted) -> None:
-        named = request.request.run_id
-        specification = stored_specification(decision.columns["strategy_id"], decision.specification)
-        run_id = named if named is not None else self.tables.add_run(**decision.columns)
-        row = self.tables.runs[run_id]
-        if run_id not in self.tables.held:
-            self.tables.change_run(run_id, primary_tf=row["timeframe"])
-        self._remember(request, RecordOutcome.ACCEPTED, run_id, specification)
-        cancels = self.tables.cancels
-        targets = [request.request_id] + ([named] if named is not None else [])
-        noted = next((cancels[target] or REASON_REQUESTED for target in targets if target in cancels), None)
-        reason = cancel_reason(row["status"], noted)
-        self.tables.executions[run_id] = {
-            "run_id": run_id,
-            "request_id": request.request_id,
-            "state": "queued",
-            "source": request.source,
-            "turn": self._next_turn(request.source),
-            "epoch": 0,
-            "attempts": 0,
-            "deaths": 0,
-            "owner": None,
-            "lease_until": None,
-            "sequence": 0,
-            "progress_pct": 0,
-            "cancel_reason": reason,
-        }
-        if reason is None:
-            self.new_runs.append(run_id)
-        else:
-            self._end_queued(self.tables.executions[run_id])
+    def number(self, accepted: Sequence[Accepted]) -> tuple[NewRun, ...]:
+        ids = [self.tables.next_run_id() for each in accepted if each.row is None]
+        return number(accepted, ids, self.tables.cancels)
+
+    def insert(self, new_runs: Sequence[NewRun], rejected: Sequence[Rejected]) -> None:
+        turns = place(new_runs, {run.request.source: self._turns_of(run.request.source) for run in new_runs})
+        for run, turn in zip(new_runs, turns, strict=True):
+            if run.is_new_row:
+                self.tables.add_run(run.run_id, **run.admitted.columns)
+            elif run.run_id not in self.tables.held:
+                self.tables.change_run(run.run_id, primary_tf=self.tables.runs[run.run_id]["timeframe"])
+            self._remember(run.request, RecordOutcome.ACCEPTED, run.run_id, run.specification)
+            self.tables.executions[run.run_id] = {
+                "run_id": run.run_id,
+                "request_id": run.request.request_id,
+                "state": "queued",
+                "source": run.request.source,
+                "turn": turn,
+                "epoch": 0,
+                "attempts": 0,
+                "deaths": 0,
+                "owner": None,
+                "lease_until": None,
+                "sequence": 0,
+                "progress_pct": 0,
+                "cancel_reason": run.cancelled,
+            }
+        for each in rejected:
+            self._remember(each.request, RecordOutcome.REJECTED, None, None)
+
+    def _turns_of(self, source: str) -> SourceTurns:
+        queued = [row for row in self.tables.executions.values() if row["state"] == "queued"]
+        return SourceTurns(
+            min((row["turn"] for row in queued), default=None),
+            max((row["turn"] for row in queued if row["source"] == source), default=None),
+        )
 
     def _remember(
         self, request: RequestToRecord, outcome: RecordOutcome, run_id: int | None, specification: str | None
@@ -163,45 +147,31 @@ class _Recording:
             "specification": specification,
         }
 
-    def _next_turn(self, source: str) -> int:
-        """Behind the source's own last queued run, level with the head of the queue at least."""
-        queued = [row for row in self.tables.executions.values() if row["state"] == "queued"]
-        head = min((row["turn"] for row in queued), default=1)
-        last = max((row["turn"] for row in queued if row["source"] == source), default=0)
-        return max(head, last + 1)
-
-    def cancel_known(self, cancels: Sequence[CancelToRecord]) -> None:
+    def cancel_known(self, cancels: Sequence[CancelToRecord]) -> tuple[OutgoingEvent, ...]:
         """Note the cancels of running runs, and end the queued ones here and now."""
         for cancel in cancels:
-            run_id = cancel.run_id
-            if cancel.request_id is not None:
-                run_id = self.tables.requests.get(cancel.request_id, {}).get("run_id")
-            execution = self.tables.executions.get(run_id) if run_id is not None else None
-            if execution is None or execution["state"] not in {"queued", "running"}:
-                continue
-            if execution["cancel_reason"] is None:
-                execution = {**execution, "cancel_reason": cancel.reason or REASON_REQUESTED}
-                self.tables.executions[execution["run_id"]] = execution
-            if execution["state"] == "queued":
-                self._end_queued(execution)
+            execution = self._live_execution(cancel)
+            if execution is not None and execution["cancel_reason"] is None:
+                noted = {**execution, "cancel_reason": cancel.reason or REASON_REQUESTED}
+                self.tables.executions[execution["run_id"]] = noted
+        live = {row["run_id"] for cancel in cancels if (row := self._live_execution(cancel)) is not None}
+        return self.end_queued([run_id for run_id in live if self.tables.executions[run_id]["state"] == "queued"])
 
-    def _end_queued(self, execution: Row) -> None:
-        """End a run that waits; where its row is held or gone the sweep does it."""
-        run_id = execution["run_id"]
-        if run_id not in self.tables.runs or run_id in self.tables.held:
-            return
-        specification = self.tables.requests[execution["request_id"]]["specification"]
-        ending = Ending(
-            facts=facts_of(run_id, execution["request_id"], specification)[0],
-            attempt=execution["attempts"],
-            sequence=execution["sequence"] + 1,
-            progress_pct=execution["progress_pct"],
-            has_row=True,
-            outcome=Cancelled(execution["cancel_reason"]),
+    def _live_execution(self, cancel: CancelToRecord) -> Row | None:
+        run_id = cancel.run_id
+        if cancel.request_id is not None:
+            run_id = self.tables.requests.get(cancel.request_id, {}).get("run_id")
+        execution = self.tables.executions.get(run_id) if run_id is not None else None
+        return execution if execution is not None and execution["state"] in {"queued", "running"} else None
+
+    def end_queued(self, run_ids: Sequence[int]) -> tuple[OutgoingEvent, ...]:
+        """End cancelled runs that wait; where the row is held or gone the sweep does it."""
+        at_hand = [run_id for run_id in run_ids if run_id in self.tables.runs and run_id not in self.tables.held]
+        endings = cancelled_unclaimed(
+            (self.tables.standing_of(self.tables.executions[run_id]), self.tables.runs[run_id]["status"])
+            for run_id in at_hand
         )
-        self.ended.extend(
-            self.tables.end_runs([ending], self.ledger.writer, self.ledger.owner, self.ledger.lease_seconds)
-        )
+        return self.tables.end_runs(endings, self.ledger.writer, self.ledger.owner, self.ledger.lease_seconds)
 
 
 def _target(cancel: CancelToRecord) -> int | str:

@@ -11,17 +11,26 @@ from consumer.ports import (
     BeatResult,
     Claim,
     ClaimResult,
-    EndedRun,
     EventKind,
     EventWriter,
     FinishResult,
     LapsedLease,
     OutgoingEvent,
 )
-from consumer.ports.outcomes import Cancelled, Completed, Failed, TerminalOutcome
-from consumer.rules.endings import Ending, cancel_reason, facts_of, is_live, lapsed_for_good, state_of
-from consumer.rules.row_agreement import run_disagrees
-from schemas.cancelled import REASON_REQUESTED
+from consumer.ports.outcomes import Completed, TerminalOutcome
+from consumer.rules.endings import (
+    Ending,
+    Standing,
+    alive,
+    asked_to_stop,
+    cancelled_unclaimed,
+    facts_of,
+    finished,
+    finished_before,
+    given_up,
+    is_live,
+)
+from consumer.rules.row_agreement import held_to_row
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +52,13 @@ class MemoryQueue:
             return ClaimResult(())
         async with self.tables.transaction():
             orphans = [row for row in self._lapsed() if _lease_of(row) in lapsed][:count]
-            hopeless = [row for row in orphans if row["deaths"] + 1 >= self.max_attempts]
-            picked = [row for row in orphans if row["deaths"] + 1 < self.max_attempts]
-            events = self._end([self._ending(row, lapsed_for_good(row["deaths"] + 1)) for row in hopeless])
+            endings = given_up(map(self.tables.standing_of, orphans), self.max_attempts)
+            events = self._end(endings)
+            ended = {ending.facts.run_id for ending in endings}
+            picked = [row for row in orphans if row["run_id"] not in ended]
             picked += self._queued()[: count - len(picked)]
             claims = [self._take(row) for row in sorted(picked, key=_turn)]
-        ended = tuple(EndedRun(row["run_id"], row["request_id"], row["epoch"] + 1, "failed") for row in hopeless)
-        return ClaimResult(tuple(claims), events, ended)
+        return ClaimResult(tuple(claims), events, tuple(ending.ended for ending in endings))
 
     def _lapsed(self) -> list[Row]:
         executions = self.tables.executions.values()
@@ -127,9 +136,7 @@ class MemoryQueue:
         ):
             self.tables.change_run(run_id, progress_pct=beat.progress_pct)
         stored = self._replace_progress(beat.event) if beat.event is not None else None
-        if execution["cancel_reason"] is not None:
-            return BeatResult(BeatAnswer.CANCEL, execution["cancel_reason"], stored)
-        return BeatResult(BeatAnswer.ALIVE, "", stored)
+        return alive(execution["cancel_reason"], stored)
 
     def _replace_progress(self, event: OutgoingEvent) -> OutgoingEvent:
         for row_id, row in self.tables.outbox.items():
@@ -143,9 +150,7 @@ class MemoryQueue:
     def _owned(self, claim: Claim) -> Row | None:
         """The execution, where this claim still is the right to it."""
         execution = self.tables.executions.get(claim.run_id)
-        if execution is None or execution["epoch"] != claim.epoch or execution["state"] != "running":
-            return None
-        return execution
+        return execution if execution is not None and self.tables.standing_of(execution).is_owned_by(claim) else None
 
     async def cancels_wanted(self, claims: Sequence[Claim]) -> Mapping[int, BeatResult]:
         if not claims:
@@ -155,58 +160,33 @@ class MemoryQueue:
 
     def _wanted(self, claim: Claim) -> BeatResult:
         execution = self._owned(claim)
-        if execution is None:
-            return BeatResult(BeatAnswer.FENCED)
-        reason = self._cancel_reason(execution)
-        return BeatResult(BeatAnswer.ALIVE) if reason is None else BeatResult(BeatAnswer.CANCEL, reason)
+        noted = self.tables.kept_cancel(execution) if execution is not None else None
+        return asked_to_stop(execution is not None, self._row_status(claim.run_id), noted)
 
-    def _cancel_reason(self, execution: Row) -> str | None:
-        row = self.tables.runs.get(execution["run_id"])
-        return cancel_reason(row["status"] if row is not None else None, self._kept_cancel(execution))
-
-    def _kept_cancel(self, execution: Row) -> str | None:
-        if execution["cancel_reason"] is not None:
-            return str(execution["cancel_reason"])
-        for target in (execution["run_id"], execution["request_id"]):
-            if target in self.tables.cancels:
-                return self.tables.cancels[target] or REASON_REQUESTED
-        return None
+    def _row_status(self, run_id: int) -> str | None:
+        row = self.tables.runs.get(run_id)
+        return row["status"] if row is not None else None
 
     async def finish(self, claim: Claim, outcome: TerminalOutcome) -> FinishResult | None:
         await self.tables.wait_for_row(claim.run_id)
         async with self.tables.transaction():
             execution = self.tables.executions.get(claim.run_id)
-            if execution is None or execution["epoch"] != claim.epoch or execution["state"] == "queued":
-                return None
-            if execution["state"] != "running":
-                return self._finished_before(claim, execution, outcome)
-            row = self.tables.runs.get(claim.run_id)
-            if isinstance(outcome, Completed) and row is not None:
-                outcome = run_disagrees(row, claim) or outcome
-            reason = self._cancel_reason(execution)
-            if reason is not None:
-                outcome = Cancelled(reason)
-            if isinstance(outcome, Completed):
-                self.tables.copy_trades(claim.run_id, outcome.trades_csv)
-            ending = Ending(
-                facts=claim.facts,
-                attempt=claim.attempt,
-                sequence=execution["sequence"] + 1,
-                progress_pct=execution["progress_pct"],
-                has_row=row is not None,
-                outcome=outcome,
-            )
-            return FinishResult(outcome, self._end([ending]))
+            found = self.tables.standing_of(execution) if execution is not None else None
+            if found is None or not found.is_owned_by(claim):
+                return self._finished_before(claim, found, outcome)
+            outcome = held_to_row(outcome, self.tables.runs.get(claim.run_id), claim)
+            ending = finished(claim, found, self._row_status(claim.run_id), outcome)
+            if isinstance(ending.outcome, Completed):
+                self.tables.copy_trades(claim.run_id, ending.outcome.trades_csv)
+            return FinishResult(ending.outcome, self._end([ending]))
 
-    def _finished_before(self, claim: Claim, execution: Row, outcome: TerminalOutcome) -> FinishResult:
-        events = tuple(self.tables.take_over({claim.run_id}, self.owner, self.lease_seconds))
-        if execution["state"] == state_of(outcome):
-            return FinishResult(outcome, events)
+    def _finished_before(self, claim: Claim, found: Standing | None, outcome: TerminalOutcome) -> FinishResult | None:
+        if found is None or not found.was_ended_by(claim):
+            return None
         row = self.tables.runs.get(claim.run_id)
-        if execution["state"] == "cancelled":
-            return FinishResult(Cancelled(self._cancel_reason(execution) or REASON_REQUESTED), events)
-        code, _, message = ((row["error_message"] if row else None) or "").partition(": ")
-        return FinishResult(Failed(code, message), events)
+        message = row["error_message"] if row is not None else None
+        events = tuple(self.tables.take_over({claim.run_id}, self.owner, self.lease_seconds))
+        return FinishResult(finished_before(found, self._row_status(claim.run_id), message, outcome), events)
 
     async def give_back(self, claim: Claim, *, died: bool) -> bool:
         async with self.tables.transaction():
@@ -236,35 +216,17 @@ class MemoryQueue:
 
     async def sweep(self) -> ClaimResult:
         async with self.tables.transaction():
-            endings = [
-                (self._ending(row, Cancelled(reason)), row["epoch"])
+            endings = cancelled_unclaimed(
+                (self.tables.standing_of(row), self._row_status(row["run_id"]))
                 for row in self.tables.executions.values()
-                if self._waits_for_nobody(row) and (reason := self._cancel_reason(row)) is not None
-            ]
-            events = self._end([ending for ending, _ in endings])
-        ended = tuple(
-            EndedRun(ending.facts.run_id, ending.facts.request_id, epoch + int(ending.fence), "cancelled")
-            for ending, epoch in endings
-        )
-        return ClaimResult((), events, ended)
+                if self._waits_for_nobody(row)
+            )
+            return ClaimResult((), self._end(endings), tuple(ending.ended for ending in endings))
 
     def _waits_for_nobody(self, execution: Row) -> bool:
         if execution["run_id"] in self.tables.held:
             return False
         return execution["state"] == "queued" or (execution["state"] == "running" and self.tables.has_lapsed(execution))
-
-    def _ending(self, execution: Row, outcome: TerminalOutcome) -> Ending:
-        run_id = execution["run_id"]
-        specification = self.tables.requests[execution["request_id"]]["specification"]
-        return Ending(
-            facts=facts_of(run_id, execution["request_id"], specification)[0],
-            attempt=execution["attempts"],
-            sequence=execution["sequence"] + 1,
-            progress_pct=execution["progress_pct"],
-            has_row=run_id in self.tables.runs,
-            outcome=outcome,
-            fence=execution["state"] == "running",
-        )
 
     def _end(self, endings: Sequence[Ending]) -> tuple[OutgoingEvent, ...]:
         return self.tables.end_runs(endings, self.writer, self.owner, self.lease_seconds)

@@ -16,7 +16,9 @@ from typing import Any
 from consumer.errors import StoreUnavailable
 from consumer.ports import EventKind, EventWriter, OutgoingEvent
 from consumer.ports.outcomes import Cancelled, Completed, Failed
-from consumer.rules.endings import Ending, final_progress, state_of
+from consumer.rules.columns import METRIC_COLUMNS, TRADE_COLUMNS
+from consumer.rules.endings import Ending, Standing, facts_of, final_progress, standing_of, state_of
+from schemas.cancelled import REASON_REQUESTED
 
 Row = dict[str, Any]
 """Column -> value. A row is replaced, never changed."""
@@ -35,10 +37,6 @@ RUN_DEFAULTS: Row = {
     "error_message": None,
     "data_file_path": None,
 }
-METRIC_COLUMNS = (
-    "total_trades", "win_rate", "profit_factor", "expectancy", "max_drawdown_pct", "recovery_factor", "sharpe_ratio",
-    "sortino_ratio", "total_return_pct", "avg_win", "avg_loss", "max_consec_wins", "max_consec_losses", "avg_spread",
-)  # fmt: skip
 STRATEGY_DEFAULTS: Row = {
     "execution_mode": "rule_only",
     "strategy_key": None,
@@ -137,6 +135,13 @@ class MemoryTables:
         self.last_ids[sequence] = self.last_ids.get(sequence, 0) + 1
         return self.last_ids[sequence]
 
+    def next_run_id(self) -> int:
+        """The next one that nobody took by hand."""
+        number = self.next_id("runs")
+        while number in self.runs:
+            number = self.next_id("runs")
+        return number
+
     def lease_until(self, lease_seconds: float) -> datetime:
         return self.clock.now_utc() + timedelta(seconds=lease_seconds)
 
@@ -154,9 +159,7 @@ class MemoryTables:
     def add_run(self, run_id: int | None = None, **columns: Any) -> int:
         """A row of backtest_runs, as another service or intake makes it. Raises KeyError for one without strategy."""
         self.strategies[columns["strategy_id"]]
-        number = run_id if run_id is not None else self.next_id("runs")
-        while run_id is None and number in self.runs:
-            number = self.next_id("runs")
+        number = run_id if run_id is not None else self.next_run_id()
         metrics = dict.fromkeys(METRIC_COLUMNS)
         self.runs[number] = {**RUN_DEFAULTS, **metrics, **columns, "id": number}
         return number
@@ -217,6 +220,20 @@ class MemoryTables:
         events: list[OutgoingEvent] = [self.outbox[row_id]["event"] for row_id in row_ids]
         return sorted(events, key=lambda event: (event.run_id or 0, event.sequence, event.row_id))
 
+    def standing_of(self, execution: Row) -> Standing:
+        specification = self.requests[execution["request_id"]]["specification"]
+        facts = facts_of(execution["run_id"], execution["request_id"], specification)[0]
+        return standing_of({**execution, "cancel_reason": self.kept_cancel(execution)}, facts)
+
+    def kept_cancel(self, execution: Row) -> str | None:
+        """The reason noted at the execution, or kept for its run or request."""
+        if execution["cancel_reason"] is not None:
+            return str(execution["cancel_reason"])
+        for target in (execution["run_id"], execution["request_id"]):
+            if target in self.cancels:
+                return self.cancels[target] or REASON_REQUESTED
+        return None
+
     def end_runs(
         self, endings: Sequence[Ending], writer: EventWriter, owner: str, lease_seconds: float
     ) -> tuple[OutgoingEvent, ...]:
@@ -245,7 +262,7 @@ class MemoryTables:
             **execution,
             "state": state_of(ending.outcome),
             "sequence": ending.sequence,
-            "epoch": execution["epoch"] + int(ending.fence),
+            "epoch": ending.epoch,
             "owner": None,
             "lease_until": None,
         }
@@ -270,6 +287,6 @@ class MemoryTables:
 
     def copy_trades(self, run_id: int, trades_csv: bytes) -> None:
         rows = tuple(tuple(row) for row in csv.reader(StringIO(trades_csv.decode())))
-        if any(len(row) != 20 or row[0] != str(run_id) for row in rows):
+        if any(len(row) != len(TRADE_COLUMNS) or row[0] != str(run_id) for row in rows):
             raise ValueError(f"trades of run {run_id} are not rows of backtest_trades")
         self.trades[run_id] = (*self.trades.get(run_id, ()), *rows)

@@ -8,14 +8,20 @@ from typing import Any, assert_never
 
 import structlog
 
+from consumer.adapters.postgres.pool import Connection, Row
 from consumer.ports import EventKind, EventWriter, OutgoingEvent, RunFacts
 from consumer.ports.outcomes import Cancelled, Completed, Failed
-from consumer.rules.endings import Ending, SpecificationCorrupt, facts_of, final_progress, state_of
+from consumer.rules.endings import (
+    Ending,
+    SpecificationCorrupt,
+    Standing,
+    facts_of,
+    final_progress,
+    standing_of,
+    state_of,
+)
 
 log = structlog.get_logger(__name__)
-
-Connection = Any
-"""An asyncpg connection inside a transaction (asyncpg ships no types that a pool's proxy satisfies)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +47,7 @@ async def end_runs(
         [ending.facts.run_id for ending in endings],
         [state_of(ending.outcome) for ending in endings],
         [ending.sequence for ending in endings],
-        [int(ending.fence) for ending in endings],
+        [ending.epoch for ending in endings],
         [None if outcome is None else outcome.result_digest for outcome in completed],
         [None if outcome is None else outcome.engine_version[:40] for outcome in completed],
         relay.owner,
@@ -106,7 +112,7 @@ async def take_over(connection: Connection, run_ids: Iterable[int], relay: Relay
     return events_of(rows)
 
 
-def events_of(rows: Iterable[Any]) -> tuple[OutgoingEvent, ...]:
+def events_of(rows: Iterable[Row]) -> tuple[OutgoingEvent, ...]:
     """Outbox rows as events, by run and sequence."""
     events = (
         OutgoingEvent(
@@ -138,7 +144,13 @@ def decode_headers(text: str | None) -> tuple[tuple[str, bytes | None], ...]:
     return tuple((name, None if value is None else b64decode(value)) for name, value in json.loads(text))
 
 
-async def facts_of_rows(connection: Connection, rows: Sequence[Any]) -> list[tuple[RunFacts, dict[str, Any]]]:
+async def standings(connection: Connection, rows: Sequence[Row]) -> list[Standing]:
+    """Rows of backtest_executions, each with its specification, as what ends are decided by."""
+    known = await facts_of_rows(connection, rows)
+    return [standing_of(row, facts) for row, (facts, _) in zip(rows, known, strict=True)]
+
+
+async def facts_of_rows(connection: Connection, rows: Sequence[Row]) -> list[tuple[RunFacts, dict[str, Any]]]:
     """`facts_of` of each row with run_id, request_id and specification. One that is corrupt takes its facts from the
     run's row and has an empty specification, by which it fails when it is run.
     """
@@ -170,10 +182,10 @@ _NAMED_BY_ROW = "SELECT id, strategy_id, symbol, timeframe FROM backtest_runs WH
 _END_EXECUTIONS = """
 WITH ended AS (
     UPDATE backtest_executions e
-    SET state = i.state, sequence = i.sequence, epoch = e.epoch + i.fence, finished_at = clock_timestamp(),
+    SET state = i.state, sequence = i.sequence, epoch = i.epoch, finished_at = clock_timestamp(),
         owner = NULL, lease_until = NULL, result_digest = i.result_digest, engine_version = i.engine_version
     FROM unnest($1::int[], $2::text[], $3::bigint[], $4::int[], $5::text[], $6::text[])
-        AS i(run_id, state, sequence, fence, result_digest, engine_version)
+        AS i(run_id, state, sequence, epoch, result_digest, engine_version)
     WHERE e.run_id = i.run_id
 ), locked AS (
     SELECT id, kind FROM backtest_outbox WHERE run_id = ANY($1) ORDER BY id FOR UPDATE

@@ -1,24 +1,29 @@
 """The ledger's statements, apart from what runs them."""
 
-from consumer.adapters.postgres.dates import readable_dates
+from dataclasses import fields
 
-RUN_COLUMNS = (
-    "strategy_id", "symbol", "timeframe", "start_date", "end_date", "initial_balance", "spread_pips", "execution_mode",
-    "primary_tf", "context_tfs", "max_llm_calls", "commission_per_lot", "tp_partial_close_ratio",
-)  # fmt: skip
+from consumer.adapters.postgres.dates import readable_dates
+from consumer.adapters.postgres.queue_statements import STANDING
+from consumer.ports import StrategyRow
+from consumer.rules.columns import RUN_COLUMNS
+
+KNOWN_HASHES = """
+SELECT request_id, content_hash FROM backtest_requests WHERE request_id = ANY($1)
+"""
 
 LOAD_RUNS = f"""
-SELECT r.id, r.strategy_id, r.symbol, r.timeframe, {readable_dates("r.start_date, r.end_date")},
-       r.initial_balance, r.spread_pips, r.execution_mode, r.primary_tf, r.context_tfs, r.max_llm_calls,
-       r.commission_per_lot, r.tp_partial_close_ratio,
-       r.status, EXISTS (SELECT 1 FROM backtest_executions e WHERE e.run_id = r.id) AS has_execution
+SELECT r.id, {readable_dates(", ".join(f"r.{name}" for name in RUN_COLUMNS))}, r.status,
+       EXISTS (SELECT 1 FROM backtest_executions e WHERE e.run_id = r.id) AS has_execution
 FROM backtest_runs r WHERE r.id = ANY($1)
 """
 
-LOCK_STRATEGIES = """
-SELECT id, name, execution_mode, strategy_key, strategy_params, primary_tf, context_tfs, symbols, lot_size, risk_pct,
-       sl_pips, tp_pips, on_opposite, stop_to_entry, skip_hours, skip_weekdays, skip_hours_timezone, is_active
+LOCK_STRATEGIES = f"""
+SELECT {", ".join(each.name for each in fields(StrategyRow))}
 FROM strategies WHERE id = ANY($1) ORDER BY id FOR KEY SHARE
+"""
+
+KEPT_CANCELS = """
+SELECT run_id, request_id, reason FROM backtest_cancels WHERE run_id = ANY($1) OR request_id = ANY($2)
 """
 
 NEXT_RUN_IDS = """
@@ -73,7 +78,7 @@ SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::int[], $
 ON CONFLICT DO NOTHING
 """
 
-NOTE_CANCELS = """
+NOTE_CANCELS = f"""
 WITH wanted AS (
     SELECT c.run_id, c.reason FROM unnest($1::int[], $3::text[]) AS c(run_id, reason) WHERE c.run_id IS NOT NULL
     UNION ALL
@@ -88,12 +93,8 @@ WITH wanted AS (
 UPDATE backtest_executions e SET cancel_reason = coalesce(e.cancel_reason, l.reason)
 FROM locked l
 WHERE e.run_id = l.run_id
-RETURNING e.run_id, e.request_id, e.state, e.attempts, e.sequence, e.progress_pct, e.cancel_reason,
+RETURNING {STANDING}, e.cancel_reason,
           (SELECT q.specification FROM backtest_requests q WHERE q.request_id = e.request_id) AS specification
-"""
-
-LOCK_ROWS_AT_HAND = """
-SELECT id FROM backtest_runs WHERE id = ANY($1) FOR NO KEY UPDATE SKIP LOCKED
 """
 
 SHOW_PRIMARY_TIMEFRAME = """

@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from consumer.adapters.postgres.endings import events_of
-from consumer.adapters.postgres.pool import translated
+from consumer.adapters.postgres.pool import Pool, translated
 from consumer.ports import OutgoingEvent
 
 
@@ -13,7 +12,7 @@ from consumer.ports import OutgoingEvent
 class PostgresOutbox:
     """Ownership by lease: an event that its owner neither sent nor renewed may be adopted by any worker."""
 
-    pool: Any
+    pool: Pool
     owner: str
     lease_seconds: float
 

@@ -6,9 +6,9 @@ every one.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from typing import Any, BinaryIO, Protocol
 
 import asyncpg
 
@@ -20,10 +20,56 @@ COMMAND_TIMEOUT_SECONDS = 30.0
 IDLE_IN_TRANSACTION_SECONDS = 15.0
 """A worker that is stopped (SIGSTOP) inside a transaction keeps its locks for so long: on a run's row, on the sweep."""
 
+Row = Mapping[str, Any]
+"""Column -> value, as the driver reads it."""
 
-Pool = Any
-Connection = Any
-"""Those of asyncpg, which ships no types that a pool's proxy satisfies."""
+
+class Connection(Protocol):
+    """What is used of a connection of asyncpg, which has no types of its own. One statement at a time."""
+
+    async def fetch(self, query: str, *arguments: object) -> Sequence[Row]:
+        """All rows."""
+        ...
+
+    async def fetchrow(self, query: str, *arguments: object) -> Row | None:
+        """The first row; None: there is none."""
+        ...
+
+    async def fetchval(self, query: str, *arguments: object) -> Any:
+        """The first row's first column; None also where there is no row."""
+        ...
+
+    async def execute(self, query: str, *arguments: object) -> str:
+        """The command's tag, `UPDATE 1`."""
+        ...
+
+    async def copy_to_table(
+        self,
+        table_name: str,
+        *,
+        source: BinaryIO,
+        columns: Sequence[str],
+        format: str,  # noqa: A002 - asyncpg's word
+    ) -> str: ...
+
+    def transaction(
+        self, *, isolation: str | None = None, readonly: bool = False
+    ) -> AbstractAsyncContextManager[object]: ...
+
+
+class Pool(Protocol):
+    """What is used of a pool of such connections; each of these statements is a transaction of its own."""
+
+    async def fetch(self, query: str, *arguments: object) -> Sequence[Row]: ...
+
+    async def fetchval(self, query: str, *arguments: object) -> Any: ...
+
+    async def execute(self, query: str, *arguments: object) -> str: ...
+
+    def acquire(self, *, timeout: float | None = None) -> AbstractAsyncContextManager[Connection]: ...
+
+    def get_max_size(self) -> int: ...
+
 
 _PLANS = dict.fromkeys(("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin"), "off")
 """Every statement of a worker looks up a few rows by an index. With statistics that are late (a queue
@@ -45,7 +91,7 @@ async def open_pool(
     idle_in_transaction_seconds: float = IDLE_IN_TRANSACTION_SECONDS,
 ) -> AsyncIterator[Pool]:
     """A pool that connects on demand, so that it can be opened while the server is away."""
-    pool = asyncpg.create_pool(
+    pool: Any = asyncpg.create_pool(
         driver_dsn(database_url),
         min_size=0,
         max_size=max_connections,

@@ -10,41 +10,44 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from io import BytesIO
-from typing import Any
 
+from consumer.adapters.postgres import lock_keys
 from consumer.adapters.postgres import queue_statements as statements
 from consumer.adapters.postgres.endings import (
-    Connection,
     Relay,
     encode_headers,
     end_runs,
     facts_of_rows,
+    standings,
     store_events,
     take_over,
 )
-from consumer.adapters.postgres.pool import transaction, translated
+from consumer.adapters.postgres.pool import Connection, Pool, Row, transaction, translated
 from consumer.ports import (
     Beat,
     BeatAnswer,
     BeatResult,
     Claim,
     ClaimResult,
-    EndedRun,
     EventWriter,
     FinishResult,
     LapsedLease,
     OutgoingEvent,
 )
-from consumer.ports.outcomes import Cancelled, Completed, Failed, TerminalOutcome
-from consumer.rules.endings import Ending, cancel_reason, is_live, lapsed_for_good, state_of
-from consumer.rules.row_agreement import run_disagrees
-from schemas.cancelled import REASON_REQUESTED
-
-TRADE_COLUMNS = (
-    "run_id", "position_id", "symbol", "direction", "entry_time", "exit_time", "entry_price", "exit_price", "volume",
-    "profit", "commission", "spread_cost", "swap", "equity_after", "stop_loss", "take_profit", "exit_reason",
-    "pattern_name", "pattern_metadata", "source",
-)  # fmt: skip
+from consumer.ports.outcomes import Completed, TerminalOutcome
+from consumer.rules.columns import TRADE_COLUMNS
+from consumer.rules.endings import (
+    Standing,
+    alive,
+    asked_to_stop,
+    cancelled_unclaimed,
+    finished,
+    finished_before,
+    given_up,
+    is_live,
+    standing_of,
+)
+from consumer.rules.row_agreement import held_to_row
 
 BEFORE_ALL = (-1, -1)
 AFTER_ALL = (2**63 - 1, 2**31 - 1)
@@ -57,7 +60,7 @@ CONNECTIONS_KEPT_FREE = 4
 class PostgresQueue:
     """Implements `RunQueue` on a pool of asyncpg connections."""
 
-    pool: Any
+    pool: Pool
     writer: EventWriter
     owner: str
     lease_seconds: float
@@ -83,41 +86,26 @@ class PostgresQueue:
             return ClaimResult(())
         async with transaction(self.pool) as connection:
             orphans = await self._pick_lapsed(connection, count, lapsed) if lapsed else []
-            hopeless = [row for row in orphans if row["deaths"] + 1 >= self.max_attempts]
-            picked = [row["run_id"] for row in orphans if row["deaths"] + 1 < self.max_attempts]
-            ended_events = await self._end_hopeless(connection, hopeless)
+            endings = given_up(orphans, self.max_attempts)
+            events = await end_runs(connection, endings, self.writer, self.relay)
+            ended = {ending.facts.run_id for ending in endings}
+            picked = [each.facts.run_id for each in orphans if each.facts.run_id not in ended]
             room = count - len(picked)
             if room > 0:
                 picked += [row["run_id"] for row in await connection.fetch(statements.PICK_QUEUED.format(limit=room))]
             claims = await self._take(connection, picked)
-        ended = tuple(EndedRun(row["run_id"], row["request_id"], row["epoch"] + 1, "failed") for row in hopeless)
-        return ClaimResult(claims, ended_events, ended)
+        return ClaimResult(claims, events, tuple(ending.ended for ending in endings))
 
-    async def _pick_lapsed(self, connection: Connection, count: int, lapsed: Collection[LapsedLease]) -> Sequence[Any]:
-        rows: Sequence[Any] = await connection.fetch(
+    async def _pick_lapsed(
+        self, connection: Connection, count: int, lapsed: Collection[LapsedLease]
+    ) -> Sequence[Standing]:
+        rows = await connection.fetch(
             statements.PICK_LAPSED.format(limit=int(count)),
             [lease.run_id for lease in lapsed],
             [lease.epoch for lease in lapsed],
             [lease.lease_until for lease in lapsed],
         )
-        return rows
-
-    async def _end_hopeless(self, connection: Connection, rows: Sequence[Any]) -> tuple[OutgoingEvent, ...]:
-        """Fail runs whose worker died under them for the last time."""
-        known = await facts_of_rows(connection, rows)
-        endings = [
-            Ending(
-                facts=facts,
-                attempt=row["attempts"],
-                sequence=row["sequence"] + 1,
-                progress_pct=row["progress_pct"],
-                has_row=True,
-                outcome=lapsed_for_good(row["deaths"] + 1),
-                fence=True,
-            )
-            for row, (facts, _) in zip(rows, known, strict=True)
-        ]
-        return await end_runs(connection, endings, self.writer, self.relay)
+        return await standings(connection, rows)
 
     async def _take(self, connection: Connection, run_ids: Sequence[int]) -> tuple[Claim, ...]:
         """Claim runs whose rows are locked: fence, show it in the row, write the started events."""
@@ -177,53 +165,41 @@ class PostgresQueue:
             rows = await self.pool.fetch(
                 statements.CANCELS_WANTED, [claim.run_id for claim in claims], [claim.epoch for claim in claims]
             )
-        return {row["run_id"]: _cancel_result(row) for row in rows}
+        return {row["run_id"]: asked_to_stop(row["is_ours"], row["status"], row["cancel_reason"]) for row in rows}
 
     async def finish(self, claim: Claim, outcome: TerminalOutcome) -> FinishResult | None:
         try:
             async with self.finishes, transaction(self.pool) as connection:
                 return await self._finish(connection, claim, outcome)
-        except _NotRunning as found:  # what was written above is rolled back
-            if found.epoch != claim.epoch or found.state in {"queued", "running"}:
-                return None
-        return await self._finished_before(claim, outcome)
+        except _NotOwned:  # what was written above is rolled back
+            return await self._finished_before(claim, outcome)
 
     async def _finish(self, connection: Connection, claim: Claim, outcome: TerminalOutcome) -> FinishResult:
         row = await connection.fetchrow(statements.LOCK_ROW, claim.run_id)
-        if isinstance(outcome, Completed) and row is not None:
-            outcome = run_disagrees(row, claim) or outcome
+        outcome = held_to_row(outcome, row, claim)
+        copied = False
         if isinstance(outcome, Completed) and outcome.trade_count and row is not None and is_live(row["status"]):
             # Before the execution is locked: a long COPY must not hold up the heartbeat of every run here.
             await copy_trades(connection, outcome)
+            copied = True
         execution = await connection.fetchrow(statements.LOCK_EXECUTION, claim.run_id)
-        if execution is None or execution["epoch"] != claim.epoch or execution["state"] != "running":
-            raise _NotRunning(execution)
-        reason = cancel_reason(row["status"] if row is not None else None, execution["cancel_reason"])
-        if reason is not None:
+        found = standing_of(execution, claim.facts) if execution is not None else None
+        if found is None or not found.is_owned_by(claim):
+            raise _NotOwned
+        ending = finished(claim, found, row["status"] if row is not None else None, outcome)
+        if copied and not isinstance(ending.outcome, Completed):
             await connection.execute("DELETE FROM backtest_trades WHERE run_id = $1", claim.run_id)
-            outcome = Cancelled(reason)
-        ending = Ending(
-            facts=claim.facts,
-            attempt=claim.attempt,
-            sequence=execution["sequence"] + 1,
-            progress_pct=execution["progress_pct"],
-            has_row=row is not None,
-            outcome=outcome,
-        )
-        return FinishResult(outcome, await end_runs(connection, [ending], self.writer, self.relay))
+        return FinishResult(ending.outcome, await end_runs(connection, [ending], self.writer, self.relay))
 
-    async def _finished_before(self, claim: Claim, outcome: TerminalOutcome) -> FinishResult:
-        """Our own finish was committed, but its answer was lost: the events that are still unsent are ours to relay."""
+    async def _finished_before(self, claim: Claim, outcome: TerminalOutcome) -> FinishResult | None:
+        """The answer again where our own finish was committed and its answer lost: unsent events are ours to relay."""
         async with transaction(self.pool) as connection:
-            found: Any = await connection.fetchrow(statements.HOW_IT_ENDED, claim.run_id)
+            row = await connection.fetchrow(statements.HOW_IT_ENDED, claim.run_id)
+            found = standing_of(row, claim.facts) if row is not None else None
+            if row is None or found is None or not found.was_ended_by(claim):
+                return None
             events = await take_over(connection, [claim.run_id], self.relay)
-        if found["state"] == state_of(outcome):
-            return FinishResult(outcome, events)
-        if found["state"] == "cancelled":
-            reason = cancel_reason(found["status"], found["cancel_reason"]) or REASON_REQUESTED
-            return FinishResult(Cancelled(reason), events)
-        code, _, message = (found["error_message"] or "").partition(": ")
-        return FinishResult(Failed(code, message), events)
+            return FinishResult(finished_before(found, row["status"], row["error_message"], outcome), events)
 
     async def give_back(self, claim: Claim, *, died: bool) -> bool:
         async with transaction(self.pool) as connection:
@@ -240,40 +216,24 @@ class PostgresQueue:
 
     async def sweep(self) -> ClaimResult:
         async with transaction(self.pool) as connection:
-            if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", statements.SWEEP_LOCK):
+            if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", lock_keys.SWEEP):
                 return ClaimResult(())
             wanted = await self._pick_cancelled(connection)
             rows = await connection.fetch(statements.LOCK_ROWS_AT_HAND, [row["run_id"] for row in wanted])
-            at_hand = {row["id"]: row for row in rows}
-            endings: list[tuple[Ending, int]] = []
-            known = await facts_of_rows(connection, wanted)
-            for execution, (facts, _) in zip(wanted, known, strict=True):
-                run_id = execution["run_id"]
-                row = at_hand.get(run_id)
-                if row is None and execution["has_row"]:
-                    continue  # somebody holds the row: the next sweep takes it
-                reason = cancel_reason(row["status"] if row is not None else None, execution["cancel_reason"])
-                if reason is None:
-                    continue
-                ending = Ending(
-                    facts=facts,
-                    attempt=execution["attempts"],
-                    sequence=execution["sequence"] + 1,
-                    progress_pct=execution["progress_pct"],
-                    has_row=row is not None,
-                    outcome=Cancelled(reason),
-                    fence=execution["state"] == "running",
-                )
-                endings.append((ending, execution["epoch"] + int(ending.fence)))
-            events = await end_runs(connection, [ending for ending, _ in endings], self.writer, self.relay)
-        ended = tuple(EndedRun(end.facts.run_id, end.facts.request_id, epoch, "cancelled") for end, epoch in endings)
-        return ClaimResult((), events, ended)
+            statuses = {row["id"]: row["status"] for row in rows}
+            endings = cancelled_unclaimed(
+                (found, statuses.get(row["run_id"]))
+                for row, found in zip(wanted, await standings(connection, wanted), strict=True)
+                if row["run_id"] in statuses or not row["has_row"]  # else somebody holds it: the next sweep takes it
+            )
+            events = await end_runs(connection, endings, self.writer, self.relay)
+        return ClaimResult((), events, tuple(ending.ended for ending in endings))
 
-    async def _pick_cancelled(self, connection: Connection) -> Sequence[Any]:
+    async def _pick_cancelled(self, connection: Connection) -> Sequence[Row]:
         """Executions to be ended: all that are noted, and those in the next slice of the queue that their row shows."""
         end = await connection.fetchrow(statements.SLICE_END, *self.swept)
         until = (end["turn"], end["run_id"]) if end is not None else AFTER_ALL
-        picked: Sequence[Any] = await connection.fetch(statements.PICK_CANCELLED, *self.swept, *until)
+        picked: Sequence[Row] = await connection.fetch(statements.PICK_CANCELLED, *self.swept, *until)
         if len(picked) < statements.SWEEP_LIMIT:  # else the slice may hold more
             self.swept = until if end is not None else BEFORE_ALL
         return picked
@@ -286,26 +246,12 @@ async def copy_trades(connection: Connection, outcome: Completed) -> None:
     )
 
 
-class _NotRunning(Exception):
-    """The execution is not this claim's any more; carries what it is."""
-
-    def __init__(self, execution: Any) -> None:
-        super().__init__("fenced")
-        self.epoch: int = execution["epoch"] if execution is not None else -1
-        self.state: str = execution["state"] if execution is not None else "queued"
+class _NotOwned(Exception):
+    """The execution is not this claim's any more."""
 
 
-def _beat_result(row: Any, event: OutgoingEvent | None) -> BeatResult:
+def _beat_result(row: Row | None, event: OutgoingEvent | None) -> BeatResult:
     if row is None:
         return BeatResult(BeatAnswer.FENCED)
     stored = replace(event, row_id=row["outbox_id"]) if event is not None and row["outbox_id"] is not None else None
-    if row["cancel_reason"] is not None:
-        return BeatResult(BeatAnswer.CANCEL, row["cancel_reason"], stored)
-    return BeatResult(BeatAnswer.ALIVE, "", stored)
-
-
-def _cancel_result(row: Any) -> BeatResult:
-    if not row["is_ours"]:
-        return BeatResult(BeatAnswer.FENCED)
-    reason = cancel_reason(row["row_status"], row["cancel_reason"])
-    return BeatResult(BeatAnswer.ALIVE) if reason is None else BeatResult(BeatAnswer.CANCEL, reason)
+    return alive(row["cancel_reason"], stored)

@@ -1,7 +1,7 @@
 """The queue's statements, apart from what runs them: each is read together with its locks."""
 
 from consumer.adapters.postgres.dates import readable_dates
-from consumer.rules.row_agreement import COMPARED_COLUMNS
+from consumer.rules.columns import EXECUTED_COLUMNS
 
 SWEEP_LIMIT = 500
 """Runs ended by one sweep; the next one takes the rest."""
@@ -14,14 +14,15 @@ them. Three sweeps a lease see 120 000, more than MAX_QUEUED is by default.
 LAPSED_LIMIT = 200
 """Lapsed leases that one look returns, the oldest first."""
 
-SWEEP_LOCK = 0x6261636B74657374  # "backtest": one sweep at a time in a database
-
 # A cancel may have been stored by a transaction that did not yet see the request, and the other way round: so the kept
 # cancels are looked up wherever a run is run, swept or finished, and not only at intake. Not where it is picked: the
 # sweep looks at the newest cancels only, and a run that nothing picks and nothing sweeps would wait for ever.
 KEPT_CANCEL = """coalesce(e.cancel_reason,
     (SELECT coalesce(c.reason, 'requested') FROM backtest_cancels c WHERE c.run_id = e.run_id),
     (SELECT coalesce(c.reason, 'requested') FROM backtest_cancels c WHERE c.request_id = e.request_id))"""
+
+# What `standing_of` reads, but for the cancel.
+STANDING = "e.run_id, e.request_id, e.state, e.epoch, e.attempts, e.deaths, e.sequence, e.progress_pct"
 
 # The limit is written into the text: with a parameter the planner assumes a tenth of the table and sorts it.
 PICK_QUEUED = """
@@ -41,8 +42,8 @@ ORDER BY e.lease_until, e.run_id
 LIMIT {LAPSED_LIMIT}
 """
 
-PICK_LAPSED = """
-SELECT e.run_id, e.request_id, e.epoch, e.attempts, e.deaths, e.sequence, e.progress_pct, q.specification
+PICK_LAPSED = f"""
+SELECT {STANDING}, e.cancel_reason, q.specification
 FROM unnest($1::int[], $2::int[], $3::timestamptz[]) AS seen(run_id, epoch, lease_until)
 JOIN backtest_executions e ON e.run_id = seen.run_id
 JOIN backtest_runs r ON r.id = e.run_id
@@ -50,7 +51,7 @@ JOIN backtest_requests q ON q.request_id = e.request_id
 WHERE e.state = 'running' AND e.epoch = seen.epoch AND e.lease_until = seen.lease_until AND e.lease_until < now()
   AND r.status IN ('pending', 'running') AND e.cancel_reason IS NULL
 ORDER BY e.lease_until, e.run_id
-LIMIT {limit}
+LIMIT {{limit}}
 FOR UPDATE OF e SKIP LOCKED FOR NO KEY UPDATE OF r SKIP LOCKED
 """
 
@@ -108,23 +109,23 @@ SELECT a.run_id, a.cancel_reason, s.id AS outbox_id FROM alive a LEFT JOIN store
 
 CANCELS_WANTED = f"""
 SELECT i.run_id, coalesce(e.epoch = i.epoch AND e.state = 'running', false) AS is_ours,
-       r.status AS row_status, {KEPT_CANCEL} AS cancel_reason
+       r.status, {KEPT_CANCEL} AS cancel_reason
 FROM unnest($1::int[], $2::int[]) AS i(run_id, epoch)
 LEFT JOIN backtest_executions e ON e.run_id = i.run_id
 LEFT JOIN backtest_runs r ON r.id = i.run_id
 """
 
 LOCK_ROW = f"""
-SELECT status, {readable_dates(", ".join(COMPARED_COLUMNS))} FROM backtest_runs WHERE id = $1 FOR NO KEY UPDATE
+SELECT status, {readable_dates(", ".join(EXECUTED_COLUMNS))} FROM backtest_runs WHERE id = $1 FOR NO KEY UPDATE
 """
 
 LOCK_EXECUTION = f"""
-SELECT e.epoch, e.state, e.sequence, e.progress_pct, {KEPT_CANCEL} AS cancel_reason
+SELECT {STANDING}, {KEPT_CANCEL} AS cancel_reason
 FROM backtest_executions e WHERE e.run_id = $1 FOR UPDATE OF e
 """
 
 HOW_IT_ENDED = f"""
-SELECT e.state, {KEPT_CANCEL} AS cancel_reason, r.status, r.error_message
+SELECT {STANDING}, {KEPT_CANCEL} AS cancel_reason, r.status, r.error_message
 FROM backtest_executions e LEFT JOIN backtest_runs r ON r.id = e.run_id WHERE e.run_id = $1
 """
 
@@ -171,7 +172,7 @@ WITH newest AS (
     SELECT e.run_id FROM ready e LEFT JOIN backtest_runs r ON r.id = e.run_id
     WHERE r.id IS NULL OR r.status NOT IN ('pending', 'running')
 )
-SELECT e.run_id, e.request_id, e.state, e.epoch, e.attempts, e.sequence, e.progress_pct, q.specification,
+SELECT {STANDING}, q.specification,
        r.id IS NOT NULL AS has_row, {KEPT_CANCEL} AS cancel_reason
 FROM backtest_executions e
 JOIN backtest_requests q ON q.request_id = e.request_id

@@ -8,7 +8,7 @@ from typing import Any
 
 import asyncpg
 
-from consumer.adapters.postgres.pool import driver_dsn, translated
+from consumer.adapters.postgres.pool import Connection, driver_dsn, translated
 from consumer.errors import StartFailed
 
 _RUNS = """
@@ -133,8 +133,8 @@ async def add_strategy(database_url: str, name: str, strategy_key: str, params: 
 
 
 @asynccontextmanager
-async def connected(database_url: str, *, read_only: bool = True) -> AsyncIterator[Any]:
-    """An asyncpg connection (untyped). Raises StoreUnavailable, and StartFailed where the tables are not there."""
+async def connected(database_url: str, *, read_only: bool = True) -> AsyncIterator[Connection]:
+    """A connection for a command. Raises StoreUnavailable, and StartFailed where the tables are not there."""
     try:
         with translated():
             connection = await asyncpg.connect(

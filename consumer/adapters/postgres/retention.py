@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
+from consumer.adapters.postgres import lock_keys
+from consumer.adapters.postgres.pool import Connection
 from consumer.adapters.postgres.reading import connected
 from consumer.errors import StartFailed
 
-PRUNE_LOCK = 0x6261636B70727565  # "backprue": one retention command at a time in a database
 _BATCH = 5_000
 
 
@@ -35,7 +35,7 @@ class BarsInUse:
 class RetentionTables:
     """The tables, while this is the only retention command at work."""
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def before(self, age: timedelta) -> datetime:
@@ -90,7 +90,7 @@ async def open_retention(database_url: str) -> AsyncIterator[RetentionTables]:
     """Raises StoreUnavailable, and StartFailed where another retention command is at work."""
     async with connected(database_url, read_only=False) as connection:
         # Held by the session: it ends with the connection, however this program ends.
-        if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", PRUNE_LOCK):
+        if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", lock_keys.PRUNE):
             raise StartFailed("another `backtest runs prune` is at work on this database")
         yield RetentionTables(connection)
 

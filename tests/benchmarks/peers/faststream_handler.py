@@ -36,13 +36,14 @@ from pydantic import BaseModel
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from consumer.adapters.engine_pool.program import METRIC_COLUMNS, open_engine, warm_up
+from consumer.adapters.engine_pool.program import open_engine, warm_up
 from consumer.adapters.engine_pool.settings import EngineProcessSettings
 from consumer.adapters.postgres.schema.tables import BacktestRun, BacktestTrade, Strategy
 from consumer.ports import EngineTask
 from consumer.ports.outcomes import Completed
 from consumer.preparation.registry import load_strategy
 from consumer.preparation.snapshot import specification_from_json, specification_to_json
+from consumer.rules.columns import METRIC_COLUMNS, TRADE_COLUMNS
 from engine.market.bars import bars_from_frame
 from engine.market.instruments import packaged_instruments
 from engine.market.timeframes import timeframe
@@ -55,11 +56,6 @@ ARTIFACTS = Path(os.environ["PEER_ARTIFACTS"])
 DATABASE_URL = os.environ["PEER_DATABASE_URL"]
 IS_TUNED = os.environ["PEER_VARIANT"] == "tuned"
 IN_PROCESSES = os.environ["PEER_ENGINE"] == "process"
-TRADE_COLUMNS = (
-    "run_id", "position_id", "symbol", "direction", "entry_time", "exit_time", "entry_price", "exit_price", "volume",
-    "profit", "commission", "spread_cost", "swap", "equity_after", "stop_loss", "take_profit", "exit_reason",
-    "pattern_name", "pattern_metadata", "source",
-)  # fmt: skip
 
 
 class RunRequest(BaseModel):

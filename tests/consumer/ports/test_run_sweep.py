@@ -2,10 +2,11 @@
 
 import asyncio
 
+from consumer.adapters.postgres import lock_keys
 from consumer.ports import BeatAnswer, EventKind
 from tests.consumer.messages import completed
 from tests.consumer.ports.queue_steps import beat, queue, queued_and_claimed, told
-from tests.consumer.ports.stores import Store
+from tests.consumer.ports.stores import PostgresStore, Store
 
 
 async def test_a_sweep_ends_queued_runs_that_are_cancelled_in_any_way_without_a_slot(store: Store) -> None:
@@ -68,3 +69,15 @@ async def test_a_sweep_leaves_rows_that_a_client_holds_to_the_next_one(store: St
     async with store.holding(run_id), asyncio.timeout(5):
         assert (await worker.queue.sweep()).ended == ()
     assert [ended.run_id for ended in (await worker.queue.sweep()).ended] == [run_id]
+
+
+async def test_a_sweep_goes_on_while_a_migration_is_at_work(postgres_store: PostgresStore) -> None:
+    worker = await postgres_store.worker()
+    [run_id] = await queue(worker, "a")
+    await postgres_store.change_run(run_id, status="cancelled")
+    async with postgres_store.outside.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", lock_keys.MIGRATION)
+
+        result = await worker.queue.sweep()
+
+    assert [ended.run_id for ended in result.ended] == [run_id]

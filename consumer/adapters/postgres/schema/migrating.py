@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool
 
 import migrations
+from consumer.adapters.postgres import lock_keys
 from consumer.adapters.postgres.schema.differences import (
     Comparison,
     SchemaDifference,
@@ -178,7 +179,6 @@ def _translated(error: DBAPIError | asyncpg.PostgresError) -> StoreUnavailable |
     return StartFailed(f"Postgres refuses: {message}")
 
 
-_ADVISORY_LOCK_KEY: Final = int.from_bytes(b"backtest")
 LOCK_TIMEOUT_MILLISECONDS: Final = 5000
 
 
@@ -189,7 +189,7 @@ async def _take_turn(connection: AsyncConnection) -> None:
     """
     await connection.execute(text("SET LOCAL statement_timeout = 0"))
     await connection.execute(text("SET LOCAL lock_timeout = 0"))
-    await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK_KEY})
+    await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": lock_keys.MIGRATION})
     await connection.execute(text(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MILLISECONDS}"))
 
 

@@ -13,13 +13,14 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from consumer.adapters.engine_pool.pool import EngineProcesses, EngineProcessSettings
-from consumer.adapters.engine_pool.program import METRIC_COLUMNS, trades_csv
+from consumer.adapters.engine_pool.program import trades_csv
 from consumer.adapters.files.market_data import ParquetMarketData
-from consumer.adapters.postgres.schema.tables import backtest_runs, backtest_trades
+from consumer.adapters.postgres.schema.tables import backtest_trades
 from consumer.ports import EngineProgress, EngineTask, StopSignal
 from consumer.ports.outcomes import Completed, EngineOutcome, Failed, Stopped
 from consumer.preparation.inputs import assemble
 from consumer.preparation.snapshot import specification_from_json, specification_to_json
+from consumer.rules.columns import METRIC_COLUMNS
 from engine.errors import InvalidSpecification
 from engine.market.bars import TIME
 from engine.market.instruments import packaged_instruments
@@ -195,10 +196,6 @@ async def test_postgres_copies_the_rows_in_as_they_are(
 
     assert [each.name for each in columns] == ["run_id", *TRADE_COLUMNS]
     assert [tuple(row)[1:] for row in rows] == here.rows()
-
-
-def test_the_metric_columns_are_those_of_the_table() -> None:
-    assert set(METRIC_COLUMNS) <= set(backtest_runs.columns.keys())
 
 
 async def test_a_child_told_the_same_twice_gives_the_same_bytes(pool: EngineProcesses) -> None:

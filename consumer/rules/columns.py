@@ -1,0 +1,47 @@
+"""The columns of the shared tables that this program writes, reads back and compares, each list once.
+
+Names only: whoever needs them loads neither an adapter nor the engine. Tests hold them to the tables and to what the
+engine computes.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+RUN_COLUMNS: Final = (
+    "strategy_id", "symbol", "timeframe", "start_date", "end_date", "initial_balance", "spread_pips", "execution_mode",
+    "primary_tf", "context_tfs", "max_llm_calls", "commission_per_lot", "tp_partial_close_ratio",
+)  # fmt: skip
+"""Of backtest_runs: the configuration, which whoever makes the row gives; in the order in which rows are inserted."""
+
+REPEATABLE_COLUMNS: Final = tuple(name for name in RUN_COLUMNS if name not in {"primary_tf", "context_tfs"})
+"""Of those, what a request says in the same words. (Its context_tfs is a list, and primary_tf says nothing itself.)"""
+
+COLUMN_OF_FIELD: Final[Mapping[str, str]] = {
+    "symbol": "symbol",
+    "timeframe": "timeframe",
+    "start": "start_date",
+    "end": "end_date",
+    "initial_balance": "initial_balance",
+    "spread_pips": "spread_pips",
+    "execution_mode": "execution_mode",
+    "commission_per_lot": "commission_per_lot",
+    "tp_partial_close_ratio": "tp_partial_close_ratio",
+    "context_timeframes": "context_tfs",
+}
+"""Field of the admitted specification -> column of backtest_runs."""
+
+EXECUTED_COLUMNS: Final = ("strategy_id", *COLUMN_OF_FIELD.values())
+"""Of backtest_runs: what a run executes, and its row must still say when it ends."""
+
+METRIC_COLUMNS: Final = (
+    "total_trades", "win_rate", "profit_factor", "expectancy", "max_drawdown_pct", "recovery_factor", "sharpe_ratio",
+    "sortino_ratio", "total_return_pct", "avg_win", "avg_loss", "max_consec_wins", "max_consec_losses", "avg_spread",
+)  # fmt: skip
+"""Of backtest_runs: the figures of a completed run, null until then."""
+
+TRADE_COLUMNS: Final = (
+    "run_id", "position_id", "symbol", "direction", "entry_time", "exit_time", "entry_price", "exit_price", "volume",
+    "profit", "commission", "spread_cost", "swap", "equity_after", "stop_loss", "take_profit", "exit_reason",
+    "pattern_name", "pattern_metadata", "source",
+)  # fmt: skip
+"""Of backtest_trades: all but id, in the order of the rows that an engine child renders for COPY."""
