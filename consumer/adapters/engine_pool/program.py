@@ -6,18 +6,17 @@ object does not: each simulation makes its own. What a strategy's module keeps i
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
-from io import BytesIO
 from pathlib import Path
 from typing import Final, TypeVar
 from weakref import WeakKeyDictionary
 
-import numpy as np
 import polars as pl
 
 from consumer.adapters.engine_pool.settings import EngineProcessSettings
 from consumer.adapters.engine_pool.task import Execute, TaskControl
+from consumer.adapters.engine_pool.trade_rows import trades_csv
+from consumer.adapters.engine_pool.warm_up import warm_up
 from consumer.adapters.files.artifacts import LEDGER, ArtifactFiles, bars_digest
 from consumer.adapters.files.instruments import read_instruments
 from consumer.adapters.files.market_data import ParquetMarketData, microseconds
@@ -29,22 +28,17 @@ from consumer.preparation.registry import load_strategy
 from consumer.preparation.snapshot import specification_from_json
 from consumer.rules.columns import METRIC_COLUMNS
 from engine.deciders.bar_by_bar import guarded
-from engine.errors import InvalidSpecification, StrategyError
-from engine.market.bars import Bars, bars_from_frame
-from engine.market.instruments import instrument_for, packaged_instruments
-from engine.market.timeframes import timeframe
-from engine.results.result import BacktestResult
-from engine.simulate import ChosenStrategy, Progress, RunData, choose_strategy, run_backtest
-from engine.specification import ExecutionMode, Specification
-from engine.strategies.sma_cross import SmaCross
+from engine.errors import InvalidSpecification
+from engine.market.bars import Bars
+from engine.market.instruments import instrument_for
+from engine.simulate import ChosenStrategy, Progress, choose_strategy, run_backtest
+from engine.specification import Specification
 
 DISTRIBUTION: Final = "backtest-consumer"
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 2.0
 _DIGESTS_KEPT: Final = 64
 """Of ranges of the same bars."""
-_CSV_TIME: Final = "%Y-%m-%d %H:%M:%S%.6f+00"
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 Result = TypeVar("Result")
 
@@ -101,41 +95,6 @@ def engine_version() -> str:
         return "0+not.installed"
 
 
-def trades_csv(run_id: int, result: BacktestResult) -> bytes:
-    """Rows for COPY into backtest_trades: run_id, then the columns from position_id on; floats as their shortest text
-    that reads back as the same double, an empty field is NULL, an empty text is quoted. Raises StrategyError."""
-    run_ids = pl.Series("run_id", [run_id], dtype=pl.Int64).new_from_index(0, result.trades.height)
-    rows = pl.DataFrame([run_ids, *result.trades.get_columns()])
-    buffer = BytesIO()
-    rows.write_csv(buffer, include_header=False, datetime_format=_CSV_TIME)
-    content = buffer.getvalue()
-    if b"\0" in content:
-        # Postgres takes no NUL in text: the run would never get its terminal row.
-        raise StrategyError("a decision's pattern_name or pattern_metadata holds a NUL character")
-    return content
-
-
-def warm_up() -> None:
-    """Simulate a little in every mode, so that the first run finds everything compiled and loaded."""
-    bars = _some_bars(400)
-    for mode in ExecutionMode:
-        specification = Specification(
-            symbol="EURUSD",
-            timeframe="H1",
-            start=_EPOCH,
-            end=_EPOCH + timedelta(days=365),
-            strategy_key="sma_cross",
-            strategy_params={},
-            execution_mode=mode,
-            stop_loss_pips=20.0,
-            take_profit_pips=30.0,
-        )
-        strategy = choose_strategy(SmaCross, "sma_cross", {"fast": 3, "slow": 8})
-        instrument = packaged_instruments()["EURUSD"]
-        result = run_backtest(specification, instrument, RunData(bars=bars), strategy, on_progress=lambda _: None)
-        trades_csv(1, result)
-
-
 def chosen_strategy(specification: Specification) -> ChosenStrategy:
     """The specification's strategy with its parameters. Raises UnknownStrategy, InvalidParams, InvalidSpecification."""
     key = specification.strategy_key
@@ -177,21 +136,3 @@ class _ChartBars:
                 digests.clear()
             digests[rows] = bars_digest(frame)
         return frame, digests[rows]
-
-
-def _some_bars(count: int) -> Bars:
-    """Hourly bars that rise and fall, so that there are trades."""
-    close = 1.1 + 0.01 * np.sin(np.arange(count) / 7.0)
-    frame = pl.DataFrame(
-        {
-            "time": pl.datetime_range(
-                _EPOCH, _EPOCH + timedelta(hours=count - 1), "1h", time_unit="us", time_zone="UTC", eager=True
-            ),
-            "open": close,
-            "high": close + 0.001,
-            "low": close - 0.001,
-            "close": close,
-            "volume": np.zeros(count),
-        }
-    )
-    return bars_from_frame(frame, timeframe("H1"), "warm-up")

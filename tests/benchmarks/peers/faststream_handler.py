@@ -36,8 +36,9 @@ from pydantic import BaseModel
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from consumer.adapters.engine_pool.program import open_engine, warm_up
+from consumer.adapters.engine_pool.program import open_engine
 from consumer.adapters.engine_pool.settings import EngineProcessSettings
+from consumer.adapters.engine_pool.warm_up import warm_up
 from consumer.adapters.postgres.schema.tables import BacktestRun, BacktestTrade, Strategy
 from consumer.ports import EngineTask
 from consumer.ports.outcomes import Completed

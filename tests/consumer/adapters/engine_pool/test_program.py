@@ -13,7 +13,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from consumer.adapters.engine_pool.pool import EngineProcesses, EngineProcessSettings
-from consumer.adapters.engine_pool.program import trades_csv
+from consumer.adapters.engine_pool.trade_rows import trades_csv
 from consumer.adapters.files.market_data import ParquetMarketData
 from consumer.adapters.postgres.schema.tables import backtest_trades
 from consumer.ports import EngineProgress, EngineTask, StopSignal
