@@ -20,11 +20,10 @@ from consumer.adapters.engine_pool.pool import EngineProcesses
 from consumer.adapters.engine_pool.settings import EngineProcessSettings
 from consumer.adapters.files.instruments import read_instruments
 from consumer.adapters.http.server import Checks, http_server
-from consumer.adapters.kafka.connection import KafkaConnection
+from consumer.adapters.kafka.connection import KafkaConnection, kafka_connection
 from consumer.adapters.kafka.publisher import KafkaPublisher
 from consumer.adapters.kafka.source import KafkaSource
 from consumer.adapters.kafka.topics import TopicSettings, create_topics, missing_topics
-from consumer.adapters.kafka_settings import kafka_connection
 from consumer.adapters.postgres.ledger import PostgresLedger
 from consumer.adapters.postgres.outbox import PostgresOutbox
 from consumer.adapters.postgres.pool import Pool, open_pool, translated

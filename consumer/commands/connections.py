@@ -2,8 +2,7 @@
 
 import logging
 
-from consumer.adapters.kafka.connection import KafkaConnection
-from consumer.adapters.kafka_settings import kafka_connection
+from consumer.adapters.kafka.connection import KafkaConnection, kafka_connection
 from consumer.logging_setup import set_up_logging
 from consumer.settings import DatabaseSettings, KafkaSettings, LogSettings, load_settings
 

@@ -12,8 +12,8 @@ import typer
 from consumer.adapters.files.instruments import read_instruments
 from consumer.adapters.files.market_data import ParquetMarketData
 from consumer.adapters.files.store import FileStoreError, LocalFiles, open_file_store
-from consumer.adapters.kafka_limits import TopicFacts, topic_facts
-from consumer.adapters.kafka_settings import kafka_connection
+from consumer.adapters.kafka.connection import kafka_connection
+from consumer.adapters.kafka.topics import TopicFacts, topic_facts
 from consumer.adapters.postgres.schema.migrating import check_schema, head_revision
 from consumer.commands.connections import quiet_log
 from consumer.errors import ConsumerError, SettingsInvalid, StartFailed

@@ -9,11 +9,10 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
-from consumer.adapters.kafka.connection import KafkaConnection
+from consumer.adapters.kafka.connection import KafkaConnection, kafka_connection
 from consumer.adapters.kafka.reader import open_reader
 from consumer.adapters.kafka.sender import send_record
 from consumer.adapters.kafka.topics import TopicSettings, create_topics
-from consumer.adapters.kafka_settings import kafka_connection
 from consumer.devstack.free_ports import free_ports
 from consumer.devstack.kafka_program import java_environment, prepare_kafka_program
 from consumer.devstack.kafka_server import EmbeddedKafka

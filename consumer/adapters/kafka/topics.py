@@ -1,12 +1,13 @@
-"""Makes the five topics at a worker's start, before it consumes."""
+"""Makes the five topics at a worker's start, before it consumes; and what the brokers say of those that are there."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from consumer.adapters.kafka.connection import KafkaConnection
@@ -26,7 +27,7 @@ TOPIC_CONFIGS: dict[Topic, dict[str, str]] = {
         "max.message.bytes": str(DEAD_LETTER_MAX_MESSAGE_BYTES),
     },
 }
-"""Retention by topic (CONTRACT section 2)."""
+"""What each is made with; the retention is for whoever runs the broker to change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,41 @@ async def missing_topics(connection: KafkaConnection) -> list[Topic]:
     """Which of our topics the broker does not have. Raises BrokerUnavailable."""
     async with _admin(connection) as admin:
         return await _missing(admin)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicFacts:
+    """One topic as it is."""
+
+    partitions: int
+    max_message_bytes: int
+    cleanup_policy: str
+    """E.g. `delete` or `compact,delete`."""
+
+
+async def topic_facts(connection: KafkaConnection, topics: Sequence[str]) -> dict[str, TopicFacts]:
+    """Those of the topics that exist, by name: their partitions and the limits that matter here.
+
+    Raises BrokerUnavailable.
+    """
+    async with _admin(connection) as admin:
+        present = sorted(set(await admin.list_topics()) & {str(topic) for topic in topics})
+        if not present:
+            return {}
+        described = await admin.describe_topics(present)
+        answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in present])
+    partitions = {topic["topic"]: len(topic["partitions"]) for topic in described}
+    configs = {
+        name: {entry[0]: entry[1] for entry in entries}
+        for answer in cast("list[Any]", answers)  # the admin client types every answer as a bare Response
+        for _code, _message, _kind, name, entries in answer.resources
+    }
+    return {
+        name: TopicFacts(
+            partitions[name], int(configs[name]["max.message.bytes"]), str(configs[name]["cleanup.policy"])
+        )
+        for name in present
+    }
 
 
 @asynccontextmanager

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import uvloop
 
 from consumer.adapters.files.instruments import read_instruments
+from consumer.adapters.kafka.connection import kafka_connection
 from consumer.adapters.kafka.publisher import KafkaPublisher
 from consumer.adapters.kafka.source import KafkaSource
-from consumer.adapters.kafka_settings import kafka_connection
 from consumer.adapters.postgres.ledger import PostgresLedger
 from consumer.adapters.postgres.outbox import PostgresOutbox
 from consumer.adapters.postgres.pool import open_pool
