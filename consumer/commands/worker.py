@@ -24,7 +24,7 @@ def worker() -> None:
     set_up_logging(settings)
     for name, meant in unknown_variables().items():
         log.warning("unknown_setting", variable=name, perhaps=meant)
-    from consumer.wiring import run_worker  # here: it loads everything, and a wrong setting shows without that
+    from consumer.wiring.worker import run_worker  # here: it loads everything, and a wrong setting shows without that
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(run_worker(settings))

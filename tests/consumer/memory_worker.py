@@ -1,4 +1,4 @@
-"""A worker of real parts over the in-memory ports, taken step by step by a test in place of wiring's loops."""
+"""A worker of real parts over the in-memory ports, taken step by step by a test in place of the worker's loops."""
 
 import asyncio
 import contextlib
@@ -48,7 +48,7 @@ class World:
 
 
 class MemoryWorker:
-    """One worker of `world`; every step of wiring's loops is a method."""
+    """One worker of `world`; every step of the worker's loops is a method."""
 
     def __init__(self, world: World, name: str = "worker", script: Script | None = None, slots: int = 2) -> None:
         writer = event_writer(world.clock)
@@ -85,7 +85,7 @@ class MemoryWorker:
             self.intake.announce(batch, result)
 
     async def step(self, name: str) -> None:
-        """One step by name; a server that is away is what wiring makes of it: nothing, until the next time."""
+        """One step by name; a server that is away is what the worker makes of it: nothing, until the next time."""
         steps: dict[str, Callable[[], Awaitable[object]]] = {
             "read": self.read,
             "claim": self.dispatcher.claim_once,

@@ -89,7 +89,7 @@ class Orders:
 def wait_for(go_file: Path) -> None:
     """Be ready to begin at once: what takes a worker's start its time has been imported by then."""
     importlib.import_module("consumer.commands.worker")
-    importlib.import_module("consumer.wiring")
+    importlib.import_module("consumer.wiring.worker")
     while not go_file.exists():
         time.sleep(0.005)
 
@@ -166,7 +166,7 @@ def go_through_proxy(ports: dict[int, int]) -> None:
 
 def live_by(clock_file: Path) -> None:
     """Make this process's wall clock wrong by what the file says; the monotonic one goes on as before."""
-    from consumer import wiring
+    from consumer import worker
 
     true_time = time.time
 
@@ -183,7 +183,7 @@ def live_by(clock_file: Path) -> None:
             return cls.fromtimestamp(wrong.timestamp(), tz)
 
     patch(time, "time", lambda: true_time() + offset())
-    patch(wiring, "datetime", WrongDatetime)
+    patch(worker, "datetime", WrongDatetime)
 
 
 def patch(owner: Any, name: str, value: object) -> None:

@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from consumer.adapters.kafka.connection import KafkaConnection
 from consumer.errors import BrokerUnavailable
+from consumer.settings import KafkaSettings
 from schemas.topics import DEAD_LETTER_MAX_MESSAGE_BYTES, Topic
 
 DAY_MS = 24 * 3600 * 1000
@@ -36,6 +37,11 @@ class TopicSettings:
 
     partitions: int = 6
     replication_factor: int = -1
+
+
+def topic_settings(settings: KafkaSettings) -> TopicSettings:
+    """The shape that the settings ask for."""
+    return TopicSettings(settings.kafka_topic_partitions, settings.kafka_replication_factor)
 
 
 async def create_topics(connection: KafkaConnection, settings: TopicSettings) -> list[str]:

@@ -26,7 +26,8 @@ from consumer.rules.admission import Admission
 from consumer.rules.events import EventRenderer
 from consumer.settings import Settings, load_settings
 from consumer.telemetry import Telemetry
-from consumer.wiring import SystemClock, keep_for_good
+from consumer.wiring.worker import keep_for_good
+from consumer.worker import SystemClock
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,166 @@
+"""A worker's composition: which adapters its ports are, and the one owner of everything it opens."""
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from uuid import uuid4
+
+import stamina
+import structlog
+
+from consumer.adapters.engine_pool.pool import EngineProcesses
+from consumer.adapters.engine_pool.settings import EngineProcessSettings
+from consumer.adapters.files.instruments import read_instruments
+from consumer.adapters.http.server import Checks, http_server
+from consumer.adapters.kafka.connection import KafkaConnection, kafka_connection
+from consumer.adapters.kafka.publisher import KafkaPublisher
+from consumer.adapters.kafka.source import KafkaSource
+from consumer.adapters.kafka.topics import create_topics, missing_topics, topic_settings
+from consumer.adapters.postgres.ledger import PostgresLedger
+from consumer.adapters.postgres.outbox import PostgresOutbox
+from consumer.adapters.postgres.pool import Pool, open_pool, translated
+from consumer.adapters.postgres.queue import PostgresQueue
+from consumer.adapters.postgres.schema.migrating import check_schema
+from consumer.dispatch import Dispatcher
+from consumer.errors import BrokerUnavailable, Unavailable
+from consumer.execute_run import RunPorts
+from consumer.intake import Intake
+from consumer.outbox_relay import OutboxRelay
+from consumer.rules.admission import Admission
+from consumer.rules.events import EventRenderer
+from consumer.settings import Settings
+from consumer.starting import Server, unless_stopped, wait_for_servers
+from consumer.telemetry import Telemetry
+from consumer.worker import SystemClock, Worker
+
+log = structlog.get_logger(__name__)
+
+
+async def run_worker(settings: Settings) -> None:
+    """Run a worker until SIGTERM or SIGINT, also while it still waits for its servers.
+
+    Raises StartFailed when they don't answer in time.
+    """
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    clock = SystemClock()
+    if await unless_stopped(stopping, wait_for_servers(servers(settings), settings.start_timeout_seconds, clock)):
+        async with open_worker(settings, clock) as worker:
+            keep_for_good()
+            await worker.run(stopping)
+
+
+def servers(settings: Settings) -> tuple[Server, Server]:
+    """Postgres is fit once it has our tables; Kafka once it has our topics, which a look makes where it may."""
+    connection = kafka_connection(settings)
+
+    async def database() -> None:
+        await check_schema(settings.database_url.get_secret_value())
+
+    async def topics() -> None:
+        if settings.kafka_create_topics:
+            made = await create_topics(connection, topic_settings(settings))
+            if made:
+                log.info("topics_created", topics=made)
+        elif missing := await missing_topics(connection):
+            raise BrokerUnavailable(f"Kafka has no {', '.join(missing)}, and BACKTEST_KAFKA_CREATE_TOPICS is off")
+
+    return Server("Postgres", database), Server("Kafka", topics)
+
+
+def keep_for_good() -> None:
+    """Take what is there now, some 275 000 objects of modules, out of what later collections walk."""
+    gc.collect()
+    gc.freeze()
+
+
+@asynccontextmanager
+async def open_worker(settings: Settings, clock: SystemClock) -> AsyncIterator[Worker]:
+    """Open everything a worker needs; close it in the opposite order."""
+    stamina.set_active(True)
+    owner = f"{socket.gethostname()}/{os.getpid()}/{uuid4().hex[:12]}"
+    telemetry = Telemetry()
+    connection = kafka_connection(settings)
+    writer = EventRenderer(source=f"backtest-consumer/{settings.kafka_group_id}", clock=clock)
+    async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(
+            open_pool(
+                settings.database_url.get_secret_value(),
+                max_connections=settings.slots + 8,
+                name=owner,
+                idle_in_transaction_seconds=settings.lease_seconds,
+            )
+        )
+        engine = await stack.enter_async_context(EngineProcesses(engine_settings(settings)))
+        publisher = KafkaPublisher(connection, client_id=owner.replace("/", "-"))
+        stack.push_async_callback(publisher.close)
+        relay = OutboxRelay(
+            PostgresOutbox(pool, owner, settings.lease_seconds), publisher, telemetry, clock, settings.lease_seconds
+        )
+        queue = PostgresQueue(pool, writer, owner, settings.lease_seconds, settings.max_attempts)
+        source = KafkaSource(connection, settings.kafka_group_id)
+        work_arrived = asyncio.Event()
+        dispatcher = Dispatcher(
+            RunPorts(queue, engine, relay, clock, settings.max_attempts),
+            writer,
+            telemetry,
+            work_arrived,
+            settings.slots,
+        )
+        intake = Intake(
+            source=source,
+            ledger=PostgresLedger(pool, writer, owner, settings.lease_seconds),
+            relay=relay,
+            writer=writer,
+            admit=Admission(read_instruments(settings.instruments_file), settings.account_currency),
+            telemetry=telemetry,
+            work_arrived=work_arrived,
+            max_queued=settings.max_queued,
+        )
+        worker = Worker(owner, settings, source, relay, intake, dispatcher, clock)
+
+        async def readiness() -> Checks:
+            return {"postgres": await _postgres_trouble(pool), "kafka": await _kafka_trouble(connection, source)}
+
+        await stack.enter_async_context(
+            http_server(settings.http_host, settings.http_port, readiness, telemetry.registry, worker.liveness)
+        )
+        yield worker
+
+
+def engine_settings(settings: Settings) -> EngineProcessSettings:
+    """What engine children are told."""
+    return EngineProcessSettings(
+        slots=settings.slots,
+        market_data_url=settings.market_data_url,
+        artifacts_url=settings.artifacts_url,
+        instruments_file=str(settings.instruments_file) if settings.instruments_file is not None else None,
+        memory_mb=settings.engine_memory_mb,
+        run_timeout_seconds=settings.run_timeout_seconds,
+        threads=settings.engine_threads,
+    )
+
+
+async def _postgres_trouble(pool: Pool) -> str | None:
+    try:
+        with translated():
+            await pool.fetchval("SELECT 1")
+    except Unavailable as error:
+        return str(error)
+    return None
+
+
+async def _kafka_trouble(connection: KafkaConnection, source: KafkaSource) -> str | None:
+    try:
+        missing = await missing_topics(connection)
+    except Unavailable as error:
+        return str(error)
+    if missing:
+        return f"topics are missing: {', '.join(missing)}"
+    return None if source.is_member else "not yet a member of the consumer group"

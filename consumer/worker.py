@@ -1,0 +1,157 @@
+"""A worker's loops: what repeats, how often, and how all of it ends. What it is made of, `wiring.worker` opens."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import structlog
+
+from consumer.dispatch import Dispatcher
+from consumer.errors import Unavailable
+from consumer.intake import Intake
+from consumer.outbox_relay import OutboxRelay
+from consumer.ports import Clock, RecordSource
+from consumer.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+IDLE_CLAIM_SECONDS = 0.25
+"""An idle worker looks for runs that others queued this often; its own intake wakes it at once."""
+CANCEL_POLL_SECONDS = 0.2
+"""With the engine's grace this keeps a cancel under its second."""
+QUEUE_WATCH_SECONDS = 1.0
+DRAIN_GRACE_SECONDS = 2.0
+"""To stop children and give their runs back."""
+RELAY_GRACE_SECONDS = 1.5
+"""To publish what waits."""
+LONGEST_PAUSE_SECONDS = 1.0
+"""After a step that failed."""
+
+
+@dataclass(slots=True)
+class Worker:
+    """All of one worker's parts, joined."""
+
+    owner: str
+    """As leases name it."""
+    settings: Settings
+    source: RecordSource
+    relay: OutboxRelay
+    intake: Intake
+    dispatcher: Dispatcher
+    clock: Clock
+    tasks: list[asyncio.Task[None]] = field(default_factory=list, init=False)
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Work until `stopping` is set, then drain: nothing new, runs given back, events out, offsets committed."""
+        self.tasks = [
+            asyncio.create_task(_keep_going(loop), name=loop.__qualname__)
+            for loop in (self._read, self.relay.run, self._claim, self._sweep)
+        ] + [
+            asyncio.create_task(_every(seconds, step), name=step.__qualname__)
+            for seconds, step in (
+                (self.settings.heartbeat_seconds, self.dispatcher.beat_once),
+                (CANCEL_POLL_SECONDS, self.dispatcher.look_for_cancels),
+                (self.sweep_seconds, self.relay.keep),
+                (QUEUE_WATCH_SECONDS, self.intake.watch_queue),
+            )
+        ]
+        log.info("worker_started", owner=self.owner, slots=self.settings.slots)
+        try:
+            await stopping.wait()
+        finally:
+            await self._drain()
+
+    def liveness(self) -> dict[str, str | None]:
+        """Each of the worker's loops, and what ended it: none ever should."""
+        return {task.get_name(): "ended" if task.done() else None for task in self.tasks}
+
+    @property
+    def sweep_seconds(self) -> float:
+        return self.settings.lease_seconds / 3
+
+    async def _sweep(self) -> None:
+        """Sweep and pause in full, however long the sweep took: between two looks at leases their owners must have had
+        the time to renew them, and a store that stood still answers all who waited at the same moment.
+        """
+        await self.dispatcher.sweep()
+        await asyncio.sleep(self.sweep_seconds)
+
+    async def _read(self) -> None:
+        await self.intake.run()
+        await asyncio.Event().wait()  # the source was stopped: nothing is left to read
+
+    async def _claim(self) -> None:
+        """Claim while there is room and work; otherwise wait for a sign of work, but not for long."""
+        if not await self.dispatcher.claim_once():
+            self.dispatcher.work_arrived.clear()
+            await _wait(self.dispatcher.work_arrived, IDLE_CLAIM_SECONDS)
+
+    async def _drain(self) -> None:
+        """Bounded in time, whatever server is away: DRAIN_SECONDS and 10 more at most."""
+        log.info("worker_draining", active=len(self.dispatcher.active), drain_seconds=self.settings.drain_seconds)
+        stopping_source = asyncio.create_task(_bounded(self.source.stop(), DRAIN_GRACE_SECONDS))
+        await self.dispatcher.drain(self.settings.drain_seconds, DRAIN_GRACE_SECONDS)
+        await stopping_source
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        deadline = self.clock.monotonic() + RELAY_GRACE_SECONDS
+        await _bounded(self.relay.drain(deadline), RELAY_GRACE_SECONDS + 0.5)
+        log.info("worker_stopped")
+
+
+@dataclass(frozen=True, slots=True)
+class SystemClock:
+    """Implements `Clock`."""
+
+    def now_utc(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+async def _keep_going(step: Callable[[], Awaitable[None]], pause_seconds: float = LONGEST_PAUSE_SECONDS) -> None:
+    """Repeat a step that waits for its own work; a server that is away, or a defect, never ends the worker."""
+    while True:
+        try:
+            await step()
+        except Unavailable as error:
+            log.warning("server_away", step=step.__qualname__, error=str(error))
+            await asyncio.sleep(pause_seconds)
+        except Exception:
+            log.exception("step_failed", step=step.__qualname__)
+            await asyncio.sleep(pause_seconds)
+
+
+async def _every(seconds: float, step: Callable[[], Awaitable[None]]) -> None:
+    """Repeat a step at an interval, on the monotonic clock; a step that took too long is followed at once."""
+
+    async def paced() -> None:
+        started = time.monotonic()
+        await step()
+        await asyncio.sleep(max(0.0, seconds - (time.monotonic() - started)))
+
+    paced.__qualname__ = step.__qualname__
+    # Half the interval: heartbeats are back well before the next sweep once the store is.
+    await _keep_going(paced, min(seconds / 2, LONGEST_PAUSE_SECONDS))
+
+
+async def _wait(event: asyncio.Event, timeout_seconds: float) -> None:
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            await event.wait()
+    except TimeoutError:
+        pass
+
+
+async def _bounded(awaitable: Awaitable[None], timeout_seconds: float) -> None:
+    """Await for so long at most; what fails or takes longer while the worker stops is logged and left."""
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            await awaitable
+    except (TimeoutError, Unavailable) as error:
+        log.warning("not_finished_in_time", error=str(error) or "timeout")
