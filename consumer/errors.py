@@ -6,6 +6,10 @@ ConsumerError
     │   ├── BrokerUnavailable     Kafka
     │   └── ArtifactsUnavailable  the artefact store (a full disk, say)
     ├── SettingsInvalid           stop: exit 2, one clear line
+    ├── NotThere                  a person or a program named what is not there: say so (exit 2)
+    │   ├── NoSuchRun
+    │   └── NoSuchStrategy
+    ├── NameTaken                 a row with that name is there already: say so (exit 2)
     └── StartFailed               stop: a server did not answer within START_TIMEOUT_SECONDS, or is not fit (exit 1)
 
 Adapters translate a driver's errors once, with `raise ... from`.
@@ -34,6 +38,34 @@ class ArtifactsUnavailable(Unavailable):
 
 class SettingsInvalid(ConsumerError):
     """A setting is missing or wrong; the message names it, never its secret value."""
+
+
+class NotThere(ConsumerError):
+    """The database does not have what was named."""
+
+
+class NoSuchRun(NotThere):
+    """It has no run of that number."""
+
+    def __init__(self, run_id: int) -> None:
+        super().__init__(f"there is no run {run_id}")
+        self.run_id = run_id
+
+
+class NoSuchStrategy(NotThere):
+    """It has no strategy of that number."""
+
+    def __init__(self, strategy_id: int) -> None:
+        super().__init__(f"there is no strategy {strategy_id}")
+        self.strategy_id = strategy_id
+
+
+class NameTaken(ConsumerError):
+    """Another row has the name, which only one may have."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is a strategy named {name!r} already")
+        self.name = name
 
 
 class StartFailed(ConsumerError):

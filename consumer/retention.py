@@ -8,8 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from consumer.adapters.files.artifacts import BARS_KEPT_SECONDS, ArtifactFiles, digest_named
-from consumer.adapters.postgres.retention import BarsInUse, EndedLongAgo, RetentionTables
+from consumer.ports.retention import BARS_KEPT_SECONDS, BarsInUse, EndedLongAgo, KeptFiles, RetentionTables
 
 CLOCKS_SECONDS = 3600
 """How far the clocks of database, workers and artefact store may be apart."""
@@ -33,7 +32,7 @@ class Pruned:
     """Folders left alone: of runs that this database does not know, or whose row names bars below another root."""
 
 
-async def prune(tables: RetentionTables, files: ArtifactFiles, age: timedelta, *, dry_run: bool) -> Pruned:
+async def prune(tables: RetentionTables, files: KeptFiles, age: timedelta, *, dry_run: bool) -> Pruned:
     """Remove the files of runs that ended longer ago than that, and bars that no row names any more.
 
     With foreign runs below the root no bars are removed: another database may name them.
@@ -58,7 +57,7 @@ def _is_elsewhere(run: EndedLongAgo, location: str) -> bool:
     return run.bars is not None and not run.bars.startswith(location)
 
 
-def _prune_runs(files: ArtifactFiles, run_ids: Collection[int], before: datetime, *, dry_run: bool) -> tuple[int, int]:
+def _prune_runs(files: KeptFiles, run_ids: Collection[int], before: datetime, *, dry_run: bool) -> tuple[int, int]:
     """Count and bytes. A folder with a younger file than its run's end allows is another database's."""
     count, size = 0, 0
     for run_id in run_ids:
@@ -71,9 +70,9 @@ def _prune_runs(files: ArtifactFiles, run_ids: Collection[int], before: datetime
     return count, size
 
 
-def _prune_bars(files: ArtifactFiles, in_use: BarsInUse, before: datetime, *, dry_run: bool) -> tuple[int, int]:
+def _prune_bars(files: KeptFiles, in_use: BarsInUse, before: datetime, *, dry_run: bool) -> tuple[int, int]:
     """Count and bytes. Whatever root a row writes its path with, bars of that digest stay."""
-    named = {digest_named(path) for path in in_use.named}
+    named = {files.digest_named(path) for path in in_use.named}
     began = min(before, in_use.began or before)
     written_before = began.timestamp() - BARS_KEPT_SECONDS - CLOCKS_SECONDS
     count, size = 0, 0

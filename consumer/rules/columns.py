@@ -39,6 +39,26 @@ METRIC_COLUMNS: Final = (
 )  # fmt: skip
 """Of backtest_runs: the figures of a completed run, null until then."""
 
+ALL_RUN_COLUMNS: Final = (
+    "id", *RUN_COLUMNS, "status", "progress_pct", "error_message", *METRIC_COLUMNS, "data_file_path", "created_at",
+)  # fmt: skip
+"""Of backtest_runs, which may have columns of other services beside them."""
+
+SORT_COLUMNS: Final = ("created_at", *METRIC_COLUMNS)
+"""Of those, what a list of runs can be in order of."""
+
+EXECUTION_COLUMNS: Final = (
+    "request_id", "epoch", "attempts", "queued_at", "started_at", "finished_at", "result_digest", "engine_version",
+)  # fmt: skip
+"""Of backtest_executions: what is shown beside a run's row."""
+
+STRATEGY_COLUMNS: Final = (
+    "id", "name", "description", "execution_mode", "strategy_key", "strategy_params", "primary_tf", "context_tfs",
+    "symbols", "lot_size", "risk_pct", "sl_pips", "tp_pips", "on_opposite", "stop_to_entry", "custom_prompt",
+    "skip_hours", "skip_weekdays", "skip_hours_timezone", "is_active", "created_at",
+)  # fmt: skip
+"""Of strategies, which may have columns of other services beside them."""
+
 TRADE_COLUMNS: Final = (
     "run_id", "position_id", "symbol", "direction", "entry_time", "exit_time", "entry_price", "exit_price", "volume",
     "profit", "commission", "spread_cost", "swap", "equity_after", "stop_loss", "take_profit", "exit_reason",

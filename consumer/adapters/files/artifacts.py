@@ -26,12 +26,11 @@ import polars as pl
 
 from consumer.adapters.files.store import FileStoreError, StoredFile, open_file_store
 from consumer.errors import ArtifactsUnavailable
+from consumer.ports.retention import BARS_KEPT_SECONDS
 
 LEDGER = "ledger"
 BAR_COLUMNS = ("time", "open", "high", "low", "close", "volume")
 _BARS_PATH = re.compile(r"(?:^|/)bars/([0-9a-f]{64})\.csv$")
-BARS_KEPT_SECONDS = 6 * 3600
-"""Bars are not removed for so long after they were written; who uses older ones writes them anew."""
 NOTICE_SECONDS = 600
 """A notice of removal that is older stands for nothing: who put it has given up long ago (REMOVAL_SECONDS), or died."""
 REMOVAL_SECONDS = 60
@@ -39,7 +38,7 @@ REMOVAL_SECONDS = 60
 
 
 class ArtifactFiles:
-    """Writes artefacts below one root: a path, a file:// URL or an object store's URL."""
+    """Artefacts below one root: a path, a file:// URL or an object store's URL. Implements `KeptFiles`, `RunFiles`."""
 
     def __init__(self, url: str) -> None:
         with _translated():
@@ -56,6 +55,11 @@ class ArtifactFiles:
         """The ledger of an attempt. Raises ArtifactsUnavailable."""
         with _translated():
             return pl.read_ipc_stream(BytesIO(self._files.read(run_file(run_id, epoch, LEDGER))))
+
+    def read_equity(self, run_id: int, epoch: int) -> pl.DataFrame:
+        """The equity of an attempt at every bar. Raises ArtifactsUnavailable."""
+        with _translated():
+            return pl.read_parquet(BytesIO(self._files.read(run_file(run_id, epoch, "equity"))))
 
     def save_bars(self, bars: pl.DataFrame, digest: str | None = None) -> str:
         """Write bars as CSV under the digest of their values, unless they are there, and return the path or URL.
@@ -113,6 +117,10 @@ class ArtifactFiles:
         """The files of bars, by digest."""
         with _translated():
             return {digest: file for file in self._files.files("bars") if (digest := digest_named(file.name))}
+
+    def digest_named(self, path: str) -> str | None:
+        """The digest of the bars that lie at a path or URL, whatever its root; None for anything else."""
+        return digest_named(path)
 
     @property
     def bars_location(self) -> str:

@@ -3,7 +3,7 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 
 from consumer.adapters.memory.tables import MemoryTables, Row
 from consumer.ports import (
@@ -33,6 +33,7 @@ from consumer.rules.recording import (
     sort_out_repeats,
 )
 from schemas.cancelled import REASON_REQUESTED
+from schemas.problems import FieldProblem
 
 _RUN_FIELDS = [each.name for each in fields(RunRow) if each.name != "has_execution"]
 _STRATEGY_FIELDS = [each.name for each in fields(StrategyRow)]
@@ -124,9 +125,14 @@ class _Recording:
                 "sequence": 0,
                 "progress_pct": 0,
                 "cancel_reason": run.cancelled,
+                "queued_at": self.tables.clock.now_utc(),
+                "started_at": None,
+                "finished_at": None,
+                "result_digest": None,
+                "engine_version": None,
             }
         for each in rejected:
-            self._remember(each.request, RecordOutcome.REJECTED, None, None)
+            self._remember(each.request, RecordOutcome.REJECTED, None, None, each.problems)
 
     def _turns_of(self, source: str) -> SourceTurns:
         queued = [row for row in self.tables.executions.values() if row["state"] == "queued"]
@@ -136,7 +142,12 @@ class _Recording:
         )
 
     def _remember(
-        self, request: RequestToRecord, outcome: RecordOutcome, run_id: int | None, specification: str | None
+        self,
+        request: RequestToRecord,
+        outcome: RecordOutcome,
+        run_id: int | None,
+        specification: str | None,
+        problems: Sequence[FieldProblem] = (),
     ) -> None:
         self.tables.requests[request.request_id] = {
             "content_hash": request.content_hash,
@@ -145,6 +156,8 @@ class _Recording:
             "source": request.source,
             "data": request.data,
             "specification": specification,
+            "received_at": self.tables.clock.now_utc(),
+            "problems": [asdict(problem) for problem in problems],
         }
 
     def cancel_known(self, cancels: Sequence[CancelToRecord]) -> tuple[OutgoingEvent, ...]:

@@ -90,6 +90,7 @@ class MemoryQueue:
             "lease_until": self.tables.lease_until(self.lease_seconds),
             "sequence": execution["sequence"] + 1,
             "progress_pct": 0,
+            "started_at": execution["started_at"] or self.tables.clock.now_utc(),
         }
         self.tables.executions[run_id] = taken
         row = self.tables.runs[run_id]

@@ -38,6 +38,7 @@ RUN_DEFAULTS: Row = {
     "data_file_path": None,
 }
 STRATEGY_DEFAULTS: Row = {
+    "description": None,
     "execution_mode": "rule_only",
     "strategy_key": None,
     "strategy_params": "{}",
@@ -50,6 +51,7 @@ STRATEGY_DEFAULTS: Row = {
     "tp_pips": None,
     "on_opposite": "reverse",
     "stop_to_entry": True,
+    "custom_prompt": None,
     "skip_hours": None,
     "skip_weekdays": None,
     "skip_hours_timezone": None,
@@ -153,15 +155,16 @@ class MemoryTables:
     def add_strategy(self, **columns: Any) -> int:
         strategy_id = self.next_id("strategies")
         name = f"strategy {strategy_id}"
-        self.strategies[strategy_id] = {**STRATEGY_DEFAULTS, "name": name, **columns, "id": strategy_id}
+        made = {"name": name, "created_at": self.clock.now_utc()}
+        self.strategies[strategy_id] = {**STRATEGY_DEFAULTS, **made, **columns, "id": strategy_id}
         return strategy_id
 
     def add_run(self, run_id: int | None = None, **columns: Any) -> int:
         """A row of backtest_runs, as another service or intake makes it. Raises KeyError for one without strategy."""
         self.strategies[columns["strategy_id"]]
         number = run_id if run_id is not None else self.next_run_id()
-        metrics = dict.fromkeys(METRIC_COLUMNS)
-        self.runs[number] = {**RUN_DEFAULTS, **metrics, **columns, "id": number}
+        made = {**dict.fromkeys(METRIC_COLUMNS), "created_at": self.clock.now_utc()}
+        self.runs[number] = {**RUN_DEFAULTS, **made, **columns, "id": number}
         return number
 
     def change_run(self, run_id: int, **columns: Any) -> None:
@@ -258,6 +261,7 @@ class MemoryTables:
     def _end_execution(self, ending: Ending) -> None:
         run_id = ending.facts.run_id
         execution = self.executions[run_id]
+        completed = ending.outcome if isinstance(ending.outcome, Completed) else None
         self.executions[run_id] = {
             **execution,
             "state": state_of(ending.outcome),
@@ -265,6 +269,9 @@ class MemoryTables:
             "epoch": ending.epoch,
             "owner": None,
             "lease_until": None,
+            "finished_at": self.clock.now_utc(),
+            "result_digest": completed.result_digest if completed else None,
+            "engine_version": completed.engine_version if completed else None,
         }
 
     def _end_row(self, ending: Ending) -> None:

@@ -1,79 +1,68 @@
-"""What commands read of the tables: runs, their trades, the requests behind them. No worker needs any of it."""
+"""What the tables tell of runs, of the requests behind them and of strategies. No worker needs any of it."""
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 
-from consumer.adapters.postgres.pool import Connection, driver_dsn, translated
+from consumer.adapters.postgres.dates import readable_dates
+from consumer.adapters.postgres.pool import Connection, Pool, driver_dsn, translated
 from consumer.errors import StartFailed
-
-_RUNS = """
-    SELECT r.*, s.name AS strategy_name, e.request_id, e.epoch, e.attempts, e.queued_at, e.started_at, e.finished_at,
-        e.result_digest, e.engine_version
-    FROM backtest_runs r
-    JOIN strategies s ON s.id = r.strategy_id
-    LEFT JOIN backtest_executions e ON e.run_id = r.id
-"""
+from consumer.ports.history import EVERY_RUN, NEWEST_FIRST, Row, RunFilter, RunOrder, RunPlace
+from consumer.rules.columns import ALL_RUN_COLUMNS, EXECUTION_COLUMNS, SORT_COLUMNS, STRATEGY_COLUMNS
 
 
-async def recent_runs(database_url: str, limit: int, status: str | None = None) -> list[dict[str, Any]]:
-    """The newest runs first: columns of backtest_runs, strategy_name, and the execution's, null without a request."""
-    async with connected(database_url) as connection:
-        rows = await connection.fetch(
-            f"{_RUNS} WHERE $1::text IS NULL OR r.status = $1 ORDER BY r.created_at DESC, r.id DESC LIMIT $2",
-            status,
-            limit,
+@dataclass(frozen=True, slots=True)
+class PostgresHistory:
+    """Implements `History`."""
+
+    connection: Connection | Pool
+
+    async def runs(
+        self,
+        wanted: RunFilter = EVERY_RUN,
+        order: RunOrder = NEWEST_FIRST,
+        *,
+        limit: int = 50,
+        after: RunPlace | None = None,
+    ) -> Sequence[Row]:
+        if order.column not in SORT_COLUMNS:
+            raise ValueError(f"runs cannot be sorted by {order.column!r}")
+        arguments: list[Any] = []
+        conditions = [*_filters(wanted, arguments), *_behind(order, after, arguments)]
+        arguments.append(limit)
+        direction = "DESC" if order.descending else "ASC"
+        return await self._fetch(
+            f"{_RUNS} WHERE {' AND '.join(conditions) or 'true'}"
+            f" ORDER BY r.{order.column} {direction} NULLS LAST, r.id {direction} LIMIT ${len(arguments)}",
+            *arguments,
         )
-    return [dict(row) for row in rows]
 
+    async def run(self, run_id: int) -> Row | None:
+        found = await self._fetch(f"{_RUNS} WHERE r.id = $1", run_id)
+        return found[0] if found else None
 
-async def find_run(database_url: str, run_id: int) -> dict[str, Any] | None:
-    """One run, as `recent_runs` gives it."""
-    async with connected(database_url) as connection:
-        row = await connection.fetchrow(f"{_RUNS} WHERE r.id = $1", run_id)
-    return None if row is None else dict(row)
-
-
-async def trades_of(database_url: str, run_id: int) -> list[dict[str, Any]]:
-    """The run's trades in the order they were booked."""
-    async with connected(database_url) as connection:
-        rows = await connection.fetch("SELECT * FROM backtest_trades WHERE run_id = $1 ORDER BY id", run_id)
-    return [dict(row) for row in rows]
-
-
-async def request_of(database_url: str, run_id: int) -> dict[str, Any] | None:
-    """The content of the accepted request behind a run."""
-    async with connected(database_url) as connection:
-        text = await connection.fetchval(
-            "SELECT data FROM backtest_requests WHERE run_id = $1 AND outcome = 'accepted'",
-            run_id,
+    async def trades(self, run_id: int, *, limit: int | None = None, after: int = 0) -> Sequence[Row]:
+        return await self._fetch(
+            "SELECT * FROM backtest_trades WHERE run_id = $1 AND id > $2 ORDER BY id LIMIT $3", run_id, after, limit
         )
-    return None if text is None else dict(json.loads(text))
 
+    async def request_of(self, run_id: int) -> Row | None:
+        found = await self._fetch(_ACCEPTED.format(column="data"), run_id)
+        return dict(json.loads(found[0]["data"])) if found else None
 
-async def specification_of(database_url: str, run_id: int) -> dict[str, Any] | None:
-    """What a run executed, as it was admitted; None where no request for it was accepted."""
-    async with connected(database_url) as connection:
-        text = await connection.fetchval(
-            "SELECT specification FROM backtest_requests WHERE run_id = $1 AND outcome = 'accepted'",
-            run_id,
-        )
-    return None if text is None else dict(json.loads(text)["engine"])
+    async def specification_of(self, run_id: int) -> Row | None:
+        found = await self._fetch(_ACCEPTED.format(column="specification"), run_id)
+        return dict(json.loads(found[0]["specification"])["engine"]) if found else None
 
-
-async def accepted_requests(
-    database_url: str, since: datetime | None, until: datetime | None, status: str | None = None
-) -> list[dict[str, Any]]:
-    """Accepted requests received in since <= time < until, the oldest first: request_id, run_id, source, data.
-
-    data: the content, as an object. status: of the run now; completed, failed, cancelled, running or queued.
-    """
-    async with connected(database_url) as connection:
-        rows = await connection.fetch(
+    async def accepted_requests(
+        self, since: datetime | None = None, until: datetime | None = None, state: str | None = None
+    ) -> Sequence[Row]:
+        rows = await self._fetch(
             "SELECT r.request_id, r.run_id, r.source, r.data FROM backtest_requests r"
             " JOIN backtest_executions e ON e.run_id = r.run_id"
             " WHERE r.outcome = 'accepted' AND ($1::timestamptz IS NULL OR r.received_at >= $1)"
@@ -81,55 +70,99 @@ async def accepted_requests(
             " ORDER BY r.received_at, r.request_id",
             since,
             until,
-            status,
+            state,
         )
-    return [{**dict(row), "data": json.loads(row["data"])} for row in rows]
+        return [{**row, "data": json.loads(row["data"])} for row in rows]
 
-
-async def known_requests(database_url: str, request_ids: Sequence[str]) -> dict[str, bytes]:
-    """Content hash by request id, of those among the ids that were ever taken, accepted or rejected."""
-    async with connected(database_url) as connection:
-        rows = await connection.fetch(
+    async def known_requests(self, request_ids: Sequence[str]) -> Mapping[str, bytes]:
+        rows = await self._fetch(
             "SELECT request_id, content_hash FROM backtest_requests WHERE request_id = ANY($1::text[])",
             list(request_ids),
         )
-    return {row["request_id"]: bytes(row["content_hash"]) for row in rows}
+        return {row["request_id"]: bytes(row["content_hash"]) for row in rows}
 
-
-async def rejected_requests(database_url: str, limit: int) -> list[dict[str, Any]]:
-    """The newest rejections first: request_id, received_at, source, data (as sent), problems (field, code, message)."""
-    async with connected(database_url) as connection:
-        rows = await connection.fetch(
+    async def rejected_requests(self, *, limit: int) -> Sequence[Row]:
+        rows = await self._fetch(
             "SELECT request_id, received_at, source, data, error FROM backtest_requests"
             " WHERE outcome = 'rejected' ORDER BY received_at DESC, request_id LIMIT $1",
             limit,
         )
-    return [
-        {
-            "request_id": row["request_id"],
-            "received_at": row["received_at"],
-            "source": row["source"],
-            "data": json.loads(row["data"]),
-            "problems": [
-                {"field": field, "code": code, "message": message} for field, code, message in json.loads(row["error"])
-            ],
-        }
-        for row in rows
-    ]
+        return [_rejection(row) for row in rows]
+
+    async def strategies(self) -> Sequence[Row]:
+        return await self._fetch(f"SELECT {', '.join(STRATEGY_COLUMNS)} FROM strategies ORDER BY id")
+
+    async def strategy(self, strategy_id: int) -> Row | None:
+        found = await self._fetch(f"SELECT {', '.join(STRATEGY_COLUMNS)} FROM strategies WHERE id = $1", strategy_id)
+        return found[0] if found else None
+
+    async def _fetch(self, statement: str, *arguments: Any) -> list[dict[str, Any]]:
+        with translated():
+            return [dict(row) for row in await self.connection.fetch(statement, *arguments)]
 
 
-async def add_strategy(database_url: str, name: str, strategy_key: str, params: dict[str, Any], timeframe: str) -> int:
-    """Add a strategy row and return its id: for demos and tests, the table is other services' to fill."""
-    async with connected(database_url, read_only=False) as connection:
-        row_id = await connection.fetchval(
-            "INSERT INTO strategies (name, strategy_key, strategy_params, primary_tf) VALUES ($1, $2, $3, $4)"
-            " RETURNING id",
-            name,
-            strategy_key,
-            json.dumps(params),
-            timeframe,
-        )
-    return int(row_id)
+_RUNS: Final = f"""
+    SELECT {readable_dates(", ".join(f"r.{name}" for name in ALL_RUN_COLUMNS))}, s.name AS strategy_name,
+        s.strategy_key, {", ".join(f"e.{name}" for name in EXECUTION_COLUMNS)}
+    FROM backtest_runs r
+    JOIN strategies s ON s.id = r.strategy_id
+    LEFT JOIN backtest_executions e ON e.run_id = r.id
+"""
+_ACCEPTED: Final = "SELECT {column} FROM backtest_requests WHERE run_id = $1 AND outcome = 'accepted'"
+
+
+def _filters(wanted: RunFilter, arguments: list[Any]) -> list[str]:
+    """Conditions for a filter's fields; appends what their places stand for."""
+    compared = {
+        "r.strategy_id =": wanted.strategy_id,
+        "r.symbol =": wanted.symbol,
+        "r.timeframe =": wanted.timeframe,
+        "r.status =": wanted.status,
+        "r.created_at >=": wanted.created_after,
+        "r.created_at <": wanted.created_before,
+        "r.total_trades >=": wanted.min_trades,
+    }
+    conditions = [f"{left} {_place(value, arguments)}" for left, value in compared.items() if value is not None]
+    for word in wanted.words.split():
+        like = _place(f"%{_literally(word)}%", arguments)
+        conditions.append(f"(s.name ILIKE {like} OR r.symbol ILIKE {like} OR r.id::text = {_place(word, arguments)})")
+    return conditions
+
+
+def _behind(order: RunOrder, after: RunPlace | None, arguments: list[Any]) -> list[str]:
+    """The condition that a run stands behind a place: nulls come last, in either direction."""
+    if after is None:
+        return []
+    sign = "<" if order.descending else ">"
+    beyond = f"r.id {sign} {_place(after.run_id, arguments)}"
+    column = f"r.{order.column}"
+    if after.value is None:
+        return [f"({column} IS NULL AND {beyond})"]
+    value = _place(after.value, arguments)
+    return [f"({column} {sign} {value} OR ({column} = {value} AND {beyond}) OR {column} IS NULL)"]
+
+
+def _place(value: Any, arguments: list[Any]) -> str:
+    arguments.append(value)
+    return f"${len(arguments)}"
+
+
+def _literally(word: str) -> str:
+    """The word for LIKE, where these three characters mean something else."""
+    return word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def _rejection(row: Row) -> dict[str, Any]:
+    problems = [{"field": field, "code": code, "message": message} for field, code, message in json.loads(row["error"])]
+    told = {name: row[name] for name in ("request_id", "received_at", "source")}
+    return {**told, "data": json.loads(row["data"]), "problems": problems}
+
+
+@asynccontextmanager
+async def open_history(database_url: str) -> AsyncIterator[PostgresHistory]:
+    """The history of one database, over one connection."""
+    async with connected(database_url) as connection:
+        yield PostgresHistory(connection)
 
 
 @asynccontextmanager

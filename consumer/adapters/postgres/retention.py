@@ -2,38 +2,19 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from consumer.adapters.postgres import lock_keys
 from consumer.adapters.postgres.pool import Connection
 from consumer.adapters.postgres.reading import connected
 from consumer.errors import StartFailed
+from consumer.ports.retention import BarsInUse, EndedLongAgo, RetentionTables
 
 _BATCH = 5_000
 
 
-@dataclass(frozen=True, slots=True)
-class EndedLongAgo:
-    """A run that ended before the limit."""
-
-    run_id: int
-    bars: str | None
-    """What its row says in data_file_path; None also where the row is gone."""
-
-
-@dataclass(frozen=True, slots=True)
-class BarsInUse:
-    """Read in one snapshot."""
-
-    named: frozenset[str]
-    """Every data_file_path of a row that keeps it."""
-    began: datetime | None
-    """When the first of the runs now at work was claimed first; None: none is at work."""
-
-
-class RetentionTables:
-    """The tables, while this is the only retention command at work."""
+class PostgresRetention:
+    """Implements `RetentionTables` on one connection."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -92,7 +73,7 @@ async def open_retention(database_url: str) -> AsyncIterator[RetentionTables]:
         # Held by the session: it ends with the connection, however this program ends.
         if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", lock_keys.PRUNE):
             raise StartFailed("another `backtest runs prune` is at work on this database")
-        yield RetentionTables(connection)
+        yield PostgresRetention(connection)
 
 
 _ENDED = """

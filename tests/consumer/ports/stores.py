@@ -1,22 +1,30 @@
 """One view of both stores for the behaviour suites: a worker's three ports, and what other services and time do."""
 
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
 import asyncpg
 
+from consumer.adapters.memory.history import MemoryHistory, MemoryRetention
 from consumer.adapters.memory.ledger import MemoryLedger
 from consumer.adapters.memory.outbox import MemoryOutbox
 from consumer.adapters.memory.queue import MemoryQueue
+from consumer.adapters.memory.strategies import MemoryStrategies
 from consumer.adapters.memory.tables import MemoryTables
 from consumer.adapters.postgres.ledger import PostgresLedger
 from consumer.adapters.postgres.outbox import PostgresOutbox
 from consumer.adapters.postgres.pool import driver_dsn, open_pool
 from consumer.adapters.postgres.queue import PostgresQueue
+from consumer.adapters.postgres.reading import open_history
+from consumer.adapters.postgres.retention import open_retention
+from consumer.adapters.postgres.strategies import open_strategies
 from consumer.ports import Outbox, RequestLedger, RunQueue
+from consumer.ports.history import History
+from consumer.ports.retention import RetentionTables
+from consumer.ports.strategies import StrategyRows
 from tests.consumer.messages import STRATEGY, event_writer
 
 LEASE_SECONDS = 60.0
@@ -80,6 +88,12 @@ class Store(Protocol):
     async def unsent(self) -> list[tuple[str, int | None, int, str]]:
         """kind, run_id, sequence, owner of the outbox, oldest first."""
         ...
+
+    def history(self) -> AbstractAsyncContextManager[History]: ...
+
+    def retention(self) -> AbstractAsyncContextManager[RetentionTables]: ...
+
+    def strategy_rows(self) -> AbstractAsyncContextManager[StrategyRows]: ...
 
 
 @dataclass(slots=True)
@@ -152,6 +166,15 @@ class MemoryStore:
     async def unsent(self) -> list[tuple[str, int | None, int, str]]:
         rows = [self.tables.outbox[row_id] for row_id in sorted(self.tables.outbox)]
         return [(row["event"].kind.value, row["event"].run_id, row["event"].sequence, row["owner"]) for row in rows]
+
+    def history(self) -> AbstractAsyncContextManager[History]:
+        return nullcontext(MemoryHistory(self.tables))
+
+    def retention(self) -> AbstractAsyncContextManager[RetentionTables]:
+        return nullcontext(MemoryRetention(self.tables))
+
+    def strategy_rows(self) -> AbstractAsyncContextManager[StrategyRows]:
+        return nullcontext(MemoryStrategies(self.tables))
 
 
 @dataclass(slots=True)
@@ -254,6 +277,15 @@ class PostgresStore:
     async def unsent(self) -> list[tuple[str, int | None, int, str]]:
         rows = await self.outside.fetch("SELECT kind, run_id, sequence, owner FROM backtest_outbox ORDER BY id")
         return [(row["kind"], row["run_id"], row["sequence"], row["owner"]) for row in rows]
+
+    def history(self) -> AbstractAsyncContextManager[History]:
+        return open_history(self.database_url)
+
+    def retention(self) -> AbstractAsyncContextManager[RetentionTables]:
+        return open_retention(self.database_url)
+
+    def strategy_rows(self) -> AbstractAsyncContextManager[StrategyRows]:
+        return open_strategies(self.database_url)
 
 
 TABLES = (

@@ -2,14 +2,17 @@
 
 from dataclasses import fields
 
-from consumer.adapters.postgres.schema.tables import backtest_runs, backtest_trades
+from consumer.adapters.postgres.schema.tables import backtest_executions, backtest_runs, backtest_trades, strategies
 from consumer.ports import RunRow
 from consumer.rules.columns import (
+    ALL_RUN_COLUMNS,
     COLUMN_OF_FIELD,
     EXECUTED_COLUMNS,
+    EXECUTION_COLUMNS,
     METRIC_COLUMNS,
     REPEATABLE_COLUMNS,
     RUN_COLUMNS,
+    STRATEGY_COLUMNS,
     TRADE_COLUMNS,
 )
 from engine.results.metrics import Metrics
@@ -46,3 +49,9 @@ def test_every_computed_figure_but_the_printed_ones_has_its_column() -> None:
 def test_trades_are_copied_in_the_order_in_which_the_engine_gives_them() -> None:
     assert tuple(each.name for each in backtest_trades.columns if each.name != "id") == TRADE_COLUMNS
     assert ("run_id", *COMPUTED_TRADE_COLUMNS) == TRADE_COLUMNS
+
+
+def test_what_is_read_of_runs_and_strategies_is_all_that_this_release_knows() -> None:
+    assert sorted(ALL_RUN_COLUMNS) == sorted(each.name for each in backtest_runs.columns)
+    assert tuple(each.name for each in strategies.columns) == STRATEGY_COLUMNS
+    assert set(EXECUTION_COLUMNS) <= {each.name for each in backtest_executions.columns}

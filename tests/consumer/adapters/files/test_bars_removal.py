@@ -9,8 +9,9 @@ from threading import Semaphore, Thread
 import polars as pl
 import pytest
 
-from consumer.adapters.files.artifacts import BARS_KEPT_SECONDS, ArtifactFiles, bars_digest, bars_name
+from consumer.adapters.files.artifacts import ArtifactFiles, bars_digest, bars_name
 from consumer.errors import ArtifactsUnavailable
+from consumer.ports.retention import BARS_KEPT_SECONDS
 
 BARS = pl.DataFrame(
     {

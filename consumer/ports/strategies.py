@@ -1,0 +1,19 @@
+"""The rows of `strategies`, as whoever makes and changes them sees them."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+
+class StrategyRows(Protocol):
+    """Writes rows whose columns have been checked; what the caller leaves out takes the table's defaults.
+
+    Raises NameTaken where another row has the name, StoreUnavailable where trying again may help.
+    """
+
+    async def add(self, columns: Mapping[str, Any]) -> int:
+        """Add a row; its id."""
+        ...
+
+    async def change(self, strategy_id: int, columns: Mapping[str, Any]) -> bool:
+        """Set columns of a row; False: there is no such row. Runs keep the row as it was at their intake."""
+        ...
