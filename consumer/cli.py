@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from consumer.errors import ConsumerError, SettingsInvalid
+from consumer.errors import ConsumerError, NameTaken, NotThere, SettingsInvalid
 from engine.errors import InputRefused, RunFailed
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -53,7 +53,7 @@ def run_program(arguments: Sequence[str]) -> int:
         return _report_usage(error)
     except typer.Abort:
         return _report("stopped", 1)
-    except (InputRefused, SettingsInvalid) as error:
+    except (InputRefused, SettingsInvalid, NotThere, NameTaken) as error:
         return _report(str(error), 2)
     except (RunFailed, ConsumerError) as error:
         return _report(str(error), 1)

@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 import structlog
 
@@ -101,17 +100,6 @@ class Worker:
         deadline = self.clock.monotonic() + RELAY_GRACE_SECONDS
         await _bounded(self.relay.drain(deadline), RELAY_GRACE_SECONDS + 0.5)
         log.info("worker_stopped")
-
-
-@dataclass(frozen=True, slots=True)
-class SystemClock:
-    """Implements `Clock`."""
-
-    def now_utc(self) -> datetime:
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        return time.monotonic()
 
 
 async def _keep_going(step: Callable[[], Awaitable[None]], pause_seconds: float = LONGEST_PAUSE_SECONDS) -> None:

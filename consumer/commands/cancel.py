@@ -6,8 +6,11 @@ from uuid import uuid4
 
 import typer
 
+from consumer.clock import SystemClock
 from consumer.commands.connections import kafka_settings
-from consumer.commands.sending import prepare_topics, send_cancel
+from consumer.commands.submitting import SOURCE
+from consumer.requests.sending import send_cancel
+from consumer.wiring.broker import open_topics
 from engine.errors import InputRefused
 from schemas.cancel_requested import parse_cancel_requested
 from schemas.problems import InvalidRequestError
@@ -29,11 +32,11 @@ def cancel(
         parsed = parse_cancel_requested({name: value for name, value in data.items() if value is not None})
     except InvalidRequestError as error:
         raise InputRefused(f"cancel: {error}") from error
-    settings, connection = kafka_settings()
+    topics = open_topics(kafka_settings())
 
     async def send() -> None:
-        await prepare_topics(settings, connection)
-        await send_cancel(connection, parsed, event_id=str(uuid4()))
+        await topics.prepare()
+        await send_cancel(topics, parsed, str(uuid4()), source=SOURCE, now=SystemClock().now_utc())
 
     asyncio.run(send())
     typer.echo("the cancel is sent", err=True)

@@ -1,8 +1,7 @@
-"""What the online commands share: their settings, a log that stays out of the way, and the way to Kafka."""
+"""What the online commands share: their settings, and a log that stays out of the way."""
 
 import logging
 
-from consumer.adapters.kafka.connection import KafkaConnection, kafka_connection
 from consumer.logging_setup import set_up_logging
 from consumer.settings import DatabaseSettings, KafkaSettings, LogSettings, load_settings
 
@@ -14,11 +13,11 @@ def database_settings() -> DatabaseSettings:
     return settings
 
 
-def kafka_settings() -> tuple[KafkaSettings, KafkaConnection]:
+def kafka_settings() -> KafkaSettings:
     """Raises SettingsInvalid."""
     settings = load_settings(KafkaSettings)
     quiet_log(settings)
-    return settings, kafka_connection(settings)
+    return settings
 
 
 def quiet_log(settings: LogSettings) -> None:

@@ -9,12 +9,9 @@ from typing import Annotated
 
 import typer
 
-from consumer.adapters.files.bars import read_bars
-from consumer.adapters.files.instruments import read_instruments
-from consumer.adapters.files.market_data import ParquetMarketData
-from consumer.adapters.files.market_data_import import import_bars, usual_spacing_us
 from consumer.commands.display.columns import text_columns
 from consumer.commands.options import values as options
+from consumer.wiring.files import import_bars, instruments_of, market_data_at, read_bars, usual_spacing_us
 from engine.errors import NoData
 from engine.market.bars import Bars
 from engine.market.instruments import instrument_for
@@ -58,7 +55,7 @@ def list_stored(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list on stdout.")] = False,
 ) -> None:
     """List the bars that market data at rest hold: symbol, timeframe, first and last open time, count."""
-    stored = ParquetMarketData(options.existing_place(market_data), cache_bytes=1)
+    stored = market_data_at(options.existing_place(market_data), cache_bytes=1)
     found = []
     for symbol in stored.symbols():
         for name in stored.timeframes(symbol):
@@ -91,7 +88,7 @@ def check(
 
     Odd bars are no error: exit status 0. Bad bars are: 2.
     """
-    instrument = instrument_for(symbol, read_instruments(instruments))
+    instrument = instrument_for(symbol, instruments_of(instruments))
     of = options.known_timeframe(timeframe)
     bars = _bars_to_check(file, market_data, symbol, of, bars_timezone)
     passport = asdict(data_passport(bars, instrument.session))
@@ -109,7 +106,7 @@ def _bars_to_check(file: Path | None, market_data: str | None, symbol: str, of: 
         return read_bars(file, of, timezone)
     if market_data is None:
         raise typer.BadParameter("give a FILE or --market-data URL", param_hint="'FILE'")
-    bars = ParquetMarketData(options.existing_place(market_data)).load(symbol, of.name, _FAR_FUTURE)
+    bars = market_data_at(options.existing_place(market_data)).load(symbol, of.name, _FAR_FUTURE)
     if bars is None:
         raise NoData(f"no {symbol} {of.name} bars in market data {market_data}")
     return bars

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,27 +15,27 @@ from typing import Annotated, Any
 
 import typer
 
-from consumer.adapters.kafka.connection import KafkaConnection
-from consumer.adapters.kafka.reader import TopicReader, open_reader
-from consumer.adapters.kafka.sender import send_record
-from consumer.adapters.kafka.topics import TopicSettings, create_topics
-from consumer.adapters.postgres.reading import add_strategy, recent_runs, rejected_requests
-from consumer.adapters.postgres.schema.migrating import migrate
+from consumer.clock import SystemClock
 from consumer.commands.connections import quiet_log
 from consumer.commands.devstack import devstack_errors, told_to_stop
 from consumer.commands.display.columns import text_columns
-from consumer.commands.display.live_runs import Show, run_bars
+from consumer.commands.display.live_runs import run_bars
 from consumer.commands.runs import rejections_table, runs_table
-from consumer.commands.sending import send_cancel
 from consumer.demo_data import EURUSD_H1
 from consumer.demo_data.requests import STRATEGIES, DemoRequest, demo_requests
 from consumer.devstack import DevStack, devstack
 from consumer.devstack.supervised_process import ServerCommand, SupervisedProcess
 from consumer.errors import StartFailed
 from consumer.ports import Delivery
+from consumer.ports.requests import TopicReader, Topics
 from consumer.requests.event_feed import EventFeed
+from consumer.requests.sending import send_cancel
 from consumer.requests.states import is_terminal
-from consumer.settings import LogSettings, load_settings
+from consumer.requests.watching import Show
+from consumer.settings import DatabaseSettings, LogSettings, load_settings
+from consumer.wiring.broker import open_topics_at
+from consumer.wiring.database import open_history, open_strategies
+from consumer.wiring.schema import migrate
 from schemas.cancel_requested import CancelRequested
 from schemas.outgoing import CONTENT_TYPE_HEADER, OutgoingEvent, request_key
 from schemas.progress import Progress
@@ -43,6 +43,7 @@ from schemas.topics import Topic
 
 app = typer.Typer(add_completion=False)
 
+SOURCE = "backtest-demo"
 PATIENCE_SECONDS = 120.0
 WORKER_GRACE_SECONDS = 15.0
 CANCEL_FROM_PERCENT = 5
@@ -74,20 +75,21 @@ async def run_demo(place: Path) -> None:
         _say(f"starting Postgres and Kafka, and importing {EURUSD_H1.name}: three years of EURUSD H1")
         importing = asyncio.create_task(asyncio.to_thread(_import_sample, place))
         async with devstack() as stack:
-            connection = KafkaConnection(stack.kafka_bootstrap_servers)
+            topics = open_topics_at(stack.kafka_bootstrap_servers)
+            settings = DatabaseSettings.model_validate({"database_url": stack.database_url})
             await importing
             _say("migrating the database")
-            await migrate(stack.database_url)
-            requests = demo_requests(await _add_strategies(stack.database_url))
+            await migrate(settings)
+            requests = demo_requests(await _add_strategies(settings))
             _say("starting a worker, as a process of its own")
             async with _worker(stack, place) as worker:
-                await create_topics(connection, TopicSettings())
-                async with open_reader(connection, (Topic.PROGRESS, Topic.COMPLETED), from_beginning=True) as reader:
+                await topics.prepare()
+                async with topics.reading((Topic.PROGRESS, Topic.COMPLETED), from_beginning=True) as reader:
                     _say(f"emitting {len(requests)} backtest.requested events; one of the runs is cancelled on its way")
-                    await _emit(connection, requests)
+                    await _emit(topics, requests)
                     with run_bars({each.request_id: each.label for each in requests}) as show:
-                        await _follow(reader, connection, requests, worker, show)
-            await _show_results(stack.database_url, place)
+                        await _follow(reader, topics, requests, worker, show)
+            await _show_results(settings, place)
             _say(f"\nall of this took {time.monotonic() - began:.1f} s")
     if stopped.is_set():
         _say("stopped; nothing is left running")
@@ -138,27 +140,35 @@ async def _worker(stack: DevStack, place: Path) -> AsyncIterator[WorkerProcess]:
 
 def _import_sample(place: Path) -> None:
     """In a thread, and with its imports here: the engine's take as long as the servers' start."""
-    from consumer.adapters.files.bars import read_bars
-    from consumer.adapters.files.market_data_import import import_bars
+    from consumer.wiring.files import import_bars, read_bars
     from engine.market.timeframes import timeframe
 
     bars = read_bars(EURUSD_H1, timeframe("H1"), "UTC")
     import_bars(str(place / "market-data"), "EURUSD", timeframe("H1"), [(EURUSD_H1.name, bars)], replace=False)
 
 
-async def _add_strategies(database_url: str) -> dict[str, int]:
-    return {
-        key: await add_strategy(database_url, f"demo {key}", key, params, "H1") for key, params in STRATEGIES.items()
-    }
+async def _add_strategies(settings: DatabaseSettings) -> dict[str, int]:
+    async with open_strategies(settings) as rows:
+        return {
+            key: await rows.add(
+                {
+                    "name": f"demo {key}",
+                    "strategy_key": key,
+                    "strategy_params": json.dumps(params),
+                    "primary_tf": "H1",
+                }
+            )
+            for key, params in STRATEGIES.items()
+        }
 
 
-async def _emit(connection: KafkaConnection, requests: tuple[DemoRequest, ...]) -> None:
+async def _emit(topics: Topics, requests: tuple[DemoRequest, ...]) -> None:
     """As an upstream service does: CloudEvents, the key being the request's id while there is no run."""
     for each in requests:
         event = {
             "specversion": "1.0",
             "id": each.request_id,
-            "source": "backtest-demo",
+            "source": SOURCE,
             "type": "backtest.requested",
             "datacontenttype": "application/json",
             "data": each.data,
@@ -166,24 +176,25 @@ async def _emit(connection: KafkaConnection, requests: tuple[DemoRequest, ...]) 
         delivery = Delivery(
             Topic.REQUESTED, request_key(each.request_id), json.dumps(event).encode(), (CONTENT_TYPE_HEADER,)
         )
-        await send_record(connection, delivery)
+        await topics.send([delivery])
 
 
 async def _follow(
     reader: TopicReader,
-    connection: KafkaConnection,
+    topics: Topics,
     requests: tuple[DemoRequest, ...],
     worker: WorkerProcess,
     show: Show,
 ) -> None:
     """Show every event until each request has its last one, and cancel what is to be cancelled."""
     waiting = {each.request_id for each in requests}
+    clock = SystemClock()
     to_cancel = {each.request_id for each in requests if each.is_cancelled}
-    feed = EventFeed(reader)
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    feed = EventFeed(reader, clock)
+    deadline = clock.monotonic() + PATIENCE_SECONDS
     while waiting:
         worker.check()
-        if time.monotonic() > deadline:
+        if clock.monotonic() > deadline:
             raise StartFailed(f"no end after {PATIENCE_SECONDS:g} s; the worker's log: {worker.log_path}")
         for event in [news.event for news in await feed.read(0.2)]:
             show(event)
@@ -192,24 +203,24 @@ async def _follow(
             if event.request_id in to_cancel and _is_well_under_way(event):
                 to_cancel.discard(event.request_id)
                 cancel = CancelRequested(run_id=event.run_id, reason="the demo asked for it")
-                await send_cancel(connection, cancel, event_id=f"cancel-{event.request_id}")
+                await send_cancel(topics, cancel, f"cancel-{event.request_id}", source=SOURCE, now=clock.now_utc())
 
 
 def _is_well_under_way(event: OutgoingEvent) -> bool:
     return isinstance(event, Progress) and event.progress_pct >= CANCEL_FROM_PERCENT
 
 
-async def _show_results(database_url: str, place: Path) -> None:
+async def _show_results(settings: DatabaseSettings, place: Path) -> None:
     """What the tables say now, where the files are, and how to go on."""
-    runs = sorted(await recent_runs(database_url, 20), key=lambda run: int(run["id"]))
+    async with open_history(settings) as history:
+        runs = sorted(await history.runs(limit=20), key=lambda run: int(run["id"]))
+        rejected = await history.rejected_requests(limit=20)
     typer.echo(f"\nbacktest_runs, read back from Postgres:\n\n{text_columns(runs_table(runs))}")
-    typer.echo(
-        f"\nrejected, without a run:\n\n{text_columns(rejections_table(await rejected_requests(database_url, 20)))}"
-    )
+    typer.echo(f"\nrejected, without a run:\n\n{text_columns(rejections_table(rejected))}")
     typer.echo(f"\n{_places(runs, place)}\n\n{_NEXT_STEPS}")
 
 
-def _places(runs: list[Mapping[str, Any]] | list[dict[str, Any]], place: Path) -> str:
+def _places(runs: Sequence[Mapping[str, Any]], place: Path) -> str:
     completed = next(run for run in runs if run["status"] == "completed")
     return "\n".join(
         (

@@ -2,19 +2,12 @@
 
 import asyncio
 import json
-import os
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Annotated
 
 import typer
 
-from consumer.adapters.files.instruments import read_instruments
-from consumer.adapters.files.market_data import ParquetMarketData
-from consumer.adapters.files.store import FileStoreError, LocalFiles, open_file_store
-from consumer.adapters.kafka.connection import kafka_connection
-from consumer.adapters.kafka.topics import TopicFacts, topic_facts
-from consumer.adapters.postgres.schema.migrating import check_schema, head_revision
 from consumer.commands.connections import quiet_log
 from consumer.errors import ConsumerError, SettingsInvalid, StartFailed
 from consumer.preparation.registry import load_strategy, registered_strategies
@@ -27,6 +20,9 @@ from consumer.settings import (
     load_settings,
     unknown_variables,
 )
+from consumer.wiring.broker import TopicFacts, facts_of_topics
+from consumer.wiring.files import FileStoreError, instruments_of, market_data_at, probe_artifacts
+from consumer.wiring.schema import head_revision, notes_on_schema
 from engine.errors import EngineError
 from schemas.envelope import MAX_VALUE_BYTES
 from schemas.topics import DEAD_LETTER_MAX_MESSAGE_BYTES, Topic
@@ -34,7 +30,6 @@ from schemas.topics import DEAD_LETTER_MAX_MESSAGE_BYTES, Topic
 app = typer.Typer(add_completion=False)
 
 CHECK_TIMEOUT_SECONDS = 20.0
-PROBE_NAME = "backtest-doctor.txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +122,14 @@ def _examine_settings() -> list[Finding]:
 
 async def _examine_postgres() -> list[Finding]:
     settings = load_settings(DatabaseSettings)
-    notes = await check_schema(settings.database_url.get_secret_value())
+    notes = await notes_on_schema(settings)
     fine = Finding("postgres", True, f"{settings.database_place}, tables at revision {head_revision()}")
     return [fine, *(Finding("postgres", True, note) for note in notes)]
 
 
 async def _examine_kafka() -> list[Finding]:
     settings = load_settings(KafkaSettings)
-    facts = await topic_facts(kafka_connection(settings), tuple(Topic))
+    facts = await facts_of_topics(settings, tuple(Topic))
     missing = [topic.value for topic in Topic if topic not in facts]
     findings = [_topic_finding(Topic(name), each) for name, each in facts.items()]
     if not missing:
@@ -157,8 +152,8 @@ def _topic_finding(topic: Topic, facts: TopicFacts) -> Finding:
 
 def _examine_market_data() -> Iterable[Finding]:
     settings = load_settings(StoreSettings)
-    read_instruments(settings.instruments_file)
-    stored = ParquetMarketData(settings.market_data_url, cache_bytes=1)
+    instruments_of(settings.instruments_file)
+    stored = market_data_at(settings.market_data_url, cache_bytes=1)
     held = {symbol: stored.timeframes(symbol) for symbol in stored.symbols()}
     if not any(held.values()):
         yield Finding(
@@ -172,10 +167,7 @@ def _examine_market_data() -> Iterable[Finding]:
 
 def _examine_artifacts() -> Iterable[Finding]:
     url = load_settings(StoreSettings).artifacts_url
-    files = open_file_store(url)
-    files.write(PROBE_NAME, b"backtest doctor wrote this; it may be removed\n", durable=False)
-    if isinstance(files, LocalFiles):
-        os.unlink(files.location(PROBE_NAME))  # noqa: PTH108 - a location is text, path or URL
+    probe_artifacts(url)
     yield Finding("artefacts", True, f"{url} takes files")
 
 

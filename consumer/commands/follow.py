@@ -2,20 +2,22 @@
 
 import asyncio
 import sys
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Annotated
 
 import typer
 
-from consumer.adapters.kafka.connection import KafkaConnection
-from consumer.adapters.kafka.reader import open_reader
+from consumer.clock import SystemClock
 from consumer.commands.connections import kafka_settings
-from consumer.commands.display.live_runs import Show, event_line, json_line, run_bars
-from consumer.commands.sending import deadline_after
+from consumer.commands.display.live_runs import event_line, json_line, run_bars
+from consumer.ports import Clock
+from consumer.ports.requests import Topics
 from consumer.requests.event_feed import EventFeed, News
 from consumer.requests.states import is_terminal
+from consumer.requests.watching import Show, deadline_after
+from consumer.wiring.broker import open_topics
 from schemas.completed import Completed
 from schemas.outgoing import OutgoingEvent, TerminalEvent
 from schemas.topics import Topic
@@ -42,18 +44,19 @@ def follow(
     """
     if run_id is not None and request_id is not None:
         raise typer.BadParameter("give a run or a request, not both", param_hint="'--request-id'")
-    _, connection = kafka_settings()
+    topics, clock = open_topics(kafka_settings()), SystemClock()
     is_one = run_id is not None or request_id is not None
 
     def is_wanted(event: OutgoingEvent) -> bool:
         return not is_one or (event.request_id == request_id if run_id is None else event.run_id == run_id)
 
     following = follow_topics(
-        connection,
+        topics,
         is_wanted,
+        clock,
         from_beginning=from_beginning or is_one,
         until_end=is_one,
-        deadline=deadline_after(timeout),
+        deadline=deadline_after(timeout, clock),
         as_json=as_json,
     )
     try:
@@ -65,8 +68,9 @@ def follow(
 
 
 async def follow_topics(
-    connection: KafkaConnection,
+    topics: Topics,
     is_wanted: Wanted,
+    clock: Clock,
     *,
     from_beginning: bool,
     until_end: bool,
@@ -74,11 +78,11 @@ async def follow_topics(
     as_json: bool,
 ) -> TerminalEvent | None:
     """Show wanted events until the deadline, or the first terminal one, which is returned."""
-    async with open_reader(connection, (Topic.PROGRESS, Topic.COMPLETED), from_beginning=from_beginning) as reader:
-        feed = EventFeed(reader)
+    async with topics.reading((Topic.PROGRESS, Topic.COMPLETED), from_beginning=from_beginning) as reader:
+        feed = EventFeed(reader, clock, on_skipped=partial(typer.echo, err=True))
         told_of_nothing = not until_end
         with _display(as_json=as_json, is_live=not from_beginning or until_end) as show:
-            while (now := time.monotonic()) < deadline:
+            while (now := clock.monotonic()) < deadline:
                 wanted = [news for news in await feed.read(min(0.5, deadline - now)) if is_wanted(news.event)]
                 for news in wanted:
                     _show(news, show, as_json=as_json)

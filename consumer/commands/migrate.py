@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from consumer.adapters.postgres.schema.migrating import MigrationReport
-from consumer.adapters.postgres.schema.migrating import migrate as migrate_database
 from consumer.commands.connections import database_settings
+from consumer.wiring.schema import MigrationReport
+from consumer.wiring.schema import migrate as migrate_database
 
 app = typer.Typer(add_completion=False)
 
@@ -19,8 +19,7 @@ def migrate(
     ] = False,
 ) -> None:
     """Create or update the tables in BACKTEST_DATABASE_URL. May be run again, and by several at once."""
-    settings = database_settings()
-    report = asyncio.run(migrate_database(settings.database_url.get_secret_value(), adopt=adopt))
+    report = asyncio.run(migrate_database(database_settings(), adopt=adopt))
     for line in _told(report):
         typer.echo(line, err=True)
 

@@ -10,11 +10,12 @@ from typing import Annotated
 
 import typer
 
-from consumer.adapters.files.artifacts import ArtifactFiles
-from consumer.adapters.postgres.retention import open_retention
 from consumer.commands.connections import database_settings
+from consumer.ports.retention import KeptFiles
 from consumer.retention import Pruned, prune
-from consumer.settings import StoreSettings, load_settings
+from consumer.settings import DatabaseSettings, StoreSettings, load_settings
+from consumer.wiring.database import open_retention
+from consumer.wiring.files import open_artifacts
 
 SHORTEST = timedelta(days=1)
 _UNITS = {"d": timedelta(days=1), "w": timedelta(weeks=1)}
@@ -31,9 +32,9 @@ def prune_runs(
     stop and call again. Needs BACKTEST_DATABASE_URL and BACKTEST_ARTIFACTS_URL as the workers have them.
     """
     age = _age(older_than)
-    url = database_settings().database_url.get_secret_value()
-    files = ArtifactFiles(load_settings(StoreSettings).artifacts_url)
-    pruned = asyncio.run(_prune(url, files, age, dry_run=dry_run))
+    settings = database_settings()
+    files = open_artifacts(load_settings(StoreSettings).artifacts_url)
+    pruned = asyncio.run(_prune(settings, files, age, dry_run=dry_run))
     if as_json:
         figures = {**asdict(pruned), "before": pruned.before.isoformat().replace("+00:00", "Z"), "dry_run": dry_run}
         sys.stdout.write(json.dumps(figures) + "\n")
@@ -47,8 +48,8 @@ def prune_runs(
         )
 
 
-async def _prune(url: str, files: ArtifactFiles, age: timedelta, *, dry_run: bool) -> Pruned:
-    async with open_retention(url) as tables:
+async def _prune(settings: DatabaseSettings, files: KeptFiles, age: timedelta, *, dry_run: bool) -> Pruned:
+    async with open_retention(settings) as tables:
         return await prune(tables, files, age, dry_run=dry_run)
 
 

@@ -4,29 +4,25 @@ import asyncio
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime
-from io import BytesIO
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import polars as pl
 import typer
 
-from consumer.adapters.files.artifacts import ArtifactFiles, run_file
-from consumer.adapters.files.store import FileStoreError, open_file_store
-from consumer.adapters.files.table_output import check_table_path, write_table
-from consumer.adapters.postgres.reading import find_run, trades_of
 from consumer.commands.connections import database_settings
 from consumer.commands.display.columns import text_columns
 from consumer.commands.runs import json_text
-from consumer.settings import StoreSettings, load_settings
-from engine.errors import InputRefused
+from consumer.ports.run_files import RunFiles
+from consumer.reports.figures import Drawdown, RunReport, TradeGroup, run_ledger, run_report
+from consumer.settings import DatabaseSettings, StoreSettings, load_settings
+from consumer.wiring.database import open_history
+from consumer.wiring.files import check_table_path, open_artifacts, write_table
 from schemas.json_text import printable
 
 app = typer.Typer(add_completion=False)
 
-DEEPEST_SHOWN = 5
 _FIGURES = (
     "total_trades",
     "win_rate",
@@ -45,29 +41,6 @@ _FIGURES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class TradeGroup:
-    """Trades that share a direction or an exit reason; money in account currency."""
-
-    group: str
-    trades: int
-    wins: int
-    net_profit: float
-    best: float
-    worst: float
-
-
-@dataclass(frozen=True, slots=True)
-class Drawdown:
-    """A stretch of equity below its last peak. recovered: None while it lasts at the end."""
-
-    percent: float
-    amount: float
-    peak: datetime
-    trough: datetime
-    recovered: datetime | None
-
-
 @app.command()
 def report(
     run_id: Annotated[int, typer.Argument(help="The run.")],
@@ -79,85 +52,33 @@ def report(
     """Say how a run went, by its row, its trades, and the equity among its artefacts."""
     if ledger is not None:
         check_table_path(ledger)
-    url = database_settings().database_url.get_secret_value()
-    row = asyncio.run(find_run(url, run_id))
-    if row is None:
-        raise InputRefused(f"there is no run {run_id}")
+    settings = database_settings()
+    files = open_artifacts(load_settings(StoreSettings).artifacts_url)
     if ledger is not None:
-        _write_ledger(row, ledger)
+        write_table(asyncio.run(_ledger(settings, files, run_id)), ledger)
         return
-    trades = asyncio.run(trades_of(url, run_id))
-    groups = [*trade_groups(trades, "direction"), *trade_groups(trades, "exit_reason")]
-    equity = _equity_of(row)
-    falls = [] if equity is None else deepest_drawdowns(equity, row["initial_balance"], DEEPEST_SHOWN)
+    found = asyncio.run(_report(settings, files, run_id))
+    if found.missing:
+        typer.echo(f"no drawdowns without the run's artefacts (BACKTEST_ARTIFACTS_URL): {found.missing}", err=True)
     if as_json:
         told = {
-            "run": row,
-            "groups": [asdict(group) for group in groups],
-            "drawdowns": [asdict(fall) for fall in falls],
+            "run": found.row,
+            "groups": [asdict(group) for group in found.groups],
+            "drawdowns": [asdict(fall) for fall in found.drawdowns],
         }
         sys.stdout.write(json.dumps(told, default=json_text) + "\n")
         return
-    typer.echo("\n\n".join(_sections(row, groups, equity, falls)))
+    typer.echo("\n\n".join(_sections(found.row, found.groups, found.equity, found.drawdowns)))
 
 
-def trade_groups(trades: Sequence[Mapping[str, Any]], column: str) -> list[TradeGroup]:
-    """Trades by the values of a column, the most frequent value first."""
-    names = sorted({trade[column] for trade in trades})
-    groups = [_group(name, [trade["profit"] for trade in trades if trade[column] == name]) for name in names]
-    return sorted(groups, key=lambda group: -group.trades)
+async def _ledger(settings: DatabaseSettings, files: RunFiles, run_id: int) -> pl.DataFrame:
+    async with open_history(settings) as history:
+        return await run_ledger(history, files, run_id)
 
 
-def deepest_drawdowns(equity: pl.DataFrame, deposit: float, count: int) -> list[Drawdown]:
-    """The deepest stretches below a peak, by percent of that peak; the first peak is the deposit, at the first bar.
-
-    equity: columns time and equity, in order of time. The deepest is the run's max_drawdown_pct.
-    """
-    found: list[Drawdown] = []
-    peak_row = trough_row = 0
-    times = [*equity["time"][:1].to_list(), *equity["time"].to_list()]
-    values = [deposit, *equity["equity"].to_list()]
-    for row, value in enumerate(values[: len(times)]):
-        if value >= values[peak_row]:
-            found += _stretch(times, values, peak_row, trough_row, times[row])
-            peak_row = trough_row = row
-        elif value < values[trough_row]:
-            trough_row = row
-    found += _stretch(times, values, peak_row, trough_row, None) if times else ()
-    return sorted(found, key=lambda fall: -fall.percent)[:count]
-
-
-def _stretch(
-    times: Sequence[datetime], values: Sequence[float], peak_row: int, trough_row: int, recovered: datetime | None
-) -> Iterator[Drawdown]:
-    peak, amount = values[peak_row], values[peak_row] - values[trough_row]
-    if amount > 0 and peak > 0:
-        yield Drawdown(amount / peak * 100, amount, times[peak_row], times[trough_row], recovered)
-
-
-def _group(name: str, profits: Sequence[float]) -> TradeGroup:
-    wins = sum(profit > 0 for profit in profits)
-    return TradeGroup(name, len(profits), wins, sum(profits), max(profits), min(profits))
-
-
-def _write_ledger(row: Mapping[str, Any], path: Path) -> None:
-    if row["status"] != "completed" or row["epoch"] is None:
-        raise InputRefused(f"run {row['id']} has no ledger: it is {row['status']}")
-    files = ArtifactFiles(load_settings(StoreSettings).artifacts_url)
-    write_table(files.read_ledger(row["id"], row["epoch"]), path)
-
-
-def _equity_of(row: Mapping[str, Any]) -> pl.DataFrame | None:
-    """The equity at every bar; None where the run has none, or its file cannot be read from here."""
-    if row["status"] != "completed" or row["epoch"] is None:
-        return None
-    name = run_file(row["id"], row["epoch"], "equity")
-    files = open_file_store(load_settings(StoreSettings).artifacts_url)
-    try:
-        return pl.read_parquet(BytesIO(files.read(name)))
-    except FileStoreError as error:
-        typer.echo(f"no drawdowns without the run's artefacts (BACKTEST_ARTIFACTS_URL): {error}", err=True)
-        return None
+async def _report(settings: DatabaseSettings, files: RunFiles, run_id: int) -> RunReport:
+    async with open_history(settings) as history:
+        return await run_report(history, files, run_id)
 
 
 def _sections(

@@ -5,10 +5,10 @@ from contextlib import redirect_stdout
 
 import typer
 
-from consumer.adapters.files.table_output import check_table_path, write_table
 from consumer.commands.display.result import print_json, print_table, progress_bar
 from consumer.commands.options import run_options as given
 from consumer.commands.options.run_request import RunRequest, read_run, with_run_options
+from consumer.wiring.files import check_table_path, write_table
 from engine.simulate import run_backtest
 
 app = typer.Typer(add_completion=False)

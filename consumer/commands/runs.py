@@ -9,10 +9,12 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from consumer.adapters.postgres.reading import recent_runs, rejected_requests
 from consumer.commands.connections import database_settings
 from consumer.commands.display.columns import text_columns
 from consumer.commands.prune import prune_runs
+from consumer.ports.history import RunFilter
+from consumer.settings import DatabaseSettings
+from consumer.wiring.database import open_history
 from schemas.json_text import printable
 from schemas.problems import FieldProblem, first_code, summarise
 
@@ -35,19 +37,21 @@ def runs(
     """List runs: what was asked, how far it is, what came out. `prune` removes the files of old ones."""
     if context.invoked_subcommand is not None:
         return
-    url = database_settings().database_url.get_secret_value()
-    if status == "rejected":
-        found = asyncio.run(rejected_requests(url, limit))
-        table = rejections_table(found)
-    else:
-        found = asyncio.run(recent_runs(url, limit, status))
-        table = runs_table(found)
+    found = asyncio.run(_found(database_settings(), status, limit))
+    table = rejections_table(found) if status == "rejected" else runs_table(found)
     if as_json:
-        sys.stdout.write(json.dumps(found, default=json_text) + "\n")
+        sys.stdout.write(json.dumps(list(found), default=json_text) + "\n")
     elif found:
         typer.echo(text_columns(table))
     else:
         typer.echo("none", err=True)
+
+
+async def _found(settings: DatabaseSettings, status: str | None, limit: int) -> Sequence[Mapping[str, Any]]:
+    async with open_history(settings) as history:
+        if status == "rejected":
+            return await history.rejected_requests(limit=limit)
+        return await history.runs(RunFilter(status=status), limit=limit)
 
 
 def runs_table(found: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:

@@ -9,7 +9,7 @@ from uuid import uuid4
 import typer
 
 from consumer.commands.options import values as options
-from consumer.commands.sending import submit_and_report
+from consumer.commands.submitting import submit_and_report
 from engine.errors import InputRefused
 from schemas.envelope import EnvelopeError, open_envelope
 from schemas.problems import InvalidRequestError

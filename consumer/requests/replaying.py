@@ -1,14 +1,18 @@
-"""Old requests as new ones: what each of them would do if it were emitted again. Pure; `backtest replay` sends.
+"""Old requests as new ones: what each of them would do if it were emitted again, and emitting what is new.
 
 A replay has a label. A request's new id is made of its old id and the label, so that the same replay again is a
 duplicate, request by request, and runs nothing twice.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
+from consumer.ports.history import History
+from consumer.ports.requests import Topics
+from consumer.requests.sending import request_delivery
 from schemas.identity import content_hash
 from schemas.requested import BacktestRequested
 
@@ -47,6 +51,22 @@ class Planned:
     effect: Effect
     why: str
     request: BacktestRequested | None
+
+
+async def plan_with_history(found: Sequence[OldRequest], label: str, history: History) -> list[Planned]:
+    """`plan_replay`, beside what was ever taken."""
+    return plan_replay(found, label, await history.known_requests(new_ids(found, label)))
+
+
+async def emit_new(plan: Sequence[Planned], topics: Topics, *, source: str, now: datetime) -> None:
+    """Emit what is new of a plan, in order."""
+    await topics.send(
+        [
+            request_delivery(each.request, each.new_id, source=source, now=now)
+            for each in plan
+            if each.effect is Effect.NEW and each.request is not None
+        ]
+    )
 
 
 def new_ids(found: Iterable[OldRequest], label: str) -> list[str]:

@@ -25,6 +25,7 @@ from consumer.adapters.postgres.outbox import PostgresOutbox
 from consumer.adapters.postgres.pool import Pool, open_pool, translated
 from consumer.adapters.postgres.queue import PostgresQueue
 from consumer.adapters.postgres.schema.migrating import check_schema
+from consumer.clock import SystemClock
 from consumer.dispatch import Dispatcher
 from consumer.errors import BrokerUnavailable, Unavailable
 from consumer.execute_run import RunPorts
@@ -35,7 +36,7 @@ from consumer.rules.events import EventRenderer
 from consumer.settings import Settings
 from consumer.starting import Server, unless_stopped, wait_for_servers
 from consumer.telemetry import Telemetry
-from consumer.worker import SystemClock, Worker
+from consumer.worker import Worker
 
 log = structlog.get_logger(__name__)
 

@@ -224,7 +224,7 @@ class Field:
             servers = self.stack.kafka_bootstrap_servers
             committed = await read_committed(servers, GROUP_ID)
             async with open_reader(KafkaConnection(servers), INPUT_TOPICS, from_beginning=False) as reader:
-                ends = {(place.topic, place.partition): end for place, end in reader.ends.items()}
+                ends = dict(reader.ends)
             return all(committed.get(place, 0) == end for place, end in ends.items())
 
         return await persistently(attempt)

@@ -166,7 +166,7 @@ def go_through_proxy(ports: dict[int, int]) -> None:
 
 def live_by(clock_file: Path) -> None:
     """Make this process's wall clock wrong by what the file says; the monotonic one goes on as before."""
-    from consumer import worker
+    from consumer import clock
 
     true_time = time.time
 
@@ -183,7 +183,7 @@ def live_by(clock_file: Path) -> None:
             return cls.fromtimestamp(wrong.timestamp(), tz)
 
     patch(time, "time", lambda: true_time() + offset())
-    patch(worker, "datetime", WrongDatetime)
+    patch(clock, "datetime", WrongDatetime)
 
 
 def patch(owner: Any, name: str, value: object) -> None:

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 
 from consumer.adapters.kafka.connection import KafkaConnection, kafka_connection
 from consumer.adapters.kafka.reader import open_reader
-from consumer.adapters.kafka.sender import send_record
+from consumer.adapters.kafka.sender import send_records
 from consumer.adapters.kafka.topics import TopicSettings, create_topics
 from consumer.devstack.free_ports import free_ports
 from consumer.devstack.kafka_program import java_environment, prepare_kafka_program
@@ -125,7 +125,7 @@ async def test_a_secured_broker_is_written_to_and_read_from(secured: Secured, li
     mechanism = {"kafka_sasl_mechanism": "SCRAM-SHA-512"} if listener == "SCRAMTLS" else {}
     connection = secured.connection(listener, **(client if listener == "MUTUAL" else {**SASL, **mechanism}))
 
-    await send_record(connection, Delivery(Topic.REQUESTED, b"key", listener.encode(), ()))
+    await send_records(connection, [Delivery(Topic.REQUESTED, b"key", listener.encode(), ())])
 
     read: list[Record] = []
     async with open_reader(connection, [Topic.REQUESTED.value], from_beginning=True) as reader:

@@ -24,14 +24,12 @@ from consumer.errors import Unavailable
 from consumer.ports import EngineTask
 from consumer.ports.outcomes import Completed
 from consumer.preparation.inputs import assemble
-from consumer.preparation.registry import load_strategy
 from consumer.preparation.snapshot import specification_from_json
+from consumer.preparation.strategy import chosen_strategy
 from consumer.rules.columns import METRIC_COLUMNS
-from engine.deciders.bar_by_bar import guarded
-from engine.errors import InvalidSpecification
 from engine.market.bars import Bars
 from engine.market.instruments import instrument_for
-from engine.simulate import ChosenStrategy, Progress, choose_strategy, run_backtest
+from engine.simulate import Progress, run_backtest
 from engine.specification import Specification
 
 DISTRIBUTION: Final = "backtest-consumer"
@@ -93,15 +91,6 @@ def engine_version() -> str:
         return version(DISTRIBUTION)
     except PackageNotFoundError:
         return "0+not.installed"
-
-
-def chosen_strategy(specification: Specification) -> ChosenStrategy:
-    """The specification's strategy with its parameters. Raises UnknownStrategy, InvalidParams, InvalidSpecification."""
-    key = specification.strategy_key
-    if key is None:
-        raise InvalidSpecification("the specification of the run names no strategy")
-    found = load_strategy(key)
-    return guarded(lambda: choose_strategy(found, key, specification.strategy_params), "checking the parameters")  # type: ignore[no-any-return]  # guarded passes its step's value through
 
 
 def _patiently(step: Callable[[], Result], control: TaskControl, patience_seconds: float) -> Result:

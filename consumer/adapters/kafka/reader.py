@@ -1,7 +1,7 @@
 """Reads topics from outside any group, as a subscriber does: every partition, from a known point on, no commits."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +13,7 @@ from consumer.adapters.kafka.connection import KafkaConnection, close_consumer
 from consumer.adapters.kafka.header_names import read_any_header_name
 from consumer.errors import BrokerUnavailable, StartFailed
 from consumer.ports import Record
+from consumer.ports.requests import Place
 
 START_TIMEOUT_SECONDS = 15.0
 STOP_TIMEOUT_SECONDS = 5.0
@@ -22,11 +23,8 @@ MAX_FETCH_BYTES = 10 * 1_048_576
 @asynccontextmanager
 async def open_reader(
     connection: KafkaConnection, topics: Sequence[str], *, from_beginning: bool
-) -> AsyncIterator["TopicReader"]:
-    """Read topics from their beginning, or all that is sent after this was entered.
-
-    Raises BrokerUnavailable when no broker answers, StartFailed when a topic does not exist.
-    """
+) -> AsyncIterator["KafkaReader"]:
+    """As `Topics.reading` promises."""
     read_any_header_name()
     try:
         consumer = AIOKafkaConsumer(
@@ -52,24 +50,20 @@ async def open_reader(
             raise BrokerUnavailable(f"Kafka at {connection.bootstrap_servers}: {what}") from error
         for partition in assigned:
             consumer.seek(partition, beginnings[partition] if from_beginning else ends[partition])
-        yield TopicReader(consumer, ends)
+        yield KafkaReader(consumer, _by_place(beginnings), _by_place(ends))
     finally:
         await close_consumer(consumer, STOP_TIMEOUT_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
-class TopicReader:
-    """An open subscription."""
+class KafkaReader:
+    """Implements `TopicReader`."""
 
     consumer: AIOKafkaConsumer
-    ends: dict[TopicPartition, int]
-    """Where the topics ended when reading began."""
+    beginnings: Mapping[Place, int]
+    ends: Mapping[Place, int]
 
-    async def read(self, timeout_seconds: float) -> list[Record]:
-        """What has come, waiting for something as long as told; a partition's records in order. May be empty.
-
-        A broker that is away is waited for.
-        """
+    async def read(self, timeout_seconds: float) -> Sequence[Record]:
         try:
             polled = await self.consumer.getmany(timeout_ms=int(timeout_seconds * 1000))
         except KafkaError as error:
@@ -80,21 +74,27 @@ class TopicReader:
             for record in records
         ]
 
-    async def offsets_at(self, moment: datetime) -> dict[tuple[str, int], int]:
-        """(topic, partition) -> offset of the first record that is not older; the end where all are."""
+    async def offsets_at(self, moment: datetime) -> Mapping[Place, int]:
         milliseconds = int(moment.timestamp() * 1000)
-        found = await self.consumer.offsets_for_times(dict.fromkeys(self.ends, milliseconds))
+        partitions = [TopicPartition(*place) for place in self.ends]
+        try:
+            found = await self.consumer.offsets_for_times(dict.fromkeys(partitions, milliseconds))
+        except KafkaError as error:
+            raise BrokerUnavailable(f"Kafka: {type(error).__name__}: {error}") from error
         return {
-            (partition.topic, partition.partition): end if found[partition] is None else found[partition].offset
-            for partition, end in self.ends.items()
+            place: end if (at := found[TopicPartition(*place)]) is None else at.offset
+            for place, end in self.ends.items()
         }
 
     async def has_caught_up(self) -> bool:
-        """Whether all that was there when reading began has been read."""
-        for partition, end in self.ends.items():
-            if await self.consumer.position(partition) < end:
+        for place, end in self.ends.items():
+            if await self.consumer.position(TopicPartition(*place)) < end:
                 return False
         return True
+
+
+def _by_place(offsets: Mapping[TopicPartition, int]) -> dict[Place, int]:
+    return {(partition.topic, partition.partition): offset for partition, offset in offsets.items()}
 
 
 def _assigned(consumer: AIOKafkaConsumer, topics: Sequence[str]) -> list[TopicPartition]:

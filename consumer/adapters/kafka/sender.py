@@ -1,4 +1,4 @@
-"""Sends records for commands that act as an upstream does; a worker's events go through kafka_publisher."""
+"""Sends records as an upstream does; a worker's events go through `publisher`."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -15,17 +15,8 @@ SEND_TIMEOUT_SECONDS = 20.0
 RECORDS_AT_ONCE = 500
 
 
-async def send_record(connection: KafkaConnection, delivery: Delivery) -> tuple[int, int]:
-    """Send one record, wait until all replicas have it, and return its partition and offset; as `send_records`."""
-    (sent,) = await send_records(connection, [delivery])
-    return sent
-
-
 async def send_records(connection: KafkaConnection, deliveries: Sequence[Delivery]) -> list[tuple[int, int]]:
-    """Send records in order, wait until all replicas have them, and return their partitions and offsets.
-
-    Raises BrokerUnavailable (some of them may have arrived) and StartFailed (the broker will not have one as it is).
-    """
+    """As `Topics.send` promises."""
     sent: list[tuple[int, int]] = []
     try:
         async with _producer(connection) as producer:

@@ -6,10 +6,12 @@ Implements `RecordSource` and `Publisher`.
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum
 from zlib import crc32
 
-from consumer.ports import Batch, Delivery, Record, SendResult
+from consumer.clock import SystemClock
+from consumer.ports import Batch, Clock, Delivery, Record, SendResult
 from schemas.topics import EXPECTED_TYPE, Topic
 
 Partition = tuple[str, int]
@@ -36,6 +38,9 @@ class MemoryBroker:
     trouble: list[Trouble] = field(default_factory=list)
     """What comes over the next deliveries, first to last; none: nothing."""
     logs: dict[Partition, list[Record]] = field(default_factory=dict)
+    clock: Clock = field(default_factory=SystemClock)
+    times: dict[Partition, list[datetime]] = field(default_factory=dict)
+    """When the records of each log were written."""
     committed: dict[tuple[str, Partition], int] = field(default_factory=dict)
     members: dict[str, list["MemorySource"]] = field(default_factory=dict)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
@@ -46,6 +51,7 @@ class MemoryBroker:
         log = self.logs.setdefault((delivery.topic, partition), [])
         record = Record(delivery.topic, partition, len(log), delivery.key, delivery.value, delivery.headers)
         log.append(record)
+        self.times.setdefault((delivery.topic, partition), []).append(self.clock.now_utc())
         self.arrived.set()
         return record
 

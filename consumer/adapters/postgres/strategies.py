@@ -7,7 +7,7 @@ from typing import Any
 
 import asyncpg
 
-from consumer.adapters.postgres.pool import translated
+from consumer.adapters.postgres.pool import Connection, Pool, translated
 from consumer.adapters.postgres.reading import connected
 from consumer.errors import NameTaken
 from consumer.rules.columns import STRATEGY_COLUMNS
@@ -17,8 +17,7 @@ from consumer.rules.columns import STRATEGY_COLUMNS
 class PostgresStrategies:
     """Implements `StrategyRows`."""
 
-    connection: Any
-    """asyncpg's, or a pool of them."""
+    connection: Connection | Pool
 
     async def add(self, columns: Mapping[str, Any]) -> int:
         names = _known(columns)

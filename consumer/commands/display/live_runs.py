@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import assert_never
@@ -13,11 +13,10 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from rich.table import Column
 
 from consumer.requests.states import RunKey, is_terminal, key_of
+from consumer.requests.watching import Show
 from schemas import cancelled, completed, failed, progress, rejected, started
 from schemas.json_text import printable
 from schemas.outgoing import OutgoingEvent
-
-Show = Callable[[OutgoingEvent], None]
 
 BARS_OF_ENDED_RUNS = 12
 """More of them scroll away above, so that the running ones stay in sight."""

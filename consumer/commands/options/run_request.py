@@ -12,20 +12,23 @@ from typing import Any
 
 import typer
 
-from consumer.adapters.files.instruments import read_instruments
-from consumer.adapters.files.market_data import ParquetMarketData, microseconds
-from consumer.adapters.files.named_bars import ConversionFile, NamedBarFiles
-from consumer.adapters.files.signals import read_signals
 from consumer.commands.options import run_options as given
 from consumer.commands.options import values as options
 from consumer.preparation.inputs import assemble
-from consumer.preparation.registry import load_strategy
-from engine.deciders.bar_by_bar import guarded
+from consumer.preparation.strategy import strategy_with
+from consumer.wiring.files import (
+    ConversionFile,
+    NamedBarFiles,
+    instruments_of,
+    market_data_at,
+    microseconds,
+    read_signals,
+)
 from engine.deciders.decisions import signals_from_frame
 from engine.errors import NoData, UnknownSymbol
 from engine.market.instruments import Instrument, instrument_for
 from engine.market.timeframes import Timeframe
-from engine.simulate import ChosenStrategy, Decider, RunData, choose_strategy
+from engine.simulate import Decider, RunData
 from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource, check_specification
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
@@ -110,7 +113,7 @@ class ReadyRun:
 
 def read_run(request: RunRequest) -> ReadyRun:
     """Check the options, read the files and choose who decides. Raises what each step refuses, and NoData."""
-    registry = read_instruments(request.instruments)
+    registry = instruments_of(request.instruments)
     instrument = instrument_for(request.symbol, registry)
     run_timeframe = options.known_timeframe(request.timeframe)
     source = _source(request, run_timeframe, registry)
@@ -178,7 +181,7 @@ def _source(request: RunRequest, run_timeframe: Timeframe, registry: Mapping[str
         conversion[pair] = ConversionFile(path, own_timeframe)
     for path in (*files.values(), *(each.path for each in conversion.values())):
         options.readable_file(path)
-    stored = ParquetMarketData(options.existing_place(request.market_data)) if request.market_data else None
+    stored = market_data_at(options.existing_place(request.market_data)) if request.market_data else None
     return NamedBarFiles(
         symbol=request.symbol,
         by_timeframe=files,
@@ -239,12 +242,7 @@ def _decider(
     decided_by: _DecidedBy, specification: Specification, instrument: Instrument, data: RunData, timezone: str
 ) -> Decider:
     if decided_by.signals is None:
-        key = decided_by.key or ""
-        found = load_strategy(key)
-        chosen: ChosenStrategy = guarded(
-            lambda: choose_strategy(found, key, decided_by.params), "checking the parameters"
-        )
-        return chosen
+        return strategy_with(decided_by.key or "", decided_by.params)
     first, _ = data.bars.between(microseconds(specification.start), microseconds(specification.end))
     frame = read_signals(decided_by.signals, timezone)
     return signals_from_frame(frame, str(decided_by.signals), data.bars, first, specification, instrument)

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from consumer.adapters.files.times import UnreadableTimeError, one_utc_time
+from consumer.wiring.files import UnreadableTimeError, one_utc_time
 from engine.errors import InputRefused, UnknownTimeframe
 from engine.market.timeframes import Timeframe, timeframe
 

@@ -18,6 +18,7 @@ from consumer.adapters.kafka.source import KafkaSource
 from consumer.adapters.postgres.ledger import PostgresLedger
 from consumer.adapters.postgres.outbox import PostgresOutbox
 from consumer.adapters.postgres.pool import open_pool
+from consumer.clock import SystemClock
 from consumer.intake import Intake
 from consumer.logging_setup import set_up_logging
 from consumer.outbox_relay import OutboxRelay
@@ -27,7 +28,6 @@ from consumer.rules.events import EventRenderer
 from consumer.settings import Settings, load_settings
 from consumer.telemetry import Telemetry
 from consumer.wiring.worker import keep_for_good
-from consumer.worker import SystemClock
 
 
 @dataclass(frozen=True, slots=True)

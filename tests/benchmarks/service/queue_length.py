@@ -14,9 +14,9 @@ from typing import Any
 from consumer.adapters.postgres.ledger import PostgresLedger
 from consumer.adapters.postgres.pool import open_pool
 from consumer.adapters.postgres.queue import PostgresQueue
+from consumer.clock import SystemClock
 from consumer.ports import Beat
 from consumer.rules.events import EventRenderer
-from consumer.worker import SystemClock
 from tests.benchmarks.service.intake import measure_intake
 from tests.benchmarks.service.report import table
 from tests.benchmarks.service.rig import Rig, open_rig, pss_mb, trees

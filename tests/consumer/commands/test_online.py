@@ -9,9 +9,10 @@ import polars as pl
 import pytest
 
 from consumer.cli import COMMANDS, run_program
-from consumer.commands.report import deepest_drawdowns, sparkline, trade_groups
-from consumer.commands.rerun import repeated_request
+from consumer.commands.report import sparkline
 from consumer.commands.submit import read_request
+from consumer.reports.figures import deepest_drawdowns, trade_groups
+from consumer.requests.repeating import repeated_request
 from engine.errors import InputRefused
 from tests.schemas.builders import NOON, cloud_event, request_data
 

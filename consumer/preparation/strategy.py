@@ -1,0 +1,23 @@
+"""From a specification to the strategy that decides; apart from the registry because it loads the simulation."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from consumer.preparation.registry import load_strategy
+from engine.deciders.bar_by_bar import guarded
+from engine.errors import InvalidSpecification
+from engine.simulate import ChosenStrategy, choose_strategy
+from engine.specification import Specification
+
+
+def chosen_strategy(specification: Specification) -> ChosenStrategy:
+    """The specification's strategy with its parameters. Raises UnknownStrategy, InvalidParams, InvalidSpecification."""
+    if specification.strategy_key is None:
+        raise InvalidSpecification("the specification of the run names no strategy")
+    return strategy_with(specification.strategy_key, specification.strategy_params)
+
+
+def strategy_with(key: str, params: Mapping[str, Any]) -> ChosenStrategy:
+    """A registered strategy with these parameters. Raises UnknownStrategy, InvalidParams."""
+    found = load_strategy(key)
+    return guarded(lambda: choose_strategy(found, key, params), "checking the parameters")  # type: ignore[no-any-return]  # guarded passes its step's value through

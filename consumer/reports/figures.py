@@ -1,0 +1,120 @@
+"""How a run went: its row, its trades in groups, the deepest falls of its equity. The terminal, the API and the report
+file show the same ones.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import polars as pl
+
+from consumer.errors import ArtifactsUnavailable, NoSuchRun
+from consumer.ports.history import History, Row
+from consumer.ports.run_files import RunFiles
+from engine.errors import InputRefused
+
+DEEPEST_SHOWN: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class TradeGroup:
+    """Trades that share a direction or an exit reason; money in account currency."""
+
+    group: str
+    trades: int
+    wins: int
+    net_profit: float
+    best: float
+    worst: float
+
+
+@dataclass(frozen=True, slots=True)
+class Drawdown:
+    """A stretch of equity below its last peak. recovered: None while it lasts at the end."""
+
+    percent: float
+    amount: float
+    peak: datetime
+    trough: datetime
+    recovered: datetime | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunReport:
+    """equity: None where the run has none, or where its file cannot be read; then `missing` says why."""
+
+    row: Row
+    groups: Sequence[TradeGroup]
+    equity: pl.DataFrame | None
+    drawdowns: Sequence[Drawdown]
+    missing: str = ""
+
+
+async def run_report(history: History, files: RunFiles, run_id: int) -> RunReport:
+    """All there is to tell of a run, whatever its state. Raises NoSuchRun."""
+    row = await history.run(run_id)
+    if row is None:
+        raise NoSuchRun(run_id)
+    trades = await history.trades(run_id)
+    groups = [*trade_groups(trades, "direction"), *trade_groups(trades, "exit_reason")]
+    if not _has_files(row):
+        return RunReport(row, groups, None, ())
+    try:
+        equity = files.read_equity(run_id, row["epoch"])
+    except ArtifactsUnavailable as error:
+        return RunReport(row, groups, None, (), str(error))
+    return RunReport(row, groups, equity, deepest_drawdowns(equity, row["initial_balance"], DEEPEST_SHOWN))
+
+
+async def run_ledger(history: History, files: RunFiles, run_id: int) -> pl.DataFrame:
+    """Every booked item of a completed run. Raises NoSuchRun, InputRefused, ArtifactsUnavailable."""
+    row = await history.run(run_id)
+    if row is None:
+        raise NoSuchRun(run_id)
+    if not _has_files(row):
+        raise InputRefused(f"run {run_id} has no ledger: it is {row['status']}")
+    return files.read_ledger(run_id, row["epoch"])
+
+
+def trade_groups(trades: Sequence[Mapping[str, Any]], column: str) -> list[TradeGroup]:
+    """Trades by the values of a column, the most frequent value first."""
+    names = sorted({trade[column] for trade in trades})
+    groups = [_group(name, [trade["profit"] for trade in trades if trade[column] == name]) for name in names]
+    return sorted(groups, key=lambda group: -group.trades)
+
+
+def deepest_drawdowns(equity: pl.DataFrame, deposit: float, count: int) -> list[Drawdown]:
+    """The deepest stretches below a peak, by percent of that peak; the first peak is the deposit, at the first bar.
+
+    equity: columns time and equity, in order of time. The deepest is the run's max_drawdown_pct.
+    """
+    found: list[Drawdown] = []
+    peak_row = trough_row = 0
+    times = [*equity["time"][:1].to_list(), *equity["time"].to_list()]
+    values = [deposit, *equity["equity"].to_list()]
+    for row, value in enumerate(values[: len(times)]):
+        if value >= values[peak_row]:
+            found += _stretch(times, values, peak_row, trough_row, times[row])
+            peak_row = trough_row = row
+        elif value < values[trough_row]:
+            trough_row = row
+    found += _stretch(times, values, peak_row, trough_row, None) if times else ()
+    return sorted(found, key=lambda fall: -fall.percent)[:count]
+
+
+def _has_files(row: Row) -> bool:
+    return row["status"] == "completed" and row["epoch"] is not None
+
+
+def _group(name: str, profits: Sequence[float]) -> TradeGroup:
+    wins = sum(profit > 0 for profit in profits)
+    return TradeGroup(name, len(profits), wins, sum(profits), max(profits), min(profits))
+
+
+def _stretch(
+    times: Sequence[datetime], values: Sequence[float], peak_row: int, trough_row: int, recovered: datetime | None
+) -> Iterator[Drawdown]:
+    peak, amount = values[peak_row], values[peak_row] - values[trough_row]
+    if amount > 0 and peak > 0:
+        yield Drawdown(amount / peak * 100, amount, times[peak_row], times[trough_row], recovered)
