@@ -11,7 +11,6 @@ from consumer.clock import SystemClock
 from consumer.commands.connections import database_settings, kafka_settings
 from consumer.commands.display.columns import text_columns
 from consumer.commands.options import values as options
-from consumer.commands.verify_run import show_verification
 from consumer.ports.requests import Topics
 from consumer.requests.old_requests import REPLAY_SOURCE, Range, requests_in_table, requests_in_topic
 from consumer.requests.replaying import Effect, Planned, emit_new, plan_with_history
@@ -53,6 +52,8 @@ def replay(
     Records that never were requests are skipped. Without --dry-run what is new is emitted, the rest is told.
     """
     if verify is not None:
+        from consumer.commands.verify_run import show_verification  # here: no other replay needs the engine
+
         show_verification(verify, as_json=as_json)
         return
     if status is not None and origin == "topic":

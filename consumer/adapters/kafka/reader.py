@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 
 from consumer.adapters.kafka.connection import KafkaConnection, close_consumer
 from consumer.adapters.kafka.header_names import read_any_header_name
+from consumer.adapters.kafka.topics import present_topics
 from consumer.errors import BrokerUnavailable, StartFailed
 from consumer.ports import Record
 from consumer.ports.requests import Place
@@ -25,6 +26,8 @@ async def open_reader(
     connection: KafkaConnection, topics: Sequence[str], *, from_beginning: bool
 ) -> AsyncIterator["KafkaReader"]:
     """As `Topics.reading` promises."""
+    # A consumer that is started on a topic that is not there asks for it until its time is over.
+    _check_presence(topics, await present_topics(connection))
     read_any_header_name()
     try:
         consumer = AIOKafkaConsumer(
@@ -99,7 +102,11 @@ def _by_place(offsets: Mapping[TopicPartition, int]) -> dict[Place, int]:
 
 def _assigned(consumer: AIOKafkaConsumer, topics: Sequence[str]) -> list[TopicPartition]:
     assigned = sorted(consumer.assignment())
-    missing = set(topics) - {partition.topic for partition in assigned}
+    _check_presence(topics, {partition.topic for partition in assigned})
+    return assigned
+
+
+def _check_presence(topics: Sequence[str], present: set[str]) -> None:
+    missing = {str(topic) for topic in topics} - present
     if missing:
         raise StartFailed(f"Kafka has no topic {', '.join(sorted(missing))}: a worker makes the topics when it starts")
-    return assigned

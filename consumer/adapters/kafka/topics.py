@@ -69,6 +69,12 @@ async def missing_topics(connection: KafkaConnection) -> list[Topic]:
         return await _missing(admin)
 
 
+async def present_topics(connection: KafkaConnection) -> set[str]:
+    """All topics that the broker shows us. Raises BrokerUnavailable."""
+    async with _admin(connection) as admin:
+        return set(await admin.list_topics())
+
+
 @dataclass(frozen=True, slots=True)
 class TopicFacts:
     """One topic as it is."""
