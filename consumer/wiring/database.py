@@ -5,10 +5,10 @@ from contextlib import asynccontextmanager
 
 from consumer.adapters.postgres.reading import open_history as open_history_at
 from consumer.adapters.postgres.retention import open_retention as open_retention_at
-from consumer.adapters.postgres.strategies import open_strategies as open_strategies_at
+from consumer.adapters.postgres.strategy_rows import open_strategies as open_strategies_at
 from consumer.ports.history import History
 from consumer.ports.retention import RetentionTables
-from consumer.ports.strategies import StrategyRows
+from consumer.ports.strategy_rows import StrategyRows
 from consumer.settings import DatabaseSettings
 
 

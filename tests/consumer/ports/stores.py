@@ -12,7 +12,7 @@ from consumer.adapters.memory.history import MemoryHistory, MemoryRetention
 from consumer.adapters.memory.ledger import MemoryLedger
 from consumer.adapters.memory.outbox import MemoryOutbox
 from consumer.adapters.memory.queue import MemoryQueue
-from consumer.adapters.memory.strategies import MemoryStrategies
+from consumer.adapters.memory.strategy_rows import MemoryStrategies
 from consumer.adapters.memory.tables import MemoryTables
 from consumer.adapters.postgres.ledger import PostgresLedger
 from consumer.adapters.postgres.outbox import PostgresOutbox
@@ -20,11 +20,11 @@ from consumer.adapters.postgres.pool import driver_dsn, open_pool
 from consumer.adapters.postgres.queue import PostgresQueue
 from consumer.adapters.postgres.reading import open_history
 from consumer.adapters.postgres.retention import open_retention
-from consumer.adapters.postgres.strategies import open_strategies
+from consumer.adapters.postgres.strategy_rows import open_strategies
 from consumer.ports import Outbox, RequestLedger, RunQueue
 from consumer.ports.history import History
 from consumer.ports.retention import RetentionTables
-from consumer.ports.strategies import StrategyRows
+from consumer.ports.strategy_rows import StrategyRows
 from tests.consumer.messages import STRATEGY, event_writer
 
 LEASE_SECONDS = 60.0

@@ -1,4 +1,4 @@
-"""Adds and changes rows of `strategies` in memory: what `postgres.strategies` does, without a server."""
+"""Adds and changes rows of `strategies` in memory: what `postgres.strategy_rows` does, without a server."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
