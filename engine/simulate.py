@@ -13,7 +13,8 @@ from engine.deciders.decisions import Decisions, Signals, decisions_from_columns
 from engine.errors import InvalidParams, ParameterProblem, StrategyError
 from engine.market.bars import Bars
 from engine.market.instruments import Instrument, packaged_instruments
-from engine.market.timeframes import join_context, resample, timeframe
+from engine.market.resampling import join_context, resample
+from engine.market.timeframes import timeframe
 from engine.numeric.sums import sums_by_sign
 from engine.numeric.times import as_us, iso_time
 from engine.prepared import Machine, Simulation, build_machine, one_decision_slot

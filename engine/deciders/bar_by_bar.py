@@ -12,7 +12,7 @@ from engine.deciders.view import BarView, Curtain
 from engine.errors import EngineError, StrategyError
 from engine.kernel.layout import CLOSE_CODE
 from engine.market.bars import Bars
-from engine.market.timeframes import last_closed
+from engine.market.resampling import last_closed
 from engine.numeric.times import iso_time
 from engine.prepared import Machine, Simulation, one_decision_slot
 from engine.strategy import BarStrategy, Decision

@@ -14,7 +14,8 @@ from engine.deciders.decisions import decisions_from_columns
 from engine.errors import BooksDoNotBalance, InvalidParams, InvalidSpecification, NoData, StrategyError
 from engine.kernel import loop as kernel_module
 from engine.market.bars import Bars, bars_from_frame
-from engine.market.timeframes import resample, timeframe
+from engine.market.resampling import resample
+from engine.market.timeframes import timeframe
 from engine.prepared import Simulation
 from engine.results.result import TRADE_COLUMNS, BacktestResult
 from engine.simulate import Cancelled, ChosenStrategy, Progress, choose_strategy, finest

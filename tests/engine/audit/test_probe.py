@@ -13,7 +13,8 @@ from engine.audit.rewrites import Future, rewrite_after
 from engine.errors import NoData, StrategyError
 from engine.market.bars import Bars, bars_from_frame
 from engine.market.instruments import packaged_instruments
-from engine.market.timeframes import resample, timeframe
+from engine.market.resampling import resample
+from engine.market.timeframes import timeframe
 from engine.numeric.times import as_us
 from engine.simulate import RunData, choose_strategy
 from engine.specification import ExecutionMode, Specification

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.market.timeframes import resample, timeframe
+from engine.market.resampling import resample
+from engine.market.timeframes import timeframe
 from engine.strategy import Decision, Position, View
 from tests.engine.bar_builders import closes_bars, utc
 from tests.engine.run_builders import backtest, bar_by_bar, opened, sample

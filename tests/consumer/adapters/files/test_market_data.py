@@ -16,7 +16,8 @@ from consumer.preparation.inputs import assemble
 from engine.errors import BadBars, NoData, UnknownSymbol, UnknownTimeframe
 from engine.market.bars import Bars, bars_from_frame
 from engine.market.instruments import packaged_instruments
-from engine.market.timeframes import resample, timeframe
+from engine.market.resampling import resample
+from engine.market.timeframes import timeframe
 from engine.specification import ExecutionMode, Specification
 
 DATA = Path(__file__).parents[3] / "data"
