@@ -279,6 +279,7 @@ def measure(machine: Machine, ledger: Ledger) -> Metrics:
         days=machine.days.of_first(simulated),
         deposit=machine.specification.initial_balance,
         session=machine.instrument.session,
+        duration_us=machine.duration_us,
         spread_pips=spread_pips[:simulated] if isinstance(spread_pips, np.ndarray) else spread_pips,
     )
 

@@ -8,13 +8,16 @@ MINUTE_US = 60_000_000
 HOUR_US = 60 * MINUTE_US
 DAY_US = 24 * HOUR_US
 WEEK_US = 7 * DAY_US
+YEAR_US = 365 * DAY_US + 6 * HOUR_US
+MONTH_US = YEAR_US // 12
+"""30.4375 days. No month has them: what a month is in a year's figures; its bars close by the calendar."""
 _FIRST_MONDAY_US = 4 * DAY_US
 """1970-01-05: the epoch was a Thursday, and weeks are anchored at Mondays."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timeframe:
-    """A candle length. name: M1 to W1, as events and files write it."""
+    """A candle length. name: M1 to MN1, as events and files write it; duration_us: nominal, of a month the mean."""
 
     name: str
     duration_us: int
@@ -24,6 +27,13 @@ class Timeframe:
         """A moment at which a bar of this timeframe opens; all others are whole durations away from it."""
         return _FIRST_MONDAY_US if self.duration_us == WEEK_US else 0
 
+    @property
+    def shortest_us(self) -> int:
+        """How close two bars may open: changes of clocks shorten a day and a week by an hour, February is a month."""
+        if self.duration_us < DAY_US:
+            return self.duration_us
+        return 28 * DAY_US if self.duration_us == MONTH_US else self.duration_us - HOUR_US
+
 
 TIMEFRAMES: dict[str, Timeframe] = {
     unit + str(count): Timeframe(unit + str(count), count * unit_us)
@@ -32,6 +42,7 @@ TIMEFRAMES: dict[str, Timeframe] = {
         ("H", HOUR_US, (1, 2, 3, 4, 6, 8, 12)),
         ("D", DAY_US, (1,)),
         ("W", WEEK_US, (1,)),
+        ("MN", MONTH_US, (1,)),
     )
     for count in counts
 }
@@ -46,5 +57,8 @@ def timeframe(name: str) -> Timeframe:
 
 
 def can_resample(source: Timeframe, to: Timeframe) -> bool:
-    """Whether bars of `to` hold whole bars of `source`: H3 does not fill H4, and H4 cannot become H1."""
-    return to.duration_us % source.duration_us == 0
+    """Whether bars of `to` hold whole bars of `source`: H3 does not fill H4, W1 no MN1, and H4 cannot become H1."""
+    if source == to:
+        return True
+    whole_us = DAY_US if to.duration_us == MONTH_US else to.duration_us
+    return whole_us % source.duration_us == 0
