@@ -48,6 +48,7 @@ class Machine:
     instrument: Instrument
     first: int
     time_us: NDArray[np.int64]
+    close_time_us: NDArray[np.int64]
     duration_us: int
     prices: tuple[NDArray[np.float64], ...]
     nights: tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -61,10 +62,6 @@ class Machine:
     def bars(self) -> int:
         """How many bars the run has."""
         return self.time_us.size
-
-    @property
-    def close_time_us(self) -> NDArray[np.int64]:
-        return self.time_us + self.duration_us
 
 
 def build_machine(
@@ -92,6 +89,7 @@ def build_machine(
         instrument=instrument,
         first=first,
         time_us=run.time_us,
+        close_time_us=run.close_time_us,
         duration_us=bars.timeframe.duration_us,
         prices=(run.open, run.high, run.low, run.close, spread, rate_open, rate_close),
         nights=(charged.rows, charged.weights),
@@ -235,8 +233,8 @@ class Simulation:
                 f" booked profit {float(self.state['booked_gross'][0])},"
                 f" commission {float(self.state['booked_commission'][0])}, swap {float(self.state['booked_swap'][0])}"
             )
-        moment_us = int(self.machine.time_us[bar])
-        moment_us += 0 if fault == layout.NO_RATE_AT_OPEN else self.machine.duration_us
+        at_open = fault == layout.NO_RATE_AT_OPEN
+        moment_us = int((self.machine.time_us if at_open else self.machine.close_time_us)[bar])
         raise NoRateYet(
             f"no rate from {self.machine.instrument.quote} to {self.machine.specification.account_currency}"
             f" is known yet at {iso_time(moment_us)}"

@@ -52,8 +52,7 @@ class Watch:
             return
         done = simulation.bars_done if bars_done is None else bars_done
         shown = done if self.first_pass else self._machine.bars
-        begun = self._machine.duration_us if done else 0
-        newest_us = int(self._machine.time_us[max(0, done - 1)]) + begun
+        newest_us = int(self._machine.close_time_us[done - 1] if done else self._machine.time_us[0])
         equity = simulation.equity.item(done - 1) if done else simulation.balance
         progress = Progress(shown, self._machine.bars, newest_us, simulation.balance, equity, simulation.rows)
         if self._on_progress(progress) is False:

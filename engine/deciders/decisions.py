@@ -226,7 +226,7 @@ def _to_carry_out(
     name, metadata = (pattern_texts(columns, column) for column in PATTERN_COLUMNS)
     if not skips_any(specification):
         return Decisions(rows - first, table.codes, steps, levels, name, metadata)
-    kept = ~skipped(bars.time_us[rows] + bars.timeframe.duration_us, specification)
+    kept = ~skipped(bars.close_time_us[rows], specification)
     return Decisions(
         (rows - first)[kept],
         table.codes[kept],
