@@ -324,6 +324,7 @@ def _rules(
         "spread_step": int(spread.size > 1),
         "rate_step": int(rate.size > 1),
         "has_finer": int(has_finer),
+        "scale": instrument.price_scale,
         "deposit": specification.initial_balance,
         "commission_half": specification.commission_per_lot / 2.0,
         "partial_ratio": specification.tp_partial_close_ratio,

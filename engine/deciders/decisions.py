@@ -208,10 +208,10 @@ def _to_carry_out(
     side = table.codes.astype(np.float64)
     stop, targets = table.stop, table.targets
     if specification.stop_loss_pips is not None:
-        default = round_price(closes - side * (specification.stop_loss_pips * instrument.pip))
+        default = round_price(closes - side * (specification.stop_loss_pips * instrument.pip), instrument.price_scale)
         stop = np.where(table.stop_given, stop, default)
     if specification.take_profit_pips is not None:
-        default = round_price(closes + side * (specification.take_profit_pips * instrument.pip))
+        default = round_price(closes + side * (specification.take_profit_pips * instrument.pip), instrument.price_scale)
         targets = targets.copy() if targets.shape[1] else np.full((side.size, 1), np.nan)
         targets[:, 0] = np.where(np.isnan(targets[:, 0]), default, targets[:, 0])
     levels = np.empty((side.size, 1 + targets.shape[1]))

@@ -56,6 +56,11 @@ class Instrument:
         return float(f"1e-{self.digits}")
 
     @cached_property
+    def price_scale(self) -> float:
+        """Sums of prices are rounded to one over it: 1e-9, or a tenth of a point where that is less."""
+        return 10.0 ** (self.digits + 1 if self.digits >= 9 else 9)
+
+    @cached_property
     def points_per_pip(self) -> float:
         """How many points make a pip, free of binary noise: 10 for EURUSD."""
         return round(self.pip * 10.0**self.digits, 9)
@@ -164,7 +169,7 @@ _RULES: dict[str, tuple[str, Callable[[object], bool]]] = {
     "quote": ("2 to 12 upper-case letters or digits", _is_code),
     "pip": ("a number above 0", _is_positive),
     "contract": ("a number above 0", _is_positive),
-    "digits": ("a whole number from 0 to 10", lambda value: isinstance(value, int) and 0 <= value <= 10),
+    "digits": ("a whole number from 0 to 12", lambda value: isinstance(value, int) and 0 <= value <= 12),
     "session": ('"fx" or "always"', lambda value: value in ("fx", "always")),
     "lot_step": ("a number above 0", _is_positive),
     "swap_long": ("a number", _is_finite),
