@@ -86,7 +86,7 @@ def run_backtest(
     check_specification(specification, instrument)
     bars = bars_until_end(data.bars, specification)
     machine = build_machine(specification, instrument, bars, data.finer, data.conversion, data.registry)
-    context = context_bars(specification, data, bars)
+    context = context_bars(specification, instrument, data, bars)
     watch = Watch(machine, on_progress, chunk_bars)
     stop_first = simulate_once(machine, bars, context, decider, watch)
     target_first = stop_first
@@ -223,12 +223,15 @@ def bars_until_end(bars: Bars, specification: Specification) -> Bars:
     return bars if before_end == bars.height else bars.rows(0, before_end)
 
 
-def context_bars(specification: Specification, data: RunData, bars: Bars) -> dict[str, Bars]:
+def context_bars(specification: Specification, instrument: Instrument, data: RunData, bars: Bars) -> dict[str, Bars]:
     """Return the bars of every context timeframe, given ones cut at the run's end too."""
     context = {}
     for name in specification.context_timeframes:
-        given = data.context.get(name)
-        context[name] = resample(bars, timeframe(name)) if given is None else bars_until_end(given, specification)
+        own = data.context.get(name)
+        if own is None:
+            context[name] = resample(bars, timeframe(name), instrument)
+        else:
+            context[name] = bars_until_end(own, specification)
     return context
 
 

@@ -11,8 +11,6 @@ WEEK_US = 7 * DAY_US
 YEAR_US = 365 * DAY_US + 6 * HOUR_US
 MONTH_US = YEAR_US // 12
 """30.4375 days. No month has them: what a month is in a year's figures; its bars close by the calendar."""
-_FIRST_MONDAY_US = 4 * DAY_US
-"""1970-01-05: the epoch was a Thursday, and weeks are anchored at Mondays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +19,6 @@ class Timeframe:
 
     name: str
     duration_us: int
-
-    @property
-    def anchor_us(self) -> int:
-        """A moment at which a bar of this timeframe opens; all others are whole durations away from it."""
-        return _FIRST_MONDAY_US if self.duration_us == WEEK_US else 0
 
     @property
     def shortest_us(self) -> int:

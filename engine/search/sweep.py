@@ -59,7 +59,7 @@ def sweep(
     check_specification(specification, instrument)
     bars = bars_until_end(data.bars, specification)
     machine = build_machine(specification, instrument, bars, data.finer, data.conversion, data.registry)
-    context = context_bars(specification, data, bars)
+    context = context_bars(specification, instrument, data, bars)
 
     def some(deciders: Sequence[ChosenStrategy]) -> list[SweepResult]:
         return [_simulate_one(machine, bars, context, decider, on_progress) for decider in deciders]

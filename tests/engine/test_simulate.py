@@ -307,7 +307,7 @@ def test_context_is_resampled_where_none_is_given_and_taken_where_it_is() -> Non
         return pl.DataFrame({"action": [None] * market.bars.height})
 
     backtest(bars, columns_of(listen), context_timeframes=("H4",))
-    given = resample(bars, timeframe("H4"))
+    given = resample(bars, timeframe("H4"), EURUSD)
     doubled = bars_from_frame(
         given.frame.with_columns(pl.col("open", "high", "low", "close") * 2), given.timeframe, "x"
     )
@@ -409,7 +409,7 @@ def test_refused_openings_are_counted_by_reason() -> None:
 
 def test_the_finest_of_the_finer_bars_is_taken() -> None:
     hourly, minutes = sample("usdjpy_h1", 100), sample("usdjpy_m1", 600)
-    quarters = resample(minutes, timeframe("M15"))
+    quarters = resample(minutes, timeframe("M15"), EURUSD)
     assert finest({"H1": hourly, "M1": minutes, "M15": quarters}, "H1") is minutes
     assert finest({"H1": hourly, "M15": quarters}, "H1") is quarters
     assert finest({"H1": hourly}, "H1") is None
@@ -418,7 +418,7 @@ def test_the_finest_of_the_finer_bars_is_taken() -> None:
 
 def test_finer_bars_settle_what_would_be_ambiguous() -> None:
     minutes = sample("usdjpy_m1")
-    bars = resample(minutes, timeframe("H1"))
+    bars = resample(minutes, timeframe("H1"), EURUSD)
     jpy = replace(EURUSD, symbol="USDJPY", base="USD", quote="JPY", pip=0.01, digits=3)
     tight = sma_cross(fast=2, slow=3, stop_loss_pips=5, take_profit_pips=5)
     given: dict[str, Any] = {"instrument": jpy, "execution_mode": ExecutionMode.INTRA_CANDLE}

@@ -21,6 +21,7 @@ from engine.specification import ExecutionMode, Specification
 from engine.strategy import Market
 from tests.engine.audit import look_ahead_strategies as strategies
 from tests.engine.bar_builders import utc
+from tests.engine.run_builders import EURUSD
 
 DATA = Path(__file__).parents[2] / "data"
 
@@ -149,7 +150,7 @@ def test_one_bar_has_no_future() -> None:
 def test_given_context_bars_are_rewritten_too() -> None:
     """A file of H4 bars holds the future as well; what had closed stays."""
     bars = gbpusd()
-    found = audit(strategies.ContextInTime, RunData(bars=bars, context={"H4": resample(bars, timeframe("H4"))}))
+    found = audit(strategies.ContextInTime, RunData(bars=bars, context={"H4": resample(bars, timeframe("H4"), EURUSD)}))
     assert (found.finding, found.unanswered) == (None, 0)
 
 
@@ -160,7 +161,7 @@ def test_given_context_bars_are_rewritten_too() -> None:
 def test_a_rewritten_future_is_of_valid_bars_and_leaves_the_past_alone(future: Future) -> None:
     bars = gbpusd()
     moment_us = int(bars.close_time_us[700])
-    data = RunData(bars=bars, context={"H4": resample(bars, timeframe("H4"))}, conversion={"GBPUSD": bars})
+    data = RunData(bars=bars, context={"H4": resample(bars, timeframe("H4"), EURUSD)}, conversion={"GBPUSD": bars})
     changed = rewrite_after(data, moment_us, future, 1)
     for before, after in ((data.bars, changed.bars), (data.context["H4"], changed.context["H4"])):
         bars_from_frame(after.frame, after.timeframe, "rewritten")
@@ -180,8 +181,8 @@ def test_a_rewritten_future_is_of_valid_bars_and_leaves_the_past_alone(future: F
 
 def test_the_moment_is_a_close_and_bars_still_open_then_belong_to_the_future() -> None:
     bars = gbpusd()
-    h4 = resample(bars, timeframe("H4"))
-    moment_us = as_us(utc("2017-01-10 10:00"))
+    h4 = resample(bars, timeframe("H4"), EURUSD)
+    moment_us = as_us(utc("2017-01-10 11:00"))
     cut = rewrite_after(RunData(bars=bars, context={"H4": h4}), moment_us, Future.CUT, 1)
-    assert cut.bars.frame["time"][-1] == utc("2017-01-10 09:00")
-    assert cut.context["H4"].frame["time"][-1] == utc("2017-01-10 04:00")
+    assert cut.bars.frame["time"][-1] == utc("2017-01-10 10:00")
+    assert cut.context["H4"].frame["time"][-1] == utc("2017-01-10 06:00")

@@ -93,6 +93,9 @@ def test_a_missing_key_is_named_at_its_table(key: str) -> None:
     assert refusal(text) == f"my.toml: line 3: [X1] {key}: is missing"
 
 
+KEYS = "base, quote, pip, contract, digits, session"
+
+
 @pytest.mark.parametrize(
     ("key", "value", "what"),
     [
@@ -113,11 +116,20 @@ def test_a_missing_key_is_named_at_its_table(key: str) -> None:
         ("session", "[]", 'must be "fx" or "always", not []'),
         ("lot_step", "0.0", "must be a number above 0, not 0.0"),
         ("swap_long", "nan", "must be a number, not nan"),
+        *(
+            ("day_start", wrong, f"must be HH:MM and a time zone, as 17:00 America/New_York, not {shown}")
+            for wrong, shown in (
+                ('"17:00"', "'17:00'"),
+                ('"24:00 UTC"', "'24:00 UTC'"),
+                ('"17:00 Mars/Phobos"', "'17:00 Mars/Phobos'"),
+                ("17", "17"),
+            )
+        ),
         ("swap_short", '"low"', "must be a number, not 'low'"),
         (
             "spread",
             "1",
-            "unknown key; known are base, quote, pip, contract, digits, session, lot_step, swap_long, swap_short",
+            f"unknown key; known are {KEYS}, lot_step, swap_long, swap_short, day_start",
         ),
     ],
 )
