@@ -28,15 +28,18 @@ from consumer.preparation.inputs import assemble
 from consumer.preparation.registry import load_strategy
 from consumer.preparation.snapshot import specification_from_json
 from consumer.rules.columns import METRIC_COLUMNS
-from engine.deciders.bar_by_bar import guarded
+from engine.deciders.chosen import ChosenStrategy, choose_strategy
+from engine.deciders.guard import guarded
 from engine.errors import InvalidSpecification, StrategyError
 from engine.market.bars import Bars, bars_from_frame
 from engine.market.instruments import instrument_for, packaged_instruments
 from engine.market.timeframes import timeframe
+from engine.prepared import RunData
 from engine.results.result import BacktestResult
-from engine.simulate import ChosenStrategy, Progress, RunData, choose_strategy, run_backtest
+from engine.simulate import run_backtest
 from engine.specification import ExecutionMode, Specification
 from engine.strategies.sma_cross import SmaCross
+from engine.watch import Progress
 
 DISTRIBUTION: Final = "backtest-consumer"
 _FIRST_PAUSE_SECONDS: Final = 0.05

@@ -20,12 +20,14 @@ from consumer.commands.options import run_options as given
 from consumer.commands.options import values as options
 from consumer.preparation.inputs import assemble
 from consumer.preparation.registry import load_strategy
-from engine.deciders.bar_by_bar import guarded
-from engine.deciders.decisions import signals_from_frame
+from engine.deciders.chosen import ChosenStrategy, choose_strategy
+from engine.deciders.decider import Decider
+from engine.deciders.guard import guarded
+from engine.deciders.signals import signals_from_frame
 from engine.errors import NoData, UnknownSymbol
 from engine.market.instruments import Instrument, instrument_for
 from engine.market.timeframes import Timeframe
-from engine.simulate import ChosenStrategy, Decider, RunData, choose_strategy
+from engine.prepared import RunData
 from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource, check_specification
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY

@@ -10,13 +10,14 @@ import pytest
 
 from engine.audit.probe import Audit, audit_strategy
 from engine.audit.rewrites import Future, rewrite_after
+from engine.deciders.chosen import choose_strategy
 from engine.errors import NoData, StrategyError
 from engine.market.bars import Bars, bars_from_frame
 from engine.market.instruments import packaged_instruments
 from engine.market.resampling import resample
 from engine.market.timeframes import timeframe
 from engine.numeric.times import as_us
-from engine.simulate import RunData, choose_strategy
+from engine.prepared import RunData
 from engine.specification import ExecutionMode, Specification
 from engine.strategy import Market
 from tests.engine.audit import look_ahead_strategies as strategies
