@@ -7,8 +7,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from engine.errors import InvalidParams, ParameterProblem
 from engine.market.instruments import Instrument
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Position",
     "StrategyParams",
     "View",
+    "checked_params",
 ]
 
 Action = Literal["BUY", "SELL", "CLOSE"]
@@ -31,6 +33,19 @@ class StrategyParams(BaseModel):
     """Base of a strategy's parameters: unknown names are refused, values are validated and frozen."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def checked_params(strategy: Any, strategy_key: str, params: Mapping[str, Any]) -> StrategyParams:
+    """Validate parameters against the strategy's Params. Raises InvalidParams naming every field at fault."""
+    try:
+        validated: StrategyParams = strategy.Params.model_validate(dict(params))
+    except ValidationError as error:
+        problems = tuple(
+            ParameterProblem(".".join(str(part) for part in found["loc"]) or "params", found["msg"])
+            for found in error.errors()
+        )
+        raise InvalidParams(strategy_key, problems) from error
+    return validated
 
 
 @dataclass(frozen=True, slots=True)

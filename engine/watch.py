@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from engine.prepared import Machine, Simulation
+from engine.prepared import PreparedRun
+from engine.simulation import Simulation
 
 CHUNK_BARS = 65_536
 """Bars between two looks at progress and cancel; about half a millisecond."""
@@ -37,12 +38,12 @@ class Cancelled(Exception):
 class Watch:
     """Reports progress and listens for a stop."""
 
-    def __init__(self, machine: Machine, on_progress: OnProgress | None, chunk_bars: int) -> None:
+    def __init__(self, run: PreparedRun, on_progress: OnProgress | None, chunk_bars: int) -> None:
         if chunk_bars < 1:
             raise ValueError("chunk_bars must be at least 1")
-        self._machine = machine
+        self._run = run
         self._on_progress = on_progress
-        self.chunk_bars = chunk_bars if on_progress is not None or chunk_bars != CHUNK_BARS else machine.bars
+        self.chunk_bars = chunk_bars if on_progress is not None or chunk_bars != CHUNK_BARS else run.bar_count
         self.bars_a_look = min(BARS_A_LOOK, chunk_bars)
         self.first_pass = True
 
@@ -51,10 +52,9 @@ class Watch:
         if self._on_progress is None:
             return
         done = simulation.bars_done if bars_done is None else bars_done
-        shown = done if self.first_pass else self._machine.bars
-        begun = self._machine.duration_us if done else 0
-        newest_us = int(self._machine.time_us[max(0, done - 1)]) + begun
+        shown = done if self.first_pass else self._run.bar_count
+        newest_us = int(self._run.close_time_us[done - 1] if done else self._run.time_us[0])
         equity = simulation.equity.item(done - 1) if done else simulation.balance
-        progress = Progress(shown, self._machine.bars, newest_us, simulation.balance, equity, simulation.rows)
+        progress = Progress(shown, self._run.bar_count, newest_us, simulation.balance, equity, simulation.rows)
         if self._on_progress(progress) is False:
             raise Cancelled

@@ -12,8 +12,8 @@ import typer
 from consumer.commands.options import run_options as given
 from consumer.commands.options.run_request import RunRequest, read_run, with_run_options
 from engine.audit.probe import DEFAULT_MOMENTS, Audit, audit_strategy
+from engine.deciders.chosen import ChosenStrategy
 from engine.numeric.times import iso_time
-from engine.simulate import ChosenStrategy
 
 app = typer.Typer(add_completion=False)
 

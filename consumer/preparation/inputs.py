@@ -19,7 +19,7 @@ from engine.market.conversion import pairs_wanted
 from engine.market.instruments import Instrument, instrument_for
 from engine.market.timeframes import TIMEFRAMES, Timeframe, can_resample, timeframe
 from engine.numeric.times import iso_time
-from engine.simulate import RunData
+from engine.prepared import RunData
 from engine.specification import ExecutionMode, Specification
 
 

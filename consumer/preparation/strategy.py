@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from consumer.preparation.registry import load_strategy
-from engine.deciders.bar_by_bar import guarded
+from engine.deciders.chosen import ChosenStrategy, choose_strategy
+from engine.deciders.guard import guarded
 from engine.errors import InvalidSpecification
-from engine.simulate import ChosenStrategy, choose_strategy
 from engine.specification import Specification
 
 

@@ -17,11 +17,11 @@ from consumer.ports import Admitted, Refused, RunRow, StrategyRow
 from consumer.preparation.registry import is_registered, load_strategy
 from consumer.preparation.snapshot import specification_to_json
 from consumer.rules.columns import REPEATABLE_COLUMNS
+from engine.deciders.chosen import choose_strategy
 from engine.errors import EngineError, InvalidParams, InvalidSpecification, UnknownTimeframe
 from engine.market.instruments import Instrument
 from engine.market.lots import volume_problem
 from engine.market.timeframes import timeframe
-from engine.simulate import choose_strategy
 from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource, check_specification
 from schemas.json_text import printable, shown_key
 from schemas.problems import FieldProblem, bounded

@@ -14,11 +14,14 @@ import polars as pl
 
 from engine.audit.recording import Recording, first_change
 from engine.audit.rewrites import Future, rewrite_after
+from engine.deciders.chosen import ChosenStrategy
 from engine.errors import EngineError, NoData, StrategyError
 from engine.market.instruments import Instrument
 from engine.numeric.times import as_us, iso_time
-from engine.simulate import Cancelled, ChosenStrategy, Progress, RunData, run_backtest
+from engine.prepared import RunData
+from engine.simulate import run_backtest
 from engine.specification import Specification
+from engine.watch import Cancelled, Progress
 
 __all__ = ["Audit", "Finding", "audit_strategy"]
 

@@ -1,6 +1,6 @@
 """A strategy that is overheard: it decides as it would, and what it decides is written down to be compared.
 
-Apart from `audit` because it knows both kinds of strategy and nothing of futures.
+Apart from `probe` because it knows how strategies are asked and nothing of futures.
 """
 
 import json
@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from engine.deciders.chosen import ChosenStrategy, kind_of
 from engine.deciders.rules import target_name
 from engine.deciders.table import PATTERN_COLUMNS, columns_of, columns_problem, pattern_texts
 from engine.market.instruments import Instrument
-from engine.simulate import ChosenStrategy
 from engine.strategy import Decision, Market, View
 
 _SAME = 1e-9
@@ -21,7 +21,9 @@ _NOTHING = pl.DataFrame(schema={"row": pl.Int64, "action": pl.String})
 
 
 class Recording:
-    """Overhears the first simulation of a run. last_row: asked no further than this bar; None: to the end.
+    """Overhears the first simulation of a run, as the Listener of its strategy.
+
+    last_row: asked no further than this bar; None: to the end.
 
     finished: nothing more will be recorded, so that the run may as well be stopped.
     """
@@ -53,9 +55,7 @@ class Recording:
             # The second simulation of an ambiguous run; a probe needs none.
             self.finished = True
             return strategy
-        if hasattr(strategy, "decide_all"):
-            return _OverheardColumns(self, strategy)
-        return _OverheardBars(self, strategy)
+        return kind_of(strategy).overheard(strategy, self)
 
     def decide_all(self, strategy: Any, market: Market) -> Any:
         """Ask and record; a probe, which has no use for fills, gets no decision to carry out."""
@@ -84,22 +84,6 @@ class Recording:
         if decision is not None:
             self._said.append(_as_row(row, decision))
         return decision
-
-
-class _OverheardColumns:
-    def __init__(self, recording: Recording, strategy: Any) -> None:
-        self._recording, self._strategy = recording, strategy
-
-    def decide_all(self, market: Market) -> Any:
-        return self._recording.decide_all(self._strategy, market)
-
-
-class _OverheardBars:
-    def __init__(self, recording: Recording, strategy: Any) -> None:
-        self._recording, self._strategy = recording, strategy
-
-    def decide(self, view: View) -> Decision | None:
-        return self._recording.decide(self._strategy, view)
 
 
 def _taken(frame: pl.DataFrame, first_row: int, last_row: int | None) -> pl.DataFrame:

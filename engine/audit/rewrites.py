@@ -1,6 +1,6 @@
 """Other futures for the same past: bars rewritten, or cut off, from a moment on.
 
-Apart from `audit` because it knows bars and nothing of strategies. What had closed by the moment stays as it was, to
+Apart from `probe` because it knows bars and nothing of strategies. What had closed by the moment stays as it was, to
 the bit; what had not is replaced, on the run's timeframe and on every other one.
 """
 
@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine.market.bars import PRICES, Bars
-from engine.simulate import RunData
+from engine.prepared import RunData
 
 __all__ = ["Future", "rewrite_after"]
 
@@ -70,7 +70,7 @@ def _rewritten(bars: Bars, known: int, rewrite: Rewrite, random: np.random.Gener
     last_close = float(bars.close[max(known - 1, 0)])
     made = rewrite({name: future[name].to_numpy() for name in names}, last_close, random)
     tail = future.select("time").with_columns(pl.Series(name, np.ascontiguousarray(made[name])) for name in names)
-    return Bars(bars.timeframe, bars.frame.head(known).vstack(tail).rechunk())
+    return Bars(bars.timeframe, bars.frame.head(known).vstack(tail).rechunk(), bars.closes_us)
 
 
 def _walk(columns: Columns, last_close: float, random: np.random.Generator) -> Columns:

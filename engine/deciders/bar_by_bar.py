@@ -1,74 +1,94 @@
-"""Asking a bar strategy: what it may see at a close, and what it answers, checked."""
+"""Bar strategies: asked at each close; what they may see there, and what they answer, checked.
 
-from collections.abc import Callable, Mapping
+A kind of strategy (`decider.StrategyKind`).
+"""
+
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from engine.deciders.decisions import Decisions, encode_decision, metadata_json
+from engine.deciders.decider import Carrier, Listener
+from engine.deciders.decisions import Decisions, OneDecision, encode_decision, metadata_json, one_decision_slot
+from engine.deciders.guard import worded
 from engine.deciders.rules import CODES, skipped
 from engine.deciders.view import BarView, Curtain
 from engine.errors import EngineError, StrategyError
 from engine.kernel.layout import CLOSE_CODE
-from engine.market.bars import Bars
-from engine.market.timeframes import last_closed
+from engine.market.resampling import last_closed
 from engine.numeric.times import iso_time
-from engine.prepared import Machine, Simulation, one_decision_slot
-from engine.strategy import BarStrategy, Decision
+from engine.prepared import PreparedRun
+from engine.strategy import BarStrategy, Decision, Position, View
 
 
-class Asking:
-    """A bar strategy, what it may see, and what it said."""
+def takes(strategy: Any) -> bool:
+    return hasattr(strategy, "decide")
 
-    def __init__(self, machine: Machine, strategy: BarStrategy, bars: Bars, context: Mapping[str, Bars]) -> None:
-        self._machine = machine
+
+def decide(strategy: BarStrategy, run: PreparedRun, carrier: Carrier, before: Decisions | None) -> Decisions:
+    """Ask in every simulation: what the strategy sees of its position depends on fills."""
+    del before
+    asking = _Asking(run, strategy)
+    carrier.ask_at_each_close(asking)
+    return asking.said()
+
+
+def overheard(strategy: BarStrategy, listener: Listener) -> "_Overheard":
+    return _Overheard(strategy, listener)
+
+
+class _Overheard:
+    def __init__(self, strategy: BarStrategy, listener: Listener) -> None:
+        self._strategy, self._listener = strategy, listener
+
+    def decide(self, view: View) -> Decision | None:
+        return self._listener.decide(self._strategy, view)
+
+
+class _Asking:
+    """A bar strategy, what it may see, and what it said. Implements decider.Asked."""
+
+    def __init__(self, run: PreparedRun, strategy: BarStrategy) -> None:
+        self._run = run
         self._decide = strategy.decide
-        self._closes = bars.close[machine.first :]
-        self._skips = skipped(machine.close_time_us, machine.specification)
+        self._closes = run.bars.close[run.first :]
+        self._skips = skipped(run.close_time_us, run.specification)
         self._any_skips = bool(self._skips.any())
-        self._curtain = Curtain(bars)
+        self._curtain = Curtain(run.bars)
         self._contexts = [
-            (curtain, (last_closed(machine.close_time_us, longer.close_time_us) + 1).tolist())
-            for longer in context.values()
+            (curtain, (last_closed(run.close_time_us, longer.close_time_us) + 1).tolist())
+            for longer in run.context.values()
             for curtain in (Curtain(longer),)
         ]
-        named = zip(context, self._contexts, strict=True)
-        self.view: BarView = self._curtain.view({name: curtain.seen for name, (curtain, _) in named})
-        self.view.balance = machine.specification.initial_balance
+        named = zip(run.context, self._contexts, strict=True)
+        self._view: BarView = self._curtain.view({name: curtain.seen for name, (curtain, _) in named})
+        self._view.balance = run.specification.initial_balance
         self._said: dict[int, tuple[str | None, str | None]] = {}
 
-    def look_at(self, simulation: Simulation) -> None:
-        """Show the position and the balance as they stand."""
-        self.view.position = simulation.position()
-        self.view.balance = simulation.balance
+    def show(self, position: Position | None, balance: float) -> None:
+        self._view.position = position
+        self._view.balance = balance
 
-    def ask(self, bar: int) -> tuple[int, int, list[float]] | None:
-        """Return the checked decision at the close of `bar`, None for nothing or for one in skipped hours."""
-        self._curtain.open_to(self._machine.first + bar + 1)
+    def ask(self, bar: int, equity: float) -> OneDecision | None:
+        """Return the checked decision at the close of `bar`; None also for one in skipped hours or in its position."""
+        self._view.equity = equity
+        self._curtain.open_to(self._run.first + bar + 1)
         for curtain, known in self._contexts:
             if known[bar] != len(curtain.seen.time):
                 curtain.open_to(known[bar])
         try:
-            decision = self._decide(self.view)
+            decision = self._decide(self._view)
         except (EngineError, KeyboardInterrupt):
             raise
         except BaseException as error:  # SystemExit too: a strategy's way out must not become the program's
-            raise StrategyError(self._at(bar, f"the strategy raised {_worded(error)}")) from error
+            raise StrategyError(self._at(bar, f"the strategy raised {worded(error)}")) from error
         return None if decision is None else self._checked(bar, decision)
 
-    def changes_nothing(self, decision: tuple[int, int, list[float]]) -> bool:
-        """Whether a decision meets the position it asks for: the same direction, or CLOSE when flat."""
-        position = self.view.position
-        return decision[0] == (CLOSE_CODE if position is None else CODES[position.direction])
-
-    def _checked(self, bar: int, decision: Decision) -> tuple[int, int, list[float]] | None:
-        machine = self._machine
-        time_us = int(machine.time_us[bar])
+    def _checked(self, bar: int, decision: Decision) -> OneDecision | None:
+        run = self._run
+        time_us = int(run.time_us[bar])
         try:
-            encoded = encode_decision(
-                decision, float(self._closes[bar]), time_us, machine.specification, machine.instrument
-            )
+            encoded = encode_decision(decision, float(self._closes[bar]), time_us, run.specification, run.instrument)
         except (AttributeError, TypeError, ValueError) as error:
             verdict = "which cannot be read" if isinstance(decision, Decision) else "not a Decision"
             raise StrategyError(self._at(bar, f"decide returned {decision!r}, {verdict}: {error}")) from error
@@ -76,10 +96,12 @@ class Asking:
             return None
         if decision.pattern_name is not None or decision.pattern_metadata is not None:
             self._said[bar] = (decision.pattern_name, metadata_json(decision.pattern_metadata, time_us))
-        return encoded
+        position = self._view.position
+        meets_its_position = encoded[0] == (CLOSE_CODE if position is None else CODES[position.direction])
+        return None if meets_its_position else encoded
 
     def _at(self, bar: int, what: str) -> str:
-        return f"at {iso_time(int(self._machine.time_us[bar]))}: {what}"
+        return f"at {iso_time(int(self._run.time_us[bar]))}: {what}"
 
     def said(self) -> Decisions:
         """Return the bars at which the strategy named a pattern, for the look-up by trades."""
@@ -90,22 +112,3 @@ class Asking:
         nothing = np.zeros(rows.size, np.int64)
         texts = (pl.Series(names, dtype=pl.String), pl.Series(metadata, dtype=pl.String))
         return Decisions(rows, nothing, nothing, np.empty((rows.size, 1)), *texts)
-
-
-def guarded(step: Callable[[], Any], what: str) -> Any:
-    """Run a strategy's own code; whatever it raises is the strategy's failure, SystemExit too. Only Ctrl-C passes."""
-    try:
-        return step()
-    except (EngineError, KeyboardInterrupt):
-        raise
-    except BaseException as error:
-        raise StrategyError(f"{what} raised {_worded(error)}") from error
-
-
-def _worded(error: BaseException) -> str:
-    """Type and message; a strategy's exception may fail at saying what it is."""
-    try:
-        message = str(error)
-    except Exception as unspeakable:
-        message = f"(no message: {type(unspeakable).__name__})"
-    return f"{type(error).__name__}: {message}" if message else type(error).__name__

@@ -79,10 +79,14 @@ def with_default_levels(
     instrument: Instrument,
 ) -> tuple[float | None, list[float]]:
     if stop is None and specification.stop_loss_pips is not None:
-        stop = float(round_price(np.array(close - code * (specification.stop_loss_pips * instrument.pip))))
+        stop = _rounded(close - code * (specification.stop_loss_pips * instrument.pip), instrument)
     if not targets and specification.take_profit_pips is not None:
-        targets = [float(round_price(np.array(close + code * (specification.take_profit_pips * instrument.pip))))]
+        targets = [_rounded(close + code * (specification.take_profit_pips * instrument.pip), instrument)]
     return stop, targets
+
+
+def _rounded(price: float, instrument: Instrument) -> float:
+    return float(round_price(np.array(price), instrument.price_scale))
 
 
 def skips_any(specification: Specification) -> bool:

@@ -30,9 +30,10 @@ def _record(integers: str, floats: str) -> np.dtype[Any]:
 
 RULES = _record(
     "mode on_opposite stop_to_entry target_first last_bar spread_step rate_step has_finer fixed_steps",
-    "deposit commission_half partial_ratio risk_pct lot_step contract swap_long swap_short",
+    "scale deposit commission_half partial_ratio risk_pct lot_step contract swap_long swap_short",
 )
-"""What holds for a whole run. swap_*: quote currency a lot and night. risk_pct: 0 for fixed_steps."""
+"""What holds for a whole run. scale: sums of prices are rounded to 1 / scale. swap_*: quote currency a lot and night.
+risk_pct: 0 for fixed_steps."""
 
 STATE = _record(
     """bar settled ended stopped_out fault next_decision next_night pending direction steps position_id entry_bar

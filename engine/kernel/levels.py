@@ -49,14 +49,14 @@ def fill_target(s, r, book, price, at_open):
 def settle_inside(s, r, prices, finer, book):
     """Fill what the open reaches, at the open; then what the bar reaches, at its level, in the order that is known."""
     low, high = prices.low[s.bar], prices.high[s.bar]
-    worst = quote(s.direction, low if s.direction > 0 else high, s.spread)
-    best = quote(s.direction, high if s.direction > 0 else low, s.spread)
+    worst = quote(r.scale, s.direction, low if s.direction > 0 else high, s.spread)
+    best = quote(r.scale, s.direction, high if s.direction > 0 else low, s.spread)
     reaches_stop = stop_reached(s.direction, worst, s.stop)
     if not (reaches_stop or target_reached(s.direction, best, s.target_price)):
         # Then its open, which lies between, reaches neither; and looking it up is most of a quiet bar's cost.
         return
     load_open(s, r, prices)
-    settle_at(s, r, book, quote(s.direction, s.open, s.spread), True)
+    settle_at(s, r, book, quote(r.scale, s.direction, s.open, s.spread), True)
     guess_target = False
     s.finer_cursor = -1
     while s.direction != 0:
@@ -87,13 +87,13 @@ def first_of_finer(s, r, finer):
         s.finer_cursor = finer.spans[0, s.bar]
     while s.finer_cursor < finer.spans[1, s.bar]:
         j = s.finer_cursor
-        price = quote(s.direction, finer.open[j], s.spread)
+        price = quote(r.scale, s.direction, finer.open[j], s.spread)
         if stop_reached(s.direction, price, s.stop):
             return STOP_FIRST
         if target_reached(s.direction, price, s.target_price):
             return TARGET_FIRST
-        worst = quote(s.direction, finer.low[j] if s.direction > 0 else finer.high[j], s.spread)
-        best = quote(s.direction, finer.high[j] if s.direction > 0 else finer.low[j], s.spread)
+        worst = quote(r.scale, s.direction, finer.low[j] if s.direction > 0 else finer.high[j], s.spread)
+        best = quote(r.scale, s.direction, finer.high[j] if s.direction > 0 else finer.low[j], s.spread)
         reaches_stop = stop_reached(s.direction, worst, s.stop)
         reaches_target = target_reached(s.direction, best, s.target_price)
         if reaches_stop and reaches_target:

@@ -40,7 +40,6 @@ from engine.kernel.layout import (
 )
 from engine.kernel.levels import settle_at, settle_inside
 from engine.kernel.money import (
-    billionths,
     charge_night,
     leave,
     load_close,
@@ -49,9 +48,10 @@ from engine.kernel.money import (
     quote,
     record,
     round8,
-    round9,
+    round_sum,
     swap_due,
     test_equity,
+    whole_units,
 )
 from engine.kernel.orders import carry_out
 from engine.kernel.prefetch import prefetch
@@ -173,7 +173,8 @@ def mark_quiet(s, r, prices, equity, start, limit):
         return start
     close = prices.close
     volume = lots(r, s.steps)
-    unit = volume * r.contract / 1e9
+    scale = r.scale
+    unit = volume * r.contract / scale
     balance, entry, direction = s.balance, s.entry_price, s.direction
     carried = swap_due(s, r, volume)
     exhausted = 0
@@ -183,18 +184,20 @@ def mark_quiet(s, r, prices, equity, start, limit):
         spread = prices.spread[0]
         if direction > 0:
             for i in bars_from(start, limit):
-                value = round8(balance + (billionths(close[i], entry) * unit + carried))
+                value = round8(balance + (whole_units(scale, close[i], entry) * unit + carried))
                 equity[i] = value
                 exhausted += 0 if value > 0.0 else 1
         else:
             for i in bars_from(start, limit):
-                value = round8(balance + (billionths(entry, round9(close[i] + spread)) * unit + carried))
+                value = round8(
+                    balance + (whole_units(scale, entry, round_sum(scale, close[i] + spread)) * unit + carried)
+                )
                 equity[i] = value
                 exhausted += 0 if value > 0.0 else 1
     else:
         for i in bars_from(start, limit):
-            price = quote(direction, close[i], prices.spread[i * np.uintp(r.spread_step)])
-            points = billionths(price, entry) * direction
+            price = quote(scale, direction, close[i], prices.spread[i * np.uintp(r.spread_step)])
+            points = whole_units(scale, price, entry) * direction
             value = round8(balance + (points * (unit * prices.rate_close[i * np.uintp(r.rate_step)]) + carried))
             equity[i] = value
             exhausted += 0 if value > 0.0 else 1
@@ -226,7 +229,7 @@ def settle(s, r, prices, plan, finer, book, track):
         s.pending = -1
     if s.direction != 0:
         if r.mode == CLOSE_PRICE:
-            settle_at(s, r, book, quote(s.direction, s.close, s.spread), False)
+            settle_at(s, r, book, quote(r.scale, s.direction, s.close, s.spread), False)
         else:
             settle_inside(s, r, prices, finer, book)
     test_equity(s, r, book)
@@ -248,7 +251,7 @@ def conclude(s, r, plan, book, track):
     if s.direction != 0 and s.bar < r.last_bar and charge_night(s, plan):
         test_equity(s, r, book)
     if s.ended == 0 and s.bar == r.last_bar and s.direction != 0:
-        leave(s, r, book, s.steps, quote(s.direction, s.close, s.spread), END_OF_DATA, False)
+        leave(s, r, book, s.steps, quote(r.scale, s.direction, s.close, s.spread), END_OF_DATA, False)
         s.equity = s.balance
     record(s, r, track)
 

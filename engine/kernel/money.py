@@ -16,9 +16,16 @@ from engine.kernel.layout import (
 
 
 @inlined
-def round9(price):
+def round9(number):
     """Round to 1e-9, half to even. From 9e6 on a float has no such digits and is returned as it is."""
-    return np.rint(price * 1e9) / 1e9 if abs(price) < 9e6 else price
+    return np.rint(number * 1e9) / 1e9 if abs(number) < 9e6 else number
+
+
+@inlined
+def round_sum(scale, price):
+    """Round a sum of prices to 1 / scale, half to even. Where a float has no such digits it is returned as it is."""
+    scaled = price * scale
+    return np.rint(scaled) / scale if abs(scaled) < 9e15 else price
 
 
 @inlined
@@ -43,21 +50,21 @@ def load_open(s, r, prices):
 
 
 @inlined
-def quote(direction, bid, spread):
+def quote(scale, direction, bid, spread):
     """Return the price a position of this direction is valued and left at: bid for a long, ask for a short."""
-    return bid if direction > 0 else round9(bid + spread)
+    return bid if direction > 0 else round_sum(scale, bid + spread)
 
 
 @inlined
-def billionths(higher, lower):
-    """Return higher - lower in units of 1e-9: whole but for float noise means whole, anything else stays as it is.
+def whole_units(scale, higher, lower):
+    """Return higher - lower in units of 1 / scale: whole but for float noise means whole, anything else stays as it is.
 
     Prices on a tick grid differ by whole units, which the difference of two doubles is not. Prices with more digits
     (a stop at close - 1.5 * ATR, bars that are themselves computed) lose none of them.
     """
-    units = (higher - lower) * 1e9
+    units = (higher - lower) * scale
     whole = np.rint(units)
-    return whole if abs(units - whole) <= 4.5e-7 * (higher + lower) else units
+    return whole if abs(units - whole) <= 4.5e-16 * scale * (higher + lower) else units
 
 
 @inlined
@@ -89,10 +96,10 @@ def test_equity(s, r, book):
         return
     s.equity = s.balance
     if s.direction != 0:
-        price = quote(s.direction, s.close, s.spread)
+        price = quote(r.scale, s.direction, s.close, s.spread)
         volume = lots(r, s.steps)
-        points = billionths(price, s.entry_price) * s.direction
-        floating = points * (volume * r.contract / 1e9 * known_rate(s, False))
+        points = whole_units(r.scale, price, s.entry_price) * s.direction
+        floating = points * (volume * r.contract / r.scale * known_rate(s, False))
         s.equity = round8(s.balance + (floating + swap_due(s, r, volume)))
         if s.equity <= 0.0:
             leave(s, r, book, s.steps, price, STOP_OUT, False)
@@ -107,8 +114,8 @@ def leave(s, r, book, steps, price, reason, at_open):
     """Close `steps` of the position at `price`: write a row, book its items."""
     rate = known_rate(s, at_open)
     volume = lots(r, steps)
-    points = billionths(price, s.entry_price) * s.direction
-    gross = round8(points * (volume * r.contract / 1e9) * rate)
+    points = whole_units(r.scale, price, s.entry_price) * s.direction
+    gross = round8(points * (volume * r.contract / r.scale) * rate)
     swap = round8(swap_due(s, r, volume))
     exit_half = round8(r.commission_half * volume)
     # The row that closes the position takes what is left of the entry's half, so that rows add up to the books.

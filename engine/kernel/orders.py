@@ -6,7 +6,7 @@
 import numpy as np
 
 from engine.kernel.layout import CLOSE, CLOSE_CODE, IGNORE, REVERSED, SIGNAL, inlined
-from engine.kernel.money import billionths, known_rate, leave, lots, quote, round8, round9
+from engine.kernel.money import known_rate, leave, lots, quote, round8, round_sum, whole_units
 
 
 @inlined
@@ -20,7 +20,7 @@ def sized(s, r, plan, k, entry, at_open):
     if stop != stop:
         s.refused_without_stop += 1
         return 0
-    distance = billionths(entry, stop) / 1e9 * plan.actions[k]
+    distance = whole_units(r.scale, entry, stop) / r.scale * plan.actions[k]
     if distance <= 1e-9 * entry:
         s.refused_stop_beyond += 1
         return 0
@@ -70,12 +70,14 @@ def carry_out(s, r, plan, book, k, at_open):
         if action == s.direction or (action != CLOSE_CODE and r.on_opposite == IGNORE):
             return
         reverses = action != CLOSE_CODE and r.on_opposite != CLOSE
-        leave(s, r, book, s.steps, quote(s.direction, bid, s.spread), REVERSED if reverses else SIGNAL, at_open)
+        leave(
+            s, r, book, s.steps, quote(r.scale, s.direction, bid, s.spread), REVERSED if reverses else SIGNAL, at_open
+        )
         if not reverses:
             return
     if action == CLOSE_CODE or (s.bar == r.last_bar and not at_open):
         return
-    entry = round9(bid + s.spread) if action > 0 else bid
+    entry = round_sum(r.scale, bid + s.spread) if action > 0 else bid
     steps = sized(s, r, plan, k, entry, at_open)
     if steps > 0:
         enter(s, r, plan, book, k, steps, entry)

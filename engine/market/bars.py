@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine.errors import BadBars
-from engine.market.timeframes import Timeframe
+from engine.market.timeframes import DAY_US, HOUR_US, MONTH_US, Timeframe
 from engine.numeric.arrays import read_only
 from engine.numeric.compiled import compiled
 from engine.numeric.times import as_us, iso_time
@@ -20,6 +20,9 @@ TIME = pl.Datetime("us", "UTC")
 PRICES = ("open", "high", "low", "close")
 _ARRAYS = ("time_us", "close_time_us", "open", "high", "low", "close", "volume", "spread_points")
 """The cached properties of `Bars` with one value a bar."""
+_LATE_US = 2 * HOUR_US
+_LATE_MONTH_US = 3 * DAY_US
+"""How far from its nominal close the next bar may open and still be what closes a bar of a day, a week or a month."""
 
 
 def bars_from_frame(frame: pl.DataFrame, timeframe: Timeframe, source: str) -> "Bars":
@@ -48,13 +51,15 @@ def bars_from_frame(frame: pl.DataFrame, timeframe: Timeframe, source: str) -> "
 class Bars:
     """Candles of one timeframe, oldest first, bid prices; build them with `bars_from_frame`, which checks them.
 
-    frame: time (Datetime us UTC, the bar's open, strictly rising, at least a duration apart), open, high, low, close,
-    volume (Float64; 0 where none was recorded) and, where recorded, spread (Float64, points). No nulls, no NaN.
-    The arrays are contiguous, read-only views of it, made once. `resample` may leave none at all: height 0.
+    frame: time (Datetime us UTC, the bar's open, strictly rising, at least timeframe.shortest_us apart), open, high,
+    low, close, volume (Float64; 0 where none was recorded) and, where recorded, spread (Float64, points). No nulls, no
+    NaN. The arrays are contiguous, read-only views of it, made once. `resample` may leave none at all: height 0.
+    closes_us: when each bar closes, where whoever made them knows more than their opens tell.
     """
 
     timeframe: Timeframe
     frame: pl.DataFrame
+    closes_us: NDArray[np.int64] | None = None
 
     @property
     def height(self) -> int:
@@ -67,8 +72,8 @@ class Bars:
 
     @cached_property
     def close_time_us(self) -> NDArray[np.int64]:
-        """Open time + duration: the moment from which a bar is known."""
-        return read_only(self.time_us + self.timeframe.duration_us)
+        """The moment from which a bar is known: see given_closes_us, or what `resample` found."""
+        return read_only(given_closes_us(self.time_us, self.timeframe) if self.closes_us is None else self.closes_us)
 
     @cached_property
     def open(self) -> NDArray[np.float64]:
@@ -118,11 +123,45 @@ class Bars:
         return int(first), max(int(first), int(end))
 
     def rows(self, first: int, end: int) -> "Bars":
-        """Return the bars of rows first to end, end left out; no copy. Arrays that were made are cut, not made anew."""
-        cut = Bars(self.timeframe, self.frame.slice(first, max(0, end - first)))
+        """Return the bars of rows first to end, end left out; no copy. Arrays that were made are cut, not made anew.
+
+        The last row closes when it did with the row after it still there.
+        """
+        known = self.closes_us is not None or self.timeframe.duration_us >= DAY_US
+        closes_us = self.close_time_us[first:end] if known else None
+        cut = Bars(self.timeframe, self.frame.slice(first, max(0, end - first)), closes_us)
         made = vars(self)
         vars(cut).update({name: made[name][first:end] for name in _ARRAYS if made.get(name) is not None})
         return cut
+
+
+def given_closes_us(time_us: NDArray[np.int64], timeframe: Timeframe) -> NDArray[np.int64]:
+    """Return when bars that came with these open times close: after their nominal length, from a day on by the next.
+
+    A day of 25 hours, a week with a change of clocks and a month of any length are known when the next one opens, if
+    that is near the nominal close (2 hours; a calendar month, 3 days); no sooner, or an hour of the future would be
+    seen. Farther away there is a hole, and the nominal close holds.
+    """
+    if timeframe.duration_us < DAY_US:
+        return time_us + timeframe.duration_us
+    of_months = timeframe.duration_us == MONTH_US
+    nominal_us = _a_month_later(time_us) if of_months else time_us + timeframe.duration_us
+    closes_us = nominal_us.copy()
+    near = np.abs(time_us[1:] - nominal_us[:-1]) <= (_LATE_MONTH_US if of_months else _LATE_US)
+    closes_us[:-1][near] = time_us[1:][near]
+    return closes_us
+
+
+def _a_month_later(time_us: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the same day and time of the next calendar month; its last day where it has no such day."""
+    days = time_us // DAY_US
+    dates = days.astype("datetime64[D]")
+    months = dates.astype("datetime64[M]")
+    following = (months + 1).astype("datetime64[D]")
+    last_day = (months + 2).astype("datetime64[D]") - following - 1
+    moved = following + np.minimum(dates - months.astype("datetime64[D]"), last_day)
+    later_us: NDArray[np.int64] = moved.astype(np.int64) * DAY_US + (time_us - days * DAY_US)
+    return later_us
 
 
 def _typed(frame: pl.DataFrame, name: str, source: str) -> pl.Series:
@@ -156,9 +195,9 @@ def _rows_before_first_null(frame: pl.DataFrame) -> int:
 
 def _refuse_bad_values(bars: Bars, source: str) -> None:
     spread = bars.spread_points
-    duration_us = bars.timeframe.duration_us
+    shortest_us = bars.timeframe.shortest_us
     arrays = (bars.time_us, bars.open, bars.high, bars.low, bars.close, bars.volume)
-    row = _first_bad_row(*arrays, bars.volume if spread is None else spread, duration_us)
+    row = _first_bad_row(*arrays, bars.volume if spread is None else spread, shortest_us)
     if row >= 0:
         _refuse(source, row, bars.frame["time"][row], _what_is_wrong(bars, row))
 
@@ -172,14 +211,14 @@ def _first_bad_row(
     close: NDArray[np.float64],
     volume: NDArray[np.float64],
     spread: NDArray[np.float64],
-    duration_us: int,
+    shortest_us: int,
 ) -> int:
     """Return the first row that breaks a rule, or -1. Comparisons are written so that a NaN fails them."""
     infinity = np.inf
-    previous_us = time_us[0] - duration_us if time_us.size else 0
+    previous_us = time_us[0] - shortest_us if time_us.size else 0
     for i in range(time_us.size):
         lower, upper = min(open_[i], close[i]), max(open_[i], close[i])
-        sound = time_us[i] - previous_us >= duration_us
+        sound = time_us[i] - previous_us >= shortest_us
         sound &= (low[i] > 0.0) & (low[i] <= lower) & (upper <= high[i]) & (high[i] < infinity)
         sound &= (open_[i] > 0.0) & (close[i] > 0.0)
         sound &= (volume[i] >= 0.0) & (volume[i] < infinity) & (spread[i] >= 0.0) & (spread[i] < infinity)
@@ -196,11 +235,11 @@ def _what_is_wrong(bars: Bars, row: int) -> str:
             return f"{name} is {'NaN' if np.isnan(value) else 'infinite'}"
     open_, high, low, close = (float(column[row]) for column in (bars.open, bars.high, bars.low, bars.close))
     prices = tuple(zip(PRICES, (open_, high, low, close), strict=True))
-    gap_us = int(bars.time_us[row] - bars.time_us[row - 1]) if row else bars.timeframe.duration_us
+    gap_us = int(bars.time_us[row] - bars.time_us[row - 1]) if row else bars.timeframe.shortest_us
     spread = bars.spread_points
     problems = (
         (gap_us <= 0, "time does not rise"),
-        (gap_us < bars.timeframe.duration_us, f"time is closer than {bars.timeframe.name} to the row before"),
+        (gap_us < bars.timeframe.shortest_us, f"time is closer than {bars.timeframe.name} to the row before"),
         *((price <= 0.0, f"{name} {price} is not above 0") for name, price in prices),
         (low > high, f"low {low} is above high {high}"),
         (low > open_, f"low {low} is above open {open_}"),

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from engine.errors import NoConversion
 from engine.market.bars import Bars
 from engine.market.instruments import Instrument
-from engine.market.timeframes import last_closed
+from engine.market.resampling import last_closed
 from engine.numeric.arrays import read_only
 
 BRIDGE = "USD"

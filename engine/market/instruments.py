@@ -7,7 +7,8 @@
     contract = 100000       # units of base in one lot
     digits = 5
     session = "fx"          # or "always": open at weekends, days are UTC days
-    lot_step = 0.01         # this and the next two are optional; these are the defaults
+    day_start = "17:00 America/New_York"    # optional, from here on; where candles above H1 are counted from
+    lot_step = 0.01         # these are the defaults
     swap_long = 0.0         # points a night
     swap_short = 0.0
 
@@ -21,10 +22,33 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
 from typing import Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from engine.errors import BadInstruments, UnknownSymbol
+from engine.market.timeframes import HOUR_US, MINUTE_US
 
 Session = Literal["fx", "always"]
+
+
+@dataclass(frozen=True)
+class TradingDay:
+    """Where candles above H1 are counted from: a time of day in a zone.
+
+    folds_weekends: Saturday's and Sunday's day are none of their own, what is in them belongs to Monday's.
+    """
+
+    start_us: int
+    zone: str
+    folds_weekends: bool
+
+    @property
+    def bears_next_date(self) -> bool:
+        """Whether a day bears the date on which it ends: one that starts at noon or later, as FX days at 17:00."""
+        return self.start_us >= 12 * HOUR_US
+
+
+_FX_DAY = TradingDay(17 * HOUR_US, "America/New_York", True)
+_UTC_DAY = TradingDay(0, "UTC", False)
 
 
 @dataclass(frozen=True)
@@ -49,11 +73,26 @@ class Instrument:
     swap_long: float = 0.0
     """Points a night; negative is paid."""
     swap_short: float = 0.0
+    day_start: str | None = None
+    """HH:MM ZONE; None: the session's. Moves candles above H1, never Sharpe's days nor swap's 17:00."""
 
     @cached_property
     def point(self) -> float:
         """10^-digits, price units; the double nearest to it."""
         return float(f"1e-{self.digits}")
+
+    @cached_property
+    def trading_day(self) -> TradingDay:
+        """Where candles above H1 are counted from: the session's 17:00 New York or 00:00 UTC, or day_start."""
+        if self.day_start is not None:
+            time, zone = self.day_start.split()
+            return TradingDay(_minutes(time) * MINUTE_US, zone, False)
+        return _FX_DAY if self.session == "fx" else _UTC_DAY
+
+    @cached_property
+    def price_scale(self) -> float:
+        """Sums of prices are rounded to one over it: 1e-9, or a tenth of a point where that is less."""
+        return 10.0 ** (self.digits + 1 if self.digits >= 9 else 9)
 
     @cached_property
     def points_per_pip(self) -> float:
@@ -155,6 +194,18 @@ def _is_finite(value: object) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
+def _minutes(time: str) -> int:
+    return int(time[:2]) * 60 + int(time[3:])
+
+
+def _is_day_start(value: object) -> bool:
+    found = re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9] ([A-Za-z0-9_+/-]+)", value) if isinstance(value, str) else None
+    try:
+        return found is not None and ZoneInfo(found[2]) is not None
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+
+
 def _is_positive(value: object) -> bool:
     return isinstance(value, int | float) and 0 < value < math.inf
 
@@ -164,11 +215,12 @@ _RULES: dict[str, tuple[str, Callable[[object], bool]]] = {
     "quote": ("2 to 12 upper-case letters or digits", _is_code),
     "pip": ("a number above 0", _is_positive),
     "contract": ("a number above 0", _is_positive),
-    "digits": ("a whole number from 0 to 10", lambda value: isinstance(value, int) and 0 <= value <= 10),
+    "digits": ("a whole number from 0 to 12", lambda value: isinstance(value, int) and 0 <= value <= 12),
     "session": ('"fx" or "always"', lambda value: value in ("fx", "always")),
     "lot_step": ("a number above 0", _is_positive),
     "swap_long": ("a number", _is_finite),
     "swap_short": ("a number", _is_finite),
+    "day_start": ("HH:MM and a time zone, as 17:00 America/New_York", _is_day_start),
 }
 
 

@@ -97,7 +97,7 @@ def _describe(bars: Bars, session: Session) -> Passport:
 
 def _missing_bars(bars: Bars, session: Session) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return how many whole bars of open market each gap lacks, and the row before it."""
-    before = np.flatnonzero(np.diff(bars.time_us) > bars.timeframe.duration_us)
+    before = np.flatnonzero(bars.time_us[1:] > bars.close_time_us[:-1])
     begin_us, end_us = bars.close_time_us[before], bars.time_us[before + 1]
     open_us = end_us - begin_us - _closed_us(begin_us, end_us, session)
     missing = open_us // bars.timeframe.duration_us
@@ -106,7 +106,7 @@ def _missing_bars(bars: Bars, session: Session) -> tuple[NDArray[np.int64], NDAr
 
 def _bars_while_closed(bars: Bars, session: Session) -> int:
     closed_us = _closed_us(bars.time_us, bars.close_time_us, session)
-    return int(np.count_nonzero(closed_us == bars.timeframe.duration_us))
+    return int(np.count_nonzero(closed_us == bars.close_time_us - bars.time_us))
 
 
 def _closed_us(begin_us: NDArray[np.int64], end_us: NDArray[np.int64], session: Session) -> NDArray[np.int64]:
@@ -157,23 +157,23 @@ def _outlier_rows(bars: Bars) -> NDArray[np.int64]:
     if moving.size == 0:
         return np.empty(0, np.int64)
     limit = OUTLIER_RANGES * float(np.median(moving))
-    return _rows_beyond(bars.time_us, bars.high, bars.low, bars.close, bars.timeframe.duration_us, limit * (1.0 + 1e-9))
+    return _rows_beyond(bars.time_us, bars.close_time_us, bars.high, bars.low, bars.close, limit * (1.0 + 1e-9))
 
 
 @compiled
 def _rows_beyond(
     time_us: NDArray[np.int64],
+    close_time_us: NDArray[np.int64],
     high: NDArray[np.float64],
     low: NDArray[np.float64],
     close: NDArray[np.float64],
-    duration_us: int,
     limit: float,
 ) -> NDArray[np.int64]:
     rows = np.empty(time_us.size, np.int64)
     count = 0
     for i in range(time_us.size):
         top, bottom = high[i], low[i]
-        if i > 0 and time_us[i] - time_us[i - 1] == duration_us:
+        if i > 0 and time_us[i] == close_time_us[i - 1]:
             top, bottom = max(top, close[i - 1]), min(bottom, close[i - 1])
         if top - bottom > limit:
             rows[count] = i

@@ -1,18 +1,16 @@
-"""Trading days: when one ends, which bars belong to it, and when the FX week is closed; the only place with New York.
+"""Trading days: when one ends, which bars belong to it, and when the FX week is closed; days of returns and of swap.
 
-Polars brings its own time zone rules, so nothing here depends on the machine's.
+Candles have days of their own: `trading_days`.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from engine.market.instruments import Session
 from engine.market.timeframes import DAY_US, HOUR_US
-from engine.numeric.arrays import read_only
+from engine.market.trading_days import day_starts
 
 _NEW_YORK = "America/New_York"
 _FRIDAY, _SATURDAY, _SUNDAY = 4, 5, 6
@@ -55,18 +53,10 @@ def session_days(time_us: NDArray[np.int64], session: Session) -> SessionDays:
 
 def new_york_closes(first_us: int, last_us: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return every 17:00 New York from first_us to last_us, both included: UTC moments, dates in days since 1970."""
-    moments_us, dates = _closes_of(first_us // DAY_US - 1, last_us // DAY_US + 1)
+    first_date, last_date = first_us // DAY_US - 1, last_us // DAY_US + 1
+    moments_us, dates = day_starts(_NEW_YORK, 17 * HOUR_US, first_date, last_date), np.arange(first_date, last_date + 1)
     wanted = slice(*np.searchsorted(moments_us, (first_us, last_us + 1)))
     return moments_us[wanted], dates[wanted]
-
-
-@lru_cache(maxsize=256)
-def _closes_of(first_date: int, last_date: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return 17:00 New York of every date from first to last; kept, since many runs ask for the same range."""
-    dates = np.arange(first_date, last_date + 1)
-    wall = pl.Series(dates * DAY_US + 17 * HOUR_US).cast(pl.Datetime("us"))
-    moments_us = wall.dt.replace_time_zone(_NEW_YORK).to_physical().to_numpy()
-    return read_only(moments_us), read_only(dates)
 
 
 def weekday(dates: NDArray[np.int64]) -> NDArray[np.int64]:

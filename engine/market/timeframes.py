@@ -1,40 +1,31 @@
-"""Timeframes, bars of a longer timeframe made from a shorter one, and the join that shows only closed ones.
-
-Apart from `bars` because everything here is about when a bar is known: it is known at its close, never before.
-"""
+"""Candle lengths by name. Needs neither numpy nor numba: whoever only checks a name pays for no compiler."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import numpy as np
-import polars as pl
-from numpy.typing import NDArray
 
 from engine.errors import UnknownTimeframe
-from engine.numeric.compiled import compiled
-
-if TYPE_CHECKING:
-    from engine.market.bars import Bars
 
 MINUTE_US = 60_000_000
 HOUR_US = 60 * MINUTE_US
 DAY_US = 24 * HOUR_US
 WEEK_US = 7 * DAY_US
-_FIRST_MONDAY_US = 4 * DAY_US
-"""1970-01-05: the epoch was a Thursday, and weeks are anchored at Mondays."""
+YEAR_US = 365 * DAY_US + 6 * HOUR_US
+MONTH_US = YEAR_US // 12
+"""30.4375 days. No month has them: what a month is in a year's figures; its bars close by the calendar."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timeframe:
-    """A candle length. name: M1 to W1, as events and files write it."""
+    """A candle length. name: M1 to MN1, as events and files write it; duration_us: nominal, of a month the mean."""
 
     name: str
     duration_us: int
 
     @property
-    def anchor_us(self) -> int:
-        """A moment at which a bar of this timeframe opens; all others are whole durations away from it."""
-        return _FIRST_MONDAY_US if self.duration_us == WEEK_US else 0
+    def shortest_us(self) -> int:
+        """How close two bars may open: changes of clocks shorten a day and a week by an hour, February is a month."""
+        if self.duration_us < DAY_US:
+            return self.duration_us
+        return 28 * DAY_US if self.duration_us == MONTH_US else self.duration_us - HOUR_US
 
 
 TIMEFRAMES: dict[str, Timeframe] = {
@@ -44,6 +35,7 @@ TIMEFRAMES: dict[str, Timeframe] = {
         ("H", HOUR_US, (1, 2, 3, 4, 6, 8, 12)),
         ("D", DAY_US, (1,)),
         ("W", WEEK_US, (1,)),
+        ("MN", MONTH_US, (1,)),
     )
     for count in counts
 }
@@ -58,116 +50,8 @@ def timeframe(name: str) -> Timeframe:
 
 
 def can_resample(source: Timeframe, to: Timeframe) -> bool:
-    """Whether bars of `to` hold whole bars of `source`: H3 does not fill H4, and H4 cannot become H1."""
-    return to.duration_us % source.duration_us == 0
-
-
-def resample(bars: "Bars", to: Timeframe) -> "Bars":
-    """Make bars of a longer timeframe, anchored at 00:00 UTC, weeks at Monday; may return no bars at all.
-
-    A source bar belongs to the bar in which it opens. First and last are dropped when the data begin after its open or
-    end (last open + its duration) before its close; holes inside drop nothing. Volume is the sum. Spread is that of the
-    last source bar: the resampled close is that bar's close, so close + spread is the ask recorded at that very moment.
-
-    Where source bars are off the grid (an H1 bar at 03:30 in an H4 bar until 04:00) the last one closes after the bar
-    it belongs to. That leaks nothing to decisions at the closes of those same source bars: none closes in between.
-
-    Raises UnknownTimeframe when `to` is not a whole multiple of the source.
-    """
-    if to == bars.timeframe:
-        return bars
-    if not can_resample(bars.timeframe, to):
-        raise UnknownTimeframe(f"{to.name} bars cannot be made of {bars.timeframe.name} bars")
-    first, last, starts_us = _groups(bars, to)
-    frame = bars.frame
-    high, low, volume = _reduce(bars.high, bars.low, bars.volume, first, last)
-    columns: dict[str, pl.Series | NDArray[np.float64]] = {
-        "time": pl.Series(starts_us).cast(frame.schema["time"]),
-        "open": bars.open[first],
-        "high": high,
-        "low": low,
-        "close": bars.close[last],
-        "volume": volume,
-    }
-    if bars.spread_points is not None:
-        columns["spread"] = bars.spread_points[last]
-    return type(bars)(timeframe=to, frame=pl.DataFrame(columns))
-
-
-def join_context(bars: "Bars", context: "Bars") -> pl.DataFrame:
-    """Return a frame of the same height as `bars` whose row i is the last context bar closed by the close of bar i.
-
-    Closed by: context close time <= close time of bar i. Rows before the first such bar are null. `time` is the
-    context bar's own open. The context may be longer, equal or shorter than the bars' timeframe, and may be empty.
-    """
-    rows = last_closed(bars.close_time_us, context.close_time_us)
-    blank = int(np.searchsorted(rows, 0))
-    nulls = context.frame.clear(blank)
-    return nulls.vstack(context.frame[rows[blank:]]).rechunk() if blank else context.frame[rows]
-
-
-@compiled
-def last_closed(moments_us: NDArray[np.int64], close_times_us: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return for each moment the index of the last close time at or before it, -1 before the first; both ascending."""
-    found = np.empty(moments_us.size, np.int64)
-    index = -1
-    for i in range(moments_us.size):
-        while index + 1 < close_times_us.size and close_times_us[index + 1] <= moments_us[i]:
-            index += 1
-        found[i] = index
-    return found
-
-
-def _groups(bars: "Bars", to: Timeframe) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return first and last source row and the open time of each complete resampled bar."""
-    time_us = bars.time_us
-    if time_us.size == 0:
-        empty = np.empty(0, np.int64)
-        return empty, empty, empty
-    first, starts_us = _group_starts(time_us, to.duration_us, to.anchor_us)
-    last = np.append(first[1:], time_us.size) - 1
-    begin = 1 if time_us[0] > starts_us[0] else 0
-    data_end_us = time_us[-1] + bars.timeframe.duration_us
-    end = first.size - 1 if data_end_us < starts_us[-1] + to.duration_us else first.size
-    kept = slice(begin, max(begin, end))
-    return first[kept], last[kept], starts_us[kept]
-
-
-@compiled
-def _group_starts(
-    time_us: NDArray[np.int64], duration_us: int, anchor_us: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    first = np.empty(time_us.size, np.int64)
-    starts_us = np.empty(time_us.size, np.int64)
-    count = 0
-    next_start_us = time_us[0]
-    for i in range(time_us.size):
-        if time_us[i] >= next_start_us:
-            start_us = (time_us[i] - anchor_us) // duration_us * duration_us + anchor_us
-            first[count] = i
-            starts_us[count] = start_us
-            next_start_us = start_us + duration_us
-            count += 1
-    return first[:count].copy(), starts_us[:count].copy()
-
-
-@compiled
-def _reduce(
-    high: NDArray[np.float64],
-    low: NDArray[np.float64],
-    volume: NDArray[np.float64],
-    first: NDArray[np.int64],
-    last: NDArray[np.int64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    highest = np.empty(first.size)
-    lowest = np.empty(first.size)
-    total = np.empty(first.size)
-    for group in range(first.size):
-        highest[group] = high[first[group]]
-        lowest[group] = low[first[group]]
-        total[group] = 0.0
-        for i in range(first[group], last[group] + 1):
-            highest[group] = max(highest[group], high[i])
-            lowest[group] = min(lowest[group], low[i])
-            total[group] += volume[i]
-    return highest, lowest, total
+    """Whether bars of `to` hold whole bars of `source`: H3 does not fill H4, W1 no MN1, and H4 cannot become H1."""
+    if source == to:
+        return True
+    whole_us = DAY_US if to.duration_us == MONTH_US else to.duration_us
+    return whole_us % source.duration_us == 0

@@ -5,9 +5,10 @@ import numpy as np
 from engine.numeric.arrays import Floats
 
 
-def round_price(prices: Floats) -> Floats:
-    """Round to 1e-9, half to even, as kernel.money.round9 does."""
-    return np.where(np.abs(prices) < 9e6, np.rint(prices * 1e9) / 1e9, prices)
+def round_price(prices: Floats, scale: float) -> Floats:
+    """Round to 1 / scale, half to even, as kernel.money.round_sum does. scale: the instrument's price_scale."""
+    scaled = prices * scale
+    return np.where(np.abs(scaled) < 9e15, np.rint(scaled) / scale, prices)
 
 
 def round_money(amounts: Floats) -> Floats:

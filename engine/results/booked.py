@@ -1,4 +1,4 @@
-"""The ledger of a run: every item that was booked, each with its moment, its position and the balance after it.
+"""The books of a run: every item that was booked, each with its moment, its position and the balance after it.
 
 Derived from the exit rows, which hold all of it: what a row's commission has beyond the exit's half was booked at the
 position's entry. An item of nothing (no commission, no swap) is no item; a gross profit always is one.
@@ -15,7 +15,7 @@ from engine.numeric.rounding import round_money
 
 KINDS: Final = ("entry_commission", "gross_profit", "swap", "exit_commission")
 """In the order in which those of one moment are booked."""
-LEDGER_COLUMNS: Final = ("time", "position_id", "kind", "amount", "balance")
+BOOKED_COLUMNS: Final = ("time", "position_id", "kind", "amount", "balance")
 _KINDS: Final = pl.Series(list(KINDS))
 _ENTRY, _GROSS, _SWAP, _EXIT = range(len(KINDS))
 
@@ -23,7 +23,7 @@ _ENTRY, _GROSS, _SWAP, _EXIT = range(len(KINDS))
 def booked_items(
     rows: NDArray[Any], time_us: NDArray[np.int64], deposit: float, commission_per_lot: float
 ) -> pl.DataFrame:
-    """One row an item, columns LEDGER_COLUMNS, in the order booked; the amounts add up to final balance - deposit.
+    """One row an item, columns BOOKED_COLUMNS, in the order booked; the amounts add up to final balance - deposit.
 
     rows: kernel.layout.ROW records in the order of their exits. time_us: open times of the run's bars; an item's time
     is that of the bar of its fill. amount and balance: account currency, rounded to 1e-8.

@@ -8,20 +8,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import NDArray
 
 from engine.market.bars import Bars
 from engine.market.instruments import Instrument
 from engine.numeric.times import as_us
+from engine.results.trail import Trail
 from engine.specification import Specification
 
-if TYPE_CHECKING:
-    from engine.results.result import Ledger
 
-
-def result_digest(inputs: tuple[bytes, ...], ledger: "Ledger") -> str:
+def result_digest(inputs: tuple[bytes, ...], trail: Trail) -> str:
     """Return SHA-256 in hex over `inputs` (see input_parts) and every fill.
 
     Fills: the open times of the entry and exit bars, then the rows as the kernel wrote them (int64 and float64, little-
@@ -31,9 +29,9 @@ def result_digest(inputs: tuple[bytes, ...], ledger: "Ledger") -> str:
     for part in inputs:
         hasher.update(len(part).to_bytes(8, "little"))
         hasher.update(part)
-    for times_us in (ledger.time_us[ledger.rows["entry_bar"]], ledger.time_us[ledger.rows["exit_bar"]]):
+    for times_us in (trail.time_us[trail.rows["entry_bar"]], trail.time_us[trail.rows["exit_bar"]]):
         hasher.update(times_us.astype("<i8", copy=False).data)
-    hasher.update(ledger.rows.tobytes())
+    hasher.update(trail.rows.tobytes())
     return hasher.hexdigest()
 
 

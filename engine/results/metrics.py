@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from engine.market.instruments import Session
 from engine.market.sessions import SessionDays, session_days
 from engine.market.spread import average_spread
+from engine.market.timeframes import DAY_US, YEAR_US
 from engine.numeric.arrays import Floats, read_only
 from engine.numeric.compiled import compiled
 from engine.numeric.sums import BySign, exact_sum, sums_by_sign
@@ -52,13 +53,15 @@ def compute_metrics(
     days: SessionDays,
     deposit: float,
     session: Session,
+    duration_us: int,
     spread_pips: Floats | float,
 ) -> Metrics:
     """Return every figure of one simulation.
 
     profits: after costs, one a trade row, as written. equity: at each simulated bar's close, at least one bar. days:
-    those of the simulated bars. deposit > 0. spread_pips: of each simulated bar, or of all.
+    those of the simulated bars. deposit > 0. duration_us: of a bar. spread_pips: of each simulated bar, or of all.
     """
+    yearly = returns_per_year(session, duration_us)
     trades = profits.size
     signs = sums_by_sign(profits)
     net = net_profit(signs)
@@ -69,8 +72,8 @@ def compute_metrics(
         "profit_factor": profit_factor(signs),
         "expectancy": expectancy(net, trades),
         "recovery_factor": recovery_factor(net, fall.money) if trades else None,
-        "sharpe_ratio": sharpe_ratio(returns, days_per_year(session)) if trades else None,
-        "sortino_ratio": sortino_ratio(returns, days_per_year(session)) if trades else None,
+        "sharpe_ratio": sharpe_ratio(returns, yearly) if trades else None,
+        "sortino_ratio": sortino_ratio(returns, yearly) if trades else None,
         "avg_win": average_win(signs),
         "avg_loss": average_loss(signs),
     }
@@ -172,12 +175,17 @@ def returns_by_day(closing: Floats, deposit: float) -> Floats:
     return (closing[:days] - before[:days]) / before[:days]
 
 
-def days_per_year(session: Session) -> int:
-    """Return 252, or 365 for instruments open at weekends."""
-    return 365 if session == "always" else 252
+def returns_per_year(session: Session, duration_us: int) -> float:
+    """Return how many returns a year has: 252 days, or 365 for instruments open at weekends.
+
+    Above D1 each bar is a day of its own (`session_days`), so a return is a bar's: 365.25 days / timeframe of them.
+    """
+    if duration_us > DAY_US:
+        return YEAR_US / duration_us
+    return 365.0 if session == "always" else 252.0
 
 
-def sharpe_ratio(returns: Floats, periods_per_year: int) -> float | None:
+def sharpe_ratio(returns: Floats, periods_per_year: float) -> float | None:
     """Return mean / std(ddof=1) * sqrt(periods_per_year) of daily returns, risk-free rate 0.
 
     None for fewer than two days or without dispersion. Source: Sharpe, "The Sharpe Ratio", Journal of Portfolio
@@ -190,7 +198,7 @@ def sharpe_ratio(returns: Floats, periods_per_year: int) -> float | None:
     return _finite(mean / deviation * math.sqrt(periods_per_year))
 
 
-def sortino_ratio(returns: Floats, periods_per_year: int) -> float | None:
+def sortino_ratio(returns: Floats, periods_per_year: float) -> float | None:
     """Return mean / sqrt(mean(min(r, 0)^2)) * sqrt(periods_per_year) of daily returns, target and risk-free rate 0.
 
     None for fewer than two days or without a losing day. Source: Sortino & Price, "Performance Measurement in a

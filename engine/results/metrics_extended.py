@@ -15,7 +15,7 @@ from engine.market.timeframes import DAY_US
 from engine.numeric.arrays import Floats, read_only
 from engine.numeric.compiled import compiled
 from engine.numeric.sums import booked_sum, exact_sum
-from engine.results.metrics import days_per_year, returns_by_day, sharpe_ratio
+from engine.results.metrics import returns_by_day, returns_per_year, sharpe_ratio
 
 RESAMPLES = 1000
 SHORTEST_ANNUALISED_DAYS = 30
@@ -83,7 +83,7 @@ def compute_extended_metrics(run: RunFigures) -> ExtendedMetrics:
     returns = returns_by_day(run.equity[run.days.last_row], run.deposit)
     growth = cagr_pct(float(run.equity[-1]), run.deposit, days)
     calmar = calmar_ratio(growth, run.max_drawdown_pct)
-    interval = sharpe_interval(returns, days_per_year(run.session), int(run.digest[:16], 16))
+    interval = sharpe_interval(returns, returns_per_year(run.session, run.duration_us), int(run.digest[:16], 16))
     test = expectancy_test(run.profits)
     break_even = break_even_spread_pips(run.profits, run.spread_costs, run.pip_values)
     if break_even is None:
@@ -150,7 +150,7 @@ def calmar_ratio(growth_pct: float | None, max_drawdown_pct: float) -> float | N
     return growth_pct / max_drawdown_pct if growth_pct is not None and max_drawdown_pct > 0 else None
 
 
-def sharpe_interval(returns: Floats, periods_per_year: int, seed: int) -> tuple[float, float] | None:
+def sharpe_interval(returns: Floats, periods_per_year: float, seed: int) -> tuple[float, float] | None:
     """Return the 95 % percentile interval of the annualised Sharpe ratio from 1000 resamples of whole blocks of days.
 
     Circular blocks of round(n^(1/3)) days keep short memory in the returns. The same returns and seed give the same

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from engine.deciders.decisions import Patterns
 from engine.kernel.layout import REASONS, ROW
 from engine.market.bars import TIME, Bars
 from engine.market.instruments import Instrument
@@ -18,6 +18,7 @@ from engine.results.booked import booked_items
 from engine.results.digest import result_digest, values_by_field
 from engine.results.metrics import Metrics
 from engine.results.metrics_extended import ExtendedMetrics, RunFigures, compute_extended_metrics
+from engine.results.trail import Trail
 from engine.specification import Specification
 
 TRADE_COLUMNS = (
@@ -46,32 +47,6 @@ _DIRECTIONS = pl.Series(["SELL", "", "BUY"])
 _REASONS = pl.Series(list(REASONS))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Ledger:
-    """What one simulation wrote, as arrays; bars are counted from the run's first.
-
-    equity: one value a simulated bar (fewer than the run's bars after a stop-out). time_us: of each bar of the run.
-    rows: kernel.layout.ROW records, an exit each, in the order they happened. balances: kernel.layout.BALANCE records.
-    """
-
-    time_us: NDArray[np.int64]
-    equity: NDArray[np.float64]
-    rows: NDArray[Any]
-    balances: NDArray[Any]
-
-    def column(self, name: str) -> NDArray[Any]:
-        """Return one column of the rows, contiguous."""
-        return np.ascontiguousarray(self.rows[name])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Patterns:
-    """What decisions said about themselves: texts for each exit row, null where nothing was said."""
-
-    name: pl.Series
-    metadata: pl.Series
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class BacktestResult:
     """One finished run. Frames are made when first asked for; figures are there at once."""
@@ -92,7 +67,7 @@ class BacktestResult:
     """Of `bars`: the run's first bar."""
     days: SessionDays
     """Trading days of the simulated bars."""
-    ledger: Ledger
+    trail: Trail
     patterns: Patterns | None
     digest_inputs: Callable[[], tuple[bytes, ...]]
     """Lays out what went in (`digest.input_parts`), when the digest is asked for."""
@@ -117,7 +92,7 @@ class BacktestResult:
     @cached_property
     def result_digest(self) -> str:
         """SHA-256 in hex over everything that went in and every fill that came out (ENGINE_RULES 6)."""
-        return result_digest(self.digest_inputs(), self.ledger)
+        return result_digest(self.digest_inputs(), self.trail)
 
     @cached_property
     def extended(self) -> ExtendedMetrics:
@@ -136,19 +111,19 @@ class BacktestResult:
     @cached_property
     def trades(self) -> pl.DataFrame:
         """One row an exit, columns TRADE_COLUMNS; times Datetime us UTC, absent levels null."""
-        ledger = self.ledger
-        rows = ledger.rows.size
+        trail = self.trail
+        rows = trail.rows.size
         nothing = pl.Series([None], dtype=pl.String).new_from_index(0, rows)
         # As Series, and built by what needs no expression: for a run of few trades polars' fixed costs are most.
-        columns = {name: pl.Series(ledger.column(name)) for name in ROW.names or () if name in TRADE_COLUMNS}
+        columns = {name: pl.Series(trail.column(name)) for name in ROW.names or () if name in TRADE_COLUMNS}
         columns |= {
-            "stop_loss": pl.Series(ledger.column("stop_loss"), nan_to_null=True),
-            "take_profit": pl.Series(ledger.column("take_profit"), nan_to_null=True),
+            "stop_loss": pl.Series(trail.column("stop_loss"), nan_to_null=True),
+            "take_profit": pl.Series(trail.column("take_profit"), nan_to_null=True),
             "symbol": pl.Series([self.specification.symbol], dtype=pl.String).new_from_index(0, rows),
-            "direction": _DIRECTIONS[ledger.column("direction") + 1],
-            "entry_time": pl.Series(ledger.time_us[ledger.column("entry_bar")]).cast(TIME),
-            "exit_time": pl.Series(ledger.time_us[ledger.column("exit_bar")]).cast(TIME),
-            "exit_reason": _REASONS[ledger.column("exit_reason")],
+            "direction": _DIRECTIONS[trail.column("direction") + 1],
+            "entry_time": pl.Series(trail.time_us[trail.column("entry_bar")]).cast(TIME),
+            "exit_time": pl.Series(trail.time_us[trail.column("exit_bar")]).cast(TIME),
+            "exit_reason": _REASONS[trail.column("exit_reason")],
             "pattern_name": nothing if self.patterns is None else self.patterns.name,
             "pattern_metadata": nothing if self.patterns is None else self.patterns.metadata,
             "source": pl.Series([self.source], dtype=pl.String).new_from_index(0, rows),
@@ -158,24 +133,22 @@ class BacktestResult:
     @cached_property
     def equity(self) -> pl.DataFrame:
         """One row a simulated bar: time (the bar's open), balance and equity after all that happened at its close."""
-        ledger = self.ledger
-        bars = ledger.equity.size
-        standing = np.diff(np.append(ledger.balances["bar"], bars))
+        trail = self.trail
+        bars = trail.equity.size
+        standing = np.diff(np.append(trail.balances["bar"], bars))
         return pl.DataFrame(
             [
-                pl.Series("time", ledger.time_us[:bars]).cast(TIME),
-                pl.Series("balance", np.repeat(ledger.balances["balance"], standing)),
-                pl.Series("equity", ledger.equity),
+                pl.Series("time", trail.time_us[:bars]).cast(TIME),
+                pl.Series("balance", np.repeat(trail.balances["balance"], standing)),
+                pl.Series("equity", trail.equity),
             ]
         )
 
     @cached_property
     def booked(self) -> pl.DataFrame:
-        """One row a booked item, columns LEDGER_COLUMNS: what the balance is made of (engine.results.booked)."""
-        ledger, specification = self.ledger, self.specification
-        return booked_items(
-            ledger.rows, ledger.time_us, specification.initial_balance, specification.commission_per_lot
-        )
+        """One row a booked item, columns BOOKED_COLUMNS: what the balance is made of (engine.results.booked)."""
+        trail, specification = self.trail, self.specification
+        return booked_items(trail.rows, trail.time_us, specification.initial_balance, specification.commission_per_lot)
 
     def to_json_dict(self) -> dict[str, Any]:
         """Return the object of `backtest run --json` (CONTRACT 7): JSON types only, no NaN, no infinity."""
@@ -194,18 +167,18 @@ class BacktestResult:
         }
 
     def _figures(self) -> RunFigures:
-        ledger = self.ledger
-        bars_done = ledger.equity.size
-        closes_position = np.diff(ledger.column("position_id"), append=-1) != 0
-        held = (ledger.column("exit_bar") - ledger.column("entry_bar"))[closes_position]
+        trail = self.trail
+        bars_done = trail.equity.size
+        closes_position = np.diff(trail.column("position_id"), append=-1) != 0
+        held = (trail.column("exit_bar") - trail.column("entry_bar"))[closes_position]
         return RunFigures(
-            profits=ledger.column("profit"),
-            spread_costs=ledger.column("spread_cost"),
-            commissions=ledger.column("commission"),
-            swaps=ledger.column("swap"),
-            pip_values=self.instrument.pip * self.instrument.contract * ledger.column("volume") * ledger.column("rate"),
-            equity=ledger.equity,
-            time_us=ledger.time_us[:bars_done],
+            profits=trail.column("profit"),
+            spread_costs=trail.column("spread_cost"),
+            commissions=trail.column("commission"),
+            swaps=trail.column("swap"),
+            pip_values=self.instrument.pip * self.instrument.contract * trail.column("volume") * trail.column("rate"),
+            equity=trail.equity,
+            time_us=trail.time_us[:bars_done],
             duration_us=self.bars.timeframe.duration_us,
             deposit=self.specification.initial_balance,
             session=self.instrument.session,

@@ -6,20 +6,13 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from engine.market.bars import Bars
+from engine.deciders.chosen import ChosenStrategy, choose_strategy
 from engine.market.instruments import Instrument
-from engine.prepared import Machine, build_machine
+from engine.prepared import PreparedRun, RunData, prepare_run
+from engine.results.measuring import measure
 from engine.results.metrics import Metrics
-from engine.simulate import (
-    ChosenStrategy,
-    RunData,
-    bars_until_end,
-    choose_strategy,
-    context_bars,
-    measure,
-    simulate_once,
-)
-from engine.specification import Specification, check_specification
+from engine.simulate import simulate_once
+from engine.specification import Specification
 from engine.watch import CHUNK_BARS, OnProgress, Watch
 
 _TOGETHER = 4
@@ -56,13 +49,10 @@ def sweep(
     Raises InvalidParams before anything is simulated, and what run_backtest raises: the first combination's in order.
     """
     chosen = [choose_strategy(strategy, specification.strategy_key or "", params) for params in combinations]
-    check_specification(specification, instrument)
-    bars = bars_until_end(data.bars, specification)
-    machine = build_machine(specification, instrument, bars, data.finer, data.conversion, data.registry)
-    context = context_bars(specification, data, bars)
+    run = prepare_run(specification, instrument, data)
 
     def some(deciders: Sequence[ChosenStrategy]) -> list[SweepResult]:
-        return [_simulate_one(machine, bars, context, decider, on_progress) for decider in deciders]
+        return [_simulate_one(run, decider, on_progress) for decider in deciders]
 
     if threads <= 1:
         return some(chosen)
@@ -82,17 +72,11 @@ def grid(**choices: Iterable[Any]) -> list[dict[str, Any]]:
     return [dict(zip(choices, values, strict=True)) for values in product(*choices.values())]
 
 
-def _simulate_one(
-    machine: Machine,
-    bars: Bars,
-    context: Mapping[str, Bars],
-    decider: ChosenStrategy,
-    on_progress: OnProgress | None,
-) -> SweepResult:
-    finished = simulate_once(machine, bars, context, decider, Watch(machine, on_progress, CHUNK_BARS))
+def _simulate_one(run: PreparedRun, decider: ChosenStrategy, on_progress: OnProgress | None) -> SweepResult:
+    finished = simulate_once(run, decider, Watch(run, on_progress, CHUNK_BARS))
     return SweepResult(
         params=decider.params.model_dump(),
-        metrics=measure(machine, finished.ledger),
+        metrics=measure(run, finished.trail),
         ambiguous_bars=finished.ambiguous_bars,
         stopped_out=bool(finished.state["stopped_out"]),
     )

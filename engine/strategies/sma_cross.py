@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from engine.indicators import actions, as_floats, sma_crosses
+from engine.numeric.rounding import round_price
 from engine.strategy import Instrument, Market, StrategyParams
 
 
@@ -30,6 +31,7 @@ class SmaCross:
     def __init__(self, params: Params, instrument: Instrument) -> None:
         self._params = params
         self._pip = instrument.pip
+        self._price_scale = instrument.price_scale
 
     def decide_all(self, market: Market) -> pl.DataFrame:
         """Return action and, where the parameters ask for them, stop_loss and take_profit, NaN beside no action."""
@@ -43,8 +45,8 @@ class SmaCross:
         return pl.DataFrame(columns)
 
     def _levels(self, name: str, close: NDArray[np.float64], codes: NDArray[np.int8], pips: float) -> pl.Series:
-        """Return close + pips for a BUY and close - pips for a SELL, rounded to 1e-9 as all sums of prices are."""
+        """Return close + pips for a BUY and close - pips for a SELL, rounded as all sums of prices are."""
         rows = np.flatnonzero(codes != 0)
         levels = np.full(close.size, np.nan)
-        levels[rows] = np.round(close[rows] + codes[rows] * (pips * self._pip), 9)
+        levels[rows] = round_price(close[rows] + codes[rows] * (pips * self._pip), self._price_scale)
         return pl.Series(name, levels)

@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 import polars as pl
 
+from engine.deciders.chosen import ChosenStrategy
 from engine.market.bars import Bars, bars_from_frame
 from engine.market.instruments import Instrument, packaged_instruments
 from engine.market.timeframes import timeframe
-from engine.simulate import ChosenStrategy, RunData, run_backtest
+from engine.prepared import RunData
+from engine.simulate import run_backtest
 from engine.specification import ExecutionMode, Specification
 from engine.strategy import Market, StrategyParams
 

@@ -53,7 +53,8 @@ def closes_bars(name: str, start: datetime, closes: Sequence[float], **columns: 
 def random_bars(draw: st.DrawFn, of: Timeframe, largest: int = 60, with_spread: bool = False) -> Bars:
     """Bars with holes, on the grid of their timeframe, around a DST change of New York."""
     steps = draw(st.lists(st.integers(1, 40) | st.just(1), min_size=1, max_size=largest))
-    start = as_us(utc("2024-03-07 00:00")) // of.duration_us * of.duration_us + of.anchor_us % of.duration_us
+    monday, thursday = as_us(utc("2024-03-04 00:00")), as_us(utc("2024-03-07 00:00"))
+    start = monday + (thursday - monday) // of.duration_us * of.duration_us
     times, moment = [], start
     for step in steps:
         moment += step * of.duration_us

@@ -10,17 +10,20 @@ from typing import Any, Literal
 
 import polars as pl
 
-from engine.deciders.decisions import signals_from_frame
+from engine.deciders.chosen import ChosenStrategy
+from engine.deciders.decider import Decider
+from engine.deciders.signals import signals_from_frame
 from engine.errors import EngineError
 from engine.market.bars import Bars, bars_from_frame
 from engine.market.conversion import pairs_wanted
 from engine.market.instruments import Instrument, packaged_instruments
 from engine.market.timeframes import TIMEFRAMES, Timeframe
+from engine.prepared import RunData
 from engine.results.result import BacktestResult
-from engine.simulate import ChosenStrategy, Decider, OnProgress, RunData, run_backtest
+from engine.simulate import run_backtest
 from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource
 from engine.strategy import Decision, Market, StrategyParams, View
-from engine.watch import CHUNK_BARS
+from engine.watch import CHUNK_BARS, OnProgress
 from tests.engine import reference
 
 Style = Literal["columns", "bars", "signals"]
@@ -103,7 +106,7 @@ def as_simulation(result: BacktestResult) -> reference.Simulation:
     """Return a result in the reference's terms."""
     return reference.Simulation(
         trades=tuple(_trade(row) for row in result.trades.iter_rows(named=True)),
-        equity=tuple(result.ledger.equity.tolist()),
+        equity=tuple(result.trail.equity.tolist()),
         ambiguous_bars=result.ambiguous_bars,
         net_profit=result.net_profit,
         net_profit_stop_first=result.net_profit_stop_first,

@@ -7,11 +7,14 @@ from typing import Any
 
 import polars as pl
 
+from engine.deciders.chosen import ChosenStrategy
+from engine.deciders.decider import Decider
 from engine.market.bars import Bars, bars_from_frame
 from engine.market.instruments import Instrument, packaged_instruments
 from engine.market.timeframes import timeframe
+from engine.prepared import RunData
 from engine.results.result import BacktestResult
-from engine.simulate import ChosenStrategy, Decider, RunData, run_backtest
+from engine.simulate import run_backtest
 from engine.specification import Specification
 from engine.strategy import Decision, Market, StrategyParams, View
 from tests.engine.bar_builders import EPOCH

@@ -13,10 +13,10 @@ import polars as pl
 import pytest
 
 from consumer.adapters.files.bars import read_bars
+from engine.deciders.chosen import ChosenStrategy
 from engine.market.bars import Bars
 from engine.market.instruments import Instrument, packaged_instruments
 from engine.results.result import BacktestResult
-from engine.simulate import ChosenStrategy
 from engine.specification import ExecutionMode, OnOpposite
 from engine.strategy import Instrument as StrategyInstrument
 from engine.strategy import Market, StrategyParams

@@ -9,18 +9,21 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine import prepared as machine_module
-from engine.deciders.decisions import decisions_from_columns
+from engine import simulation as simulation_module
+from engine.deciders.chosen import ChosenStrategy, choose_strategy
+from engine.deciders.columns import decisions_from_columns
 from engine.errors import BooksDoNotBalance, InvalidParams, InvalidSpecification, NoData, StrategyError
 from engine.kernel import loop as kernel_module
 from engine.market.bars import Bars, bars_from_frame
-from engine.market.timeframes import resample, timeframe
-from engine.prepared import Simulation
+from engine.market.resampling import resample
+from engine.market.timeframes import timeframe
+from engine.prepared import RunData, prepare_run
 from engine.results.result import TRADE_COLUMNS, BacktestResult
-from engine.simulate import Cancelled, ChosenStrategy, Progress, choose_strategy, finest
+from engine.simulation import Simulation
 from engine.specification import ExecutionMode, OnOpposite, SpreadSource, check_specification
 from engine.strategies.sma_cross import SmaCross
 from engine.strategy import Decision, Market, View
+from engine.watch import Cancelled, Progress
 from tests.engine.bar_builders import closes_bars, utc
 from tests.engine.run_builders import (
     EURUSD,
@@ -198,7 +201,7 @@ def test_a_book_that_does_not_balance_fails_the_run(monkeypatch: pytest.MonkeyPa
         state["balance"] += 0.01
         return genuine(command, until, state, *arrays)
 
-    monkeypatch.setattr(machine_module, "advance", leaking)
+    monkeypatch.setattr(simulation_module, "advance", leaking)
     with pytest.raises(BooksDoNotBalance, match="do not balance after the bar at 2015"):
         backtest(bars, sma_cross())
 
@@ -211,7 +214,7 @@ def test_lots_that_vanish_fail_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
         state["steps_opened"] += 1
         return genuine(command, until, state, *arrays)
 
-    monkeypatch.setattr(machine_module, "advance", forgetting)
+    monkeypatch.setattr(simulation_module, "advance", forgetting)
     with pytest.raises(BooksDoNotBalance):
         backtest(bars, scripted(["BUY", None, None, None]))
 
@@ -306,7 +309,7 @@ def test_context_is_resampled_where_none_is_given_and_taken_where_it_is() -> Non
         return pl.DataFrame({"action": [None] * market.bars.height})
 
     backtest(bars, columns_of(listen), context_timeframes=("H4",))
-    given = resample(bars, timeframe("H4"))
+    given = resample(bars, timeframe("H4"), EURUSD)
     doubled = bars_from_frame(
         given.frame.with_columns(pl.col("open", "high", "low", "close") * 2), given.timeframe, "x"
     )
@@ -406,18 +409,9 @@ def test_refused_openings_are_counted_by_reason() -> None:
     )
 
 
-def test_the_finest_of_the_finer_bars_is_taken() -> None:
-    hourly, minutes = sample("usdjpy_h1", 100), sample("usdjpy_m1", 600)
-    quarters = resample(minutes, timeframe("M15"))
-    assert finest({"H1": hourly, "M1": minutes, "M15": quarters}, "H1") is minutes
-    assert finest({"H1": hourly, "M15": quarters}, "H1") is quarters
-    assert finest({"H1": hourly}, "H1") is None
-    assert finest({}, "H1") is None
-
-
 def test_finer_bars_settle_what_would_be_ambiguous() -> None:
     minutes = sample("usdjpy_m1")
-    bars = resample(minutes, timeframe("H1"))
+    bars = resample(minutes, timeframe("H1"), EURUSD)
     jpy = replace(EURUSD, symbol="USDJPY", base="USD", quote="JPY", pip=0.01, digits=3)
     tight = sma_cross(fast=2, slow=3, stop_loss_pips=5, take_profit_pips=5)
     given: dict[str, Any] = {"instrument": jpy, "execution_mode": ExecutionMode.INTRA_CANDLE}
@@ -475,7 +469,7 @@ def equity_times(result: BacktestResult) -> Sequence[int]:
 def test_a_simulation_can_not_be_driven_past_its_end() -> None:
     bars = sample("eurusd_h1", 20)
     specification = specification_of(bars)
-    built = machine_module.build_machine(specification, EURUSD, bars, None, {}, {})
+    built = prepare_run(specification, EURUSD, RunData(bars=bars))
     nothing = decisions_from_columns(pl.DataFrame({"action": [None] * 20}), bars, 0, specification, EURUSD)
     simulation = Simulation(built, nothing)
     simulation.simulate(20)

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from engine import prepared as machine
+from engine import simulation
 from engine.errors import EngineError
 from engine.kernel import loop as kernel
 from tests.engine import compiled_engine, reference
@@ -55,7 +55,7 @@ class Checks:
 def prepare(seed_value: int, count: int) -> Checks:
     """Record the reference's answers once for all mutants, and make the loop run as plain Python."""
     np.seterr(all="ignore")
-    kernel.__dict__["advance"] = machine.__dict__["advance"] = _on_records(kernel.advance)
+    kernel.__dict__["advance"] = simulation.__dict__["advance"] = _on_records(kernel.advance)
     return Checks(tuple(load_cases()), tuple(_record(seed_value, count)))
 
 

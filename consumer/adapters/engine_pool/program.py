@@ -29,8 +29,9 @@ from consumer.preparation.strategy import chosen_strategy
 from consumer.rules.columns import METRIC_COLUMNS
 from engine.market.bars import Bars
 from engine.market.instruments import instrument_for
-from engine.simulate import Progress, run_backtest
+from engine.simulate import run_backtest
 from engine.specification import Specification
+from engine.watch import Progress
 
 DISTRIBUTION: Final = "backtest-consumer"
 _FIRST_PAUSE_SECONDS: Final = 0.05

@@ -7,10 +7,12 @@ import numpy as np
 import polars as pl
 
 from consumer.adapters.engine_pool.trade_rows import trades_csv
+from engine.deciders.chosen import choose_strategy
 from engine.market.bars import Bars, bars_from_frame
 from engine.market.instruments import packaged_instruments
 from engine.market.timeframes import timeframe
-from engine.simulate import RunData, choose_strategy, run_backtest
+from engine.prepared import RunData
+from engine.simulate import run_backtest
 from engine.specification import ExecutionMode, Specification
 from engine.strategies.sma_cross import SmaCross
 

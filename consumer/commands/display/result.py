@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from engine.results.result import BacktestResult
-from engine.simulate import OnProgress, Progress
+from engine.watch import OnProgress, Progress
 
 _LISTED = ("null_reasons", "warnings", "result_digest")
 

@@ -24,11 +24,12 @@ from consumer.wiring.files import (
     microseconds,
     read_signals,
 )
-from engine.deciders.decisions import signals_from_frame
+from engine.deciders.decider import Decider
+from engine.deciders.signals import signals_from_frame
 from engine.errors import NoData, UnknownSymbol
 from engine.market.instruments import Instrument, instrument_for
 from engine.market.timeframes import Timeframe
-from engine.simulate import Decider, RunData
+from engine.prepared import RunData
 from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource, check_specification
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY

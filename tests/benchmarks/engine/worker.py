@@ -10,15 +10,18 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
+from engine.deciders.chosen import ChosenStrategy
 from engine.indicators import actions, as_floats, sma_crosses
 from engine.market.bars import Bars, bars_from_frame
 from engine.market.instruments import Instrument, packaged_instruments
 from engine.market.timeframes import timeframe
+from engine.prepared import RunData
 from engine.search.sweep import SweepResult, sweep
-from engine.simulate import ChosenStrategy, OnProgress, RunData, run_backtest
+from engine.simulate import run_backtest
 from engine.specification import ExecutionMode, Specification
 from engine.strategies.sma_cross import SmaCross
 from engine.strategy import Market, StrategyParams
+from engine.watch import OnProgress
 from tests.benchmarks.peers.serve import Job, Trades, load, serve
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -140,8 +143,8 @@ def _moment(bars: Bars, row: int) -> datetime:
 def trades_of(result: Any) -> Trades:
     if isinstance(result, list):
         return {"entry_bar": np.array([each.metrics.total_trades for each in result])}
-    ledger = result.ledger
-    return {name: ledger.column(name) for name in ("entry_bar", "exit_bar", "entry_price", "exit_price")}
+    trail = result.trail
+    return {name: trail.column(name) for name in ("entry_bar", "exit_bar", "entry_price", "exit_price")}
 
 
 if __name__ == "__main__":

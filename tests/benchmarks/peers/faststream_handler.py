@@ -45,10 +45,12 @@ from consumer.ports.outcomes import Completed
 from consumer.preparation.registry import load_strategy
 from consumer.preparation.snapshot import specification_from_json, specification_to_json
 from consumer.rules.columns import METRIC_COLUMNS, TRADE_COLUMNS
+from engine.deciders.chosen import choose_strategy
 from engine.market.bars import bars_from_frame
 from engine.market.instruments import packaged_instruments
 from engine.market.timeframes import timeframe
-from engine.simulate import RunData, choose_strategy, run_backtest
+from engine.prepared import RunData
+from engine.simulate import run_backtest
 from engine.specification import Specification
 
 PARTITIONS_AT_ONCE = int(os.environ.get("PEER_PARTITIONS_AT_ONCE", "3"))

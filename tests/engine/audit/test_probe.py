@@ -10,16 +10,19 @@ import pytest
 
 from engine.audit.probe import Audit, audit_strategy
 from engine.audit.rewrites import Future, rewrite_after
+from engine.deciders.chosen import choose_strategy
 from engine.errors import NoData, StrategyError
 from engine.market.bars import Bars, bars_from_frame
 from engine.market.instruments import packaged_instruments
-from engine.market.timeframes import resample, timeframe
+from engine.market.resampling import resample
+from engine.market.timeframes import timeframe
 from engine.numeric.times import as_us
-from engine.simulate import RunData, choose_strategy
+from engine.prepared import RunData
 from engine.specification import ExecutionMode, Specification
 from engine.strategy import Market
 from tests.engine.audit import look_ahead_strategies as strategies
 from tests.engine.bar_builders import utc
+from tests.engine.run_builders import EURUSD
 
 DATA = Path(__file__).parents[2] / "data"
 
@@ -148,7 +151,7 @@ def test_one_bar_has_no_future() -> None:
 def test_given_context_bars_are_rewritten_too() -> None:
     """A file of H4 bars holds the future as well; what had closed stays."""
     bars = gbpusd()
-    found = audit(strategies.ContextInTime, RunData(bars=bars, context={"H4": resample(bars, timeframe("H4"))}))
+    found = audit(strategies.ContextInTime, RunData(bars=bars, context={"H4": resample(bars, timeframe("H4"), EURUSD)}))
     assert (found.finding, found.unanswered) == (None, 0)
 
 
@@ -159,7 +162,7 @@ def test_given_context_bars_are_rewritten_too() -> None:
 def test_a_rewritten_future_is_of_valid_bars_and_leaves_the_past_alone(future: Future) -> None:
     bars = gbpusd()
     moment_us = int(bars.close_time_us[700])
-    data = RunData(bars=bars, context={"H4": resample(bars, timeframe("H4"))}, conversion={"GBPUSD": bars})
+    data = RunData(bars=bars, context={"H4": resample(bars, timeframe("H4"), EURUSD)}, conversion={"GBPUSD": bars})
     changed = rewrite_after(data, moment_us, future, 1)
     for before, after in ((data.bars, changed.bars), (data.context["H4"], changed.context["H4"])):
         bars_from_frame(after.frame, after.timeframe, "rewritten")
@@ -179,8 +182,8 @@ def test_a_rewritten_future_is_of_valid_bars_and_leaves_the_past_alone(future: F
 
 def test_the_moment_is_a_close_and_bars_still_open_then_belong_to_the_future() -> None:
     bars = gbpusd()
-    h4 = resample(bars, timeframe("H4"))
-    moment_us = as_us(utc("2017-01-10 10:00"))
+    h4 = resample(bars, timeframe("H4"), EURUSD)
+    moment_us = as_us(utc("2017-01-10 11:00"))
     cut = rewrite_after(RunData(bars=bars, context={"H4": h4}), moment_us, Future.CUT, 1)
-    assert cut.bars.frame["time"][-1] == utc("2017-01-10 09:00")
-    assert cut.context["H4"].frame["time"][-1] == utc("2017-01-10 04:00")
+    assert cut.bars.frame["time"][-1] == utc("2017-01-10 10:00")
+    assert cut.context["H4"].frame["time"][-1] == utc("2017-01-10 06:00")

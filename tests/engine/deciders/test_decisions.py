@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from engine.deciders.decisions import Signals, signals_from_frame
+from engine.deciders.signals import Signals, signals_from_frame
 from engine.errors import BadSignals, StrategyError
 from engine.strategy import Decision
 from tests.engine.bar_builders import closes_bars, utc

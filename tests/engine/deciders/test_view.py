@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.market.timeframes import resample, timeframe
+from engine.market.resampling import resample
+from engine.market.timeframes import timeframe
 from engine.strategy import Decision, Position, View
 from tests.engine.bar_builders import closes_bars, utc
-from tests.engine.run_builders import backtest, bar_by_bar, opened, sample
+from tests.engine.run_builders import EURUSD, backtest, bar_by_bar, opened, sample
 
 COLUMNS = ("time", "open", "high", "low", "close", "volume")
 
@@ -60,7 +61,7 @@ def test_arrays_are_read_only() -> None:
 
 def test_context_shows_only_bars_closed_by_this_close() -> None:
     bars = sample("eurusd_h1", 100)
-    longer = resample(bars, timeframe("H4"))
+    longer = resample(bars, timeframe("H4"), EURUSD)
 
     def look(view: View) -> None:
         seen = view.context["H4"]

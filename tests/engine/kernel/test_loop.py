@@ -21,10 +21,10 @@ ROOT = Path(__file__).parents[3]
 
 
 @given(ticks=st.integers(1, 9 * 10**14), spread=st.integers(0, 10**9))
-def test_round9_is_decimal_rounding(ticks: int, spread: int) -> None:
+def test_sums_of_prices_are_rounded_as_decimals(ticks: int, spread: int) -> None:
     bid, extra = ticks / 1e9, spread / 1e9
     exact = (Decimal(repr(bid)) + Decimal(repr(extra))).quantize(Decimal("1e-9"), ROUND_HALF_EVEN)
-    assert kernel_money.round9(bid + extra) == float(exact)
+    assert kernel_money.round_sum(1e9, bid + extra) == float(exact)
 
 
 @given(money=st.integers(-(10**14), 10**14).map(lambda cents: cents / 1e8))
@@ -36,7 +36,7 @@ def test_round8_leaves_rounded_money_alone(money: float) -> None:
 
 @pytest.mark.parametrize("large", [9e6, 1e12, 123456789.123456])
 def test_prices_too_large_for_nine_decimals_stay_as_they_are(large: float) -> None:
-    assert kernel_money.round9(large) == large
+    assert kernel_money.round_sum(1e9, large) == large
 
 
 @pytest.mark.parametrize("steps", [1, 29, 57, 58, 99, 12345])

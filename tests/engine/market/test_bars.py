@@ -187,3 +187,49 @@ def test_bars_compare_by_identity() -> None:
     bars = bars_of("H1", TIMES)
     assert bars != Bars(bars.timeframe, bars.frame)
     assert np.shares_memory(bars.close, bars.close)
+
+
+def test_a_week_shortened_by_the_change_of_clocks_is_not_closer_than_w1() -> None:
+    # Monday 00:00 in Athens, which went to summer time on Sunday 2024-03-31.
+    times = [utc("2024-03-17 22:00"), utc("2024-03-24 22:00"), utc("2024-03-31 21:00"), utc("2024-04-07 21:00")]
+    bars = bars_of("W1", times)
+    assert bars.close_time_us.tolist() == [*(as_us(time) for time in times[1:]), as_us(utc("2024-04-14 21:00"))]
+    with pytest.raises(BadBars, match=r"row 2 .*time is closer than W1 to the row before"):
+        bars_of("W1", [times[0], utc("2024-03-24 20:59")])
+
+
+def test_days_of_23_and_25_hours_and_months_of_any_length_are_no_mistake() -> None:
+    bars_of("D1", [utc("2024-03-30 22:00"), utc("2024-03-31 21:00")])
+    bars_of("D1", [utc("2024-10-26 21:00"), utc("2024-10-27 22:00")])
+    bars_of("MN1", [utc("2024-01-01 00:00"), utc("2024-02-01 00:00"), utc("2024-02-29 00:00")])
+    with pytest.raises(BadBars, match="closer than D1"):
+        bars_of("D1", [utc("2024-03-30 22:00"), utc("2024-03-31 20:59")])
+    with pytest.raises(BadBars, match="closer than MN1"):
+        bars_of("MN1", [utc("2024-02-01 00:00"), utc("2024-02-28 23:59")])
+
+
+def test_a_day_of_25_hours_is_not_known_an_hour_early() -> None:
+    saturday, sunday, monday = utc("2024-10-25 21:00"), utc("2024-10-26 21:00"), utc("2024-10-27 22:00")
+    days = bars_of("D1", [saturday, sunday, monday])
+    assert days.close_time_us.tolist() == [as_us(sunday), as_us(monday), as_us(utc("2024-10-28 22:00"))]
+    # Cut off after it, the day still closes when it did: the run's end takes no bar's last hour away.
+    assert days.rows(0, 2).close_time_us.tolist() == [as_us(sunday), as_us(monday)]
+    assert days.rows(0, 2).rows(1, 2).close_time_us.tolist() == [as_us(monday)]
+
+
+def test_over_a_hole_a_day_closes_after_its_nominal_length_and_two_hours_are_no_hole() -> None:
+    def closes(gap: timedelta) -> int:
+        start = utc("2024-03-08 22:00")
+        return int(bars_of("D1", [start, start + gap]).close_time_us[0] - as_us(start)) // 60_000_000
+
+    assert closes(timedelta(hours=26)) == 26 * 60
+    assert closes(timedelta(hours=26, minutes=1)) == 24 * 60
+    assert closes(timedelta(days=2)) == 24 * 60
+    assert closes(timedelta(hours=23)) == 23 * 60
+
+
+def test_a_month_closes_with_the_next_one_within_three_days_else_a_calendar_month_later() -> None:
+    # Athens' months, in UTC: 30 November 22:00 is followed by 31 December 22:00, a day after the same day's.
+    times = [utc("2023-11-30 22:00"), utc("2023-12-31 22:00"), utc("2024-01-31 22:00"), utc("2024-05-31 21:00")]
+    closes = bars_of("MN1", times).close_time_us.tolist()
+    assert closes == [as_us(times[1]), as_us(times[2]), as_us(utc("2024-02-29 22:00")), as_us(utc("2024-06-30 21:00"))]

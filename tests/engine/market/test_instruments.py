@@ -93,6 +93,9 @@ def test_a_missing_key_is_named_at_its_table(key: str) -> None:
     assert refusal(text) == f"my.toml: line 3: [X1] {key}: is missing"
 
 
+KEYS = "base, quote, pip, contract, digits, session"
+
+
 @pytest.mark.parametrize(
     ("key", "value", "what"),
     [
@@ -106,18 +109,27 @@ def test_a_missing_key_is_named_at_its_table(key: str) -> None:
         ("contract", "-1", "must be a number above 0, not -1"),
         ("contract", "inf", "must be a number above 0, not inf"),
         ("contract", "true", "must be a number above 0, not True"),
-        ("digits", "5.0", "must be a whole number from 0 to 10, not 5.0"),
-        ("digits", "-1", "must be a whole number from 0 to 10, not -1"),
-        ("digits", "false", "must be a whole number from 0 to 10, not False"),
+        ("digits", "5.0", "must be a whole number from 0 to 12, not 5.0"),
+        ("digits", "-1", "must be a whole number from 0 to 12, not -1"),
+        ("digits", "false", "must be a whole number from 0 to 12, not False"),
         ("session", '"24/7"', 'must be "fx" or "always", not \'24/7\''),
         ("session", "[]", 'must be "fx" or "always", not []'),
         ("lot_step", "0.0", "must be a number above 0, not 0.0"),
         ("swap_long", "nan", "must be a number, not nan"),
+        *(
+            ("day_start", wrong, f"must be HH:MM and a time zone, as 17:00 America/New_York, not {shown}")
+            for wrong, shown in (
+                ('"17:00"', "'17:00'"),
+                ('"24:00 UTC"', "'24:00 UTC'"),
+                ('"17:00 Mars/Phobos"', "'17:00 Mars/Phobos'"),
+                ("17", "17"),
+            )
+        ),
         ("swap_short", '"low"', "must be a number, not 'low'"),
         (
             "spread",
             "1",
-            "unknown key; known are base, quote, pip, contract, digits, session, lot_step, swap_long, swap_short",
+            f"unknown key; known are {KEYS}, lot_step, swap_long, swap_short, day_start",
         ),
     ],
 )

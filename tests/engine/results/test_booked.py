@@ -1,4 +1,4 @@
-"""The ledger of a run: all that was booked, and nothing else."""
+"""The books of a run: all that was booked, and nothing else."""
 
 from dataclasses import fields, replace
 from math import fsum
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from engine.errors import EngineError
-from engine.results.booked import KINDS, LEDGER_COLUMNS
+from engine.results.booked import BOOKED_COLUMNS, KINDS
 from engine.results.result import BacktestResult
 from tests.engine import compiled_engine
 from tests.engine.bar_builders import closes_bars, utc
@@ -31,7 +31,7 @@ def test_the_items_are_what_the_trades_and_the_balance_are_made_of(run: RandomRu
 def books_balance(result: BacktestResult) -> None:
     """The sum is what the run earned; by position it is what its trades earned; the balance is that of each exit."""
     booked, trades = result.booked, result.trades
-    assert tuple(booked.columns) == LEDGER_COLUMNS
+    assert tuple(booked.columns) == BOOKED_COLUMNS
     assert fsum(booked["amount"]) == pytest.approx(result.final_equity - result.specification.initial_balance, abs=1e-7)
     by_position = dict(booked.group_by("position_id").agg(pl.col("amount").sum()).iter_rows())
     earned = dict(trades.group_by("position_id").agg(pl.col("profit").sum()).iter_rows())
@@ -69,4 +69,4 @@ def test_a_partial_close_is_read_item_by_item() -> None:
 
 def test_without_trades_there_is_nothing_booked() -> None:
     booked = backtest(closes_bars("H1", utc("2024-03-04 00:00"), [1.1, 1.1, 1.1]), scripted([None, None, None])).booked
-    assert (booked.height, tuple(booked.columns)) == (0, LEDGER_COLUMNS)
+    assert (booked.height, tuple(booked.columns)) == (0, BOOKED_COLUMNS)

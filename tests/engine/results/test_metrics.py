@@ -41,6 +41,7 @@ def metrics(
         days=session_days(MONDAY_US + step_us * np.arange(len(equity)), session),
         deposit=deposit,
         session=session,
+        duration_us=DAY_US,
         spread_pips=1.5,
     )
 
@@ -196,6 +197,7 @@ def test_average_spread_is_the_mean_over_bars() -> None:
         "equity": np.full(4, 1e4),
         "days": session_days(MONDAY_US + DAY_US * np.arange(4), "fx"),
         "deposit": 1e4,
+        "duration_us": DAY_US,
     }
     of_bars = compute_metrics(**arguments, session="fx", spread_pips=np.array([0.1, 0.2, 0.3, 0.0]))  # type: ignore[arg-type]  # built once for both
     assert of_bars.avg_spread == pytest.approx(0.15, rel=1e-15)
@@ -222,6 +224,7 @@ def test_every_figure_agrees_with_exact_fractions(
         days=session_days(times, session),
         deposit=10_000.0,
         session=session,
+        duration_us=DAY_US,
         spread_pips=np.arange(len(equity), dtype=np.float64),
     )
     days: list[date] = [trading_day(int(time_us), session) for time_us in times]

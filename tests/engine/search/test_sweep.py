@@ -4,11 +4,13 @@ from typing import Any
 
 import pytest
 
+from engine.deciders.chosen import choose_strategy
 from engine.errors import InvalidParams
+from engine.prepared import RunData
 from engine.search.sweep import grid, sweep
-from engine.simulate import Cancelled, RunData, choose_strategy
 from engine.specification import ExecutionMode
 from engine.strategies.sma_cross import SmaCross
+from engine.watch import Cancelled
 from tests.engine.run_builders import EURUSD, backtest, sample, specification_of
 
 BARS = sample("eurusd_h1", 1500)

@@ -21,11 +21,12 @@ from consumer.ports.outcomes import Completed, EngineOutcome, Failed, Stopped
 from consumer.preparation.inputs import assemble
 from consumer.preparation.snapshot import specification_from_json, specification_to_json
 from consumer.rules.columns import METRIC_COLUMNS
+from engine.deciders.chosen import choose_strategy
 from engine.errors import InvalidSpecification
 from engine.market.bars import TIME
 from engine.market.instruments import packaged_instruments
 from engine.results.result import TRADE_COLUMNS, BacktestResult
-from engine.simulate import choose_strategy, run_backtest
+from engine.simulate import run_backtest
 from engine.specification import ExecutionMode, Specification
 from engine.strategies.sma_cross import SmaCross
 from tests.consumer import user_strategies

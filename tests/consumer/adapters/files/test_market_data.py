@@ -16,7 +16,8 @@ from consumer.preparation.inputs import assemble
 from engine.errors import BadBars, NoData, UnknownSymbol, UnknownTimeframe
 from engine.market.bars import Bars, bars_from_frame
 from engine.market.instruments import packaged_instruments
-from engine.market.timeframes import resample, timeframe
+from engine.market.resampling import resample
+from engine.market.timeframes import timeframe
 from engine.specification import ExecutionMode, Specification
 
 DATA = Path(__file__).parents[3] / "data"
@@ -288,15 +289,15 @@ def test_no_bar_in_the_range_is_no_data(root: str) -> None:
 
 
 def test_own_context_bars_come_before_resampled_ones(eurusd: Bars) -> None:
-    own = resample(eurusd, timeframe("H4"))
+    own = resample(eurusd, timeframe("H4"), packaged_instruments()["EURUSD"])
     shelf = Shelf({("EURUSD", "H1"): eurusd, ("EURUSD", "H4"): own})
     data = assemble(specification(context=("H4", "D1")), shelf, packaged_instruments())
     assert list(data.context) == ["H4"]
-    assert data.context["H4"].frame["time"][-1] == datetime(2016, 3, 31, 20, tzinfo=UTC)
+    assert data.context["H4"].frame["time"][-1] == datetime(2016, 3, 31, 21, tzinfo=UTC)
 
 
 def test_own_context_bars_that_ended_before_the_run_are_left_for_resampled_ones(eurusd: Bars) -> None:
-    own = resample(eurusd, timeframe("H4"))
+    own = resample(eurusd, timeframe("H4"), packaged_instruments()["EURUSD"])
     stale = own.rows(0, own.between(0, data_us(START))[1])
     shelf = Shelf({("EURUSD", "H1"): eurusd, ("EURUSD", "H4"): stale})
     assert assemble(specification(context=("H4",)), shelf, packaged_instruments()).context == {}
@@ -304,7 +305,7 @@ def test_own_context_bars_that_ended_before_the_run_are_left_for_resampled_ones(
 
 def test_stored_days_of_another_midnight_are_used(eurusd: Bars) -> None:
     """MetaTrader's days open at 22:00 or 21:00 UTC, so the last whole one opens before the last of UTC."""
-    days = resample(eurusd, timeframe("D1"))
+    days = resample(eurusd, timeframe("D1"), packaged_instruments()["EURUSD"])
     shifted = Bars(days.timeframe, days.frame.with_columns(pl.col("time") - timedelta(hours=2)))
     shelf = Shelf({("EURUSD", "H1"): eurusd, ("EURUSD", "D1"): shifted})
     data = assemble(specification(context=("D1",)), shelf, packaged_instruments())
@@ -313,7 +314,7 @@ def test_stored_days_of_another_midnight_are_used(eurusd: Bars) -> None:
 
 
 def test_context_bars_that_were_named_are_used_whatever_they_span_and_a_warning_says_so(eurusd: Bars) -> None:
-    own = resample(eurusd, timeframe("H4"))
+    own = resample(eurusd, timeframe("H4"), packaged_instruments()["EURUSD"])
     begin, end = own.between(data_us(START - timedelta(days=3)), data_us(START))
     short = own.rows(begin, end)
     shelf = Shelf({("EURUSD", "H1"): eurusd, ("EURUSD", "H4"): short}, named={("EURUSD", "H4")})

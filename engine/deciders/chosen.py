@@ -1,0 +1,44 @@
+"""A strategy that a user chose, with its parameters, as the decider of runs."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from engine.deciders import bar_by_bar, columns
+from engine.deciders.decider import Carrier, DigestInputs, StrategyKind
+from engine.deciders.decisions import Decisions
+from engine.deciders.guard import guarded
+from engine.prepared import PreparedRun
+from engine.strategy import Instrument, StrategyParams, checked_params
+
+KINDS: tuple[StrategyKind, ...] = (columns, bar_by_bar)
+"""In the order in which a strategy is offered to them; the last one takes what no other does."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChosenStrategy:
+    """A strategy class and its validated parameters; each simulation makes its own object. See choose_strategy."""
+
+    strategy: Callable[[Any, Instrument], Any]
+    params: StrategyParams
+
+    @property
+    def source(self) -> str:
+        return "rule"
+
+    def digest_inputs(self) -> DigestInputs:
+        return DigestInputs(self.params.model_dump(mode="json"))
+
+    def decide(self, run: PreparedRun, carrier: Carrier, before: Decisions | None) -> Decisions:
+        strategy = guarded(lambda: self.strategy(self.params, run.instrument), "making the strategy")
+        return kind_of(strategy).decide(strategy, run, carrier, before)
+
+
+def choose_strategy(strategy: Any, strategy_key: str, params: Mapping[str, Any]) -> ChosenStrategy:
+    """Validate parameters against the strategy's Params. Raises InvalidParams naming every field at fault."""
+    return ChosenStrategy(strategy, checked_params(strategy, strategy_key, params))
+
+
+def kind_of(strategy: Any) -> StrategyKind:
+    """Return the kind of a strategy object."""
+    return next((kind for kind in KINDS if kind.takes(strategy)), KINDS[-1])

@@ -1,0 +1,105 @@
+"""Column strategies: asked once, for all bars; and what they answer, checked.
+
+A kind of strategy (`decider.StrategyKind`).
+"""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from engine.deciders.decider import Carrier, Listener
+from engine.deciders.decisions import Decisions, to_carry_out
+from engine.deciders.guard import guarded
+from engine.deciders.table import columns_of, columns_problem, first_fault, given_and_physical, read_table
+from engine.errors import StrategyError
+from engine.market.bars import Bars
+from engine.market.instruments import Instrument
+from engine.market.resampling import join_context
+from engine.numeric.times import iso_time
+from engine.prepared import PreparedRun
+from engine.specification import Specification
+from engine.strategy import ColumnStrategy, Market
+
+_PART = 1 << 20
+"""Rows."""
+
+
+def takes(strategy: Any) -> bool:
+    return hasattr(strategy, "decide_all")
+
+
+def decide(strategy: ColumnStrategy, run: PreparedRun, carrier: Carrier, before: Decisions | None) -> Decisions:
+    """Ask in the first simulation only: columns do not depend on fills."""
+    decisions = _ask(strategy, run) if before is None else before
+    carrier.carry_out(decisions)
+    return decisions
+
+
+def overheard(strategy: ColumnStrategy, listener: Listener) -> "_Overheard":
+    return _Overheard(strategy, listener)
+
+
+class _Overheard:
+    def __init__(self, strategy: ColumnStrategy, listener: Listener) -> None:
+        self._strategy, self._listener = strategy, listener
+
+    def decide_all(self, market: Market) -> Any:
+        return self._listener.decide_all(self._strategy, market)
+
+
+def _ask(strategy: ColumnStrategy, run: PreparedRun) -> Decisions:
+    def asked() -> pl.DataFrame:
+        # The market is gone when the answer is read: its joined columns take memory.
+        market = Market(run.bars.frame, {name: join_context(run.bars, longer) for name, longer in run.context.items()})
+        frame: object = guarded(lambda: strategy.decide_all(market), "decide_all")
+        if not isinstance(frame, pl.DataFrame):
+            raise StrategyError(f"decide_all returned {type(frame).__name__}, not a polars DataFrame")
+        return frame
+
+    return decisions_from_columns(asked(), run.bars, run.first, run.specification, run.instrument)
+
+
+def decisions_from_columns(
+    frame: pl.DataFrame, bars: Bars, first: int, specification: Specification, instrument: Instrument
+) -> Decisions:
+    """Check what decide_all returned, one row for each of `bars`, and keep what is decided from bar `first` on.
+
+    Levels beside a CLOSE are not looked at, since a strategy may well fill those columns on every row; a volume there
+    is an error, since it would ask for a part and close all. Only null means absent: NaN or infinity beside a BUY or
+    SELL is an error, since a stop that is silently not there costs money. Decisions of skipped hours are checked, then
+    dropped.
+    Raises StrategyError with the time of the first bar at fault.
+    """
+    if frame.height != bars.height:
+        raise StrategyError(f"decide_all returned {frame.height} rows for {bars.height} bars")
+    columns = columns_of(frame.slice(first))
+    problem = columns_problem(columns, needed=("action",))
+    if problem:
+        raise StrategyError(f"decide_all: {problem}")
+    acts, physical = given_and_physical(columns["action"])
+    decided = _row_numbers(acts, first)
+    columns = {name: column.filter(acts) for name, column in columns.items()}
+    del frame  # Three columns of five million bars are 90 MB, and few of them decide anything.
+    table = read_table(columns, physical.filter(acts))
+    closes = bars.close[decided]
+    fault = first_fault(table, closes, instrument, bare_close=False)
+    if fault is not None:
+        row, what = fault
+        raise StrategyError(f"decision at {iso_time(int(bars.time_us[decided[row]]))}: {what}")
+    return to_carry_out(table, columns, decided, closes, first, bars, specification, instrument)
+
+
+def _row_numbers(mask: pl.Series, first: int) -> NDArray[np.int64]:
+    """Return the places where the mask is true, counted from `first`.
+
+    Part by part, so that numbering all rows takes little memory; and eagerly, since waiting for polars' threads costs
+    more than the work on a short run.
+    """
+    parts = [mask.slice(begin, _PART) for begin in range(0, mask.len(), _PART)]
+    numbered = (
+        part.to_frame().with_row_index("bar", offset=first + i * _PART)["bar"].filter(part).to_numpy()
+        for i, part in enumerate(parts)
+    )
+    return np.concatenate([np.empty(0, np.int64), *numbered], dtype=np.int64)

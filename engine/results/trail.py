@@ -1,0 +1,25 @@
+"""What a simulation leaves behind, as the kernel wrote it; apart from what is made of it, which all reads this."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trail:
+    """What one simulation wrote, as arrays; bars are counted from the run's first.
+
+    equity: one value a simulated bar (fewer than the run's bars after a stop-out). time_us: of each bar of the run.
+    rows: kernel.layout.ROW records, an exit each, in the order they happened. balances: kernel.layout.BALANCE records.
+    """
+
+    time_us: NDArray[np.int64]
+    equity: NDArray[np.float64]
+    rows: NDArray[Any]
+    balances: NDArray[Any]
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return one column of the rows, contiguous."""
+        return np.ascontiguousarray(self.rows[name])

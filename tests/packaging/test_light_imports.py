@@ -1,0 +1,26 @@
+"""A request is checked without the compiler: a worker that only takes requests in pays neither its time nor memory."""
+
+import subprocess
+import sys
+
+NEEDED = (
+    "engine.errors",
+    "engine.specification",
+    "engine.strategy",
+    "engine.market.instruments",
+    "engine.market.lots",
+    "engine.market.timeframes",
+)
+HEAVY = ("numba", "llvmlite", "talib", "engine.kernel")
+
+
+def test_checking_a_request_loads_neither_compiler_nor_kernel() -> None:
+    program = f"import sys, {', '.join(NEEDED)}; print(*(name for name in {HEAVY!r} if name in sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert loaded.stdout.split() == []
+
+
+def test_what_is_heavy_is_known_by_its_name() -> None:
+    program = f"import sys, engine.simulate, engine.indicators; print(*(set({HEAVY!r}) - set(sys.modules)))"
+    missing = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert missing.stdout.split() == []
