@@ -40,7 +40,7 @@ class Gate:
 
 async def queue(worker: MemoryWorker, count: int) -> list[int]:
     batch = [requested(f"request-{number}") for number in range(count)]
-    return list((await worker.ledger.record_batch(batch, [], [], ADMIT)).new_runs)
+    return list((await worker.journal.record_batch(batch, [], [], ADMIT)).new_runs)
 
 
 def states(world: World) -> list[str]:
@@ -131,7 +131,7 @@ async def test_a_cancel_reaches_the_engine_and_ends_the_run_cancelled(by: str) -
     await settle()
     match by:
         case "event":
-            await worker.ledger.record_batch([], [cancel(run_id=run_id, reason="enough")], [], ADMIT)
+            await worker.journal.record_batch([], [cancel(run_id=run_id, reason="enough")], [], ADMIT)
         case "row":
             worker.world.tables.change_run(run_id, status="cancelled")
         case "deleted":

@@ -1,6 +1,6 @@
 """Compares the shared tables in a database with CONTRACT section 1, column by column, and adds missing columns.
 
-Apart from `postgres_schema`, which decides what to do about a difference. Reads the system catalogues only: no row of
+Apart from `migrating`, which decides what to do about a difference. Reads the system catalogues only: no row of
 another service is looked at, and no default is evaluated (a `nextval` could not be taken back).
 
 What counts as a difference: a column's absence, type (lengths included), nullability and default in the database, what
