@@ -61,6 +61,21 @@ async def test_no_more_runs_are_claimed_than_there_are_slots() -> None:
     await worker.crash()
 
 
+async def test_the_runs_that_a_worker_holds_are_told_in_its_metrics() -> None:
+    gate = Gate()
+    worker = MemoryWorker(World(), script=gate, slots=2)
+    registry = worker.dispatcher.telemetry.registry
+    await queue(worker, 2)
+
+    await worker.dispatcher.claim_once()
+    held = registry.get_sample_value("backtest_active_runs")
+    gate.may_end.set()
+    await until(lambda: not worker.dispatcher.active)
+
+    assert held == 2
+    assert registry.get_sample_value("backtest_active_runs") == 0
+
+
 async def test_a_run_that_ended_makes_room_and_wakes_the_claimer() -> None:
     worker = MemoryWorker(World(), slots=1)
     await queue(worker, 2)

@@ -20,6 +20,7 @@ from consumer.rules.endings import (
     standing_of,
     state_of,
 )
+from schemas.json_text import storable
 
 log = structlog.get_logger(__name__)
 
@@ -168,11 +169,6 @@ async def facts_of_rows(connection: Connection, rows: Sequence[Row]) -> list[tup
             named = by_row.get(row["run_id"], (0, "", ""))
             known.append((RunFacts(row["run_id"], row["request_id"], *named), {}))
     return known
-
-
-def storable(text: str) -> str:
-    """The text with what Postgres cannot hold (NUL, lone surrogates) written as an escape."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")
 
 
 _NAMED_BY_ROW = "SELECT id, strategy_id, symbol, timeframe FROM backtest_runs WHERE id = ANY($1)"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from consumer.adapters.postgres import journal_statements as statements
-from consumer.adapters.postgres.endings import EventOwner, end_runs, standings, storable, store_events
+from consumer.adapters.postgres.endings import EventOwner, end_runs, standings, store_events
 from consumer.adapters.postgres.pool import Connection, Pool, transaction, translated
 from consumer.adapters.postgres.queue_statements import LOCK_ROWS_AT_HAND
 from consumer.errors import StoreUnavailable
@@ -39,6 +39,7 @@ from consumer.rules.recording import (
     sort_out_repeats,
 )
 from schemas.cancelled import REASON_REQUESTED
+from schemas.json_text import storable
 from schemas.problems import FieldProblem
 
 

@@ -21,9 +21,6 @@ from schemas.outgoing import EventData
 BARS_OF_ENDED_RUNS = 12
 """More of them scroll away above, so that the running ones stay in sight."""
 
-_REST_OF_THE_LINE = Column(no_wrap=True, overflow="ellipsis", ratio=1)
-"""And no more: long news would squeeze the bars away."""
-
 
 @contextmanager
 def run_bars(labels: dict[str, str] | None = None) -> Iterator[Show]:

@@ -167,7 +167,7 @@ async def test_memory_refused_by_the_limit_is_out_of_memory_too(pool: EngineProc
         # Postgres takes neither NUL nor half a surrogate pair: the run would never get its terminal row.
         (
             "raise_defect",
-            Failed("internal_error", "a defect of this program: RuntimeError: nul \\0 and surrogate \\ud800"),
+            Failed("internal_error", "a defect of this program: RuntimeError: nul \\x00 and surrogate \\ud800"),
         ),
     ],
 )
