@@ -15,7 +15,7 @@ Headers = Sequence[tuple[str, bytes | None]]
 
 
 class DeadLetterReason(StrEnum):
-    """`dlq-reason` (CONTRACT 4)."""
+    """`dlq-reason`: why a record cannot be used."""
 
     UNDECODABLE = "undecodable"
     WRONG_TYPE = "wrong_type"

@@ -116,7 +116,7 @@ class BacktestResult:
 
     @cached_property
     def result_digest(self) -> str:
-        """SHA-256 in hex over everything that went in and every fill that came out (ENGINE_RULES 6)."""
+        """SHA-256 in hex over everything that went in and every fill that came out."""
         return result_digest(self.digest_inputs(), self.ledger)
 
     @cached_property
@@ -178,7 +178,7 @@ class BacktestResult:
         )
 
     def to_json_dict(self) -> dict[str, Any]:
-        """Return the object of `backtest run --json` (CONTRACT 7): JSON types only, no NaN, no infinity."""
+        """Return the object of `backtest run --json`: JSON types only, no NaN, no infinity."""
         figures, further = values_by_field(self.metrics), values_by_field(self.extended)
         null_reasons = {**figures.pop("null_reasons"), **further.pop("null_reasons")}
         return {

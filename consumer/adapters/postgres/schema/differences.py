@@ -1,4 +1,4 @@
-"""Compares the shared tables in a database with CONTRACT section 1, column by column, and adds missing columns.
+"""Compares the shared tables in a database with those of `tables`, column by column, and adds missing columns.
 
 Apart from `migrating`, which decides what to do about a difference. Reads the system catalogues only: no row of
 another service is looked at, and no default is evaluated (a `nextval` could not be taken back).

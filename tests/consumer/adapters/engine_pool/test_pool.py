@@ -26,7 +26,7 @@ from tests.consumer.adapters.engine_pool.pools import (
 )
 
 STOPPED_WITHIN_SECONDS = 0.9
-"""CONTRACT 5 gives one second from the acknowledgement of a cancel; learning of it takes some of that."""
+"""A cancel has one second from its acknowledgement; learning of it takes some of that."""
 
 
 @pytest.fixture(scope="module")
