@@ -83,6 +83,7 @@ class Dispatcher:
         if self.draining:
             run.drain()
         self.active[run.claim.run_id] = run
+        self.telemetry.runs_active(len(self.active))
         task = asyncio.create_task(self.see_through(run), name=f"run {run.claim.run_id}")
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
@@ -101,6 +102,7 @@ class Dispatcher:
             self.mean_run_seconds += 0.2 * (seconds / max(1, len(self.active) / self.slots) - self.mean_run_seconds)
             if self.active.get(run_id) is run:  # else it was given back and is claimed here again
                 del self.active[run_id]
+                self.telemetry.runs_active(len(self.active))
             self.work_arrived.set()
 
     def log_outcome(self, run: ActiveRun, outcome: RunOutcome) -> None:

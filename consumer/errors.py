@@ -10,7 +10,8 @@ ConsumerError
     │   ├── NoSuchRun
     │   └── NoSuchStrategy
     ├── NameTaken                 a row with that name is there already: say so (exit 2)
-    └── StartFailed               stop: a server did not answer within START_TIMEOUT_SECONDS, or is not fit (exit 1)
+    ├── StartFailed               stop: a server did not answer within START_TIMEOUT_SECONDS, or is not fit (exit 1)
+    └── AlreadyAtWork             stop: another program does the same at the moment (exit 1)
 
 Adapters translate a driver's errors once, with `raise ... from`.
 """
@@ -70,3 +71,7 @@ class NameTaken(ConsumerError):
 
 class StartFailed(ConsumerError):
     """The worker cannot start; the message says which server and why."""
+
+
+class AlreadyAtWork(ConsumerError):
+    """What only one may do at a time is being done by another; nothing was changed. Try again when that one is done."""

@@ -24,7 +24,7 @@ from consumer.ports import (
     OutgoingEvent,
     Record,
     RecordSource,
-    RequestLedger,
+    RequestJournal,
     RequestToRecord,
 )
 from consumer.retries import retry_while_unavailable
@@ -48,7 +48,7 @@ class Intake:
     """Reads the input topics for as long as the source yields batches."""
 
     source: RecordSource
-    ledger: RequestLedger
+    journal: RequestJournal
     relay: OutboxRelay
     writer: EventWriter
     admit: Admit
@@ -78,7 +78,7 @@ class Intake:
         requests, cancels, dead_letters = decode_all(records, self.writer)
 
         async def attempt() -> IntakeResult:
-            return await self.ledger.record_batch(requests, cancels, dead_letters, self.admit)
+            return await self.journal.record_batch(requests, cancels, dead_letters, self.admit)
 
         try:
             return await retry_while_unavailable(attempt, StoreUnavailable)
@@ -96,7 +96,7 @@ class Intake:
         letter = self.writer.dead_letter(record, DeadLetterReason.UNDECODABLE, message)
 
         async def attempt() -> IntakeResult:
-            return await self.ledger.record_batch([], [], [letter], self.admit)
+            return await self.journal.record_batch([], [], [letter], self.admit)
 
         return await retry_while_unavailable(attempt, StoreUnavailable)
 
@@ -109,7 +109,7 @@ class Intake:
 
     async def watch_queue(self) -> None:
         """Hold request partitions while the queue is full; cancels keep coming. Called every second or so."""
-        queued = await self.ledger.queued_count()
+        queued = await self.journal.queued_count()
         self.telemetry.queue_length(queued)
         if (queued >= self.max_queued) != self.held:
             self.held = not self.held

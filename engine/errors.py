@@ -15,7 +15,7 @@
         ├── NoRateYet           a rate was needed before any conversion bar had closed
         └── BooksDoNotBalance   the accounting identity broke: a defect of the engine, never of the input
 
-`code` is the stable name that events carry (CONTRACT section 4).
+`code` is the stable name that events carry.
 """
 
 from dataclasses import dataclass

@@ -19,7 +19,7 @@ Column = pl.Series | Floats
 ACTIONS = pl.Enum(["BUY", "SELL", "CLOSE"])
 _SINGLE = {action: pl.Series("action", [action], ACTIONS) for action in (*ACTIONS.categories, None)}
 TOLERANCE = 1e-9
-"""Of the close: differences within it are ties (ENGINE_RULES section 2)."""
+"""Of the close: differences within it are ties."""
 _BLOCK = 4096
 
 

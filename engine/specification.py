@@ -13,7 +13,7 @@ from engine.market.lots import volume_problem
 
 
 class ExecutionMode(StrEnum):
-    """When and where a decision is filled (ENGINE_RULES section 3)."""
+    """When and where a decision is filled."""
 
     CLOSE_PRICE = "close_price"
     INTRA_CANDLE = "intra_candle"
@@ -21,7 +21,7 @@ class ExecutionMode(StrEnum):
 
 
 class OnOpposite(StrEnum):
-    """What a signal against the open position does (ENGINE_RULES section 2)."""
+    """What a signal against the open position does."""
 
     REVERSE = "reverse"
     CLOSE = "close"

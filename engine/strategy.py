@@ -1,4 +1,4 @@
-"""What a strategy is: the protocol of CONTRACT section 6, and the objects it sees and returns."""
+"""What a strategy is: the protocol of docs/strategies.md, and the objects it sees and returns."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

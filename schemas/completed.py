@@ -24,7 +24,7 @@ class Completed(RunEvent):
     artifacts: dict[str, str]
     """Path or URL by name (trades, equity, ledger)."""
     result_digest: str
-    """SHA-256, hexadecimal (ENGINE_RULES 6)."""
+    """SHA-256, hexadecimal (`engine.results.digest`)."""
     engine_version: str
     duration_seconds: Annotated[float, Field(ge=0)]
     """Wall clock from the claim to the result."""

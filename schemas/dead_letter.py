@@ -15,7 +15,7 @@ Headers = Sequence[tuple[str, bytes | None]]
 
 
 class DeadLetterReason(StrEnum):
-    """`dlq-reason` (CONTRACT 4)."""
+    """`dlq-reason`: why a record cannot be used."""
 
     UNDECODABLE = "undecodable"
     WRONG_TYPE = "wrong_type"
@@ -96,9 +96,3 @@ def truncated(letter: DeadLetter) -> DeadLetter:
         value=None if letter.value is None else letter.value[:TRUNCATED_BYTES],
         headers=(*kept, *added, ("dlq-truncated", b"true")),
     )
-
-
-def size_bytes(letter: DeadLetter) -> int:
-    """Bytes of key, value and headers, without what the record format adds (a few bytes a header)."""
-    headers = sum(len(name.encode("utf-8", "replace")) + len(value or b"") for name, value in letter.headers)
-    return len(letter.key or b"") + len(letter.value or b"") + headers

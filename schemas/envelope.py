@@ -2,8 +2,8 @@
 
 Own code in place of the `cloudevents` package: that one makes up a missing id and time, lets Kafka headers overwrite
 attributes of a structured event, takes headers as a dict (repeated ones are lost, null ones crash) and raises whatever
-the JSON inside provokes. CONTRACT 4 asks to tell these apart. The tests use the package as a witness for both
-directions.
+the JSON inside provokes, where a bad request's answer has to tell these apart. The tests use the package as a witness
+for both directions.
 """
 
 import base64

@@ -15,7 +15,7 @@ class ErrorBody(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
     code: str
-    """One of CONTRACT 4: no_data, bad_bars, timeout, ... for a failure, one of REJECTION_CODES for a rejection."""
+    """no_data, bad_bars, timeout, ... for a failure (docs/events.md), one of REJECTION_CODES for a rejection."""
     message: str
     details: list[FieldProblem]
     """Every field at fault; empty where the fault lies in no field."""

@@ -1,4 +1,4 @@
-"""Types of single fields, with the ranges that the columns of CONTRACT 1 and the schemas of CONTRACT 2 share."""
+"""Types of single fields, with the ranges that the tables' columns and the events' schemas share."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal

@@ -1,4 +1,4 @@
-"""Which request a record is, and whether its content is one seen before (CONTRACT 3)."""
+"""Which request a record is, and whether its content is one seen before."""
 
 import hashlib
 from collections.abc import Mapping, Sequence

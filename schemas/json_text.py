@@ -57,6 +57,23 @@ def decode_json(text: str) -> DecodedJson:
     return DecodedJson(value, tuple(_repeated_keys(value)) if collector.found_repeated else ())
 
 
+def strict_json(text: str) -> Any:
+    """Decode one JSON value of which nothing is made up or lost: no key stands twice, every number is finite.
+
+    Raises JsonTextError and nothing else.
+    """
+    decoded = decode_json(text)
+    if decoded.repeated_keys:
+        raise JsonTextError(f"key '{decoded.repeated_keys[0]}' is there twice")
+    pending = [decoded.value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, OversizedInteger) or (isinstance(item, float) and not math.isfinite(item)):
+            raise JsonTextError(f"{shown(item)} is not a JSON number")
+        pending.extend(member for _, member in _members(item))
+    return decoded.value
+
+
 def canonical_json(value: Any) -> str:
     """The one text of a JSON value: keys sorted, no spaces, ASCII only.
 
@@ -148,6 +165,11 @@ def why_unusable_text(text: str) -> str | None:
     if not text.isascii() and _SURROGATE.search(text):
         return "must not contain half of a surrogate pair"
     return None
+
+
+def storable(text: str) -> str:
+    """The text with what Postgres or UTF-8 could not hold (NUL, half of a surrogate pair) written as an escape."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")
 
 
 def shown_key(key: Any) -> str:

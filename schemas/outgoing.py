@@ -20,7 +20,7 @@ from schemas.requested import BacktestRequested
 from schemas.started import Started
 
 TerminalEvent = Completed | Failed | Cancelled | Rejected
-OutgoingEvent = Started | Progress | TerminalEvent
+EventData = Started | Progress | TerminalEvent
 
 CONTENT_TYPE_HEADER: Final = ("content-type", b"application/cloudevents+json")
 """The one header of every event that is sent."""
@@ -31,7 +31,7 @@ class EventError(ValueError):
 
 
 def render(
-    event: OutgoingEvent | BacktestRequested | CancelRequested,
+    event: EventData | BacktestRequested | CancelRequested,
     *,
     event_id: str,
     source: str,
@@ -56,7 +56,7 @@ def render(
     return _ENCODER.encode(attributes).encode("ascii")
 
 
-def parse_event(value: bytes, headers: Headers = ()) -> OutgoingEvent:
+def parse_event(value: bytes, headers: Headers = ()) -> EventData:
     """Read an event as a subscriber does: unknown fields are ignored.
 
     Raises EnvelopeError for what is no outgoing event (reason wrong_type for a type not known here), EventError for one
@@ -105,5 +105,5 @@ def _encode_other(value: Any) -> str:
 
 
 _ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"), default=_encode_other)
-_OUTGOING_MODELS: Final[Sequence[type[OutgoingEvent]]] = (Started, Progress, Completed, Failed, Cancelled, Rejected)
-_OUTGOING: Final[dict[str, type[OutgoingEvent]]] = {model.event_type.value: model for model in _OUTGOING_MODELS}
+_OUTGOING_MODELS: Final[Sequence[type[EventData]]] = (Started, Progress, Completed, Failed, Cancelled, Rejected)
+_OUTGOING: Final[dict[str, type[EventData]]] = {model.event_type.value: model for model in _OUTGOING_MODELS}

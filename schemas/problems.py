@@ -22,7 +22,7 @@ REJECTION_CODES: Final = (
     "run_not_pending",
     "run_disagrees",
 )
-"""In the order of CONTRACT 4: `error.code` of a rejection is the first of them that any field has."""
+"""In the order of docs/events.md: `error.code` of a rejection is the first of them that any field has."""
 INVALID_REQUEST: Final = "invalid_request"
 MAX_PROBLEMS: Final = 256
 """More are counted, not listed: the rejection has to fit into one record of 1 MiB."""

@@ -33,7 +33,7 @@ class Rejected(BaseModel):
 def rejection(request_id: str, data: Mapping[str, Any], problems: Sequence[FieldProblem]) -> Rejected:
     """The event for a request with problems, at least one; `error.code` is the first in the order of REJECTION_CODES.
 
-    data: as sent. request_id: the identity of CONTRACT 3, which need not stand in data.
+    data: as sent. request_id: the request's identity, which need not stand in data.
     """
     return Rejected(
         run_id=_integer(data.get("run_id")),

@@ -138,7 +138,7 @@ def set_fields(request: BacktestRequested) -> frozenset[str]:
 
 
 def content_of(request: BacktestRequested) -> dict[str, Any]:
-    """The content of CONTRACT 3, by field: what is set and the defaults that fill it; request_id left out.
+    """The content that identifies a request, by field: what is set and the defaults that fill it; request_id left out.
 
     Without run_id the table's defaults fill in, and primary_tf is timeframe where that is set; timeframe and
     context_tfs stay absent when unset, since the strategy brings them. With run_id an unset column stays absent: the

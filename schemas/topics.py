@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Topic(StrEnum):
-    """The five topics (CONTRACT 2)."""
+    """The five topics (docs/events.md)."""
 
     REQUESTED = "backtest.requested"
     CANCEL_REQUESTED = "backtest.cancel_requested"

@@ -37,7 +37,7 @@ from consumer.wiring.broker import open_topics_at
 from consumer.wiring.database import open_history, open_strategies
 from consumer.wiring.schema import migrate
 from schemas.cancel_requested import CancelRequested
-from schemas.outgoing import CONTENT_TYPE_HEADER, OutgoingEvent, request_key
+from schemas.outgoing import CONTENT_TYPE_HEADER, EventData, request_key
 from schemas.progress import Progress
 from schemas.topics import Topic
 
@@ -206,7 +206,7 @@ async def _follow(
                 await send_cancel(topics, cancel, f"cancel-{event.request_id}", source=SOURCE, now=clock.now_utc())
 
 
-def _is_well_under_way(event: OutgoingEvent) -> bool:
+def _is_well_under_way(event: EventData) -> bool:
     return isinstance(event, Progress) and event.progress_pct >= CANCEL_FROM_PERCENT
 
 

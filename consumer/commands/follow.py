@@ -19,12 +19,12 @@ from consumer.requests.states import is_terminal
 from consumer.requests.watching import Show, deadline_after
 from consumer.wiring.broker import open_topics
 from schemas.completed import Completed
-from schemas.outgoing import OutgoingEvent, TerminalEvent
+from schemas.outgoing import EventData, TerminalEvent
 from schemas.topics import Topic
 
 app = typer.Typer(add_completion=False)
 
-Wanted = Callable[[OutgoingEvent], bool]
+Wanted = Callable[[EventData], bool]
 
 
 @app.command()
@@ -47,7 +47,7 @@ def follow(
     topics, clock = open_topics(kafka_settings()), SystemClock()
     is_one = run_id is not None or request_id is not None
 
-    def is_wanted(event: OutgoingEvent) -> bool:
+    def is_wanted(event: EventData) -> bool:
         return not is_one or (event.request_id == request_id if run_id is None else event.run_id == run_id)
 
     following = follow_topics(

@@ -15,7 +15,10 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def migrate(
     adopt: Annotated[
-        bool, typer.Option("--adopt", help="Add columns that tables of another service lack, where that is safe.")
+        bool,
+        typer.Option(
+            "--adopt", help="Add what tables of another service lack, columns and defaults, where that is safe."
+        ),
     ] = False,
 ) -> None:
     """Create or update the tables in BACKTEST_DATABASE_URL. May be run again, and by several at once."""
@@ -30,7 +33,7 @@ def _told(report: MigrationReport) -> list[str]:
         for what, names in (
             ("made", report.created_tables),
             ("adopted as they are", report.adopted_tables),
-            ("added", report.added_columns),
+            ("added", report.added),
         )
         if names
     ]

@@ -9,15 +9,14 @@ import tempfile
 from pathlib import Path
 
 from consumer.devstack import kafka_admin
+from consumer.devstack.embedded_server import EmbeddedServer, start_at_free_ports
 from consumer.devstack.errors import DevStackError, ServerStartError
-from consumer.devstack.free_ports import free_ports
 from consumer.devstack.kafka_jars import only_one_process
 from consumer.devstack.kafka_program import KafkaProgram, java_environment, prepare_kafka_program
 from consumer.devstack.servers import DevStackEvent, OnEvent
 from consumer.devstack.starting import wait_until_ready
 from consumer.devstack.supervised_process import ServerCommand, SupervisedProcess
 
-START_ATTEMPTS = 5
 READY_WITHIN_SECONDS = 90.0
 STOP_GRACE_SECONDS = 20.0
 RECORDING_GRACE_SECONDS = 120.0  # the JVM assembles its cache after the broker is down
@@ -58,7 +57,7 @@ SETTINGS = {
 SETTINGS_DURABLE = {"log.flush.interval.messages": "1"}
 
 
-class EmbeddedKafka:
+class EmbeddedKafka(EmbeddedServer):
     """A Kafka broker with its files in one directory. Guarantees: `servers.Kafka`."""
 
     def __init__(
@@ -71,13 +70,12 @@ class EmbeddedKafka:
         throwaway: remove the directory when our own process dies without having stopped the server.
         recording: a file to write the JVM's cache for later starts to, when the broker stops.
         """
-        self._directory = directory
+        super().__init__(directory)
         self._durable = durable
         self._throwaway = throwaway
         self._on_event = on_event
         self._recording = recording
         self._ports: tuple[int, int] | None = None
-        self._process: SupervisedProcess | None = None
 
     async def start(self) -> None:
         if self.is_running:
@@ -90,48 +88,8 @@ class EmbeddedKafka:
             return
         if not (self._logs / "meta.properties").exists():
             program.write_identity(self._logs)
-        for attempts_left in reversed(range(START_ATTEMPTS)):
-            broker_port, controller_port = free_ports(2)
-            try:
-                await self._start_at(program, broker_port, controller_port)
-            except ServerStartError as error:
-                if error.port_was_taken and attempts_left:
-                    continue
-                raise
-            self._ports = (broker_port, controller_port)
-            return
-
-    async def stop(self) -> None:
-        if self._process is not None:
-            await self._process.stop()
-
-    async def kill(self) -> None:
-        if self._process is not None:
-            await self._process.kill()
-
-    async def restart(self) -> None:
-        await self.stop()
-        await self.start()
-
-    async def pause(self) -> None:
-        if self._process is not None:
-            self._process.pause()
-
-    async def resume(self) -> None:
-        if self._process is not None:
-            self._process.resume()
-
-    @property
-    def is_running(self) -> bool:
-        return self._process is not None and self._process.is_running
-
-    @property
-    def process_ids(self) -> frozenset[int]:
-        return self._process.process_ids() if self._process is not None else frozenset()
-
-    @property
-    def log_path(self) -> Path:
-        return self._directory / "server.log"
+        broker_port, controller_port = await start_at_free_ports(2, lambda ports: self._start_at(program, *ports))
+        self._ports = (broker_port, controller_port)
 
     @property
     def bootstrap_servers(self) -> str:

@@ -12,20 +12,20 @@ import subprocess
 from pathlib import Path
 
 from consumer.devstack import postgres_admin
+from consumer.devstack.embedded_server import EmbeddedServer, start_at_free_ports
 from consumer.devstack.errors import DataDirectoryError, DevStackError, ServerStartError
-from consumer.devstack.free_ports import free_ports
 from consumer.devstack.postgres_admin import DATABASE, USER, PostgresAddress
 from consumer.devstack.starting import wait_until_ready
 from consumer.devstack.supervised_process import ServerCommand, SupervisedProcess
 from consumer.devstack.temporary_directory import everybody_may_enter
 
 ACCOUNT_IN_PLACE_OF_ROOT = "nobody"  # every system has it
-START_ATTEMPTS = 5
+HOST = "127.0.0.1"
 READY_WITHIN_SECONDS = 60.0
 STOP_GRACE_SECONDS = 20.0
 
 SETTINGS = {
-    "listen_addresses": "127.0.0.1",
+    "listen_addresses": HOST,
     "unix_socket_directories": "",
     "max_connections": "300",
     "timezone": "UTC",
@@ -43,7 +43,7 @@ SETTINGS_NOT_DURABLE = {
 }
 
 
-class EmbeddedPostgres:
+class EmbeddedPostgres(EmbeddedServer):
     """A Postgres server with its files in one directory. Guarantees: `servers.Postgres`."""
 
     def __init__(self, directory: Path, *, durable: bool, throwaway: bool) -> None:
@@ -53,13 +53,12 @@ class EmbeddedPostgres:
         a crash of the machine.
         throwaway: remove the directory when our own process dies without having stopped the server.
         """
-        self._directory = directory
+        super().__init__(directory)
         self._durable = durable
         self._throwaway = throwaway
         self._account = ACCOUNT_IN_PLACE_OF_ROOT if os.geteuid() == 0 else None
         self._program: Path | None = None
         self._address: PostgresAddress | None = None
-        self._process: SupervisedProcess | None = None
 
     async def start(self) -> None:
         if self.is_running:
@@ -68,48 +67,8 @@ class EmbeddedPostgres:
             await self._start_at(self._address)
             return
         password = await asyncio.to_thread(self._make_cluster)
-        for attempts_left in reversed(range(START_ATTEMPTS)):
-            address = PostgresAddress("127.0.0.1", free_ports(1)[0], password)
-            try:
-                await self._start_at(address)
-            except ServerStartError as error:
-                if error.port_was_taken and attempts_left:
-                    continue
-                raise
-            self._address = address
-            return
-
-    async def stop(self) -> None:
-        if self._process is not None:
-            await self._process.stop()
-
-    async def kill(self) -> None:
-        if self._process is not None:
-            await self._process.kill()
-
-    async def restart(self) -> None:
-        await self.stop()
-        await self.start()
-
-    async def pause(self) -> None:
-        if self._process is not None:
-            self._process.pause()
-
-    async def resume(self) -> None:
-        if self._process is not None:
-            self._process.resume()
-
-    @property
-    def is_running(self) -> bool:
-        return self._process is not None and self._process.is_running
-
-    @property
-    def process_ids(self) -> frozenset[int]:
-        return self._process.process_ids() if self._process is not None else frozenset()
-
-    @property
-    def log_path(self) -> Path:
-        return self._directory / "server.log"
+        [port] = await start_at_free_ports(1, lambda ports: self._start_at(PostgresAddress(HOST, ports[0], password)))
+        self._address = PostgresAddress(HOST, port, password)
 
     @property
     def database_url(self) -> str:

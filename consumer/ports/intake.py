@@ -121,7 +121,7 @@ class IntakeResult:
     """Runs now queued: a reason to claim at once."""
 
 
-class RequestLedger(Protocol):
+class RequestJournal(Protocol):
     """The durable memory of requests and cancels."""
 
     async def record_batch(

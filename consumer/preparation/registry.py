@@ -57,7 +57,7 @@ def load_strategy(key: str) -> type[Any]:
     """Import and return the strategy class; the same one again in this process.
 
     Raises UnknownStrategy: not registered, registered by two packages as different classes (which of them runs must
-    not depend on the order of a directory), not importable, or no strategy by CONTRACT 6.
+    not depend on the order of a directory), not importable, or no strategy (docs/strategies.md).
     """
     points = _entry_points().get(key)
     if points is None:

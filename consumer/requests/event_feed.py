@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from consumer.ports import Clock, Record
 from consumer.ports.requests import TopicReader
 from consumer.requests.states import RunStates, read_event
-from schemas.outgoing import OutgoingEvent
+from schemas.outgoing import EventData
 from schemas.rejected import Rejected
 from schemas.topics import Topic
 
@@ -21,7 +21,7 @@ HOLD_SECONDS = 1.0
 class News:
     """An event that says something new, and the record that brought it."""
 
-    event: OutgoingEvent
+    event: EventData
     record: Record
 
 

@@ -17,7 +17,7 @@ from schemas.cancelled import Cancelled
 from schemas.completed import Completed
 from schemas.envelope import EnvelopeError, Headers
 from schemas.failed import Failed
-from schemas.outgoing import OutgoingEvent, TerminalEvent, parse_event
+from schemas.outgoing import EventData, TerminalEvent, parse_event
 from schemas.rejected import Rejected
 
 RunKey = int | str
@@ -28,9 +28,9 @@ RunKey = int | str
 class RunStates:
     """The newest event of each run and of each rejected request: as of now, all there is to know of it."""
 
-    newest: dict[RunKey, OutgoingEvent] = field(default_factory=dict)
+    newest: dict[RunKey, EventData] = field(default_factory=dict)
 
-    def take(self, event: OutgoingEvent) -> bool:
+    def take(self, event: EventData) -> bool:
         """Whether the event says anything new: its sequence is above the last one seen of its run."""
         key = key_of(event)
         last = self.newest.get(key)
@@ -40,7 +40,7 @@ class RunStates:
         return True
 
 
-def states_of(events: Iterable[OutgoingEvent]) -> dict[RunKey, OutgoingEvent]:
+def states_of(events: Iterable[EventData]) -> dict[RunKey, EventData]:
     """The newest event of each run, of events in any order and repeated at will."""
     states = RunStates()
     for event in events:
@@ -48,7 +48,7 @@ def states_of(events: Iterable[OutgoingEvent]) -> dict[RunKey, OutgoingEvent]:
     return states.newest
 
 
-def read_event(value: bytes | None, headers: Headers = ()) -> OutgoingEvent | None:
+def read_event(value: bytes | None, headers: Headers = ()) -> EventData | None:
     """Read a record of backtest.progress or backtest.completed; None for a tombstone or a type that came later than we.
 
     Raises ValueError for what is no event at all.
@@ -63,11 +63,11 @@ def read_event(value: bytes | None, headers: Headers = ()) -> OutgoingEvent | No
         raise
 
 
-def key_of(event: OutgoingEvent) -> RunKey:
+def key_of(event: EventData) -> RunKey:
     """What the event is about."""
     return event.request_id if isinstance(event, Rejected) else event.run_id
 
 
-def is_terminal(event: OutgoingEvent) -> TypeGuard[TerminalEvent]:
+def is_terminal(event: EventData) -> TypeGuard[TerminalEvent]:
     """Whether nothing comes after it."""
     return isinstance(event, Completed | Failed | Cancelled | Rejected)

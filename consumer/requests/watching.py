@@ -9,13 +9,13 @@ from consumer.ports import Clock, Record
 from consumer.ports.requests import TopicReader, Topics
 from consumer.requests.event_feed import EventFeed
 from consumer.requests.states import is_terminal
-from schemas.outgoing import OutgoingEvent, TerminalEvent
+from schemas.outgoing import EventData, TerminalEvent
 from schemas.topics import Topic
 
 DEAD_LETTER_PATIENCE_SECONDS: Final = 3.0
 """For a worker to refuse a request whose id had been used before, once the outcome of the earlier one is known."""
 
-Show = Callable[[OutgoingEvent], None]
+Show = Callable[[EventData], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from engine.market.instruments import Instrument
 from engine.market.lots import volume_problem
 from engine.market.timeframes import timeframe
 from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource, check_specification
-from schemas.json_text import printable, shown_key
+from schemas.json_text import JsonTextError, printable, shown_key, strict_json
 from schemas.problems import FieldProblem, bounded
 from schemas.requested import DEFAULT_SPREAD_SOURCE, ROW_DEFAULTS, BacktestRequested, fields_at_fault, set_fields
 
@@ -151,8 +151,8 @@ class _Checks:
         problem).
         """
         try:
-            value = _DECODER.decode(text) if text is not None else None
-        except (ValueError, RecursionError):
+            value = strict_json(text) if text is not None else None
+        except JsonTextError:
             value = None
         if value is None or not fits(value):
             self.add(name, "invalid_params", f"must be {what}, is {(text or 'null')[:80]!r}")
@@ -357,20 +357,6 @@ def _is_object(value: Any) -> bool:
     return isinstance(value, dict)
 
 
-def _refuse_constant(name: str) -> Any:
-    """NaN and infinities are no JSON, and no parameter that a digest could stand on."""
-    raise ValueError(f"{name} is no number")
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Of a key that repeats one value would count, in silence."""
-    built = dict(pairs)
-    if len(built) != len(pairs):
-        raise ValueError("a key stands twice")
-    return built
-
-
-_DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_without_repeats)
 _ON_OPPOSITE: Final = frozenset(OnOpposite)
 
 

@@ -114,9 +114,7 @@ class EventRenderer:
             headers=letter.headers,
         )
 
-    def _run_event(
-        self, kind: EventKind, facts: RunFacts, sequence: int, event: outgoing.OutgoingEvent
-    ) -> OutgoingEvent:
+    def _run_event(self, kind: EventKind, facts: RunFacts, sequence: int, event: outgoing.EventData) -> OutgoingEvent:
         event_id = outgoing.run_event_id(facts.run_id, sequence)
         return OutgoingEvent(
             event_id=event_id,
@@ -128,7 +126,7 @@ class EventRenderer:
             headers=(outgoing.CONTENT_TYPE_HEADER,),
         )
 
-    def _render(self, event: outgoing.OutgoingEvent, event_id: str) -> bytes:
+    def _render(self, event: outgoing.EventData, event_id: str) -> bytes:
         return outgoing.render(event, event_id=event_id, source=self.source, time=self.clock.now_utc())
 
 

@@ -20,7 +20,7 @@ from consumer.adapters.kafka.connection import KafkaConnection, kafka_connection
 from consumer.adapters.kafka.publisher import KafkaPublisher
 from consumer.adapters.kafka.source import KafkaSource
 from consumer.adapters.kafka.topics import create_topics, missing_topics, topic_settings
-from consumer.adapters.postgres.ledger import PostgresLedger
+from consumer.adapters.postgres.journal import PostgresJournal
 from consumer.adapters.postgres.outbox import PostgresOutbox
 from consumer.adapters.postgres.pool import Pool, open_pool, translated
 from consumer.adapters.postgres.queue import PostgresQueue
@@ -116,7 +116,7 @@ async def open_worker(settings: Settings, clock: SystemClock) -> AsyncIterator[W
         )
         intake = Intake(
             source=source,
-            ledger=PostgresLedger(pool, writer, owner, settings.lease_seconds),
+            journal=PostgresJournal(pool, writer, owner, settings.lease_seconds),
             relay=relay,
             writer=writer,
             admit=Admission(read_instruments(settings.instruments_file), settings.account_currency),

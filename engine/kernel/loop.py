@@ -1,4 +1,4 @@
-"""The compiled fill loop: ENGINE_RULES sections 2 to 4 over one run's bars, driven chunk by chunk by `simulation`.
+"""The compiled fill loop: the rules of docs/engine-rules.md over one run's bars, driven chunk by chunk by `simulation`.
 
 The hot path is `scan`: it passes over *quiet* bars, on which no decision, level, night or stop-out can change the
 position, and only writes their equity. Every other bar goes through `settle` (open, levels) and `conclude` (decision,

@@ -26,7 +26,7 @@ _LATE_MONTH_US = 3 * DAY_US
 
 
 def bars_from_frame(frame: pl.DataFrame, timeframe: Timeframe, source: str) -> "Bars":
-    """Check a frame by ENGINE_RULES section 1 and return its bars; other columns than those of `Bars` are left out.
+    """Check a frame (docs/engine-rules.md, Bars) and return its bars; other columns than those of `Bars` are left out.
 
     Times of any unit are taken, naive ones as UTC, and cut to microseconds. Without a volume column volume is 0. Of
     several bad rows the first is named, and in it the first thing wrong. source: the file, as messages should name it.

@@ -50,7 +50,7 @@ def conversion_rates(
     conversion: Mapping[str, Bars],
     registry: Mapping[str, Instrument],
 ) -> Rates:
-    """Return the rates by the first route whose bars are all there: direct, inverted, through USD (ENGINE_RULES 4).
+    """Return the rates by the first route whose bars are all there: direct, inverted, through USD.
 
     bars: the traded symbol's own, which count without being given again and win over a file for the same symbol.
     conversion: bars by symbol, of any timeframe. A route is chosen by what data there is, never by what has closed.

@@ -1,4 +1,4 @@
-"""The result digest: one hash that two runs share exactly when the same input gave the same fills (ENGINE_RULES 6).
+"""The result digest: one hash that two runs share exactly when the same input gave the same fills.
 
 Bars are hashed once, in `Bars.digest`; here only their digests go in, so a sweep or cached bars are not hashed again.
 """

@@ -1,4 +1,4 @@
-"""The figures of ENGINE_RULES section 5, one pure function each, with formula and source.
+"""The figures of a run (docs/engine-rules.md, Metrics), one pure function each, with formula and source.
 
 Inputs are arrays, not trade objects: a row of the trade list is a trade, equity has one value a simulated bar. Where a
 figure has no value the function returns None and `compute_metrics` says why; NaN and infinity never leave here. Sums

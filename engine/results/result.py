@@ -91,7 +91,7 @@ class BacktestResult:
 
     @cached_property
     def result_digest(self) -> str:
-        """SHA-256 in hex over everything that went in and every fill that came out (ENGINE_RULES 6)."""
+        """SHA-256 in hex over everything that went in and every fill that came out."""
         return result_digest(self.digest_inputs(), self.trail)
 
     @cached_property
@@ -151,7 +151,7 @@ class BacktestResult:
         return booked_items(trail.rows, trail.time_us, specification.initial_balance, specification.commission_per_lot)
 
     def to_json_dict(self) -> dict[str, Any]:
-        """Return the object of `backtest run --json` (CONTRACT 7): JSON types only, no NaN, no infinity."""
+        """Return the object of `backtest run --json`: JSON types only, no NaN, no infinity."""
         figures, further = values_by_field(self.metrics), values_by_field(self.extended)
         null_reasons = {**figures.pop("null_reasons"), **further.pop("null_reasons")}
         return {

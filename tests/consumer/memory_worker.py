@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from consumer.adapters.memory.broker import MemoryBroker, MemoryPublisher, MemorySource
 from consumer.adapters.memory.engine import InMemoryEnginePool, Script
-from consumer.adapters.memory.ledger import MemoryLedger
+from consumer.adapters.memory.journal import MemoryJournal
 from consumer.adapters.memory.outbox import MemoryOutbox
 from consumer.adapters.memory.queue import MemoryQueue
 from consumer.adapters.memory.tables import ManualClock, MemoryTables
@@ -58,7 +58,7 @@ class MemoryWorker:
         self.name = name
         self.source = MemorySource(world.broker)
         self.engine = InMemoryEnginePool(script or completes, slots)
-        self.ledger = MemoryLedger(world.tables, writer, name, LEASE_SECONDS)
+        self.journal = MemoryJournal(world.tables, writer, name, LEASE_SECONDS)
         self.queue = MemoryQueue(world.tables, writer, name, LEASE_SECONDS, MAX_ATTEMPTS)
         self.outbox = MemoryOutbox(world.tables, name, LEASE_SECONDS)
         self.relay = OutboxRelay(self.outbox, MemoryPublisher(world.broker), telemetry, world.clock, LEASE_SECONDS)
@@ -67,7 +67,7 @@ class MemoryWorker:
         )
         self.intake = Intake(
             source=self.source,
-            ledger=self.ledger,
+            journal=self.journal,
             relay=self.relay,
             writer=writer,
             admit=ADMIT,

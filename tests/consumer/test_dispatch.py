@@ -40,7 +40,7 @@ class Gate:
 
 async def queue(worker: MemoryWorker, count: int) -> list[int]:
     batch = [requested(f"request-{number}") for number in range(count)]
-    return list((await worker.ledger.record_batch(batch, [], [], ADMIT)).new_runs)
+    return list((await worker.journal.record_batch(batch, [], [], ADMIT)).new_runs)
 
 
 def states(world: World) -> list[str]:
@@ -59,6 +59,21 @@ async def test_no_more_runs_are_claimed_than_there_are_slots() -> None:
     assert states(worker.world) == ["running"] * 2 + ["queued"] * 3
     assert len(gate.reports) == 2
     await worker.crash()
+
+
+async def test_the_runs_that_a_worker_holds_are_told_in_its_metrics() -> None:
+    gate = Gate()
+    worker = MemoryWorker(World(), script=gate, slots=2)
+    registry = worker.dispatcher.telemetry.registry
+    await queue(worker, 2)
+
+    await worker.dispatcher.claim_once()
+    held = registry.get_sample_value("backtest_active_runs")
+    gate.may_end.set()
+    await until(lambda: not worker.dispatcher.active)
+
+    assert held == 2
+    assert registry.get_sample_value("backtest_active_runs") == 0
 
 
 async def test_a_run_that_ended_makes_room_and_wakes_the_claimer() -> None:
@@ -131,7 +146,7 @@ async def test_a_cancel_reaches_the_engine_and_ends_the_run_cancelled(by: str) -
     await settle()
     match by:
         case "event":
-            await worker.ledger.record_batch([], [cancel(run_id=run_id, reason="enough")], [], ADMIT)
+            await worker.journal.record_batch([], [cancel(run_id=run_id, reason="enough")], [], ADMIT)
         case "row":
             worker.world.tables.change_run(run_id, status="cancelled")
         case "deleted":

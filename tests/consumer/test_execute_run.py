@@ -40,7 +40,7 @@ def answering(outcome: EngineOutcome | Exception | None) -> Any:
 
 
 async def claimed(worker: MemoryWorker) -> ActiveRun:
-    await worker.ledger.record_batch([requested("a")], [], [], ADMIT)
+    await worker.journal.record_batch([requested("a")], [], [], ADMIT)
     [claim] = (await worker.queue.claim(1)).claims
     return ActiveRun(claim, 0.0)
 

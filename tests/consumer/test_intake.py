@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from consumer.adapters.memory.ledger import MemoryLedger
+from consumer.adapters.memory.journal import MemoryJournal
 from consumer.adapters.memory.tables import Weather
 from consumer.intake import decode
 from consumer.ports import Admit, CancelToRecord, IntakeResult, OutgoingEvent, Record, RequestToRecord
@@ -101,7 +101,7 @@ async def test_poison_never_stops_a_batch() -> None:
     assert world.broker.committed["group", (str(Topic.REQUESTED), 0)] == 4
 
 
-class PickyLedger(MemoryLedger):
+class PickyJournal(MemoryJournal):
     """A store that refuses one request, as Postgres refuses a value that decoding let through."""
 
     __slots__ = ()
@@ -115,13 +115,13 @@ class PickyLedger(MemoryLedger):
     ) -> IntakeResult:
         if any(request.request_id == "refused" for request in requests):
             raise ValueError("value out of range")
-        return await MemoryLedger.record_batch(self, requests, cancels, dead_letters, admit)
+        return await MemoryJournal.record_batch(self, requests, cancels, dead_letters, admit)
 
 
 async def test_a_record_that_the_store_refuses_alone_is_dead_lettered_and_the_others_pass() -> None:
     world = World()
     worker = MemoryWorker(world)
-    worker.intake.ledger = PickyLedger(world.tables, event_writer(), "worker", 15.0)
+    worker.intake.journal = PickyJournal(world.tables, event_writer(), "worker", 15.0)
     names = ["a", "b", "refused", "c", "d"]
     records = [world.produce(requested_record(name)) for name in names]
 

@@ -15,7 +15,7 @@ from tests.consumer.messages import ADMIT, body, completed, event_writer, raw_re
 
 async def claimed(worker: MemoryWorker, name: str = "a") -> Claim:
     """A run of this worker whose started event is not given to the relay yet."""
-    await worker.ledger.record_batch([requested(name)], [], [], ADMIT)
+    await worker.journal.record_batch([requested(name)], [], [], ADMIT)
     [claim] = (await worker.queue.claim(1)).claims
     return claim
 
@@ -152,7 +152,7 @@ async def test_a_dead_letter_that_fits_nowhere_goes_as_its_beginning_and_says_so
     worker = MemoryWorker(World())
     record = Record(str(Topic.REQUESTED), 0, 7, b"k" * 100, b"v" * 9_000_000, (("own", b"h"),))
     letter = event_writer().dead_letter(record, "too_large", "too large")  # type: ignore[arg-type]  # a StrEnum's value
-    worker.relay.add((await worker.ledger.record_batch([], [], [letter], ADMIT)).events)
+    worker.relay.add((await worker.journal.record_batch([], [], [letter], ADMIT)).events)
 
     assert await worker.relay.publish_once()
     assert await worker.relay.publish_once()

@@ -84,7 +84,7 @@ async def test_what_was_sent_is_deleted_in_the_next_pause() -> None:
 async def test_without_a_pause_what_was_sent_is_deleted_when_enough_of_it_waits() -> None:
     worker = MemoryWorker(World(), slots=FORGET_AT_ONCE)
     batch = [requested(f"request-{number}") for number in range(FORGET_AT_ONCE)]
-    await worker.ledger.record_batch(batch, [], [], ADMIT)
+    await worker.journal.record_batch(batch, [], [], ADMIT)
     result = await worker.queue.claim(FORGET_AT_ONCE)
     relaying = asyncio.create_task(worker.relay.run())
 

@@ -91,7 +91,7 @@ def test_bars_without_a_value_are_passed_over() -> None:
 
 
 def obvious_crosses(prices: list[float], fast: int, slow: int) -> list[int]:
-    """The rule of ENGINE_RULES section 2 in exact fractions."""
+    """The rule for ties in exact fractions."""
     codes, exact = [], [Fraction(repr(price)) for price in prices]
     differences: list[Fraction | None] = [
         sum(exact[i - fast + 1 : i + 1]) / Fraction(fast) - sum(exact[i - slow + 1 : i + 1]) / Fraction(slow)

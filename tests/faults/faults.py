@@ -16,7 +16,7 @@ from tests.waiting import eventually
 MOST_WORKERS = 3
 TAKEN_OVER_SECONDS = 10.0
 ORPHANS_GONE_SECONDS = 4.0
-"""CONTRACT says 2 s; a machine that does other things as well is given more."""
+"""The promise is 2 s; a machine that does other things as well is given more."""
 
 
 @dataclass(slots=True)

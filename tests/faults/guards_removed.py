@@ -38,26 +38,26 @@ def remove_fencing() -> None:
 def remove_outbox() -> None:
     """Events are sent after the transaction from memory alone."""
     from consumer.adapters.postgres import endings as postgres_endings
-    from consumer.adapters.postgres import ledger as postgres_ledger
+    from consumer.adapters.postgres import journal as postgres_journal
     from consumer.adapters.postgres import queue as postgres_queue
 
     async def not_stored(connection: Any, events: Sequence[Any], relay: Any) -> tuple[Any, ...]:
         return tuple(events)
 
-    for module in (postgres_endings, postgres_ledger, postgres_queue):
+    for module in (postgres_endings, postgres_journal, postgres_queue):
         patch(module, "store_events", not_stored)
 
 
 def remove_idempotent_insert() -> None:
     """Every delivery of a request makes a run: nobody looks whether the id is known, and the last one wins."""
-    from consumer.adapters.postgres import ledger as postgres_ledger
-    from consumer.adapters.postgres import ledger_statements as statements
+    from consumer.adapters.postgres import journal as postgres_journal
+    from consumer.adapters.postgres import journal_statements as statements
     from consumer.rules.recording import Repeats
 
     def all_of_them(requests: Sequence[Any], known: Any) -> Repeats:
         return Repeats(tuple({request.request_id: request for request in requests}.values()), (), ())
 
-    patch(postgres_ledger, "sort_out_repeats", all_of_them)
+    patch(postgres_journal, "sort_out_repeats", all_of_them)
     statements.INSERT_REQUESTS = statements.INSERT_REQUESTS.replace(
         "ON CONFLICT (request_id) DO NOTHING",
         "ON CONFLICT (request_id) DO UPDATE SET run_id = excluded.run_id, outcome = excluded.outcome,"
@@ -79,7 +79,7 @@ def remove_offset_after_durability() -> None:
 
 def remove_terminal_once() -> None:
     """A run that has ended may end again: a cancel is written without a look at the state."""
-    from consumer.adapters.postgres import ledger_statements as statements
+    from consumer.adapters.postgres import journal_statements as statements
 
     statements.NOTE_CANCELS = _without(statements.NOTE_CANCELS, " AND e.state IN ('queued', 'running')").replace(
         "e.state, e.epoch",

@@ -48,8 +48,8 @@ def every_event_has_one_content(evidence: Evidence) -> Iterator[str]:
 def sequence_rises(evidence: Evidence) -> Iterator[str]:
     """On backtest.progress no started or terminal event first appears after one of higher sequence.
 
-    A progress event that a newer one replaced may arrive late (CONTRACT 2); whoever drops what is not above the last
-    sequence seen never notices. Two events of a run never share a sequence.
+    A progress event that a newer one replaced may arrive late; whoever drops what is not above the last sequence seen
+    never notices. Two events of a run never share a sequence.
     """
     for run_id, events in evidence.events_by_run(Topic.PROGRESS).items():
         highest = 0

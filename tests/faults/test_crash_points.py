@@ -21,7 +21,7 @@ from tests.waiting import eventually
 pytestmark = [pytest.mark.integration, pytest.mark.faults]
 
 COMMON = {**FEBRUARY, "spread_pips": 0.5, "execution_mode": "close_price"}
-LEDGER = "consumer.adapters.postgres.ledger:"
+JOURNAL = "consumer.adapters.postgres.journal:"
 QUEUE = "consumer.adapters.postgres.queue:"
 OUTBOX = "consumer.adapters.postgres.outbox:PostgresOutbox."
 SEND = "consumer.adapters.kafka.publisher:KafkaPublisher.send"
@@ -29,12 +29,12 @@ SOURCE = "consumer.adapters.kafka.source:"
 STARTED, PROGRESS, COMPLETED = (f'"type":"backtest.{kind}"' for kind in ("started", "progress", "completed"))
 
 CRASH_POINTS = {
-    "intake: read, nothing recorded": CrashPoint(f"{LEDGER}PostgresLedger.record_batch", "before", "crash"),
-    "intake: request inserted": CrashPoint(f"{LEDGER}_Recording._insert_requests", "after"),
-    "intake: row inserted": CrashPoint(f"{LEDGER}_Recording._insert_runs", "after"),
-    "intake: execution queued": CrashPoint(f"{LEDGER}_Recording._insert_executions", "after"),
-    "intake: events stored, not committed": CrashPoint(f"{LEDGER}store_events", "after", "DEAD_LETTER"),
-    "intake: recorded, offset not marked": CrashPoint(f"{LEDGER}PostgresLedger.record_batch", "after", "crash"),
+    "intake: read, nothing recorded": CrashPoint(f"{JOURNAL}PostgresJournal.record_batch", "before", "crash"),
+    "intake: request inserted": CrashPoint(f"{JOURNAL}_Recording._insert_requests", "after"),
+    "intake: row inserted": CrashPoint(f"{JOURNAL}_Recording._insert_runs", "after"),
+    "intake: execution queued": CrashPoint(f"{JOURNAL}_Recording._insert_executions", "after"),
+    "intake: events stored, not committed": CrashPoint(f"{JOURNAL}store_events", "after", "DEAD_LETTER"),
+    "intake: recorded, offset not marked": CrashPoint(f"{JOURNAL}PostgresJournal.record_batch", "after", "crash"),
     "intake: offset marked, not committed": CrashPoint(f"{SOURCE}KafkaSource.mark_durable", "after", "crash"),
     "intake: offset about to be committed": CrashPoint(f"{SOURCE}_commit_once", "before"),
     "intake: offset committed": CrashPoint(f"{SOURCE}_commit_once", "after"),
@@ -57,8 +57,8 @@ CRASH_POINTS = {
     "relay: terminal event acknowledged, not forgotten": CrashPoint(SEND, "after", COMPLETED),
     "relay: terminal event about to be forgotten": CrashPoint(f"{OUTBOX}delete", "before", COMPLETED),
     "relay: terminal event forgotten": CrashPoint(f"{OUTBOX}delete", "after", COMPLETED),
-    "cancel: noted, not committed": CrashPoint(f"{LEDGER}_Recording._cancel_known", "after", "crash"),
-    "cancel: end of a queued run written, not committed": CrashPoint(f"{LEDGER}end_runs", "after", "Cancelled("),
+    "cancel: noted, not committed": CrashPoint(f"{JOURNAL}_Recording._cancel_known", "after", "crash"),
+    "cancel: end of a queued run written, not committed": CrashPoint(f"{JOURNAL}end_runs", "after", "Cancelled("),
 }
 
 

@@ -1,4 +1,4 @@
-"""Every answer of CONTRACT 4 and every code there, reached through real Kafka: what is sent, and all that comes of it.
+"""Every answer and every code of docs/events.md, reached through real Kafka: what is sent, and all that comes of it.
 
 One worker for all of them, as in life: whatever one request is, the others are answered.
 """

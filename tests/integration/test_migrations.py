@@ -44,7 +44,7 @@ async def test_an_empty_database_gets_every_table(database_url: str, engine: Asy
 
     assert (report.from_revision, report.to_revision, report.is_changed) == (None, head_revision(), True)
     assert set(report.created_tables) == SHARED_NAMES | OWN_NAMES
-    assert report.adopted_tables == report.added_columns == report.notes == ()
+    assert report.adopted_tables == report.added == report.notes == ()
     assert await table_names(engine) == SHARED_NAMES | OWN_NAMES | {VERSION_TABLE}
     assert await check_schema(database_url) == ()
 
@@ -56,7 +56,7 @@ async def test_a_second_migration_changes_nothing(database_url: str, engine: Asy
     report = await migrate(database_url, adopt=True)
 
     assert not report.is_changed
-    assert report.created_tables == report.adopted_tables == report.added_columns == ()
+    assert report.created_tables == report.adopted_tables == report.added == ()
     assert await snapshot(engine) == before
 
 

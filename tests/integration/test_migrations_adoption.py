@@ -3,13 +3,19 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import MetaData, Table, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.schema import ScalarElementColumnDefault
 
 from consumer.adapters.postgres.schema.migrating import SchemaMismatch, check_schema, downgrade, migrate
-from consumer.adapters.postgres.schema.tables import OPERATIONAL_TABLES, VERSION_TABLE, backtest_runs, strategies
+from consumer.adapters.postgres.schema.tables import (
+    OPERATIONAL_TABLES,
+    VERSION_TABLE,
+    backtest_runs,
+    backtest_trades,
+    strategies,
+)
 from tests.integration.test_migrations import snapshot, table_names
 
 pytestmark = pytest.mark.integration
@@ -90,7 +96,7 @@ async def test_tables_that_fit_are_taken_over_with_their_rows_and_what_is_missin
 
     assert report.adopted_tables == ("strategies", "backtest_runs")
     assert set(report.created_tables) == {"backtest_trades", *(table.name for table in OPERATIONAL_TABLES)}
-    assert report.added_columns == ()
+    assert report.added == ()
     assert [line for line in await snapshot(engine) if line.startswith(("strategies ", "backtest_runs "))] == before
     assert await check_schema(database_url) == report.notes
     async with engine.connect() as connection:
@@ -159,7 +165,7 @@ async def test_adopt_adds_missing_columns_with_their_defaults(database_url: str,
 
     report = await migrate(database_url, adopt=True)
 
-    assert report.added_columns == (
+    assert report.added == (
         "strategies.symbols",
         "strategies.stop_to_entry",
         "backtest_runs.avg_spread",
@@ -194,6 +200,48 @@ async def test_a_missing_column_that_rows_must_fill_is_not_added(database_url: s
     assert await snapshot(engine) == before
 
 
+async def test_adopt_takes_tables_that_an_orm_made_which_have_no_server_defaults(database_url: str) -> None:
+    """The models as a service of the shared database declares them: defaults in Python only."""
+    engine = create_async_engine(database_url, poolclass=NullPool)
+    theirs = without_server_defaults(strategies, backtest_runs, backtest_trades)
+    async with engine.begin() as connection:
+        await connection.run_sync(theirs.create_all)
+        await connection.execute(theirs.tables["strategies"].insert().values(name="theirs"))
+    before = await snapshot(engine)
+    with pytest.raises(SchemaMismatch, match=r"strategies.is_active has default none, expected true.*--adopt"):
+        await migrate(database_url)
+    assert await snapshot(engine) == before
+
+    report = await migrate(database_url, adopt=True)
+
+    assert "strategies.is_active default true" in report.added
+    assert "backtest_runs.created_at default now()" in report.added
+    assert len(report.added) == sum(
+        column.server_default is not None for table in (strategies, backtest_runs) for column in table.columns
+    )
+    assert await check_schema(database_url) == report.notes
+    assert not (await migrate(database_url, adopt=True)).is_changed
+    async with engine.begin() as connection:
+        await run_all(connection, OTHER_SERVICE[-1])  # a plain INSERT relies on the defaults now
+        row = (await connection.execute(text("SELECT status, spread_pips, context_tfs FROM backtest_runs"))).one()
+    assert row == ("pending", 1.5, "[]")
+    await engine.dispose()
+
+
+async def test_a_column_that_is_wider_than_needed_is_no_difference(database_url: str, engine: AsyncEngine) -> None:
+    await migrate(database_url)
+    async with engine.begin() as connection:
+        await run_all(
+            connection,
+            "ALTER TABLE strategies ALTER name TYPE varchar(300), ALTER strategy_key TYPE text",
+            "ALTER TABLE backtest_runs ALTER symbol TYPE varchar, ALTER error_message TYPE varchar",
+        )
+
+    await check_schema(database_url)
+
+    assert not (await migrate(database_url)).is_changed
+
+
 @pytest.mark.parametrize(
     ("change", "difference"),
     [
@@ -201,7 +249,10 @@ async def test_a_missing_column_that_rows_must_fill_is_not_added(database_url: s
             "ALTER symbol TYPE varchar(12)",
             "backtest_runs.symbol has type character varying(12), expected character varying(20)",
         ),
-        ("ALTER symbol TYPE text", "backtest_runs.symbol has type text, expected character varying(20)"),
+        (
+            "ALTER error_message TYPE varchar(9)",
+            "backtest_runs.error_message has type character varying(9), expected text",
+        ),
         ("ALTER win_rate TYPE real", "backtest_runs.win_rate has type real, expected double precision"),
         (
             "ALTER avg_win TYPE numeric(10, 2)",
@@ -215,7 +266,6 @@ async def test_a_missing_column_that_rows_must_fill_is_not_added(database_url: s
         ("ALTER error_message TYPE json USING NULL", "backtest_runs.error_message has type json, expected text"),
         ("ALTER status DROP NOT NULL", "backtest_runs.status is nullable, expected not null"),
         ("ALTER data_file_path SET NOT NULL", "backtest_runs.data_file_path does not take null, expected nullable"),
-        ("ALTER status DROP DEFAULT", "backtest_runs.status has default none, expected 'pending'"),
         ("ALTER spread_pips SET DEFAULT 1.6", "backtest_runs.spread_pips has default 1.6, expected 1.5"),
         (
             "ALTER status SET DEFAULT 'queued'",
@@ -273,7 +323,7 @@ async def test_all_differences_are_named_at_once(database_url: str, engine: Asyn
             connection,
             "ALTER TABLE strategies DROP CONSTRAINT strategies_name_key, ALTER is_active DROP DEFAULT",
             "CREATE UNIQUE INDEX ON strategies (name) WHERE is_active",
-            "ALTER TABLE backtest_runs ALTER symbol TYPE text, ALTER symbol DROP NOT NULL, DROP COLUMN avg_spread",
+            "ALTER TABLE backtest_runs ALTER symbol TYPE varchar(9), ALTER symbol DROP NOT NULL, DROP avg_spread",
             "CREATE VIEW backtest_trades AS SELECT 1 AS id",
             "CREATE TABLE backtest_outbox (id int)",
         )
@@ -284,7 +334,7 @@ async def test_all_differences_are_named_at_once(database_url: str, engine: Asyn
     for named in (
         "strategies.is_active has default none, expected true",
         "strategies.name is not unique",
-        "backtest_runs.symbol has type text, expected character varying(20)",
+        "backtest_runs.symbol has type character varying(9), expected character varying(20)",
         "backtest_runs.symbol is nullable, expected not null",
         "backtest_runs.avg_spread is missing",
         "backtest_trades is not a table",
@@ -327,6 +377,14 @@ async def test_the_other_services_rows_and_ours_read_alike(database_url: str, en
             for column in table.columns:
                 if isinstance(column.default, ScalarElementColumnDefault):
                     assert row[column.name] == column.default.arg
+
+
+def without_server_defaults(*tables: Table) -> MetaData:
+    theirs = MetaData()
+    for table in tables:
+        for column in table.to_metadata(theirs).columns:
+            column.server_default = None
+    return theirs
 
 
 async def run_all(connection: AsyncConnection, *statements: str) -> None:

@@ -52,6 +52,13 @@ ENGINE_CROSSINGS = [
         ("schemas/crosses_a_border.py", "import polars", "schemas is pydantic"),
         ("consumer/crosses_a_border.py", "import aiokafka", "third-party clients only in adapters and devstack"),
         ("consumer/crosses_a_border.py", "import sqlalchemy", "third-party clients only in adapters and devstack"),
+        (
+            "migrations/versions/crosses_a_border.py",
+            "import consumer.adapters.postgres.schema.tables",
+            "migrations know",
+        ),
+        ("migrations/crosses_a_border.py", "import asyncpg", "migrations know"),
+        ("consumer/crosses_a_border.py", "import migrations", "only migrating runs migrations"),
     ],
 )
 def test_crossing_a_border_breaks_its_contract(tmp_path: Path, module: str, forbidden_line: str, contract: str) -> None:

@@ -1,3 +1,4 @@
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,8 +14,11 @@ from schemas.json_text import (
     printable,
     shown,
     shown_key,
+    storable,
+    strict_json,
     utc_text,
     why_unusable,
+    why_unusable_text,
 )
 
 
@@ -78,3 +82,31 @@ def test_decoding_raises_only_its_own_error(text: str) -> None:
     except JsonTextError:
         return
     assert decode_json(canonical_json(value)).value == value or "NaN" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('{"a": {"b": 1, "b": 2}}', "key 'a.b' is there twice"),
+        ("[NaN]", "NaN is not a JSON number"),
+        ('{"a": -Infinity}', "-Infinity is not a JSON number"),
+        ("1e999", "Infinity is not a JSON number"),
+        ("9" * 5000, "is not a JSON number"),
+        ("{", "line 1"),
+        ("[" * 101 + "]" * 101, "deeper"),
+    ],
+)
+def test_strict_text_that_would_lose_or_make_up_a_value_is_refused(text: str, why: str) -> None:
+    with pytest.raises(JsonTextError, match=re.escape(why)):
+        strict_json(text)
+
+
+def test_strict_text_is_read_as_it_stands() -> None:
+    assert strict_json('{"a": [1, 2.5, "x", null, true]}') == {"a": [1, 2.5, "x", None, True]}
+
+
+@given(st.text(st.characters()))
+def test_what_is_made_storable_can_be_held_and_what_can_be_held_stays(text: str) -> None:
+    assert why_unusable_text(storable(text)) is None
+    if why_unusable_text(text) is None:
+        assert storable(text) == text

@@ -15,8 +15,8 @@ from schemas.envelope import EnvelopeError, open_envelope
 from schemas.failed import ErrorBody, Failed
 from schemas.outgoing import (
     CONTENT_TYPE_HEADER,
+    EventData,
     EventError,
-    OutgoingEvent,
     dead_letter_id,
     parse_event,
     rejected_event_id,
@@ -33,7 +33,7 @@ from schemas.started import Started
 from tests.schemas.builders import NOON, completed, progress, request_data, run_fields
 
 PROBLEM = FieldProblem("symbol", "unknown_symbol", "is not a known symbol")
-EVENTS: list[OutgoingEvent] = [
+EVENTS: list[EventData] = [
     Started(**run_fields(progress_pct=0, sequence=1)),
     progress(),
     progress(simulated_time=None, equity=None, eta_seconds=None),
@@ -49,13 +49,13 @@ def rendered(event: Any, **changes: Any) -> bytes:
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
-def test_an_event_is_read_back_as_it_was(event: OutgoingEvent) -> None:
+def test_an_event_is_read_back_as_it_was(event: EventData) -> None:
     assert parse_event(rendered(event)) == event
     assert parse_event(rendered(event, subject="run/17"), [CONTENT_TYPE_HEADER]) == event
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
-def test_the_cloudevents_package_reads_every_event(event: OutgoingEvent) -> None:
+def test_the_cloudevents_package_reads_every_event(event: EventData) -> None:
     message = KafkaMessage(headers=dict([CONTENT_TYPE_HEADER]), key=None, value=rendered(event, subject="run/17"))
     read = from_structured(message)
     assert read["id"] == "run/17/3"
@@ -69,7 +69,7 @@ def test_the_cloudevents_package_reads_every_event(event: OutgoingEvent) -> None
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
-def test_a_subscriber_ignores_what_it_does_not_know(event: OutgoingEvent) -> None:
+def test_a_subscriber_ignores_what_it_does_not_know(event: EventData) -> None:
     document = json.loads(rendered(event))
     document["traceparent"] = "x"
     document["data"]["new_field"] = {"a": 1}
@@ -110,7 +110,7 @@ COMMON = {"run_id", "request_id", "strategy_id", "symbol", "timeframe", "status"
         (EVENTS[6], {"error"}),
     ],
 )
-def test_events_carry_exactly_the_fields_of_the_contract(event: OutgoingEvent, more: set[str]) -> None:
+def test_events_carry_exactly_the_fields_of_the_contract(event: EventData, more: set[str]) -> None:
     assert set(json.loads(rendered(event))["data"]) == COMMON | more
 
 

@@ -12,10 +12,11 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from consumer.ports import EngineProgress
 from consumer.ports.outcomes import Completed, EngineOutcome, Failed, Stopped
+from schemas.json_text import storable, strict_json
 from schemas.problems import FieldProblem
 
 HEADER: Final = struct.Struct("<II")
@@ -149,7 +150,7 @@ def _problems(details: list[dict[str, Any]]) -> tuple[FieldProblem, ...]:
 
 def storable_text(text: str) -> str:
     """The text as Postgres and Kafka take it: no NUL, no lone surrogate, bounded length."""
-    clean = text.replace("\x00", "\\0").encode("utf-8", "backslashreplace").decode()
+    clean = storable(text)
     return clean if len(clean) <= _LONGEST_MESSAGE else clean[:_LONGEST_MESSAGE] + " ..."
 
 
@@ -175,16 +176,12 @@ def _completed(message: Mapping[str, Any], body: bytes) -> Completed:
 
 def _parsed(text: bytes) -> dict[str, Any]:
     try:
-        message = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        message = strict_json(text.decode())
+    except ValueError as error:
         raise UnreadableMessage(f"no JSON: {error}") from error
     if not isinstance(message, dict):
         raise UnreadableMessage("a message is no object")
     return message
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")
 
 
 def _text(value: object) -> str:

@@ -61,7 +61,7 @@ def execute_task(execute: Execute, message: dict[str, Any], channel: Channel) ->
 
 
 def failure_of(error: BaseException) -> Failed:
-    """Say what an error of a run means to the one who asked for it (CONTRACT 4)."""
+    """Say what an error of a run means to the one who asked for it: code and message."""
     if any(isinstance(each, MemoryError) for each in _chain(error)):
         return Failed("out_of_memory", "the run asked for more memory than ENGINE_MEMORY_MB allows")
     match error:

@@ -11,8 +11,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-UTC_MICROSECONDS = pl.Datetime("us", "UTC")
-
 _DATE = r"\d{4}(?:-\d{2}-\d{2}|\.\d{2}\.\d{2})"
 _CLOCK = r"[T ]\d{2}:\d{2}(?::[0-5]\d(?:\.\d{1,6}0*)?)?"
 _OFFSET = r"(?:[Zz]|[+-]\d{2}:?\d{2})"

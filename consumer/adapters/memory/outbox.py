@@ -1,4 +1,4 @@
-"""The outbox in memory: what `postgres_outbox` does, without a server. Implements `Outbox`."""
+"""The outbox in memory: what `postgres.outbox` does, without a server. Implements `Outbox`."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

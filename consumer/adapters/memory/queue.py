@@ -1,4 +1,4 @@
-"""The queue of runs in memory: what `postgres_queue` does, without a server. Implements `RunQueue`."""
+"""The queue of runs in memory: what `postgres.queue` does, without a server. Implements `RunQueue`."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -240,7 +240,7 @@ class MemoryTables:
     def end_runs(
         self, endings: Sequence[Ending], writer: EventWriter, owner: str, lease_seconds: float
     ) -> tuple[OutgoingEvent, ...]:
-        """As `postgres_endings.end_runs`."""
+        """As `postgres.endings.end_runs`."""
         unsent: list[OutgoingEvent] = []
         for ending in endings:
             self._end_execution(ending)

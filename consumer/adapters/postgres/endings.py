@@ -20,24 +20,25 @@ from consumer.rules.endings import (
     standing_of,
     state_of,
 )
+from schemas.json_text import storable
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Relay:
+class EventOwner:
     """Who relays what is written here, and for how long others leave it alone."""
 
-    owner: str
+    name: str
     lease_seconds: float
 
 
 async def end_runs(
-    connection: Connection, endings: Sequence[Ending], writer: EventWriter, relay: Relay
+    connection: Connection, endings: Sequence[Ending], writer: EventWriter, owner: EventOwner
 ) -> tuple[OutgoingEvent, ...]:
     """End runs whose execution rows the caller has locked: execution, row, terminal event, unsent progress dropped.
 
-    Returns all unsent events of these runs, which this relay owns from now on. Trades are the caller's business.
+    Returns all unsent events of these runs, which this worker relays from now on. Trades are the caller's business.
     """
     if not endings:
         return ()
@@ -50,8 +51,8 @@ async def end_runs(
         [ending.epoch for ending in endings],
         [None if outcome is None else outcome.result_digest for outcome in completed],
         [None if outcome is None else outcome.engine_version[:40] for outcome in completed],
-        relay.owner,
-        relay.lease_seconds,
+        owner.name,
+        owner.lease_seconds,
     )
     for ending in endings:
         if ending.has_row:
@@ -60,7 +61,7 @@ async def end_runs(
         writer.terminal(ending.facts, ending.sequence, ending.attempt, final_progress(ending), ending.outcome)
         for ending in endings
     ]
-    return (*events_of(unsent), *await store_events(connection, events, relay))
+    return (*events_of(unsent), *await store_events(connection, events, owner))
 
 
 async def _end_row(connection: Connection, ending: Ending) -> None:
@@ -85,9 +86,9 @@ async def _end_row(connection: Connection, ending: Ending) -> None:
 
 
 async def store_events(
-    connection: Connection, events: Sequence[OutgoingEvent], relay: Relay
+    connection: Connection, events: Sequence[OutgoingEvent], owner: EventOwner
 ) -> tuple[OutgoingEvent, ...]:
-    """Insert events into the outbox, owned by this relay; the same events with their row ids, in the same order."""
+    """Insert events, for this worker to relay, into the outbox; the same with their row ids, in the same order."""
     if not events:
         return ()
     rows = await connection.fetch(
@@ -99,16 +100,16 @@ async def store_events(
         [event.key for event in events],
         [event.value for event in events],
         [encode_headers(event.headers) for event in events],
-        relay.owner,
-        relay.lease_seconds,
+        owner.name,
+        owner.lease_seconds,
     )
     row_ids = {row["event_id"]: row["id"] for row in rows}
     return tuple(replace(event, row_id=row_ids[event.event_id]) for event in events)
 
 
-async def take_over(connection: Connection, run_ids: Iterable[int], relay: Relay) -> tuple[OutgoingEvent, ...]:
-    """Make this relay the owner of all unsent events of these runs; returned by run, sequence rising."""
-    rows = await connection.fetch(_TAKE_OVER, list(run_ids), relay.owner, relay.lease_seconds)
+async def take_over(connection: Connection, run_ids: Iterable[int], owner: EventOwner) -> tuple[OutgoingEvent, ...]:
+    """Make this worker the one who relays all unsent events of these runs; returned by run, sequence rising."""
+    rows = await connection.fetch(_TAKE_OVER, list(run_ids), owner.name, owner.lease_seconds)
     return events_of(rows)
 
 
@@ -170,14 +171,9 @@ async def facts_of_rows(connection: Connection, rows: Sequence[Row]) -> list[tup
     return known
 
 
-def storable(text: str) -> str:
-    """The text with what Postgres cannot hold (NUL, lone surrogates) written as an escape."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\x00")
-
-
 _NAMED_BY_ROW = "SELECT id, strategy_id, symbol, timeframe FROM backtest_runs WHERE id = ANY($1)"
 
-# With their unsent events in the same statement: progress goes, the rest is this relay's. Rows of the outbox are locked
+# With their unsent events in the same statement: progress goes, the rest is ours. Rows of the outbox are locked
 # by id first, as everywhere; nobody adds one meanwhile, since that takes the execution's lock.
 _END_EXECUTIONS = """
 WITH ended AS (

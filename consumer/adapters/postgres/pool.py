@@ -1,7 +1,7 @@
 """The worker's connections to Postgres, and the one place where its driver's errors become ours.
 
 The worker's statements are written once as SQL and run on asyncpg: SQLAlchemy's own cost for a statement (0.16 to 0.3
-ms against 0.05) is more than most of them take. The tables they name are those of `postgres_tables`, and tests run
+ms against 0.05) is more than most of them take. The tables they name are those of `schema.tables`, and tests run
 every one.
 """
 

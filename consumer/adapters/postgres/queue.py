@@ -14,7 +14,7 @@ from io import BytesIO
 from consumer.adapters.postgres import lock_keys
 from consumer.adapters.postgres import queue_statements as statements
 from consumer.adapters.postgres.endings import (
-    Relay,
+    EventOwner,
     encode_headers,
     end_runs,
     facts_of_rows,
@@ -73,8 +73,8 @@ class PostgresQueue:
         self.finishes = asyncio.Semaphore(max(1, self.pool.get_max_size() - CONNECTIONS_KEPT_FREE))
 
     @property
-    def relay(self) -> Relay:
-        return Relay(self.owner, self.lease_seconds)
+    def event_owner(self) -> EventOwner:
+        return EventOwner(self.owner, self.lease_seconds)
 
     async def lapsed(self) -> frozenset[LapsedLease]:
         with translated():
@@ -87,7 +87,7 @@ class PostgresQueue:
         async with transaction(self.pool) as connection:
             orphans = await self._pick_lapsed(connection, count, lapsed) if lapsed else []
             endings = given_up(orphans, self.max_attempts)
-            events = await end_runs(connection, endings, self.writer, self.relay)
+            events = await end_runs(connection, endings, self.writer, self.event_owner)
             ended = {ending.facts.run_id for ending in endings}
             picked = [each.facts.run_id for each in orphans if each.facts.run_id not in ended]
             room = count - len(picked)
@@ -115,11 +115,11 @@ class PostgresQueue:
         rows = sorted(rows, key=lambda row: (row["turn"], row["run_id"]))
         known = [(row, *found) for row, found in zip(rows, await facts_of_rows(connection, rows), strict=True)]
         again = [row["run_id"] for row in rows if row["attempts"] > 1]
-        unsent = await take_over(connection, again, self.relay) if again else ()
+        unsent = await take_over(connection, again, self.event_owner) if again else ()
         started = await store_events(
             connection,
             [self.writer.started(facts, row["sequence"], row["attempts"]) for row, facts, _ in known],
-            self.relay,
+            self.event_owner,
         )
         return tuple(
             Claim(
@@ -189,7 +189,7 @@ class PostgresQueue:
         ending = finished(claim, found, row["status"] if row is not None else None, outcome)
         if copied and not isinstance(ending.outcome, Completed):
             await connection.execute("DELETE FROM backtest_trades WHERE run_id = $1", claim.run_id)
-        return FinishResult(ending.outcome, await end_runs(connection, [ending], self.writer, self.relay))
+        return FinishResult(ending.outcome, await end_runs(connection, [ending], self.writer, self.event_owner))
 
     async def _finished_before(self, claim: Claim, outcome: TerminalOutcome) -> FinishResult | None:
         """The answer again where our own finish was committed and its answer lost: unsent events are ours to relay."""
@@ -198,7 +198,7 @@ class PostgresQueue:
             found = standing_of(row, claim.facts) if row is not None else None
             if row is None or found is None or not found.was_ended_by(claim):
                 return None
-            events = await take_over(connection, [claim.run_id], self.relay)
+            events = await take_over(connection, [claim.run_id], self.event_owner)
             return FinishResult(finished_before(found, row["status"], row["error_message"], outcome), events)
 
     async def give_back(self, claim: Claim, *, died: bool) -> bool:
@@ -226,7 +226,7 @@ class PostgresQueue:
                 for row, found in zip(wanted, await standings(connection, wanted), strict=True)
                 if row["run_id"] in statuses or not row["has_row"]  # else somebody holds it: the next sweep takes it
             )
-            events = await end_runs(connection, endings, self.writer, self.relay)
+            events = await end_runs(connection, endings, self.writer, self.event_owner)
         return ClaimResult((), events, tuple(ending.ended for ending in endings))
 
     async def _pick_cancelled(self, connection: Connection) -> Sequence[Row]:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from consumer.adapters.postgres import lock_keys
 from consumer.adapters.postgres.pool import Connection
 from consumer.adapters.postgres.reading import connected
-from consumer.errors import StartFailed
+from consumer.errors import AlreadyAtWork
 from consumer.ports.retention import BarsInUse, EndedLongAgo, RetentionTables
 
 _BATCH = 5_000
@@ -68,11 +68,11 @@ class PostgresRetention:
 
 @asynccontextmanager
 async def open_retention(database_url: str) -> AsyncIterator[RetentionTables]:
-    """Raises StoreUnavailable, and StartFailed where another retention command is at work."""
+    """Raises StoreUnavailable, and AlreadyAtWork where another retention command is at work."""
     async with connected(database_url, read_only=False) as connection:
         # Held by the session: it ends with the connection, however this program ends.
         if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", lock_keys.PRUNE):
-            raise StartFailed("another `backtest runs prune` is at work on this database")
+            raise AlreadyAtWork("another `backtest runs prune` is at work on this database")
         yield PostgresRetention(connection)
 
 

@@ -16,13 +16,10 @@ from consumer.requests.states import RunKey, is_terminal, key_of
 from consumer.requests.watching import Show
 from schemas import cancelled, completed, failed, progress, rejected, started
 from schemas.json_text import printable
-from schemas.outgoing import OutgoingEvent
+from schemas.outgoing import EventData
 
 BARS_OF_ENDED_RUNS = 12
 """More of them scroll away above, so that the running ones stay in sight."""
-
-_REST_OF_THE_LINE = Column(no_wrap=True, overflow="ellipsis", ratio=1)
-"""And no more: long news would squeeze the bars away."""
 
 
 @contextmanager
@@ -55,19 +52,19 @@ def json_line(value: bytes | None) -> str:
     return json.dumps(json.loads(value or b"null"), ensure_ascii=True)
 
 
-def event_line(event: OutgoingEvent, label: str | None = None) -> str:
+def event_line(event: EventData, label: str | None = None) -> str:
     """One line for people: which run, and what is new of it."""
     return f"{label or title(event)}: {news(event)}"
 
 
-def title(event: OutgoingEvent) -> str:
+def title(event: EventData) -> str:
     """Which run or request the event is about."""
     if isinstance(event, rejected.Rejected):
         return printable(f"request {event.request_id}")
     return printable(f"run {event.run_id} {event.symbol} {event.timeframe}")
 
 
-def news(event: OutgoingEvent) -> str:
+def news(event: EventData) -> str:
     """What the event says, in a few words."""
     match event:
         case started.Started():
@@ -96,7 +93,7 @@ class _RunLines:
     tenths: dict[RunKey, tuple[int, int]] = field(default_factory=dict, init=False)
     """(attempt, tenths of the run) last told."""
 
-    def show(self, event: OutgoingEvent) -> None:
+    def show(self, event: EventData) -> None:
         reached = (event.attempt, event.progress_pct // 10)
         if isinstance(event, progress.Progress) and self.tenths.get(key_of(event)) == reached:
             return
@@ -121,14 +118,14 @@ class _RunBars:
             for request_id, label in self.labels.items()
         }
 
-    def show(self, event: OutgoingEvent) -> None:
+    def show(self, event: EventData) -> None:
         task = self._task_of(event)
         self.bars.update(task, completed=event.progress_pct, news=news(event))
         if is_terminal(event):
             self.bars.stop_task(task)
             self._retire(key_of(event))
 
-    def _task_of(self, event: OutgoingEvent) -> TaskID:
+    def _task_of(self, event: EventData) -> TaskID:
         key = key_of(event)
         if key not in self.tasks:
             waiting = self.waiting.pop(event.request_id, None)

@@ -3,7 +3,6 @@
 Each raises typer.BadParameter, which names the option: `Invalid value for '--spread-pips': ...`, exit status 2.
 """
 
-import json
 import math
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ import typer
 from consumer.wiring.files import UnreadableTimeError, one_utc_time
 from engine.errors import InputRefused, UnknownTimeframe
 from engine.market.timeframes import Timeframe, timeframe
+from schemas.json_text import JsonTextError, strict_json
 
 
 def at_least_zero(value: float | None) -> float | None:
@@ -84,8 +84,8 @@ def timeframe_list(text: str, option: str) -> tuple[str, ...]:
 def json_object(text: str, option: str) -> dict[str, Any]:
     """A JSON object; NaN and infinities are no JSON, and a key given twice would lose one value in silence."""
     try:
-        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_without_repeats)
-    except ValueError as error:
+        value = strict_json(text)
+    except JsonTextError as error:
         raise typer.BadParameter(f"is not JSON: {error}", param_hint=f"'{option}'") from None
     if not isinstance(value, dict):
         raise typer.BadParameter(
@@ -128,16 +128,3 @@ def _named_file(text: str, form: str, option: str) -> tuple[str, Path]:
     if not (equals and name.strip() and file.strip()):
         raise typer.BadParameter(f"{text!r} is not {form}", param_hint=f"'{option}'")
     return name.strip(), Path(file.strip())
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a JSON number")
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise ValueError(f"key {key!r} is there twice")
-        found[key] = value
-    return found

@@ -1,1 +1,1 @@
-"""The engine's rows of DESIGN section 6, measured against vectorbt (Rust engine) and raptorbt. `make bench` runs it."""
+"""The engine's speed, row by row, measured against vectorbt (Rust engine) and raptorbt. `make bench` runs it."""

@@ -30,7 +30,7 @@ _SWEEP_PAIRS = [[fast, slow] for fast, slow in product(range(5, 45, 2), range(50
 class Row:
     """One measured job. bars: how many. timed: ours first. memory_mb: peak of a fresh process and its rise by the run.
 
-    target: what DESIGN section 6 asks for, in words; "" where it asks for nothing.
+    target: what is to be reached, in words; "" where nothing is.
     """
 
     name: str

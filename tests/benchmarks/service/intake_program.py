@@ -15,7 +15,7 @@ from consumer.adapters.files.instruments import read_instruments
 from consumer.adapters.kafka.connection import kafka_connection
 from consumer.adapters.kafka.publisher import KafkaPublisher
 from consumer.adapters.kafka.source import KafkaSource
-from consumer.adapters.postgres.ledger import PostgresLedger
+from consumer.adapters.postgres.journal import PostgresJournal
 from consumer.adapters.postgres.outbox import PostgresOutbox
 from consumer.adapters.postgres.pool import open_pool
 from consumer.clock import SystemClock
@@ -31,10 +31,10 @@ from consumer.wiring.worker import keep_for_good
 
 
 @dataclass(frozen=True, slots=True)
-class TellingLedger:
-    """Implements `RequestLedger`: the real one, telling of each batch."""
+class TellingJournal:
+    """Implements `RequestJournal`: the real one, telling of each batch."""
 
-    ledger: PostgresLedger
+    journal: PostgresJournal
 
     async def record_batch(
         self,
@@ -43,12 +43,12 @@ class TellingLedger:
         dead_letters: Sequence[OutgoingEvent],
         admit: Admit,
     ) -> IntakeResult:
-        result = await self.ledger.record_batch(requests, cancels, dead_letters, admit)
+        result = await self.journal.record_batch(requests, cancels, dead_letters, admit)
         print(json.dumps([time.perf_counter(), len(requests)]), flush=True)
         return result
 
     async def queued_count(self) -> int:
-        return await self.ledger.queued_count()
+        return await self.journal.queued_count()
 
 
 async def main() -> None:
@@ -62,7 +62,7 @@ async def main() -> None:
         keep_for_good()
         await Intake(
             source=KafkaSource(connection, settings.kafka_group_id),
-            ledger=TellingLedger(PostgresLedger(pool, writer, "intake", 15.0)),
+            journal=TellingJournal(PostgresJournal(pool, writer, "intake", 15.0)),
             relay=relay,
             writer=writer,
             admit=Admission(read_instruments(settings.instruments_file), settings.account_currency),

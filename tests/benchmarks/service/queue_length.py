@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from consumer.adapters.postgres.ledger import PostgresLedger
+from consumer.adapters.postgres.journal import PostgresJournal
 from consumer.adapters.postgres.pool import open_pool
 from consumer.adapters.postgres.queue import PostgresQueue
 from consumer.clock import SystemClock
@@ -82,7 +82,7 @@ async def _operations(database_url: str) -> dict[str, float]:
     async with open_pool(database_url, max_connections=2, name="queue length") as pool:
         writer = EventRenderer("bench", SystemClock())
         queue = PostgresQueue(pool, writer, "bench", 60.0, 3)
-        ledger = PostgresLedger(pool, writer, "bench", 60.0)
+        journal = PostgresJournal(pool, writer, "bench", 60.0)
         for _ in range(TIMES):
             result = await timed(f"claim {CLAIMED_AT_ONCE}", lambda: queue.claim(CLAIMED_AT_ONCE))
             claims = result.claims
@@ -93,7 +93,7 @@ async def _operations(database_url: str) -> dict[str, float]:
                 await queue.give_back(claim, died=False)
         for _ in range(5):
             await timed("sweep", queue.sweep)
-            await timed("count the queue", ledger.queued_count)
+            await timed("count the queue", journal.queued_count)
         await queue.forget_unknown([])
     return {name: statistics.median(each) for name, each in found.items()}
 

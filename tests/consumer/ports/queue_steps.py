@@ -14,7 +14,7 @@ FAILED = Failed("no_data", "there are no bars")
 async def queue(worker: WorkerPorts, *names: str, source: str = "upstream") -> list[int]:
     """Queue a run of each request id; the run ids."""
     batch = [requested(name, source=source) for name in names]
-    return list((await worker.ledger.record_batch(batch, [], [], ADMIT)).new_runs)
+    return list((await worker.journal.record_batch(batch, [], [], ADMIT)).new_runs)
 
 
 async def claim_one(worker: WorkerPorts, *, expired: bool = False) -> Claim:

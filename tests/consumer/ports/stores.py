@@ -9,19 +9,19 @@ from typing import Any, Protocol
 import asyncpg
 
 from consumer.adapters.memory.history import MemoryHistory, MemoryRetention
-from consumer.adapters.memory.ledger import MemoryLedger
+from consumer.adapters.memory.journal import MemoryJournal
 from consumer.adapters.memory.outbox import MemoryOutbox
 from consumer.adapters.memory.queue import MemoryQueue
 from consumer.adapters.memory.strategy_rows import MemoryStrategies
 from consumer.adapters.memory.tables import MemoryTables
-from consumer.adapters.postgres.ledger import PostgresLedger
+from consumer.adapters.postgres.journal import PostgresJournal
 from consumer.adapters.postgres.outbox import PostgresOutbox
 from consumer.adapters.postgres.pool import driver_dsn, open_pool
 from consumer.adapters.postgres.queue import PostgresQueue
 from consumer.adapters.postgres.reading import open_history
 from consumer.adapters.postgres.retention import open_retention
 from consumer.adapters.postgres.strategy_rows import open_strategies
-from consumer.ports import Outbox, RequestLedger, RunQueue
+from consumer.ports import Outbox, RequestJournal, RunQueue
 from consumer.ports.history import History
 from consumer.ports.retention import RetentionTables
 from consumer.ports.strategy_rows import StrategyRows
@@ -39,7 +39,7 @@ RUN: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class WorkerPorts:
-    ledger: RequestLedger
+    journal: RequestJournal
     queue: RunQueue
     outbox: Outbox
 
@@ -108,7 +108,7 @@ class MemoryStore:
     async def worker(self, name: str = "worker", lease_seconds: float = LEASE_SECONDS) -> WorkerPorts:
         writer = event_writer(self.tables.clock)
         return WorkerPorts(
-            MemoryLedger(self.tables, writer, name, lease_seconds),
+            MemoryJournal(self.tables, writer, name, lease_seconds),
             MemoryQueue(self.tables, writer, name, lease_seconds, MAX_ATTEMPTS),
             MemoryOutbox(self.tables, name, lease_seconds),
         )
@@ -190,7 +190,7 @@ class PostgresStore:
         pool = await self.stack.enter_async_context(open_pool(self.database_url, max_connections=8, name=name))
         writer = event_writer()
         return WorkerPorts(
-            PostgresLedger(pool, writer, name, lease_seconds),
+            PostgresJournal(pool, writer, name, lease_seconds),
             PostgresQueue(pool, writer, name, lease_seconds, MAX_ATTEMPTS),
             PostgresOutbox(pool, name, lease_seconds),
         )

@@ -143,7 +143,7 @@ async def test_trades_come_as_booked_and_page_by_page(store: Store) -> None:
 async def test_the_request_behind_a_run_and_what_it_executes_are_kept(store: Store) -> None:
     worker = await store.worker()
     [run_id] = (
-        await worker.ledger.record_batch([requested("a", volume=0.3, strategy_params={"fast": 7})], [], [], ADMIT)
+        await worker.journal.record_batch([requested("a", volume=0.3, strategy_params={"fast": 7})], [], [], ADMIT)
     ).new_runs
     async with store.history() as history:
         content = await history.request_of(run_id)
@@ -159,7 +159,7 @@ async def test_accepted_requests_are_found_by_state_and_time_the_oldest_first(st
     first, second, third = await queue(worker, "a", "b", "c")
     claim = await claim_one(worker)
     await worker.queue.finish(claim, Failed("no_data", "none"))
-    await worker.ledger.record_batch([requested("refused", strategy_id=999)], [], [], ADMIT)
+    await worker.journal.record_batch([requested("refused", strategy_id=999)], [], [], ADMIT)
     async with store.history() as history:
         every = await history.accepted_requests()
         failed = await history.accepted_requests(state="failed")
@@ -174,7 +174,7 @@ async def test_accepted_requests_are_found_by_state_and_time_the_oldest_first(st
 async def test_requests_that_were_taken_before_are_known_by_their_content(store: Store) -> None:
     worker = await store.worker()
     accepted, refused = requested("a"), requested("refused", strategy_id=999)
-    await worker.ledger.record_batch([accepted, refused], [], [], ADMIT)
+    await worker.journal.record_batch([accepted, refused], [], [], ADMIT)
     async with store.history() as history:
         known = await history.known_requests(["a", "refused", "never"])
     assert known == {"a": accepted.content_hash, "refused": refused.content_hash}
@@ -182,9 +182,9 @@ async def test_requests_that_were_taken_before_are_known_by_their_content(store:
 
 async def test_rejections_say_why_the_newest_first(store: Store) -> None:
     worker = await store.worker()
-    await worker.ledger.record_batch([requested("one", strategy_id=999, symbol="EURUSD")], [], [], ADMIT)
+    await worker.journal.record_batch([requested("one", strategy_id=999, symbol="EURUSD")], [], [], ADMIT)
     await pass_time(store)
-    await worker.ledger.record_batch([requested("two", strategy_id=998)], [], [], ADMIT)
+    await worker.journal.record_batch([requested("two", strategy_id=998)], [], [], ADMIT)
     async with store.history() as history:
         both = await history.rejected_requests(limit=10)
         newest = await history.rejected_requests(limit=1)

@@ -12,7 +12,7 @@ async def dead_letters(worker: WorkerPorts, count: int) -> tuple[OutgoingEvent, 
     """Store that many events that belong to no run."""
     writer = event_writer()
     letters = [writer.dead_letter(raw_record(b"?"), "undecodable", "no JSON") for _ in range(count)]  # type: ignore[arg-type]  # a StrEnum's value
-    return (await worker.ledger.record_batch([], [], letters, ADMIT)).events
+    return (await worker.journal.record_batch([], [], letters, ADMIT)).events
 
 
 def sequences(events: object) -> list[int]:
@@ -51,7 +51,7 @@ async def test_an_event_comes_back_as_it_was_stored(store: Store) -> None:
         "undecodable",  # type: ignore[arg-type]  # a StrEnum's value
         "no value",
     )
-    await worker.ledger.record_batch([], [], [letter], ADMIT)
+    await worker.journal.record_batch([], [], [letter], ADMIT)
     claim = await queued_and_claimed(worker)
     progress = (await beat(worker, claim, 2, 10)).event
     await store.lapse_events()
@@ -147,7 +147,7 @@ async def test_concurrent_adoptions_share_the_events_and_split_no_run(store: Sto
     dead = await store.worker("dead")
     others = [await store.worker(f"other {number}") for number in range(4)]
     names = [f"request-{number}" for number in range(30)]
-    await dead.ledger.record_batch([requested(name) for name in names], [], [], ADMIT)
+    await dead.journal.record_batch([requested(name) for name in names], [], [], ADMIT)
     claims = (await dead.queue.claim(30)).claims
     for claim in claims:
         await beat(dead, claim, 2, 10)
@@ -167,12 +167,12 @@ async def test_everything_at_once_on_the_same_rows_ends_in_no_deadlock(store: St
     """Two workers beat, finish, sweep, adopt, renew, delete and record cancels of the same runs, in opposite orders."""
     one, other = await store.worker("one"), await store.worker("other")
     names = [f"request-{number}" for number in range(40)]
-    await one.ledger.record_batch([requested(name) for name in names], [], [], ADMIT)
+    await one.journal.record_batch([requested(name) for name in names], [], [], ADMIT)
     claims = (await one.queue.claim(40)).claims
     events = [event for claim in claims for event in claim.events]
 
     async def cancel_all(order: list[Claim]) -> None:
-        await other.ledger.record_batch([], [cancel(run_id=claim.run_id) for claim in order], [], ADMIT)
+        await other.journal.record_batch([], [cancel(run_id=claim.run_id) for claim in order], [], ADMIT)
 
     async with asyncio.timeout(20):
         for turn in range(4):

@@ -110,7 +110,7 @@ async def one_claimed(worker: WorkerPorts) -> Any:
 
 async def record(worker: WorkerPorts, _: Any) -> Any:
     batch = [requested("a"), requested("b", symbol="NOSUCH"), requested("c")]
-    return await worker.ledger.record_batch(batch, [cancel(request_id="c")], [], ADMIT)
+    return await worker.journal.record_batch(batch, [cancel(request_id="c")], [], ADMIT)
 
 
 async def state(store: PostgresStore) -> dict[str, Any]:
@@ -143,9 +143,9 @@ OPERATIONS: dict[str, tuple[Callable[[WorkerPorts], Awaitable[Any]], Operation]]
 
 def cutting(worker: WorkerPorts, store: PostgresStore, at: int, *, after_commit: bool) -> tuple[WorkerPorts, CutPool]:
     pool = CutPool(worker.queue.pool, store.outside, at, after_commit)  # type: ignore[attr-defined]  # the Postgres one
-    ledger, outbox = replace(worker.ledger, pool=pool), replace(worker.outbox, pool=pool)  # type: ignore[type-var]  # dataclasses
+    journal, outbox = replace(worker.journal, pool=pool), replace(worker.outbox, pool=pool)  # type: ignore[type-var]  # dataclasses
     run_queue = replace(worker.queue, pool=pool)  # type: ignore[type-var]  # a dataclass
-    return WorkerPorts(ledger, run_queue, outbox), pool
+    return WorkerPorts(journal, run_queue, outbox), pool
 
 
 @pytest.mark.parametrize("after_commit", [False, True])
@@ -243,7 +243,7 @@ async def test_a_row_with_a_date_that_python_does_not_have_is_a_rejection_or_a_f
     spoil = f"UPDATE backtest_runs SET start_date = '{date}' WHERE id = $1"
     await postgres_store.outside.execute(spoil, run_id)
 
-    result = await worker.ledger.record_batch([requested("a", run_id=run_id)], [], [], ADMIT)
+    result = await worker.journal.record_batch([requested("a", run_id=run_id)], [], [], ADMIT)
 
     assert result.outcomes == {"rejected": 1}
     assert b'"field":"start_date","code":"invalid_request"' in (result.events[0].value or b"")

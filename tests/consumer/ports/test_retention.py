@@ -11,7 +11,7 @@ from obstore.store import MemoryStore as ObjectsInMemory
 from consumer.adapters.files.artifacts import ArtifactFiles, digest_named
 from consumer.adapters.files.store import ObjectFiles
 from consumer.adapters.memory.tables import ManualClock, MemoryTables
-from consumer.errors import StartFailed
+from consumer.errors import AlreadyAtWork
 from consumer.ports.outcomes import Failed
 from consumer.retention import Pruned, prune
 from tests.aged_files import age_files
@@ -102,7 +102,7 @@ async def test_old_artefacts_go_and_what_the_database_says_of_the_run_stays(
     assert before is not None
     assert await store.run(run_id) == {**before, "data_file_path": None}
     assert await store.trades(run_id) == 2
-    again = await worker.ledger.record_batch([requested("a")], [], [], ADMIT)
+    again = await worker.journal.record_batch([requested("a")], [], [], ADMIT)
     assert again.new_runs == ()
 
 
@@ -260,7 +260,7 @@ async def test_another_root_than_the_workers_loses_nothing(
 
 async def test_two_retention_commands_do_not_work_at_the_same_time(postgres_store: PostgresStore) -> None:
     async with postgres_store.retention():
-        with pytest.raises(StartFailed, match="another"):
+        with pytest.raises(AlreadyAtWork, match="another"):
             async with postgres_store.retention():
                 pass
 

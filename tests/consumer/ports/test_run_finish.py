@@ -65,7 +65,7 @@ async def test_a_cancel_that_comes_before_the_finish_wins_and_drops_the_results(
         case "deleted":
             await store.delete_run(claim.run_id)
         case "event":
-            await worker.ledger.record_batch([], [cancel(run_id=claim.run_id, reason="enough")], [], ADMIT)
+            await worker.journal.record_batch([], [cancel(run_id=claim.run_id, reason="enough")], [], ADMIT)
         case "kept":
             await store.keep_cancel(claim.run_id, None, None)
 
@@ -142,7 +142,7 @@ async def test_a_row_that_says_the_same_in_what_decides_figures_completes(
 ) -> None:
     worker = await store.worker()
     run_id = await store.add_run(initial_balance=0.1 + 0.2, spread_pips=1e-17, start_date="2024-01-01T02:00:00+02:00")
-    await worker.ledger.record_batch([requested("a", run_id=run_id)], [], [], ADMIT)
+    await worker.journal.record_batch([requested("a", run_id=run_id)], [], [], ADMIT)
     claim = await claim_one(worker)
     if changed:
         await store.change_run(run_id, **changed)
@@ -179,7 +179,7 @@ async def test_finishing_again_tells_how_the_run_really_ended(store: Store) -> N
     worker = await store.worker()
     await queue(worker, "a", "b")
     cancelled, changed = (await worker.queue.claim(2)).claims
-    await worker.ledger.record_batch([], [cancel(run_id=cancelled.run_id, reason="enough")], [], ADMIT)
+    await worker.journal.record_batch([], [cancel(run_id=cancelled.run_id, reason="enough")], [], ADMIT)
     await store.change_run(changed.run_id, spread_pips=9.0)
     for claim in (cancelled, changed):
         await worker.queue.finish(claim, completed(claim))

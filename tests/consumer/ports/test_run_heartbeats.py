@@ -112,7 +112,7 @@ async def test_one_statement_beats_for_all_runs_and_answers_each(store: Store) -
     alive, fenced, cancelled = (await worker.queue.claim(3)).claims
     await store.lapse(fenced.run_id)
     await claim_one(other, expired=True)
-    await worker.ledger.record_batch([], [cancel(run_id=cancelled.run_id, reason="why not")], [], ADMIT)
+    await worker.journal.record_batch([], [cancel(run_id=cancelled.run_id, reason="why not")], [], ADMIT)
 
     answers = await worker.queue.beat([beat_of(each, 5, 10) for each in (cancelled, fenced, alive)])
 
@@ -136,7 +136,7 @@ async def test_a_running_run_learns_every_way_of_being_cancelled(store: Store) -
     await queue(worker, *"abcdefg")
     claims = (await worker.queue.claim(7)).claims
     by_event, by_request, by_row, deleted, raced, fenced, left = claims
-    await worker.ledger.record_batch(
+    await worker.journal.record_batch(
         [], [cancel(run_id=by_event.run_id, reason="enough"), cancel(request_id="b")], [], ADMIT
     )
     await store.change_run(by_row.run_id, status="cancelled")

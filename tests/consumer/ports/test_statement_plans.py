@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from consumer.adapters.postgres import endings, outbox
-from consumer.adapters.postgres import ledger_statements as ledger
+from consumer.adapters.postgres import journal_statements as journal
 from consumer.adapters.postgres import queue_statements as queue
 from consumer.adapters.postgres.pool import open_pool
 from tests.consumer.ports.stores import PostgresStore
@@ -29,9 +29,9 @@ STATEMENTS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "show pending": (queue.SHOW_PENDING, ([1],)),
     "slice end": (queue.SLICE_END, (-1, -1)),
     "pick cancelled": (queue.PICK_CANCELLED, (-1, -1, 40_000, 2**31 - 1)),
-    "turns": (ledger.TURNS, (["source 1", "a new source"],)),
-    "note cancels": (ledger.NOTE_CANCELS, ([1, None], [None, "request-7"], ["a", "b"])),
-    "load runs": (ledger.LOAD_RUNS, ([1, 2],)),
+    "turns": (journal.TURNS, (["source 1", "a new source"],)),
+    "note cancels": (journal.NOTE_CANCELS, ([1, None], [None, "request-7"], ["a", "b"])),
+    "load runs": (journal.LOAD_RUNS, ([1, 2],)),
     "end": (endings._END_EXECUTIONS, ([1], ["completed"], [2], [0], [None], [None], "worker", 15.0)),
     "take over": (endings._TAKE_OVER, ([1, 2], "worker", 15.0)),
     "adopt": (outbox._ADOPT.format(limit=10), ("worker", 15.0)),

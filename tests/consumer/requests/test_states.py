@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from consumer.requests.states import RunStates, is_terminal, key_of, read_event, states_of
 from schemas.cancelled import Cancelled
 from schemas.failed import ErrorBody
-from schemas.outgoing import OutgoingEvent, render
+from schemas.outgoing import EventData, render
 from schemas.progress import Progress
 from schemas.rejected import Rejected
 from schemas.started import Started
@@ -20,9 +20,9 @@ NOON = datetime(2024, 5, 6, 12, tzinfo=UTC)
 
 
 @st.composite
-def lives(draw: st.DrawFn) -> list[OutgoingEvent]:
+def lives(draw: st.DrawFn) -> list[EventData]:
     """All events of a few runs and of a few rejected requests, as they were written."""
-    events: list[OutgoingEvent] = []
+    events: list[EventData] = []
     for run_id in range(1, draw(st.integers(1, 4)) + 1):
         sequences = sorted(draw(st.sets(st.integers(1, 50), min_size=1, max_size=8)))
         ends = draw(st.booleans())
@@ -34,7 +34,7 @@ def lives(draw: st.DrawFn) -> list[OutgoingEvent]:
 
 
 @given(lives(), st.data())
-def test_shuffled_redeliveries_lead_to_the_same_state(written: list[OutgoingEvent], data: st.DataObject) -> None:
+def test_shuffled_redeliveries_lead_to_the_same_state(written: list[EventData], data: st.DataObject) -> None:
     repeated = data.draw(st.lists(st.sampled_from(written), max_size=30))
     delivered = data.draw(st.permutations([*written, *repeated]))
     assert states_of(delivered) == states_of(written)
@@ -43,7 +43,7 @@ def test_shuffled_redeliveries_lead_to_the_same_state(written: list[OutgoingEven
 
 
 @given(lives(), st.data())
-def test_an_event_is_new_once_and_never_goes_back(written: list[OutgoingEvent], data: st.DataObject) -> None:
+def test_an_event_is_new_once_and_never_goes_back(written: list[EventData], data: st.DataObject) -> None:
     states = RunStates()
     told = [event for event in data.draw(st.permutations([*written, *written])) if states.take(event)]
     for key in {key_of(event) for event in written}:
@@ -54,7 +54,7 @@ def test_an_event_is_new_once_and_never_goes_back(written: list[OutgoingEvent], 
 
 @given(lives(), st.integers(0, 10))
 def test_a_subscriber_that_starts_late_ends_with_the_same_terminal_events(
-    written: list[OutgoingEvent], skipped: int
+    written: list[EventData], skipped: int
 ) -> None:
     ends = [event for event in written if is_terminal(event)]
     completed_topic = states_of(ends)
@@ -94,7 +94,7 @@ def test_types_of_a_newer_release_are_passed_over_and_garbage_is_not() -> None:
         (Cancelled(**run_fields(), reason="row"), True),
     ],
 )
-def test_terminal_events_are_told_from_others(event: OutgoingEvent, expected: bool) -> None:
+def test_terminal_events_are_told_from_others(event: EventData, expected: bool) -> None:
     assert is_terminal(event) is expected
 
 

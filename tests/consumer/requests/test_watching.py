@@ -10,12 +10,12 @@ from consumer.ports import Delivery
 from consumer.requests.sending import send_request
 from consumer.requests.watching import DeadLettered, deadline_after, watch_request
 from schemas.completed import Completed
-from schemas.outgoing import OutgoingEvent, TerminalEvent, render
+from schemas.outgoing import EventData, TerminalEvent, render
 from schemas.requested import BacktestRequested, parse_requested
 from schemas.topics import Topic
 from tests.schemas.builders import NOON, completed, progress, request_data
 
-Answers = list[tuple[OutgoingEvent, tuple[Topic, ...]]]
+Answers = list[tuple[EventData, tuple[Topic, ...]]]
 
 
 class FastClock(SystemClock):
@@ -36,7 +36,7 @@ def request() -> BacktestRequested:
     return parse_requested(request_data())
 
 
-async def tell(topics: MemoryTopics, event: OutgoingEvent, *where: Topic) -> None:
+async def tell(topics: MemoryTopics, event: EventData, *where: Topic) -> None:
     value = render(event, event_id=f"{event.run_id}-{event.sequence}", source="worker", time=NOON)
     await topics.send(
         [Delivery(topic, b"17", value, (("content-type", b"application/cloudevents+json"),)) for topic in where]
@@ -47,11 +47,11 @@ async def watched(
     topics: MemoryTopics,
     *,
     may_be_known: bool,
-    answers: list[tuple[OutgoingEvent, tuple[Topic, ...]]],
+    answers: list[tuple[EventData, tuple[Topic, ...]]],
     patience: float = 5.0,
-) -> tuple[TerminalEvent | DeadLettered | None, list[OutgoingEvent]]:
+) -> tuple[TerminalEvent | DeadLettered | None, list[EventData]]:
     """Send a request, let it be answered, and say how the watch ended and what it showed."""
-    shown: list[OutgoingEvent] = []
+    shown: list[EventData] = []
     async with watch_request(topics, "request-1", CLOCK, may_be_known=may_be_known) as watch:
         sent_to = await send_request(topics, request(), "request-1", source="me", now=datetime.now(UTC))
         for event, where in answers:

@@ -1,4 +1,4 @@
-"""Admission: every code of CONTRACT 4 that needs no market data, the field it names, and what a request resolves to."""
+"""Admission: every code of a rejection that needs no market data, its field, and what a request resolves to."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Hand-computed cases, one for each rule of ENGINE_RULES 2 to 5, and the loader that gives them to any engine.
+"""Hand-computed cases, one for each rule from decisions to metrics, and the loader that gives them to any engine.
 
 The cases are the TOML files beside this one, written to be read: bars and decisions as a table, the expected rows as
 a table, the arithmetic in `why` or in comments. Every expected figure was computed by hand or pocket calculator, none

@@ -1,4 +1,4 @@
-"""The packaged registry says what ENGINE_RULES section 4 says, and a user's file is refused by line and key."""
+"""The packaged registry says what brokers' usual contracts say, and a user's file is refused by line and key."""
 
 import re
 

@@ -1,10 +1,10 @@
-"""The slow, obvious simulator that the compiled engine is held against: ENGINE_RULES in plain Python and exact numbers.
+"""The slow, obvious simulator that the compiled engine is held against: the rules in plain Python and exact numbers.
 
-It was written from ENGINE_RULES.md alone, without a look at the engine, and takes plain data in and gives plain data
+It was written from the rules' text alone, without a look at the engine, and takes plain data in and gives plain data
 out (`model`). `simulator` plays the bars in order; `levels`, `orders`, `books`, `conversion`, `calendar` and `metrics`
 each hold one part of the rules.
 
-Where ENGINE_RULES leaves room, these readings were chosen; (!) marks those where another one is tempting.
+Where the rules leave room, these readings were chosen; (!) marks those where another one is tempting.
 
 Numbers:
 

@@ -41,7 +41,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instrument:
-    """ENGINE_RULES section 4; the defaults are EURUSD's."""
+    """An instrument; the defaults are EURUSD's."""
 
     base: str = "EUR"
     quote: str = "USD"
@@ -112,7 +112,7 @@ Metric = float | int | None
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """Everything ENGINE_RULES defines about a finished run.
+    """Everything the rules define about a finished run.
 
     equity: marked to market at the close of each simulated bar, oldest first (shorter than the bars when a stop-out
     ended the run).

@@ -1,4 +1,4 @@
-"""The run, bar by bar and in exact numbers: slow, and meant to be read beside ENGINE_RULES."""
+"""The run, bar by bar and in exact numbers: slow, and meant to be read beside docs/engine-rules.md."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

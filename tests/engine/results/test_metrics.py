@@ -1,4 +1,4 @@
-"""Each figure of ENGINE_RULES section 5, by hand and against exact fractions."""
+"""Each figure of a run, by hand and against exact fractions."""
 
 import math
 from dataclasses import asdict

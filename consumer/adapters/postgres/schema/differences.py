@@ -1,12 +1,13 @@
-"""Compares the shared tables in a database with CONTRACT section 1, column by column, and adds missing columns.
+"""Compares the shared tables in a database with those of `tables`, column by column, and adds what may be added.
 
-Apart from `postgres_schema`, which decides what to do about a difference. Reads the system catalogues only: no row of
+Apart from `migrating`, which decides what to do about a difference. Reads the system catalogues only: no row of
 another service is looked at, and no default is evaluated (a `nextval` could not be taken back).
 
-What counts as a difference: a column's absence, type (lengths included), nullability and default in the database, what
-fills `id`, the primary key, the foreign key with its cascade, and the uniqueness of `strategies.name`: rows would be
-refused, cut, left behind or filled with something else than the contract says. What is only noted: names of keys and
-indexes, indexes that are missing (slow, not wrong), and unknown columns that demand a value.
+What counts as a difference: a column's absence, type (a shorter text included, a longer one not), nullability and
+default in the database, what fills `id`, the primary key, the foreign key with its cascade, and the uniqueness of
+`strategies.name`: rows would be refused, cut, left behind or filled with something else than the contract says. What is
+only noted: names of keys and indexes, indexes that are missing (slow, not wrong), and unknown columns that demand a
+value.
 """
 
 import re
@@ -27,6 +28,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.schema import CreateColumn, DefaultClause
 
@@ -41,11 +43,19 @@ class SchemaDifference:
     #: None where the whole table is meant.
     column: str | None
     problem: str
-    #: Whether `backtest migrate --adopt` puts it right.
-    adoptable: bool = False
+    #: How `backtest migrate --adopt` puts it right; None: a person has to.
+    remedy: "Remedy | None" = None
 
     def __str__(self) -> str:
         return f"{self.table}{'.' + self.column if self.column else ''} {self.problem}"
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """Something that is missing and may be added. action: of ALTER TABLE."""
+
+    action: str
+    added: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,21 +87,20 @@ async def compare_shared_tables(connection: AsyncConnection) -> Comparison:
     return Comparison(tuple(catalogue.kinds), tuple(differences), tuple(notes))
 
 
-async def add_missing_columns(
+async def add_what_is_missing(
     connection: AsyncConnection, differences: tuple[SchemaDifference, ...]
 ) -> tuple[str, ...]:
-    """Add the columns whose absence is among `differences`; gives them back as `table.column`.
+    """Add the columns and defaults whose absence is among `differences`; gives back what was added.
 
-    Rows that exist get null or the default; `created_at` therefore says when the column was added.
+    Rows that exist get null or the default of a new column; `created_at` therefore says when the column was added. A
+    default changes no row that exists.
     """
     added = []
     for difference in differences:
-        if not (difference.adoptable and difference.column):
+        if difference.remedy is None:
             continue
-        column = next(table for table in SHARED_TABLES if table.name == difference.table).columns[difference.column]
-        definition = CreateColumn(column).compile(dialect=connection.dialect)
-        await connection.exec_driver_sql(f"ALTER TABLE {difference.table} ADD COLUMN {definition}")
-        added.append(f"{difference.table}.{difference.column}")
+        await connection.exec_driver_sql(f"ALTER TABLE {difference.table} {difference.remedy.action}")
+        added.append(difference.remedy.added)
     return tuple(added)
 
 
@@ -101,19 +110,41 @@ def _column_differences(table: Table, catalogue: "_Catalogue") -> list[SchemaDif
     for column in table.columns:
         found = found_columns.get(column.name)
         if found is None:
-            adoptable = not column.primary_key and (column.nullable or column.server_default is not None)
-            problem = "is missing" if adoptable else "is missing and cannot be added: rows would have no value for it"
-            differences.append(SchemaDifference(table.name, column.name, problem, adoptable))
+            differences.append(_missing_column(table, column))
         else:
             problems = _column_problems(column, found)
             differences += [SchemaDifference(table.name, column.name, problem) for problem in problems]
+            differences += _default_differences(table, column, found)
     return differences
+
+
+def _missing_column(table: Table, column: Column[Any]) -> SchemaDifference:
+    if column.primary_key or not (column.nullable or column.server_default is not None):
+        problem = "is missing and cannot be added: rows would have no value for it"
+        return SchemaDifference(table.name, column.name, problem)
+    definition = CreateColumn(column).compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]  # SQLAlchemy's
+    remedy = Remedy(f"ADD COLUMN {definition}", f"{table.name}.{column.name}")
+    return SchemaDifference(table.name, column.name, "is missing", remedy)
+
+
+def _default_differences(table: Table, column: Column[Any], found: RowMapping) -> list[SchemaDifference]:
+    """An ORM fills a column from Python, and leaves the table without the default that other services' rows need."""
+    is_plain = not (found["generated"] or found["identity"] or column.primary_key)
+    if not is_plain or _is_default_as_expected(column, found["default"]):
+        return []
+    expected = _expected_default(column)
+    problem = f"has default {found['default'] or 'none'}, expected {expected or 'none'}"
+    remedy = None
+    if found["default"] is None:
+        action = f"ALTER COLUMN {column.name} SET DEFAULT {expected}"
+        remedy = Remedy(action, f"{table.name}.{column.name} default {expected}")
+    return [SchemaDifference(table.name, column.name, problem, remedy)]
 
 
 def _column_problems(column: Column[Any], found: RowMapping) -> list[str]:
     problems = []
     expected_type = _type_name(column)
-    if found["type"] != expected_type:
+    if found["type"] != expected_type and not _is_wider(found["type"], column):
         problems.append(f"has type {found['type']}, expected {expected_type}")
     if found["not_null"] and column.nullable:
         problems.append("does not take null, expected nullable")
@@ -126,9 +157,17 @@ def _column_problems(column: Column[Any], found: RowMapping) -> list[str]:
             problems.append("has nothing that numbers new rows, expected a sequence or identity")
     elif found["identity"]:
         problems.append("is an identity column, expected an ordinary one")
-    elif not _is_default_as_expected(column, found["default"]):
-        problems.append(f"has default {found['default'] or 'none'}, expected {_expected_default(column) or 'none'}")
     return problems
+
+
+def _is_wider(found: str, column: Column[Any]) -> bool:
+    """Whether a type of text holds all that the expected one does."""
+    if not isinstance(column.type, String):
+        return False
+    if found in {"text", "character varying"}:
+        return True
+    length = re.fullmatch(r"character varying\((\d+)\)", found)
+    return bool(length and column.type.length and int(length[1]) >= column.type.length)
 
 
 def _type_name(column: Column[Any]) -> str:

@@ -24,7 +24,7 @@ from consumer.adapters.postgres import lock_keys
 from consumer.adapters.postgres.schema.differences import (
     Comparison,
     SchemaDifference,
-    add_missing_columns,
+    add_what_is_missing,
     compare_shared_tables,
 )
 from consumer.adapters.postgres.schema.tables import OPERATIONAL_TABLES, SHARED_TABLES, VERSION_TABLE
@@ -41,15 +41,15 @@ class MigrationReport:
     created_tables: tuple[str, ...]
     #: Shared tables that another service had made and that are used from now on.
     adopted_tables: tuple[str, ...]
-    #: As `table.column`; only with `adopt`.
-    added_columns: tuple[str, ...]
+    #: `table.column`, or `table.column default VALUE`; only with `adopt`.
+    added: tuple[str, ...]
     #: Sentences for people: harmless differences of the shared tables.
     notes: tuple[str, ...]
 
     @property
     def is_changed(self) -> bool:
         """Whether the database is another one than before."""
-        return self.from_revision != self.to_revision or bool(self.added_columns)
+        return self.from_revision != self.to_revision or bool(self.added)
 
 
 class SchemaMismatch(StartFailed):
@@ -57,7 +57,8 @@ class SchemaMismatch(StartFailed):
 
     def __init__(self, differences: tuple[SchemaDifference, ...]) -> None:
         self.differences = differences
-        hint = " (`backtest migrate --adopt` adds the missing columns)" if all(d.adoptable for d in differences) else ""
+        adoptable = all(difference.remedy is not None for difference in differences)
+        hint = " (`backtest migrate --adopt` adds missing columns and defaults)" if adoptable else ""
         super().__init__(f"the database differs from the contract: {'; '.join(map(str, differences))}{hint}")
 
 
@@ -84,7 +85,8 @@ async def migrate(database_url: str, *, adopt: bool = False) -> MigrationReport:
     """Bring the database to this release's schema, shared tables checked, in one transaction; a second call is a no-op.
 
     database_url: `postgresql+asyncpg://...`.
-    adopt: add columns that shared tables of another service lack, where they are nullable or have a default.
+    adopt: add columns that shared tables of another service lack, where they are nullable or have a default, and
+    defaults that they lack.
 
     Any number may run at once, also on different machines: an advisory lock lets one through, and the others find
     its work done. Within one process, though, migrate two databases one after the other: Alembic's context is a
@@ -109,7 +111,7 @@ async def migrate(database_url: str, *, adopt: bool = False) -> MigrationReport:
             to_revision=head_revision(),
             created_tables=tuple(name for name in await _present_tables(connection) if name not in present),
             adopted_tables=tuple(name for name in present if before is None),
-            added_columns=added,
+            added=added,
             notes=(await compare_shared_tables(connection)).notes,
         )
 
@@ -231,11 +233,11 @@ async def _compare_all(connection: AsyncConnection) -> Comparison:
 
 
 async def _settle(comparison: Comparison, connection: AsyncConnection, *, adopt: bool) -> tuple[str, ...]:
-    """Add the columns that may be added and refuse any other difference; gives the added ones."""
-    unsettled = tuple(found for found in comparison.differences if not (adopt and found.adoptable))
+    """Add what may be added and refuse any other difference; gives the added ones."""
+    unsettled = tuple(found for found in comparison.differences if not (adopt and found.remedy is not None))
     if unsettled:
         raise SchemaMismatch(unsettled)
-    return await add_missing_columns(connection, comparison.differences)
+    return await add_what_is_missing(connection, comparison.differences)
 
 
 def _run_alembic(connection: Connection, direction: str, revision: str) -> None:

@@ -1,4 +1,4 @@
-"""The tables in Postgres: three shared with other services (CONTRACT section 1), the rest this program's own.
+"""The tables in Postgres: three shared with other services, the rest this program's own.
 
 Apart from the queries so that models, migrations and `backtest migrate` are held to one definition. Defaults are given
 twice, in Python and in the database: other services insert rows too. No table of this program's own has a foreign key
@@ -158,7 +158,7 @@ class BacktestRun(Base):
     avg_spread: Mapped[float | None] = mapped_column(Float)
     #: Account currency, round trip.
     commission_per_lot: Mapped[float] = mapped_column(Float, default=0.0, server_default=text("0.0"))
-    #: Share of the remaining volume that closes at each target but the last (ENGINE_RULES 3).
+    #: Share of the remaining volume that closes at each target but the last (docs/engine-rules.md).
     tp_partial_close_ratio: Mapped[float] = mapped_column(Float, default=0.5, server_default=text("0.5"))
     #: OHLCV CSV of the run, for chart replay.
     data_file_path: Mapped[str | None] = mapped_column(Text)
@@ -195,7 +195,7 @@ class BacktestTrade(Base):
     exit_price: Mapped[float] = mapped_column(Float)
     #: Lots.
     volume: Mapped[float] = mapped_column(Float)
-    #: This and the four below in account currency (ENGINE_RULES 4).
+    #: This and the four below in account currency (docs/engine-rules.md, Money).
     profit: Mapped[float] = mapped_column(Float)
     commission: Mapped[float] = mapped_column(Float)
     spread_cost: Mapped[float] = mapped_column(Float)
@@ -228,7 +228,7 @@ backtest_requests: Final = Table(
     Column("partition", Integer, nullable=False),
     Column("kafka_offset", BigInteger, nullable=False),
     Column("received_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-    # SHA-256 of the content (CONTRACT section 3): same id and same content is a duplicate, other content a conflict.
+    # SHA-256 of the content: same id and same content is a duplicate, other content a conflict.
     Column("content_hash", LargeBinary, nullable=False),
     # accepted, rejected.
     Column("outcome", String(20), nullable=False),
@@ -276,7 +276,7 @@ backtest_executions: Final = Table(
     Column("queued_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("started_at", DateTime(timezone=True)),
     Column("finished_at", DateTime(timezone=True)),
-    # Of a completed run: the digest of its result (ENGINE_RULES section 6) and the version that computed it.
+    # Of a completed run: the digest of its result (engine.results.digest) and the version that computed it.
     Column("result_digest", String(64)),
     Column("engine_version", String(40)),
     PrimaryKeyConstraint("run_id", name="pk_backtest_executions"),

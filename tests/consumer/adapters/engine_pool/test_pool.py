@@ -26,7 +26,7 @@ from tests.consumer.adapters.engine_pool.pools import (
 )
 
 STOPPED_WITHIN_SECONDS = 0.9
-"""CONTRACT 5 gives one second from the acknowledgement of a cancel; learning of it takes some of that."""
+"""A cancel has one second from its acknowledgement; learning of it takes some of that."""
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +167,7 @@ async def test_memory_refused_by_the_limit_is_out_of_memory_too(pool: EngineProc
         # Postgres takes neither NUL nor half a surrogate pair: the run would never get its terminal row.
         (
             "raise_defect",
-            Failed("internal_error", "a defect of this program: RuntimeError: nul \\0 and surrogate \\ud800"),
+            Failed("internal_error", "a defect of this program: RuntimeError: nul \\x00 and surrogate \\ud800"),
         ),
     ],
 )

@@ -16,7 +16,7 @@ import pytest
 from tests.consumer.adapters.engine_pool.pools import is_running, pid_in, title, until
 
 GONE_WITHIN_SECONDS = 2.0
-"""CONTRACT 8."""
+"""Engine children end within that time of their worker's death, however it died."""
 
 StartWorker = Callable[..., Awaitable[asyncio.subprocess.Process]]
 

@@ -1,4 +1,4 @@
-"""The shared tables are those of CONTRACT section 1, to the letter."""
+"""The shared tables are those that other services rely on, to the letter."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""The ledger's statements, apart from what runs them."""
+"""The journal's statements, apart from what runs them."""
 
 from dataclasses import fields
 

@@ -1,5 +1,5 @@
-"""The memory of requests and cancels, in memory: what `postgres_ledger` does, without a server. Implements
-`RequestLedger`.
+"""The memory of requests and cancels, in memory: what `postgres.journal` does, without a server. Implements
+`RequestJournal`.
 """
 
 from collections.abc import Sequence
@@ -40,8 +40,8 @@ _STRATEGY_FIELDS = [each.name for each in fields(StrategyRow)]
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryLedger:
-    """One worker's view of the ledger in `tables`."""
+class MemoryJournal:
+    """One worker's view of the journal in `tables`."""
 
     tables: MemoryTables
     writer: EventWriter
@@ -80,7 +80,7 @@ class _Recording:
     """One batch inside its transaction."""
 
     tables: MemoryTables
-    ledger: MemoryLedger
+    journal: MemoryJournal
 
     def keep_cancels(self, cancels: Sequence[CancelToRecord]) -> None:
         for cancel in cancels:
@@ -184,7 +184,7 @@ class _Recording:
             (self.tables.standing_of(self.tables.executions[run_id]), self.tables.runs[run_id]["status"])
             for run_id in at_hand
         )
-        return self.tables.end_runs(endings, self.ledger.writer, self.ledger.owner, self.ledger.lease_seconds)
+        return self.tables.end_runs(endings, self.journal.writer, self.journal.owner, self.journal.lease_seconds)
 
 
 def _target(cancel: CancelToRecord) -> int | str:

@@ -1,4 +1,4 @@
-"""What RequestLedger promises, asked of the real one and of the one in memory."""
+"""What RequestJournal promises, asked of the real one and of the one in memory."""
 
 import asyncio
 from typing import Any
@@ -11,7 +11,7 @@ from tests.consumer.ports.stores import PostgresStore, Store, WorkerPorts
 
 
 async def record(worker: WorkerPorts, *requests: RequestToRecord, **others: Any) -> IntakeResult:
-    return await worker.ledger.record_batch(requests, others.get("cancels", ()), others.get("dead_letters", ()), ADMIT)
+    return await worker.journal.record_batch(requests, others.get("cancels", ()), others.get("dead_letters", ()), ADMIT)
 
 
 def kinds(events: tuple[OutgoingEvent, ...]) -> list[EventKind]:
@@ -30,7 +30,7 @@ async def test_a_new_request_becomes_a_pending_row_a_queued_execution_and_no_eve
     assert (run["spread_pips"], run["initial_balance"], run["max_llm_calls"]) == (2.0, 10_000.0, 100)
     assert (await store.execution(run_id))["state"] == "queued"
     assert (result.outcomes, result.events) == ({"accepted": 1}, ())
-    assert await worker.ledger.queued_count() == 1
+    assert await worker.journal.queued_count() == 1
 
 
 async def test_a_request_seen_with_the_same_content_is_a_duplicate_and_writes_nothing(store: Store) -> None:
@@ -86,7 +86,7 @@ async def test_the_first_made_durable_wins_among_concurrent_workers(store: Store
     totals = {name: sum(each.get(name, 0) for each in outcomes) for name in ("accepted", "duplicate", "dead_lettered")}
     assert totals == {"accepted": 40, "duplicate": 20, "dead_lettered": 20}
     assert len(await store.runs()) == 40
-    assert await one.ledger.queued_count() == 40
+    assert await one.journal.queued_count() == 40
 
 
 async def test_a_refused_request_is_remembered_with_one_rejection_and_no_row(store: Store) -> None:
@@ -139,11 +139,11 @@ async def test_a_failing_batch_leaves_nothing_behind(store: Store) -> None:
         raise RuntimeError("a defect in admission")
 
     with pytest.raises(RuntimeError):
-        await worker.ledger.record_batch([requested("a")], [cancel(request_id="b")], [], refuse)
+        await worker.journal.record_batch([requested("a")], [cancel(request_id="b")], [], refuse)
 
     assert await store.request("a") is None
     assert (await record(worker, requested("b"))).outcomes == {"accepted": 1}
-    assert await worker.ledger.queued_count() == 1, "the cancel of b was rolled back too"
+    assert await worker.journal.queued_count() == 1, "the cancel of b was rolled back too"
 
 
 # --- rows named by run_id -------------------------------------------------------------------------------------------
@@ -279,7 +279,7 @@ async def test_a_cancel_in_the_batch_of_its_request_wins(store: Store) -> None:
     result = await record(worker, requested("a"), cancels=[cancel(request_id="a")])
 
     assert kinds(result.events) == [EventKind.TERMINAL]
-    assert await worker.ledger.queued_count() == 0
+    assert await worker.journal.queued_count() == 0
 
 
 async def test_a_row_cancelled_before_its_request_arrives_ends_cancelled(store: Store) -> None:

@@ -1,13 +1,13 @@
 """The memory of requests and cancels in Postgres: a whole batch becomes durable in one transaction. Implements
-`RequestLedger`.
+`RequestJournal`.
 """
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from consumer.adapters.postgres import ledger_statements as statements
-from consumer.adapters.postgres.endings import Relay, end_runs, standings, storable, store_events
+from consumer.adapters.postgres import journal_statements as statements
+from consumer.adapters.postgres.endings import EventOwner, end_runs, standings, store_events
 from consumer.adapters.postgres.pool import Connection, Pool, transaction, translated
 from consumer.adapters.postgres.queue_statements import LOCK_ROWS_AT_HAND
 from consumer.errors import StoreUnavailable
@@ -39,11 +39,12 @@ from consumer.rules.recording import (
     sort_out_repeats,
 )
 from schemas.cancelled import REASON_REQUESTED
+from schemas.json_text import storable
 from schemas.problems import FieldProblem
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresLedger:
+class PostgresJournal:
     """Records batches; concurrent workers may record the same requests, the first commit wins."""
 
     pool: Pool
@@ -61,7 +62,7 @@ class PostgresLedger:
         while True:
             try:
                 async with transaction(self.pool) as connection:
-                    recording = _Recording(connection, self.writer, Relay(self.owner, self.lease_seconds))
+                    recording = _Recording(connection, self.writer, EventOwner(self.owner, self.lease_seconds))
                     return await recording.record(requests, cancels, dead_letters, admit)
             except _Raced:
                 continue  # another worker recorded one of these requests meanwhile: now it is a duplicate or a conflict
@@ -81,7 +82,7 @@ class _Recording:
 
     connection: Connection
     writer: EventWriter
-    relay: Relay
+    owner: EventOwner
 
     async def record(
         self,
@@ -100,7 +101,7 @@ class _Recording:
         ended = await self._end_queued([run.standing for run in new_runs if run.cancelled is not None])
         ended += await self._cancel_known(cancels)
         recorded = Recorded(cancels, dead_letters, repeats, decisions.rejected, new_runs)
-        stored = await store_events(self.connection, recorded.events(self.writer), self.relay)
+        stored = await store_events(self.connection, recorded.events(self.writer), self.owner)
         queued = tuple(run.run_id for run in new_runs if run.cancelled is None)
         return IntakeResult(recorded.outcomes(), (*stored, *ended), queued)
 
@@ -243,7 +244,7 @@ class _Recording:
         endings = cancelled_unclaimed(
             (found, statuses[found.facts.run_id]) for found in queued if found.facts.run_id in statuses
         )
-        return await end_runs(self.connection, endings, self.writer, self.relay)
+        return await end_runs(self.connection, endings, self.writer, self.owner)
 
 
 def _error_json(problems: Sequence[FieldProblem]) -> str:
