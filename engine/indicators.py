@@ -1,10 +1,14 @@
-"""Indicators for strategies: causal, one value a bar, NaN until there are enough bars.
+"""Indicators for strategies: causal, one value a bar, null where it is not known yet.
 
-Every function takes polars columns or numpy arrays (null counts as NaN) and returns new float64 arrays of the same
-length whose value at i depends on values up to i only. Those marked "window" depend on the last `length` values alone,
-bit for bit, so that a longer warm-up changes nothing; the others remember everything before (as EMA does) and settle
-after several lengths. Lengths are at least 1.
+Every function takes a polars Series (or a frame of one column, as an expression's result), a numpy array or a list, and
+returns new polars Series of the same length, Float64, whose value at i depends on values up to i only. Null, NaN and
+infinity are unknown values. A window that holds one is unknown until it has passed, and what remembers everything
+before (as EMA does) begins anew after one. Functions marked "window" depend on the last `length` values alone, bit for
+bit, so that a longer warm-up changes nothing; the others settle after several lengths. Lengths are at least 1. Values
+are TA-Lib's. Those of high, low and close take these three first.
 """
+
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import polars as pl
@@ -14,7 +18,7 @@ from numpy.typing import NDArray
 from engine.numeric.arrays import Floats, read_only
 from engine.numeric.compiled import compiled
 
-Column = pl.Series | Floats
+Column = pl.Series | pl.DataFrame | NDArray[np.generic] | Sequence[float | None]
 
 ACTIONS = pl.Enum(["BUY", "SELL", "CLOSE"])
 _SINGLE = {action: pl.Series("action", [action], ACTIONS) for action in (*ACTIONS.categories, None)}
@@ -23,19 +27,19 @@ TOLERANCE = 1e-9
 _BLOCK = 4096
 
 
-def sma(values: Column, length: int) -> Floats:
+def sma(values: Column, length: int) -> pl.Series:
     """Return the simple moving average; window: the exact sum of the last `length` values, rounded once, over length.
 
-    Equal to math.fsum(window) / length. NaN wherever the window is short or holds a value that is not finite.
+    Equal to math.fsum(window) / length.
     """
-    return _sma(as_floats(values), length)
+    return _series("sma", _sma(as_floats(values), length))
 
 
 def crosses(a: Column, b: Column, close: Column) -> NDArray[np.int8]:
     """Return +1 where a crosses above b, -1 where below, else 0, ties within 1e-9 * close left out.
 
     Above at t: a - b > tol there, and at the last earlier bar with |a - b| > tol it was < -tol, each with the tol of
-    its own bar. Bars where a, b or close is NaN are passed over.
+    its own bar. Bars where a, b or close is unknown are passed over.
     """
     return _crosses(as_floats(a), as_floats(b), as_floats(close))
 
@@ -44,7 +48,7 @@ def sma_crosses(close: Column, fast: int, slow: int) -> NDArray[np.int8]:
     """Return crosses(sma(close, fast), sma(close, slow), close), bit for bit, in one pass. fast must be below slow."""
     closes = as_floats(close)
     codes, sure = _clear_crosses(closes, fast, slow)
-    return codes if sure else crosses(sma(closes, fast), sma(closes, slow), closes)
+    return codes if sure else _crosses(_sma(closes, fast), _sma(closes, slow), closes)
 
 
 def actions(codes: NDArray[np.int8], above: str = "BUY", below: str = "SELL") -> pl.Series:
@@ -53,82 +57,144 @@ def actions(codes: NDArray[np.int8], above: str = "BUY", below: str = "SELL") ->
     return _SINGLE[above].zip_with(code > 0, _SINGLE[below].zip_with(code < 0, _SINGLE[None]))
 
 
-def ema(values: Column, length: int) -> Floats:
+def ema(values: Column, length: int) -> pl.Series:
     """Return the exponential moving average, alpha 2 / (length + 1), begun with the mean of the first `length`."""
-    return _floats(talib.EMA(as_floats(values), timeperiod=length)) if length > 1 else as_floats(values).copy()
+    return _one("ema", talib.EMA, length, values)
 
 
-def wma(values: Column, length: int) -> Floats:
-    """Return the linearly weighted moving average, the newest weighing most."""
-    return _floats(talib.WMA(as_floats(values), timeperiod=length)) if length > 1 else as_floats(values).copy()
+def wma(values: Column, length: int) -> pl.Series:
+    """Return the linearly weighted moving average, the newest weighing most; window up to rounding."""
+    return _one("wma", talib.WMA, length, values)
 
 
-def standard_deviation(values: Column, length: int) -> Floats:
+def standard_deviation(values: Column, length: int) -> pl.Series:
     """Return the population standard deviation about the window's own mean; window."""
-    return _standard_deviation(as_floats(values), length)
+    return _series("standard_deviation", _standard_deviation(as_floats(values), length))
 
 
-def bollinger_bands(values: Column, length: int, deviations: float = 2.0) -> tuple[Floats, Floats, Floats]:
+def bollinger_bands(values: Column, length: int, deviations: float = 2.0) -> tuple[pl.Series, pl.Series, pl.Series]:
     """Return upper, middle (SMA) and lower band, `deviations` population standard deviations apart; window."""
-    middle = sma(values, length)
-    reach = deviations * standard_deviation(values, length)
-    return middle + reach, middle, middle - reach
+    floats = as_floats(values)
+    middle = _sma(floats, length)
+    reach = deviations * _standard_deviation(floats, length)
+    return (
+        _series("bollinger_upper", middle + reach),
+        _series("bollinger_middle", middle),
+        _series("bollinger_lower", middle - reach),
+    )
 
 
-def rsi(values: Column, length: int = 14) -> Floats:
-    """Return Wilder's relative strength index, 0 to 100. length at least 2."""
-    return _floats(talib.RSI(as_floats(values), timeperiod=length))
+def rsi(values: Column, length: int = 14) -> pl.Series:
+    """Return Wilder's relative strength index, 0 to 100. length at least 2.
+
+    Unknown too while the values have not moved at all: no gain over no loss is nothing, where TA-Lib says 0.
+    """
+
+    def of_stretch(floats: Floats) -> tuple[Floats]:
+        strength: Floats = talib.RSI(floats, timeperiod=length)
+        moves = np.flatnonzero(np.diff(floats))
+        strength[: moves[0] + 1 if moves.size else None] = np.nan
+        return (strength,)
+
+    return _series("rsi", *_by_stretch(of_stretch, 1, values))
 
 
-def atr(high: Column, low: Column, close: Column, length: int = 14) -> Floats:
+def atr(high: Column, low: Column, close: Column, length: int = 14) -> pl.Series:
     """Return Wilder's average true range, in price units."""
-    return _floats(talib.ATR(as_floats(high), as_floats(low), as_floats(close), timeperiod=length))
+    return _one("atr", talib.ATR, length, high, low, close)
 
 
-def adx(high: Column, low: Column, close: Column, length: int = 14) -> Floats:
+def adx(high: Column, low: Column, close: Column, length: int = 14) -> pl.Series:
     """Return Wilder's average directional index, 0 to 100. length at least 2."""
-    return _floats(talib.ADX(as_floats(high), as_floats(low), as_floats(close), timeperiod=length))
+    return _one("adx", talib.ADX, length, high, low, close)
 
 
-def macd(values: Column, fast: int = 12, slow: int = 26, signal: int = 9) -> tuple[Floats, Floats, Floats]:
-    """Return MACD line, signal line and their difference, Appel's."""
-    line, average, histogram = talib.MACD(as_floats(values), fastperiod=fast, slowperiod=slow, signalperiod=signal)
-    return _floats(line), _floats(average), _floats(histogram)
+def macd(values: Column, fast: int = 12, slow: int = 26, signal: int = 9) -> tuple[pl.Series, pl.Series, pl.Series]:
+    """Return MACD line, signal line and their difference, Appel's; all three begin together."""
+
+    def of_stretch(floats: Floats) -> tuple[Floats, ...]:
+        return tuple(talib.MACD(floats, fastperiod=fast, slowperiod=slow, signalperiod=signal))
+
+    line, average, histogram = _by_stretch(of_stretch, 3, values)
+    return _series("macd", line), _series("macd_signal", average), _series("macd_hist", histogram)
 
 
 def stochastic(
     high: Column, low: Column, close: Column, length: int = 14, smooth: int = 3, signal: int = 3
-) -> tuple[Floats, Floats]:
-    """Return Lane's slow stochastic %K and %D, 0 to 100."""
-    columns = as_floats(high), as_floats(low), as_floats(close)
-    slow_k, slow_d = talib.STOCH(*columns, fastk_period=length, slowk_period=smooth, slowd_period=signal)
-    return _floats(slow_k), _floats(slow_d)
+) -> tuple[pl.Series, pl.Series]:
+    """Return Lane's slow stochastic %K and %D, 0 to 100; both begin together.
+
+    Unknown too where a window that goes into it has no range: its close stands nowhere in it, where TA-Lib says 0.
+    """
+
+    def of_stretch(highs: Floats, lows: Floats, closes: Floats) -> tuple[Floats, ...]:
+        slow: tuple[Floats, ...] = talib.STOCH(
+            highs, lows, closes, fastk_period=length, slowk_period=smooth, slowd_period=signal
+        )
+        top, bottom = (talib.MAX(highs, length), talib.MIN(lows, length)) if length > 1 else (highs, lows)
+        flat = np.flatnonzero(top == bottom)
+        for values, reach in zip(slow, (smooth, smooth + signal - 1), strict=True):
+            for later in range(reach):
+                values[flat[flat + later < closes.size] + later] = np.nan
+        return slow
+
+    slow_k, slow_d = _by_stretch(of_stretch, 2, high, low, close)
+    return _series("stoch_k", slow_k), _series("stoch_d", slow_d)
 
 
-def highest(values: Column, length: int) -> Floats:
+def highest(values: Column, length: int) -> pl.Series:
     """Return the largest of the last `length` values, the newest included; window."""
-    return _floats(talib.MAX(as_floats(values), timeperiod=length)) if length > 1 else as_floats(values).copy()
+    return _one("highest", talib.MAX, length, values)
 
 
-def lowest(values: Column, length: int) -> Floats:
+def lowest(values: Column, length: int) -> pl.Series:
     """Return the smallest of the last `length` values, the newest included; window."""
-    return _floats(talib.MIN(as_floats(values), timeperiod=length)) if length > 1 else as_floats(values).copy()
+    return _one("lowest", talib.MIN, length, values)
 
 
-def momentum(values: Column, length: int) -> Floats:
-    """Return the change over `length` bars, in the values' units; window."""
-    return _floats(talib.MOM(as_floats(values), timeperiod=length))
+def momentum(values: Column, length: int) -> pl.Series:
+    """Return the change over `length` bars, in the values' units; window, the value `length` bars ago included."""
+    return _series("momentum", *_by_stretch(lambda floats: (talib.MOM(floats, timeperiod=length),), 1, values))
 
 
 def as_floats(values: Column) -> Floats:
     """Return a contiguous read-only float64 view (a copy where it must be one), NaN for null."""
-    array = values.cast(pl.Float64).to_numpy() if isinstance(values, pl.Series) else values
-    return read_only(np.asarray(array, dtype=np.float64))
+    if isinstance(values, pl.Expr):
+        raise TypeError(f"an expression has no values yet: take market.bars.select({values}).to_series()")
+    column = values.to_series() if isinstance(values, pl.DataFrame) and values.width == 1 else values
+    array = column.cast(pl.Float64).to_numpy() if isinstance(column, pl.Series) else column
+    floats = read_only(np.asarray(array, dtype=np.float64))
+    if floats.ndim != 1:
+        raise TypeError(f"an indicator takes one column of values, not an array of shape {floats.shape}")
+    return floats
 
 
-def _floats(values: Floats) -> Floats:
-    """Give TA-Lib's untyped answer its type."""
-    return values
+def _one(name: str, function: Callable[..., Floats], length: int, *columns: Column) -> pl.Series:
+    """Return one of TA-Lib's functions of a length; those of prices alone are the values themselves for length 1."""
+    if length == 1 and len(columns) == 1:
+        return _series(name, *_by_stretch(lambda floats: (floats,), 1, *columns))
+    return _series(name, *_by_stretch(lambda *floats: (function(*floats, timeperiod=length),), 1, *columns))
+
+
+def _by_stretch(compute: Callable[..., tuple[Floats, ...]], count: int, *columns: Column) -> tuple[Floats, ...]:
+    """Return `count` arrays, computed on each stretch of rows whose values are all known; NaN in between."""
+    arrays = [as_floats(column) for column in columns]
+    known = np.isfinite(arrays[0])
+    for array in arrays[1:]:
+        known &= np.isfinite(array)
+    if known.all():
+        return compute(*arrays)
+    results = tuple(np.full(known.size, np.nan) for _ in range(count))
+    edges = np.flatnonzero(np.diff(known, prepend=False, append=False))
+    for begin, end in edges.reshape(-1, 2).tolist():
+        stretch = compute(*(array[begin:end] for array in arrays))
+        for result, values in zip(results, stretch, strict=True):
+            result[begin:end] = values
+    return results
+
+
+def _series(name: str, values: Floats) -> pl.Series:
+    return pl.Series(name, values, nan_to_null=True)
 
 
 @compiled

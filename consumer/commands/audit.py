@@ -59,7 +59,8 @@ def _line(strategy: str, found: Audit) -> str:
     )
     tried = f"{found.probes - found.unanswered} other futures at {found.moments} moments"
     if found.finding is None:
-        return f"{strategy}: no look-ahead found: {tried} changed none of {found.decisions} decisions{unanswered}"
+        more = unanswered + "".join(f"; note: {note}" for note in found.notes)
+        return f"{strategy}: no look-ahead found: {tried} changed none of {found.decisions} decisions{more}"
     return f"{strategy}: {found.finding} ({found.changed} of {tried} changed an earlier decision{unanswered})"
 
 

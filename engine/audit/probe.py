@@ -28,7 +28,7 @@ __all__ = ["Audit", "Finding", "audit_strategy"]
 DEFAULT_MOMENTS = 24
 _SEED = 20_240_229
 
-Defect = Literal["look_ahead", "unrepeatable", "changes_its_input"]
+Defect = Literal["look_ahead", "unrepeatable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,6 @@ class Finding:
                 return f"look-ahead: {decision}changes from {self.was} to {self.became} {change}"
             case "unrepeatable":
                 return f"not repeatable: {decision}was {self.was} and, asked again on the same bars, {self.became}"
-            case "changes_its_input":
-                return f"changes its input: the market it is given differs afterwards in {self.column}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +64,8 @@ class Audit:
     """What was tried and found. decisions: BUY, SELL and CLOSE on the bars as they are.
 
     probes: futures tried; changed: those that changed a decision of their past; unanswered: those that the strategy or
-    the engine failed on, with the first reason: a future may well be one in which a strategy cannot decide.
+    the engine failed on, with the first reason: a future may well be one in which a strategy cannot decide. notes: what
+    is worth knowing and no fault.
     """
 
     finding: Finding | None
@@ -76,6 +75,7 @@ class Audit:
     changed: int
     unanswered: int
     unanswered_reason: str | None
+    notes: tuple[str, ...] = ()
 
 
 def audit_strategy(
@@ -105,7 +105,7 @@ def audit_strategy(
     again = first_change(decided, asked.again().decisions, asked.last)
     if again is not None:
         finding = Finding("unrepeatable", asked.time_us(again.row), again.column, again.was, again.became)
-        return Audit(finding, decided.height, 0, 0, 0, 0, None)
+        return Audit(finding, decided.height, 0, 0, 0, 0, None, whole.notes)
     at_decisions = _at_decisions(asked, decided, moments - len(spread))
     probes = _Probes(asked, on_probe, (len(spread) + len(at_decisions)) * len(Future))
     for row, answer in early:
@@ -190,13 +190,11 @@ class _Probes:
             self._on_probe(self._done, self._total)
 
     def audit(self, whole: Recording, moments: int) -> Audit:
-        finding = self._finding
-        if finding is None and whole.changed_input is not None:
-            finding = Finding("changes_its_input", self._asked.time_us(self._asked.first), whole.changed_input, "", "")
         reason = self._errors[0] if self._errors else None
         if len(self._errors) == self._done:
             raise StrategyError(f"no other future could be tried, the first because: {reason}")
-        return Audit(finding, whole.decisions.height, moments, self._done, self._changed, len(self._errors), reason)
+        counts = whole.decisions.height, moments, self._done, self._changed, len(self._errors)
+        return Audit(self._finding, *counts, reason, whole.notes)
 
 
 def _spread(asked: _Asked, count: int) -> list[int]:

@@ -34,8 +34,8 @@ class Recording:
         self._said: list[dict[str, Any]] = []
         self._columns: pl.DataFrame | None = None
         self.finished = False
-        self.changed_input: str | None = None
-        """Column of the market that differed after decide_all; None for none."""
+        self._changed_column: str | None = None
+        """Of the market, after decide_all."""
 
     @property
     def chosen(self) -> ChosenStrategy:
@@ -48,6 +48,13 @@ class Recording:
             return self._columns
         return pl.DataFrame(self._said, infer_schema_length=None) if self._said else _NOTHING
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is worth knowing and no fault."""
+        if self._changed_column is None:
+            return ()
+        return (f"it changes the frames it is given, first {self._changed_column}; they are its own",)
+
     def _make(self, params: Any, instrument: Instrument) -> Any:
         strategy = self._strategy.strategy(params, instrument)
         self._simulations += 1
@@ -59,12 +66,12 @@ class Recording:
 
     def decide_all(self, strategy: Any, market: Market) -> Any:
         """Ask and record; a probe, which has no use for fills, gets no decision to carry out."""
-        given = Market(market.bars.clone(), {name: frame.clone() for name, frame in market.context.items()})
-        contents = _contents(given) if self._last_row is None else {}
-        frame = strategy.decide_all(given)
+        height = market.bars.height
+        contents = _contents(market) if self._last_row is None else {}
+        frame = strategy.decide_all(market)
         if contents:
-            self.changed_input = _first_difference(contents, _contents(given))
-        if not isinstance(frame, pl.DataFrame) or frame.height != market.bars.height:
+            self._changed_column = _first_difference(contents, _contents(market))
+        if not isinstance(frame, pl.DataFrame) or frame.height != height:
             return frame
         if columns_problem(columns_of(frame), needed=("action",)):
             return frame

@@ -63,10 +63,11 @@ class _Asking:
         named = zip(run.context, self._contexts, strict=True)
         self._view: BarView = self._curtain.view({name: curtain.seen for name, (curtain, _) in named})
         self._view.balance = run.specification.initial_balance
+        self._position: Position | None = None
         self._said: dict[int, tuple[str | None, str | None]] = {}
 
     def show(self, position: Position | None, balance: float) -> None:
-        self._view.position = position
+        self._position = self._view.position = position
         self._view.balance = balance
 
     def ask(self, bar: int, equity: float) -> OneDecision | None:
@@ -96,7 +97,7 @@ class _Asking:
             return None
         if decision.pattern_name is not None or decision.pattern_metadata is not None:
             self._said[bar] = (decision.pattern_name, metadata_json(decision.pattern_metadata, time_us))
-        position = self._view.position
+        position = self._position
         meets_its_position = encoded[0] == (CLOSE_CODE if position is None else CODES[position.direction])
         return None if meets_its_position else encoded
 

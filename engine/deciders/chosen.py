@@ -1,6 +1,7 @@
 """A strategy that a user chose, with its parameters, as the decider of runs."""
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +31,9 @@ class ChosenStrategy:
         return DigestInputs(self.params.model_dump(mode="json"))
 
     def decide(self, run: PreparedRun, carrier: Carrier, before: Decisions | None) -> Decisions:
-        strategy = guarded(lambda: self.strategy(self.params, run.instrument), "making the strategy")
+        # Copies: a strategy may well fill a list among its parameters, and the instrument is that of all runs.
+        params, instrument = self.params.model_copy(deep=True), copy(run.instrument)
+        strategy = guarded(lambda: self.strategy(params, instrument), "making the strategy")
         return kind_of(strategy).decide(strategy, run, carrier, before)
 
 

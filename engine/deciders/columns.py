@@ -52,7 +52,9 @@ class _Overheard:
 def _ask(strategy: ColumnStrategy, run: PreparedRun) -> Decisions:
     def asked() -> pl.DataFrame:
         # The market is gone when the answer is read: its joined columns take memory.
-        market = Market(run.bars.frame, {name: join_context(run.bars, longer) for name, longer in run.context.items()})
+        # Clones are the strategy's own: polars shares the values and copies them where one is changed.
+        context = {name: join_context(run.bars, longer).clone() for name, longer in run.context.items()}
+        market = Market(run.bars.frame.clone(), context)
         frame: object = guarded(lambda: strategy.decide_all(market), "decide_all")
         if not isinstance(frame, pl.DataFrame):
             raise StrategyError(f"decide_all returned {type(frame).__name__}, not a polars DataFrame")

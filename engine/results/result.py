@@ -187,5 +187,4 @@ class BacktestResult:
             last_close=float(self.bars.close[self.first_row + bars_done - 1]),
             bars_in_position=int(held.sum()),
             max_drawdown_pct=self.metrics.max_drawdown_pct,
-            digest=self.result_digest,
         )

@@ -3,16 +3,17 @@
 import math
 from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+import talib
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from engine import indicators
-from engine.indicators import actions, crosses, sma, sma_crosses
+from engine.indicators import Column, actions, crosses, sma, sma_crosses
 from engine.numeric.arrays import Floats
 
 price_lists = st.lists(st.integers(90_000, 110_000).map(lambda ticks: ticks / 1e5), min_size=1, max_size=80)
@@ -25,12 +26,19 @@ def random_walk(count: int, seed: int = 7) -> Floats:
     return walk
 
 
+def floats(values: pl.Series) -> Floats:
+    """NaN for null; and no NaN among the values."""
+    assert not values.is_nan().any()
+    array: Floats = values.to_numpy()
+    return array
+
+
 @given(price_lists, st.integers(1, 20))
 def test_sma_is_the_exact_sum_of_its_window_over_its_length(prices: list[float], length: int) -> None:
     averages = sma(np.array(prices), length)
     for i, average in enumerate(averages):
         if i < length - 1:
-            assert math.isnan(average)
+            assert average is None
         else:
             assert average == math.fsum(prices[i - length + 1 : i + 1]) / length
 
@@ -40,7 +48,7 @@ def test_sma_after_a_million_bars_is_still_exact_and_forgets_where_the_data_bega
     averages = sma(prices, 30)
     assert averages[-1] == math.fsum(prices[-30:]) / 30
     late = sma(prices[777_777:], 30)
-    np.testing.assert_array_equal(late[29:], averages[777_777 + 29 :])
+    np.testing.assert_array_equal(floats(late)[29:], floats(averages)[777_777 + 29 :])
 
 
 def test_sma_survives_prices_of_very_different_sizes() -> None:
@@ -51,14 +59,14 @@ def test_sma_survives_prices_of_very_different_sizes() -> None:
 
 
 @pytest.mark.parametrize("hole", [math.nan, math.inf, -math.inf])
-def test_sma_is_nan_while_a_value_is_missing_from_its_window_and_recovers(hole: float) -> None:
+def test_sma_is_null_while_a_value_is_missing_from_its_window_and_recovers(hole: float) -> None:
     averages = sma(np.array([1.0, 2.0, hole, 3.0, 4.0, 5.0]), 2)
-    np.testing.assert_array_equal(averages, [math.nan, 1.5, math.nan, math.nan, 3.5, 4.5])
+    assert averages.to_list() == [None, 1.5, None, None, 3.5, 4.5]
 
 
 def test_null_counts_as_nan() -> None:
-    np.testing.assert_array_equal(sma(pl.Series([None, 1.0, 3.0]), 2), [math.nan, math.nan, 2.0])
-    np.testing.assert_array_equal(sma(pl.Series([None, 1, 3]), 2), [math.nan, math.nan, 2.0])
+    assert sma(pl.Series([None, 1.0, 3.0]), 2).to_list() == [None, None, 2.0]
+    assert sma(pl.Series([None, 1, 3]), 2).to_list() == [None, None, 2.0]
 
 
 def crossed(a: list[float], b: float = 1.0) -> list[int]:
@@ -167,7 +175,7 @@ def test_actions_name_the_codes() -> None:
 
 
 HIGH, LOW, CLOSE = random_walk(300) + 0.01, random_walk(300) - 0.01, random_walk(300)
-CAUSAL: dict[str, Callable[[slice], tuple[NDArray[np.generic], ...]]] = {
+CAUSAL: dict[str, Callable[[slice], tuple[pl.Series, ...]]] = {
     "sma": lambda seen: (sma(CLOSE[seen], 9),),
     "ema": lambda seen: (indicators.ema(CLOSE[seen], 9),),
     "wma": lambda seen: (indicators.wma(CLOSE[seen], 9),),
@@ -181,7 +189,7 @@ CAUSAL: dict[str, Callable[[slice], tuple[NDArray[np.generic], ...]]] = {
     "momentum": lambda seen: (indicators.momentum(CLOSE[seen], 9),),
     "standard_deviation": lambda seen: (indicators.standard_deviation(CLOSE[seen], 9),),
     "bollinger_bands": lambda seen: indicators.bollinger_bands(CLOSE[seen], 9),
-    "sma_crosses": lambda seen: (sma_crosses(CLOSE[seen], 3, 9),),
+    "sma_crosses": lambda seen: (pl.Series(sma_crosses(CLOSE[seen], 3, 9)),),
 }
 
 
@@ -189,22 +197,22 @@ CAUSAL: dict[str, Callable[[slice], tuple[NDArray[np.generic], ...]]] = {
 @pytest.mark.parametrize("seen", [1, 8, 9, 60, 150, 299])
 def test_no_indicator_looks_ahead(name: str, seen: int) -> None:
     for whole, part in zip(CAUSAL[name](slice(None)), CAUSAL[name](slice(seen)), strict=True):
-        assert part.size == seen
-        np.testing.assert_array_equal(part, whole[:seen])
+        assert part.len() == seen
+        assert part.equals(whole[:seen], null_equal=True)
 
 
 @pytest.mark.parametrize("name", ["sma", "highest", "lowest", "momentum", "standard_deviation", "bollinger_bands"])
 def test_window_indicators_forget_what_left_their_window(name: str) -> None:
     for whole, late in zip(CAUSAL[name](slice(None)), CAUSAL[name](slice(100, None)), strict=True):
-        np.testing.assert_array_equal(late[9:], whole[109:])
+        assert late[9:].equals(whole[109:])
 
 
 @pytest.mark.parametrize("name", CAUSAL)
 def test_every_indicator_has_values_once_there_are_enough_bars(name: str) -> None:
     for values in CAUSAL[name](slice(None)):
-        assert np.isfinite(values[60:]).all()
+        assert values[60:].is_finite().all()
         if name != "sma_crosses":
-            assert np.isnan(values[0])
+            assert values[0] is None
 
 
 def test_indicators_give_textbook_values() -> None:
@@ -213,7 +221,7 @@ def test_indicators_give_textbook_values() -> None:
     upper, middle, lower = indicators.bollinger_bands(values, 8, deviations=1.5)
     assert (upper[-1], middle[-1], lower[-1]) == (8.0, 5.0, 2.0)
     assert indicators.wma(np.array([1.0, 2.0, 3.0]), 3)[-1] == pytest.approx(14 / 6)
-    assert indicators.ema(np.array([1.0, 2.0, 3.0, 6.0]), 3).tolist()[2:] == [2.0, 4.0]
+    assert indicators.ema(np.array([1.0, 2.0, 3.0, 6.0]), 3).to_list() == [None, None, 2.0, 4.0]
     assert indicators.highest(values, 3)[-1] == 9.0
     assert indicators.lowest(values, 3)[-1] == 5.0
     assert indicators.momentum(values, 3)[-1] == 4.0
@@ -225,5 +233,157 @@ def test_indicators_give_textbook_values() -> None:
 @pytest.mark.parametrize(
     "function", [indicators.sma, indicators.ema, indicators.wma, indicators.highest, indicators.lowest]
 )
-def test_a_length_of_one_returns_the_values(function: Callable[[Floats, int], Floats]) -> None:
-    np.testing.assert_array_equal(function(CLOSE, 1), CLOSE)
+def test_a_length_of_one_returns_the_values(function: Callable[[Floats, int], pl.Series]) -> None:
+    np.testing.assert_array_equal(floats(function(CLOSE, 1)), CLOSE)
+
+
+# ------------------------------------------------------------------------------------------- what is not known
+
+ONE: dict[str, Callable[[Column, int], pl.Series]] = {
+    "sma": indicators.sma,
+    "ema": indicators.ema,
+    "wma": indicators.wma,
+    "standard_deviation": indicators.standard_deviation,
+    "rsi": indicators.rsi,
+    "highest": indicators.highest,
+    "lowest": indicators.lowest,
+    "momentum": indicators.momentum,
+}
+OF_BARS: dict[str, Callable[[Column, Column, Column, int], pl.Series]] = {
+    "atr": indicators.atr,
+    "adx": indicators.adx,
+    "stoch_k": lambda high, low, close, length: indicators.stochastic(high, low, close, length)[0],
+    "stoch_d": lambda high, low, close, length: indicators.stochastic(high, low, close, length)[1],
+}
+some_prices = st.integers(100_000, 200_000).map(lambda ticks: ticks / 1e5)
+holed = st.lists(some_prices | st.sampled_from([math.nan, None]), max_size=60)
+
+
+@pytest.mark.parametrize("before", [[], [9.0, 9.0]])
+def test_an_unknown_value_is_unknown_for_highest_wherever_the_data_began(before: list[float]) -> None:
+    """The last two values were not the same for [1, 5, nan, 2] and for [9, 9, 1, 5, nan, 2]."""
+    values = [*before, 1.0, 5.0, math.nan, 2.0, 3.0, 4.0]
+    early = [9.0, 9.0] if before else [None, None]
+    assert indicators.highest(values, 3).to_list()[-6:] == [*early, None, None, None, 4.0]
+
+
+@pytest.mark.parametrize("name", ONE)
+@settings(max_examples=50)
+@given(values=holed, length=st.integers(2, 6))
+def test_what_follows_an_unknown_value_is_as_if_the_data_began_there(
+    name: str, values: list[float | None], length: int
+) -> None:
+    whole = ONE[name](pl.Series(values, dtype=pl.Float64), length)
+    assert whole.dtype == pl.Float64
+    assert not whole.is_nan().any()
+    begin = 0
+    for i, value in enumerate([*values, None]):
+        if value is None or math.isnan(value):
+            if i < len(values):
+                assert whole[i] is None
+            stretch = ONE[name](np.array(values[begin:i], np.float64), length)
+            assert whole[begin:i].equals(stretch, null_equal=True)
+            begin = i + 1
+
+
+@pytest.mark.parametrize("name", OF_BARS)
+@pytest.mark.parametrize("column", [0, 1, 2])
+def test_an_unknown_price_of_a_bar_begins_anew_whichever_it_is(name: str, column: int) -> None:
+    prices = [HIGH.copy(), LOW.copy(), CLOSE.copy()]
+    prices[column][100] = math.nan
+    high, low, close = prices
+    whole = OF_BARS[name](high, low, close, 9)
+    assert whole[100] is None
+    assert whole[:100].equals(OF_BARS[name](HIGH[:100], LOW[:100], CLOSE[:100], 9), null_equal=True)
+    assert whole[101:].equals(OF_BARS[name](HIGH[101:], LOW[101:], CLOSE[101:], 9), null_equal=True)
+
+
+def test_values_not_known_yet_decide_nothing() -> None:
+    """polars puts NaN above all numbers: close < NaN was true, and a warm-up sold."""
+    close = pl.Series("close", [1.0, 2.0, 3.0, 2.0])
+    frame = pl.DataFrame([close, sma(close, 3).alias("sma")])
+    decided = frame.select(pl.when(pl.col("close") < pl.col("sma")).then(pl.lit("SELL")).alias("action"))["action"]
+    assert decided.to_list() == [None, None, None, "SELL"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [1.0, 2.0, 4.0],
+        (1.0, 2.0, 4.0),
+        np.array([1, 2, 4]),
+        np.array([1.0, 2.0, 4.0])[::1],
+        pl.Series([1, 2, 4]),
+        pl.DataFrame({"close": [1.0, 2.0, 4.0]}).select(pl.col("close") * 1),
+    ],
+)
+def test_values_come_in_every_form_of_a_column(values: Column) -> None:
+    for result in (sma(values, 2), indicators.ema(values, 2), indicators.wma(values, 1)):
+        assert isinstance(result, pl.Series)
+        assert result.dtype == pl.Float64
+        assert result.len() == 3
+    assert sma(values, 2).to_list() == [None, 1.5, 3.0]
+
+
+def test_what_is_no_column_says_so() -> None:
+    expression: Any = pl.col("close") * 2
+    with pytest.raises(TypeError, match=r"an expression has no values yet: .*select"):
+        sma(expression, 2)
+    with pytest.raises(TypeError, match=r"one column of values, not an array of shape \(2, 2\)"):
+        sma(pl.DataFrame({"a": [1.0, 2.0], "b": [1.0, 2.0]}), 2)
+
+
+def test_nothing_gives_nothing() -> None:
+    assert all(of(pl.Series([], dtype=pl.Float64), 3).to_list() == [] for of in ONE.values())
+    assert all(of([], [], [], 3).to_list() == [] for of in OF_BARS.values())
+    assert all(of([None, None], 3).to_list() == [None, None] for of in ONE.values())
+
+
+def test_the_rsi_of_prices_that_have_not_moved_is_unknown() -> None:
+    """0 over 0 was 0: below any low, it bought."""
+    flat = [1.1] * 30
+    assert indicators.rsi(flat, 14).null_count() == 30
+    moved = [*flat, *([1.2] * 20)]
+    assert indicators.rsi(moved, 14).to_list() == [None] * 30 + [100.0] * 20
+
+
+def test_a_stochastic_of_windows_without_a_range_is_unknown_until_they_have_passed() -> None:
+    high, low, close = [1.1] * 20 + [1.2] * 10, [1.1] * 20 + [1.0] * 10, [1.1] * 30
+    k, d = indicators.stochastic(high, low, close, 5, 3, 2)
+    # The last flat window ends at row 19; three windows make a %K, two of these a %D.
+    assert (k.is_not_null().arg_max(), d.is_not_null().arg_max()) == (22, 23)
+    assert k[22:].to_list() == pytest.approx([50.0] * 8)
+
+
+WALK = random_walk(500)
+TALIB: dict[str, tuple[pl.Series, Floats]] = {
+    "ema": (indicators.ema(WALK, 9), talib.EMA(WALK, 9)),
+    "wma": (indicators.wma(WALK, 9), talib.WMA(WALK, 9)),
+    "rsi": (indicators.rsi(WALK, 9), talib.RSI(WALK, 9)),
+    "sma": (indicators.sma(WALK, 9), talib.SMA(WALK, 9)),
+    "highest": (indicators.highest(WALK, 9), talib.MAX(WALK, 9)),
+    "lowest": (indicators.lowest(WALK, 9), talib.MIN(WALK, 9)),
+    "momentum": (indicators.momentum(WALK, 9), talib.MOM(WALK, 9)),
+    "standard_deviation": (indicators.standard_deviation(WALK, 9), talib.STDDEV(WALK, 9)),
+    "atr": (indicators.atr(HIGH, LOW, CLOSE, 9), talib.ATR(HIGH, LOW, CLOSE, 9)),
+    "adx": (indicators.adx(HIGH, LOW, CLOSE, 9), talib.ADX(HIGH, LOW, CLOSE, 9)),
+    **{
+        f"{name} {part}": pair
+        for name, ours, theirs in (
+            ("macd", indicators.macd(WALK), talib.MACD(WALK)),
+            ("bollinger", indicators.bollinger_bands(WALK, 9), talib.BBANDS(WALK, 9, 2.0, 2.0)),
+            (
+                "stochastic",
+                indicators.stochastic(HIGH, LOW, CLOSE),
+                talib.STOCH(HIGH, LOW, CLOSE, fastk_period=14, slowk_period=3, slowd_period=3),
+            ),
+        )
+        for part, pair in enumerate(zip(ours, theirs, strict=True))
+    },
+}
+
+
+@pytest.mark.parametrize("name", TALIB)
+def test_values_and_warm_up_are_talibs(name: str) -> None:
+    ours, theirs = TALIB[name]
+    np.testing.assert_allclose(floats(ours), theirs, rtol=1e-9, atol=1e-12)

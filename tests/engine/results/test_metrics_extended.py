@@ -4,8 +4,11 @@ import math
 from dataclasses import asdict, replace
 
 import numpy as np
+import polars as pl
 import pytest
 
+from engine.deciders.chosen import choose_strategy
+from engine.market.bars import Bars
 from engine.market.sessions import session_days
 from engine.results.metrics import sharpe_ratio
 from engine.results.metrics_extended import (
@@ -20,7 +23,9 @@ from engine.results.metrics_extended import (
     regularised_incomplete_beta,
     sharpe_interval,
 )
+from engine.strategies.sma_cross import SmaCross
 from tests.engine.bar_builders import as_us, utc
+from tests.engine.run_builders import backtest, sample
 
 DAY_US = 86_400_000_000
 START_US = as_us(utc("2024-01-01 00:00"))
@@ -44,7 +49,6 @@ def run_figures(days: int = 60) -> RunFigures:
         last_close=1.5,
         bars_in_position=15,
         max_drawdown_pct=4.0,
-        digest="ab" * 32,
     )
 
 
@@ -153,38 +157,69 @@ def daily(count: int, mean: float, seed: int = 3) -> np.ndarray[tuple[int], np.d
     return np.random.default_rng(seed).normal(mean, 0.01, count)
 
 
-def test_the_sharpe_interval_is_the_same_for_the_same_seed_and_another_for_another() -> None:
-    returns = daily(300, 0.001)
-    assert sharpe_interval(returns, 252, 1) == sharpe_interval(returns, 252, 1)
-    assert sharpe_interval(returns, 252, 1) != sharpe_interval(returns, 252, 2)
-
-
-def test_the_sharpe_interval_is_as_wide_as_theory_says() -> None:
-    # Lo (2002): for independent returns the standard error of a daily ratio is sqrt((1 + ratio^2 / 2) / n).
-    returns = daily(1000, 0.001)
-    ratio = sharpe_ratio(returns, 252)
-    interval = sharpe_interval(returns, 252, 99)
-    assert ratio is not None
+def test_the_sharpe_interval_of_independent_returns_is_mertens() -> None:
+    rng = np.random.default_rng(11)
+    returns = rng.exponential(0.01, 20_000) - 0.008
+    interval, ratio = sharpe_interval(returns, 252), returns.mean() / returns.std()
+    skewness, kurtosis = (float((((returns - returns.mean()) / returns.std()) ** power).mean()) for power in (3, 4))
+    expected = math.sqrt((1.0 - skewness * ratio + (kurtosis - 1.0) / 4.0 * ratio**2) / returns.size * 252)
     assert interval is not None
-    expected = 1.96 * math.sqrt(252 / 1000)
-    assert interval[0] == pytest.approx(ratio - expected, abs=0.25)
-    assert interval[1] == pytest.approx(ratio + expected, abs=0.25)
+    assert (interval[1] - interval[0]) / 2 / 1.959964 == pytest.approx(expected, rel=0.05)
+    assert sum(interval) / 2 == pytest.approx(sharpe_ratio(returns, 252), rel=1e-12)
 
 
-def test_blocks_widen_the_interval_of_returns_that_trend() -> None:
+def test_the_sharpe_interval_is_that_of_four_returns_by_hand_repeated() -> None:
+    # Returns 3, -1, 1, 1 in turn: mean 1, population deviation sqrt(2), ratio 1 / sqrt(2) * sqrt(19 / 20) at n = 20.
+    returns = np.array([0.03, -0.01, 0.01, 0.01] * 5)
+    ratio = math.sqrt(19 / 20 / 2)
+    z = [math.sqrt(2), -math.sqrt(2), 0.0, 0.0] * 5
+    share = [each - ratio / 2 * (each * each - 1) for each in z]
+    weights = {0: 1.0, 1: 2 * 3 / 4, 2: 2 * 2 / 4, 3: 2 * 1 / 4}
+    variance = sum(w * sum(share[i] * share[i - lag] for i in range(lag, 20)) for lag, w in weights.items())
+    error = 1.959963984540054 * math.sqrt(variance) / 20
+    assert sharpe_interval(returns, 1) == pytest.approx((ratio - error, ratio + error), rel=1e-12)
+
+
+def test_nineteen_of_twenty_intervals_hold_the_true_ratio() -> None:
+    rng, held = np.random.default_rng(3), 0
+    for _ in range(400):
+        interval = sharpe_interval(rng.standard_t(6, 750) * 0.01 + 0.0005, 252)
+        assert interval is not None
+        held += interval[0] <= 0.0005 / (0.01 * math.sqrt(6 / 4)) * math.sqrt(252) <= interval[1]
+    assert 365 <= held <= 392
+
+
+def test_the_sharpe_interval_does_not_move_with_a_spread_that_no_fill_used() -> None:
+    """Its seed was the digest, which moved with every column of the data: so did the interval, by 0.1."""
+    bars = sample("eurusd_h1", 3000)
+    closes = tuple(range(bars.height))
+    plain, other = (
+        Bars(bars.timeframe, bars.frame.with_columns(pl.Series("spread", np.array(closes) % most + 0.0)))
+        for most in (7, 11)
+    )
+    first, second = (backtest(each, choose_strategy(SmaCross, "", {})) for each in (plain, other))
+    assert first.result_digest != second.result_digest
+    assert first.extended.sharpe_ci_low is not None
+    assert (first.extended.sharpe_ci_low, first.extended.sharpe_ci_high) == (
+        second.extended.sharpe_ci_low,
+        second.extended.sharpe_ci_high,
+    )
+
+
+def test_memory_widens_the_interval_of_returns_that_trend() -> None:
     rng = np.random.default_rng(5)
     trending = np.convolve(rng.normal(0.0, 0.01, 1010), np.ones(10) / 10, "valid")
     shuffled = rng.permutation(trending)
     widths = []
     for returns in (trending, shuffled):
-        interval = sharpe_interval(returns, 252, 1)
+        interval = sharpe_interval(returns, 252)
         assert interval is not None
         widths.append(interval[1] - interval[0])
     assert widths[0] > 1.5 * widths[1]
 
 
 def test_too_few_days_or_too_few_changes_give_no_interval() -> None:
-    assert sharpe_interval(daily(19, 0.001), 252, 1) is None
+    assert sharpe_interval(daily(19, 0.001), 252) is None
     one_change = np.zeros(300)
     one_change[7] = 0.01
-    assert sharpe_interval(one_change, 252, 1) is None
+    assert sharpe_interval(one_change, 252) is None
