@@ -174,7 +174,8 @@ def _rates(specification: Specification, instrument: Instrument, data: RunData, 
 def _finer(run: Bars, finer: Bars | None) -> tuple[NDArray[Any], ...]:
     if finer is None:
         return _NO_FLOATS, _NO_FLOATS, _NO_FLOATS, np.empty((2, 0), np.int64)
-    spans = np.stack([np.searchsorted(finer.time_us, run.time_us), np.searchsorted(finer.time_us, run.close_time_us)])
+    begins_us = run.time_us if run.begins_us is None else run.begins_us
+    spans = np.stack([np.searchsorted(finer.time_us, begins_us), np.searchsorted(finer.time_us, run.close_time_us)])
     return finer.open, finer.high, finer.low, np.ascontiguousarray(spans.astype(np.int64))
 
 
