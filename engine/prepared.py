@@ -16,7 +16,7 @@ from engine.market.lots import lot_steps
 from engine.market.resampling import resample
 from engine.market.sessions import SessionDays, session_days
 from engine.market.spread import average_spread
-from engine.market.swap import NO_NIGHTS, nights
+from engine.market.swap import NO_NIGHTS, Nights, nights
 from engine.market.timeframes import timeframe
 from engine.numeric.times import as_us
 from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource, check_specification
@@ -102,7 +102,6 @@ def prepare_run(specification: Specification, instrument: Instrument, data: RunD
     rate_open = np.ones(1) if rates is None else rates.known_at(run.time_us)
     rate_close = np.ones(1) if rates is None else rates.known_at(run.close_time_us)
     charged = nights(run) if instrument.swap_long or instrument.swap_short else NO_NIGHTS
-    night_rates = np.ones(charged.rows.size) if rates is None else rates.known_at(charged.moments_us)
     context = _context(specification, instrument, data, bars)
     return PreparedRun(
         specification=specification,
@@ -115,7 +114,7 @@ def prepare_run(specification: Specification, instrument: Instrument, data: RunD
         close_time_us=run.close_time_us,
         duration_us=bars.timeframe.duration_us,
         prices=(run.open, run.high, run.low, run.close, spread, rate_open, rate_close),
-        nights=(charged.rows, charged.kinds, charged.weights, night_rates),
+        nights=_nights(charged, rates),
         night_moments_us=charged.moments_us,
         finer=_finer(run, data.finer),
         rules=_rules(specification, instrument, run.height, spread, rate_close, data.finer is not None),
@@ -169,6 +168,14 @@ def _rates(specification: Specification, instrument: Instrument, data: RunData, 
     if instrument.quote == specification.account_currency:
         return None
     return conversion_rates(instrument, specification.account_currency, bars, data.conversion, data.registry)
+
+
+def _nights(charged: Nights, rates: Rates | None) -> tuple[NDArray[Any], ...]:
+    kinds = np.full(charged.rows.size, layout.INSIDE, np.int64)
+    kinds[charged.before_open] = layout.BEFORE_OPEN
+    kinds[charged.at_close] = layout.AT_CLOSE
+    known = np.ones(charged.rows.size) if rates is None else rates.known_at(charged.moments_us)
+    return charged.rows, kinds, charged.weights, known
 
 
 def _finer(run: Bars, finer: Bars | None) -> tuple[NDArray[Any], ...]:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.kernel.layout import AT_CLOSE, BEFORE_OPEN, INSIDE
 from engine.market.bars import Bars
 from engine.market.sessions import new_york_closes, weekday
 
@@ -14,18 +13,19 @@ _WEDNESDAY, _SATURDAY = 2, 5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Nights:
-    """Nights in the order of time. rows: the first bar that closes at or after each, ascending; kinds: whether it is at
-    or before that bar's open, inside it or at its very close (engine.kernel.layout); weights: how many it counts for.
+    """Nights in the order of time. rows: the first bar that closes at or after each, ascending; before_open: whether
+    it is at or before that bar's open, at_close: at its very close; weights: how many it counts for.
     """
 
     moments_us: NDArray[np.int64]
     rows: NDArray[np.int64]
-    kinds: NDArray[np.int64]
+    before_open: NDArray[np.bool_]
+    at_close: NDArray[np.bool_]
     weights: NDArray[np.int64]
 
 
-_NOTHING = np.empty(0, np.int64)
-NO_NIGHTS = Nights(_NOTHING, _NOTHING, _NOTHING, _NOTHING)
+_NO_NUMBERS, _NO_ANSWERS = np.empty(0, np.int64), np.empty(0, bool)
+NO_NIGHTS = Nights(_NO_NUMBERS, _NO_NUMBERS, _NO_ANSWERS, _NO_ANSWERS, _NO_NUMBERS)
 
 
 def nights(bars: Bars) -> Nights:
@@ -40,10 +40,8 @@ def nights(bars: Bars) -> Nights:
         return NO_NIGHTS
     moments_us, weights = _rollovers(int(bars.close_time_us[0]), int(bars.close_time_us[-1]) - 1)
     rows = np.searchsorted(bars.close_time_us, moments_us, side="left").astype(np.int64)
-    kinds = np.full(rows.size, INSIDE, np.int64)
-    kinds[moments_us <= bars.time_us[rows]] = BEFORE_OPEN
-    kinds[moments_us == bars.close_time_us[rows]] = AT_CLOSE
-    return Nights(moments_us, rows, kinds, weights)
+    at_close = moments_us == bars.close_time_us[rows]
+    return Nights(moments_us, rows, moments_us <= bars.time_us[rows], at_close, weights)
 
 
 def _rollovers(first_us: int, last_us: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

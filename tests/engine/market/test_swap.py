@@ -4,18 +4,18 @@ from datetime import timedelta
 
 import pytest
 
-from engine.kernel.layout import AT_CLOSE, BEFORE_OPEN, INSIDE
 from engine.market.bars import Bars
 from engine.market.swap import nights
 from tests.engine.bar_builders import bars_of, closes_bars, utc
-
-KINDS = {BEFORE_OPEN: "before the open", INSIDE: "inside", AT_CLOSE: "at the close"}
 
 
 def charged(bars: Bars) -> list[tuple[str, str, int]]:
     found = nights(bars)
     times = [str(bars.frame["time"][int(row)])[:16] for row in found.rows]
-    kinds = [KINDS[kind] for kind in found.kinds.tolist()]
+    kinds = [
+        "before the open" if before else "at the close" if at else "inside"
+        for before, at in zip(found.before_open.tolist(), found.at_close.tolist(), strict=True)
+    ]
     return list(zip(times, kinds, found.weights.tolist(), strict=True))
 
 
