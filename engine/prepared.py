@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from engine.errors import InvalidSpecification, NoData
 from engine.kernel import layout
 from engine.market.bars import Bars
-from engine.market.conversion import conversion_rates
+from engine.market.conversion import Rates, conversion_rates
 from engine.market.instruments import Instrument, packaged_instruments
 from engine.market.lots import lot_steps
 from engine.market.resampling import resample
 from engine.market.sessions import SessionDays, session_days
 from engine.market.spread import average_spread
-from engine.market.swap import NO_NIGHTS, nights
+from engine.market.swap import NO_NIGHTS, Nights, nights
 from engine.market.timeframes import timeframe
 from engine.numeric.times import as_us
 from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource, check_specification
@@ -55,6 +55,7 @@ class PreparedRun:
     bars: warm-up included, none at or after the run's end; first: row of the run's first bar. context: by timeframe,
     none that opens at or after the end. used: every set of bars the run uses, by its role. prices: the kernel's seven
     price arrays. spread_pips: of each bar, or of all; average_spread: theirs. nights, finer: as the kernel takes them.
+    night_moments_us: of each night. rates: None where profit is in the account's currency.
     rules: one record, target_first still 0. days: the trading days of all bars. warnings: those of the data given.
     """
 
@@ -68,9 +69,11 @@ class PreparedRun:
     close_time_us: NDArray[np.int64]
     duration_us: int
     prices: tuple[NDArray[np.float64], ...]
-    nights: tuple[NDArray[np.int64], NDArray[np.int64]]
+    nights: tuple[NDArray[Any], ...]
+    night_moments_us: NDArray[np.int64]
     finer: tuple[NDArray[Any], ...]
     rules: NDArray[Any]
+    rates: Rates | None
     spread_pips: NDArray[np.float64] | float
     average_spread: float
     days: SessionDays
@@ -95,7 +98,9 @@ def prepare_run(specification: Specification, instrument: Instrument, data: RunD
         raise NoData(f"no {bars.timeframe.name} bars of {instrument.symbol} in the run's range")
     run = bars.rows(first, end)
     spread, spread_pips = _spread(specification, instrument, run)
-    rate_open, rate_close = _rates(specification, instrument, data, bars, first, end)
+    rates = _rates(specification, instrument, data, bars)
+    rate_open = np.ones(1) if rates is None else rates.known_at(run.time_us)
+    rate_close = np.ones(1) if rates is None else rates.known_at(run.close_time_us)
     charged = nights(run) if instrument.swap_long or instrument.swap_short else NO_NIGHTS
     context = _context(specification, instrument, data, bars)
     return PreparedRun(
@@ -109,9 +114,11 @@ def prepare_run(specification: Specification, instrument: Instrument, data: RunD
         close_time_us=run.close_time_us,
         duration_us=bars.timeframe.duration_us,
         prices=(run.open, run.high, run.low, run.close, spread, rate_open, rate_close),
-        nights=(charged.rows, charged.weights),
+        nights=_nights(charged, rates),
+        night_moments_us=charged.moments_us,
         finer=_finer(run, data.finer),
         rules=_rules(specification, instrument, run.height, spread, rate_close, data.finer is not None),
+        rates=rates,
         spread_pips=spread_pips,
         average_spread=average_spread(spread_pips),
         days=session_days(run.time_us, instrument.session),
@@ -157,19 +164,25 @@ def _spread(
     return points * instrument.point, points / instrument.points_per_pip
 
 
-def _rates(
-    specification: Specification, instrument: Instrument, data: RunData, bars: Bars, first: int, end: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _rates(specification: Specification, instrument: Instrument, data: RunData, bars: Bars) -> Rates | None:
     if instrument.quote == specification.account_currency:
-        return np.ones(1), np.ones(1)
-    rates = conversion_rates(instrument, specification.account_currency, bars, data.conversion, data.registry)
-    return np.ascontiguousarray(rates.at_open[first:end]), np.ascontiguousarray(rates.at_close[first:end])
+        return None
+    return conversion_rates(instrument, specification.account_currency, bars, data.conversion, data.registry)
+
+
+def _nights(charged: Nights, rates: Rates | None) -> tuple[NDArray[Any], ...]:
+    kinds = np.full(charged.rows.size, layout.INSIDE, np.int64)
+    kinds[charged.before_open] = layout.BEFORE_OPEN
+    kinds[charged.at_close] = layout.AT_CLOSE
+    known = np.ones(charged.rows.size) if rates is None else rates.known_at(charged.moments_us)
+    return charged.rows, kinds, charged.weights, known
 
 
 def _finer(run: Bars, finer: Bars | None) -> tuple[NDArray[Any], ...]:
     if finer is None:
         return _NO_FLOATS, _NO_FLOATS, _NO_FLOATS, np.empty((2, 0), np.int64)
-    spans = np.stack([np.searchsorted(finer.time_us, run.time_us), np.searchsorted(finer.time_us, run.close_time_us)])
+    begins_us = run.time_us if run.begins_us is None else run.begins_us
+    spans = np.stack([np.searchsorted(finer.time_us, begins_us), np.searchsorted(finer.time_us, run.close_time_us)])
     return finer.open, finer.high, finer.low, np.ascontiguousarray(spans.astype(np.int64))
 
 

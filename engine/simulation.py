@@ -149,12 +149,16 @@ class Simulation:
                 f" booked profit {float(self.state['booked_gross'][0])},"
                 f" commission {float(self.state['booked_commission'][0])}, swap {float(self.state['booked_swap'][0])}"
             )
-        at_open = fault == layout.NO_RATE_AT_OPEN
-        moment_us = int((self.run.time_us if at_open else self.run.close_time_us)[bar])
-        raise NoRateYet(
-            f"no rate from {self.run.instrument.quote} to {self.run.specification.account_currency}"
-            f" is known yet at {iso_time(moment_us)}"
-        )
+        raise NoRateYet(self._missing_rate(fault, bar))
+
+    def _missing_rate(self, fault: int, bar: int) -> str:
+        run = self.run
+        if fault == layout.NO_RATE_AT_NIGHT:
+            moment_us = int(run.night_moments_us[self.state["next_night"][0]])
+        else:
+            moment_us = int((run.time_us if fault == layout.NO_RATE_AT_OPEN else run.close_time_us)[bar])
+        assert run.rates is not None, "a rate of 1 is always known"
+        return run.rates.missing_at(moment_us)
 
     def _make_room(self) -> bool:
         """Double the books if one more bar might not fit; whether they grew."""

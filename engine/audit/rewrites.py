@@ -70,7 +70,7 @@ def _rewritten(bars: Bars, known: int, rewrite: Rewrite, random: np.random.Gener
     last_close = float(bars.close[max(known - 1, 0)])
     made = rewrite({name: future[name].to_numpy() for name in names}, last_close, random)
     tail = future.select("time").with_columns(pl.Series(name, np.ascontiguousarray(made[name])) for name in names)
-    return Bars(bars.timeframe, bars.frame.head(known).vstack(tail).rechunk(), bars.closes_us)
+    return Bars(bars.timeframe, bars.frame.head(known).vstack(tail).rechunk(), bars.closes_us, bars.begins_us)
 
 
 def _walk(columns: Columns, last_close: float, random: np.random.Generator) -> Columns:

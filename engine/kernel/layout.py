@@ -16,7 +16,9 @@ BUY_CODE, SELL_CODE, CLOSE_CODE = 1, -1, 0
 REASONS = ("stop_loss", "take_profit", "signal", "reverse", "llm_close", "stop_out", "end_of_data")
 STOP_LOSS, TAKE_PROFIT, SIGNAL, REVERSED, _, STOP_OUT, END_OF_DATA = range(7)
 SIMULATE, SCAN, SETTLE, CONCLUDE = 0, 1, 2, 3
-NO_FAULT, NO_RATE_AT_CLOSE, NO_RATE_AT_OPEN, BOOKS_BROKEN = 0, 1, 2, 3
+NO_FAULT, NO_RATE_AT_CLOSE, NO_RATE_AT_OPEN, BOOKS_BROKEN, NO_RATE_AT_NIGHT = 0, 1, 2, 3, 4
+BEFORE_OPEN, INSIDE, AT_CLOSE = 0, 1, 2
+"""When a night falls on a bar: at or before its open, between open and close, at its very close."""
 NOT_KNOWN, STOP_FIRST, TARGET_FIRST = 0, 1, 2
 ROWS_A_BAR = 4
 """Rows one bar may write beyond one for each target."""
@@ -71,14 +73,19 @@ class Prices(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Decisions by deciding bar, ascending, and the nights. levels: (m, 1 + k), stop then targets. steps 0: size it."""
+    """Decisions by deciding bar, ascending, and the nights. levels: (m, 1 + k), stop then targets. steps 0: size it.
+
+    Nights ascend in time; each falls on the first bar that closes at or after it. night_rates: known at that moment.
+    """
 
     rows: Any
     actions: Any
     steps: Any
     levels: Any
     night_rows: Any
+    night_kinds: Any
     night_weights: Any
+    night_rates: Any
 
 
 class Finer(NamedTuple):
@@ -134,7 +141,8 @@ SIGNATURE = numba.int64(
     numba.from_dtype(STATE)[::1],
     numba.from_dtype(RULES)[::1],
     *(_floats,) * len(Prices._fields),
-    *(_integers, _integers, _integers, _read_only(numba.float64, 2), _integers, _integers),
+    *(_integers, _integers, _integers, _read_only(numba.float64, 2)),
+    *(_integers, _integers, _integers, _floats),
     *(_floats, _floats, _floats, _read_only(numba.int64, 2)),
     *(numba.from_dtype(ROW)[::1], numba.float64[::1]),
     *(numba.float64[::1], numba.from_dtype(BALANCE)[::1]),

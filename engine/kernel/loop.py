@@ -20,9 +20,12 @@ from engine.kernel import money as kernel_money
 from engine.kernel import orders as kernel_orders
 from engine.kernel.layout import (
     AHEAD,
+    AT_CLOSE,
+    BEFORE_OPEN,
     CLOSE_PRICE,
     CONCLUDE,
     END_OF_DATA,
+    INSIDE,
     LINE,
     NEXT_OPEN,
     ROWS_A_BAR,
@@ -40,7 +43,7 @@ from engine.kernel.layout import (
 )
 from engine.kernel.levels import settle_at, settle_inside
 from engine.kernel.money import (
-    charge_night,
+    charge_nights,
     leave,
     load_close,
     load_open,
@@ -63,7 +66,7 @@ def _advance_made_of(parts: int) -> Callable[..., int]:
     def advance(
         command, until, state, rules,
         open_, high, low, close, spread, rate_open, rate_close,
-        rows, actions, steps, levels, night_rows, night_weights,
+        rows, actions, steps, levels, night_rows, night_kinds, night_weights, night_rates,
         finer_open, finer_high, finer_low, finer_spans,
         book_rows, targets, equity, balances,
     ):  # fmt: skip
@@ -77,7 +80,7 @@ def _advance_made_of(parts: int) -> Callable[..., int]:
         """
         s, r = state[0], rules[0]
         prices = Prices(open_, high, low, close, spread, rate_open, rate_close)
-        plan = Plan(rows, actions, steps, levels, night_rows, night_weights)
+        plan = Plan(rows, actions, steps, levels, night_rows, night_kinds, night_weights, night_rates)
         finer = Finer(finer_open, finer_high, finer_low, finer_spans)
         book, track = Book(book_rows, targets), Track(equity, balances)
         if command == SCAN or parts < 0:
@@ -219,19 +222,23 @@ def bars_from(start, limit):
 
 @inlined
 def settle(s, r, prices, plan, finer, book, track):
-    """The bar's open and its levels, then the first equity test: all that happens before its decision."""
+    """The bar's open and its levels, then the first equity test: all that happens before its decision.
+
+    A fill at the open or inside the bar counts just after its open, so a night inside the bar comes after all of them.
+    """
     if s.stop_moves != 0:
         s.stop = s.entry_price
         s.stop_moves = 0
+    charge_nights(s, r, plan, BEFORE_OPEN)
     if s.pending >= 0:
         load_open(s, r, prices)
         carry_out(s, r, plan, book, s.pending, True)
         s.pending = -1
-    if s.direction != 0:
-        if r.mode == CLOSE_PRICE:
-            settle_at(s, r, book, quote(r.scale, s.direction, s.close, s.spread), False)
-        else:
-            settle_inside(s, r, prices, finer, book)
+    if s.direction != 0 and r.mode != CLOSE_PRICE:
+        settle_inside(s, r, prices, finer, book)
+    charge_nights(s, r, plan, INSIDE)
+    if s.direction != 0 and r.mode == CLOSE_PRICE:
+        settle_at(s, r, book, quote(r.scale, s.direction, s.close, s.spread), False)
     test_equity(s, r, book)
     if s.ended != 0:
         record(s, r, track)
@@ -248,7 +255,7 @@ def conclude(s, r, plan, book, track):
         elif s.bar < r.last_bar:
             s.pending = s.next_decision
     test_equity(s, r, book)
-    if s.direction != 0 and s.bar < r.last_bar and charge_night(s, plan):
+    if charge_nights(s, r, plan, AT_CLOSE):
         test_equity(s, r, book)
     if s.ended == 0 and s.bar == r.last_bar and s.direction != 0:
         leave(s, r, book, s.steps, quote(r.scale, s.direction, s.close, s.spread), END_OF_DATA, False)

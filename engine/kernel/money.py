@@ -8,6 +8,7 @@ import numpy as np
 from engine.kernel.layout import (
     BOOKS_BROKEN,
     NO_RATE_AT_CLOSE,
+    NO_RATE_AT_NIGHT,
     NO_RATE_AT_OPEN,
     STOP_OUT,
     called,
@@ -83,10 +84,15 @@ def known_rate(s, at_open):
 
 
 @inlined
+def swap_points(s, r):
+    """What a lot of the position is charged a night, quote currency by its contract's unit."""
+    return r.swap_long if s.direction > 0 else r.swap_short
+
+
+@inlined
 def swap_due(s, r, volume):
     """Swap charged so far to `volume` of the position, account currency, not rounded; negative when paid."""
-    points = r.swap_long if s.direction > 0 else r.swap_short
-    return points * r.contract * volume * s.night_rate
+    return swap_points(s, r) * r.contract * volume * s.night_rate
 
 
 @inlined
@@ -156,15 +162,27 @@ def leave(s, r, book, steps, price, reason, at_open):
         s.night_rate = 0.0
 
 
-@inlined
-def charge_night(s, plan):
-    """Charge the nights on this bar to the position that stays open over its close; return whether there were any."""
-    while s.next_night < plan.night_rows.shape[0] and plan.night_rows[s.next_night] < s.bar:
+@called
+def charge_nights(s, r, plan, kind):
+    """Charge the nights that fall on this bar in that way to the position open across them; return whether any cost.
+
+    Called in the order of time: whoever is open now was there before the night, or entered at this open, and has not
+    left. Nights of bars that were passed over, or that the account spent flat, are left behind.
+    """
+    charged = False
+    while s.fault == 0 and s.next_night < plan.night_rows.shape[0]:
+        k = s.next_night
+        if plan.night_rows[k] > s.bar or (plan.night_rows[k] == s.bar and plan.night_kinds[k] > kind):
+            break
+        due = plan.night_rows[k] == s.bar and plan.night_kinds[k] == kind and s.direction != 0
+        if due and swap_points(s, r) != 0.0:
+            if not plan.night_rates[k] > 0.0:
+                s.fault = NO_RATE_AT_NIGHT
+                break
+            s.night_rate += plan.night_weights[k] * plan.night_rates[k]
+            charged = True
         s.next_night += 1
-    if s.next_night < plan.night_rows.shape[0] and plan.night_rows[s.next_night] == s.bar:
-        s.night_rate += plan.night_weights[s.next_night] * known_rate(s, False)
-        return True
-    return False
+    return charged
 
 
 @inlined

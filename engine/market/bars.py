@@ -54,12 +54,14 @@ class Bars:
     frame: time (Datetime us UTC, the bar's open, strictly rising, at least timeframe.shortest_us apart), open, high,
     low, close, volume (Float64; 0 where none was recorded) and, where recorded, spread (Float64, points). No nulls, no
     NaN. The arrays are contiguous, read-only views of it, made once. `resample` may leave none at all: height 0.
-    closes_us: when each bar closes, where whoever made them knows more than their opens tell.
+    closes_us: when each bar closes, begins_us: from when on its prices count, where whoever made them knows more than
+    their opens tell (`resample`).
     """
 
     timeframe: Timeframe
     frame: pl.DataFrame
     closes_us: NDArray[np.int64] | None = None
+    begins_us: NDArray[np.int64] | None = None
 
     @property
     def height(self) -> int:
@@ -129,7 +131,8 @@ class Bars:
         """
         known = self.closes_us is not None or self.timeframe.duration_us >= DAY_US
         closes_us = self.close_time_us[first:end] if known else None
-        cut = Bars(self.timeframe, self.frame.slice(first, max(0, end - first)), closes_us)
+        begins_us = None if self.begins_us is None else self.begins_us[first:end]
+        cut = Bars(self.timeframe, self.frame.slice(first, max(0, end - first)), closes_us, begins_us)
         made = vars(self)
         vars(cut).update({name: made[name][first:end] for name in _ARRAYS if made.get(name) is not None})
         return cut

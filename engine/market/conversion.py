@@ -1,4 +1,4 @@
-"""What one unit of profit is worth in the account currency, at every bar's open and close, by rates known then."""
+"""What one unit of profit is worth in the account currency, by the rates known at a moment."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,10 +10,14 @@ from engine.errors import NoConversion
 from engine.market.bars import Bars
 from engine.market.instruments import Instrument
 from engine.market.resampling import last_closed
+from engine.market.timeframes import WEEK_US
 from engine.numeric.arrays import read_only
+from engine.numeric.times import iso_time
 
 BRIDGE = "USD"
 """The currency through which two others are joined when no pair joins them."""
+OLDEST_US = WEEK_US
+"""A file that ended years ago must not price a trade: a bar that closed longer ago than this gives no rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +34,39 @@ Route = tuple[Leg, ...]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rates:
-    """Account currency per unit of quote currency. Arrays have one value a bar; NaN: no bar of a pair had closed yet.
-
-    at_close: known when the bar closes. at_open: known when it opens, used for all that happens inside the bar too.
-    Using a NaN is the caller's failure to report, as NoRateYet, with the currencies and the bar's time.
-    """
+    """Account currency per unit of quote currency, by what was known at a moment."""
 
     quote: str
     account: str
     route: Route
-    at_close: NDArray[np.float64]
-    at_open: NDArray[np.float64]
+    pairs: Mapping[str, Bars]
+    """By symbol, those of the route."""
+
+    def known_at(self, moments_us: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the rate at each moment, ascending: of each pair the last bar that closed at or before it.
+
+        NaN where none had, or only one that is too old to price anything (OLDEST_US). Using a NaN is the caller's
+        failure to report, as NoRateYet, in the words of `missing_at`.
+        """
+        rates = np.ones(moments_us.size)
+        for leg in self.route:
+            rates *= _known_closes(self.pairs[leg.symbol], moments_us, leg.inverted)
+        return read_only(rates)
+
+    def missing_at(self, moment_us: int) -> str:
+        """Say why no rate is known at that moment."""
+        wanted = f"no rate from {self.quote} to {self.account} is known"
+        for leg in self.route:
+            closes_us = self.pairs[leg.symbol].close_time_us
+            row = int(np.searchsorted(closes_us, moment_us, side="right")) - 1
+            if row < 0:
+                break
+            if moment_us - int(closes_us[row]) > _oldest_us(self.pairs[leg.symbol]):
+                closed = iso_time(int(closes_us[row]))
+                return (
+                    f"{wanted} at {iso_time(moment_us)}: the last {leg.symbol} bar closed at {closed}, too long before"
+                )
+        return f"{wanted} yet at {iso_time(moment_us)}"
 
 
 def conversion_rates(
@@ -59,8 +85,8 @@ def conversion_rates(
     available = {**conversion, instrument.symbol: bars}
     for route in pairs_wanted(instrument, account_currency, registry):
         if all(leg.symbol in available for leg in route):
-            at_close, at_open = _product(route, bars, available)
-            return Rates(instrument.quote, account_currency, route, at_close, at_open)
+            pairs = {leg.symbol: available[leg.symbol] for leg in route}
+            return Rates(instrument.quote, account_currency, route, pairs)
     wanted = _legs(instrument.quote, account_currency, instrument, registry)
     bridges = _bridged(instrument.quote, account_currency, instrument, registry)
     names = [leg.symbol for leg in wanted] or [account_currency + instrument.quote]
@@ -102,19 +128,18 @@ def _legs(source: str, to: str, traded: Instrument, registry: Mapping[str, Instr
     return (*(Leg(symbol, False) for symbol in direct), *(Leg(symbol, True) for symbol in inverse))
 
 
-def _product(
-    route: Route, bars: Bars, available: Mapping[str, Bars]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    at_close, at_open = np.ones(bars.height), np.ones(bars.height)
-    for leg in route:
-        pair = available[leg.symbol]
-        at_close *= _known_closes(pair, bars.close_time_us, leg.inverted)
-        at_open *= _known_closes(pair, bars.time_us, leg.inverted)
-    return read_only(at_close), read_only(at_open)
-
-
 def _known_closes(pair: Bars, moments_us: NDArray[np.int64], inverted: bool) -> NDArray[np.float64]:
-    """Return the last close known at each moment, NaN before the first; a bar closing at that very moment counts."""
+    """Return the last close known at each moment, NaN for none; a bar closing at that very moment counts."""
+    if pair.height == 0:
+        return np.full(moments_us.size, np.nan)
     known = np.append(1.0 / pair.close if inverted else pair.close, np.nan)
-    closes: NDArray[np.float64] = known[last_closed(moments_us, pair.close_time_us)]
+    rows = last_closed(moments_us, pair.close_time_us)
+    age_us = moments_us - pair.close_time_us[rows]
+    rows[age_us > _oldest_us(pair)] = -1
+    closes: NDArray[np.float64] = known[rows]
     return closes
+
+
+def _oldest_us(pair: Bars) -> int:
+    """How long after its close a bar may still give a rate: a week, or two bars if that is longer."""
+    return max(OLDEST_US, 2 * pair.timeframe.duration_us)

@@ -45,7 +45,8 @@ def resample(bars: Bars, to: Timeframe, instrument: Instrument) -> Bars:
     }
     if bars.spread_points is not None:
         columns["spread"] = bars.spread_points[last]
-    return Bars(to, pl.DataFrame(columns), np.maximum(ends_us, bars.close_time_us[last]))
+    closes_us = np.maximum(ends_us, bars.close_time_us[last])
+    return Bars(to, pl.DataFrame(columns), closes_us, np.minimum(starts_us, bars.time_us[first]))
 
 
 def join_context(bars: Bars, context: Bars) -> pl.DataFrame:

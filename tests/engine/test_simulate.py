@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from engine.specification import ExecutionMode, OnOpposite, SpreadSource, check_
 from engine.strategies.sma_cross import SmaCross
 from engine.strategy import Decision, Market, View
 from engine.watch import Cancelled, Progress
-from tests.engine.bar_builders import closes_bars, utc
+from tests.engine.bar_builders import bars_of, closes_bars, utc
 from tests.engine.run_builders import (
     EURUSD,
     backtest,
@@ -475,3 +476,17 @@ def test_a_simulation_can_not_be_driven_past_its_end() -> None:
     simulation.simulate(20)
     simulation.simulate(20)
     assert simulation.bars_done == 20
+
+
+def test_a_stray_bar_of_the_weekend_orders_what_happened_in_mondays_candle() -> None:
+    times = [utc("2024-03-07 22:00") + i * timedelta(hours=1) for i in range(24)]
+    times += [utc("2024-03-09 12:00")]
+    times += [utc("2024-03-10 21:00") + i * timedelta(hours=1) for i in range(24)]
+    closes = [1.1] * 24 + [1.2] + [1.1] * 12 + [1.0] + [1.1] * 11
+    script = scripted(["BUY", None], stop_loss=[1.05, None], take_profit=[1.25, None])
+    high = bars_of("H1", times, open=closes, high=[1.3 if c == 1.2 else c for c in closes], low=closes, close=closes)
+    days = resample(high, timeframe("D1"), EURUSD)
+    modes: dict[str, Any] = {"execution_mode": ExecutionMode.INTRA_CANDLE}
+    assert backtest(days, script, **modes).ambiguous_bars == 1
+    settled = backtest(days, script, finer=high, **modes)
+    assert (settled.ambiguous_bars, settled.trades["exit_reason"].to_list()) == (0, ["take_profit"])

@@ -11,7 +11,7 @@ from engine.errors import NoConversion
 from engine.market.bars import Bars
 from engine.market.conversion import Leg, Rates, conversion_rates, pairs_wanted
 from engine.market.instruments import Instrument, packaged_instruments, parse_instruments
-from tests.engine.bar_builders import bars_of, closes_bars, utc
+from tests.engine.bar_builders import as_us, bars_of, closes_bars, utc
 
 START = utc("2024-01-08 00:00")
 REGISTRY = packaged_instruments()
@@ -27,8 +27,10 @@ def pair(closes: list[float], hours_early: int = 1, name: str = "H1") -> Bars:
 
 
 def assert_rates(got: Rates, at_open: list[float], at_close: list[float]) -> None:
-    np.testing.assert_array_equal(got.at_open, at_open)
-    np.testing.assert_array_equal(got.at_close, at_close)
+    """At the three bars' opens and closes."""
+    opens_us = as_us(START) + 3_600_000_000 * np.arange(3)
+    np.testing.assert_array_equal(got.known_at(opens_us), at_open)
+    np.testing.assert_array_equal(got.known_at(opens_us + 3_600_000_000), at_close)
 
 
 def test_the_same_currency_needs_no_bars_and_is_one() -> None:
@@ -98,6 +100,39 @@ def test_a_longer_conversion_bar_is_known_only_from_its_close() -> None:
 def test_a_hole_in_the_pair_keeps_the_last_known_rate() -> None:
     bars = bars_of("H1", [START - timedelta(days=3)])
     assert_rates(rates("EURGBP", "USD", {"GBPUSD": bars}), [1.1] * 3, [1.1] * 3)
+
+
+def test_a_file_that_ended_years_ago_prices_no_trade() -> None:
+    got = rates("EURGBP", "USD", {"GBPUSD": bars_of("H1", [utc("2016-01-08 00:00")])})
+    assert_rates(got, [math.nan] * 3, [math.nan] * 3)
+    assert got.missing_at(as_us(START)) == (
+        "no rate from GBP to USD is known at 2024-01-08T00:00:00Z: the last GBPUSD bar closed at 2016-01-08T01:00:00Z,"
+        " too long before"
+    )
+
+
+def test_a_rate_is_known_for_exactly_seven_days_after_its_bar_closed() -> None:
+    closed = START - timedelta(days=7)
+    got = rates("EURGBP", "USD", {"GBPUSD": bars_of("H1", [closed - timedelta(hours=1)])})
+    moments_us = np.array([as_us(START), as_us(START) + 1])
+    np.testing.assert_array_equal(got.known_at(moments_us), [1.1, math.nan])
+
+
+def test_a_weekly_rate_is_known_for_two_weeks_and_the_traded_symbols_own_bars_age_too() -> None:
+    weekly = bars_of("W1", [START - timedelta(weeks=3)])
+    moments_us = np.array([as_us(START), as_us(START) + 1])
+    got = rates("EURGBP", "USD", {"GBPUSD": weekly}).known_at(moments_us)
+    np.testing.assert_array_equal(got, [1.1, math.nan])
+    own = bars_of("H1", [START, START + timedelta(days=8)])
+    got = conversion_rates(REGISTRY["USDJPY"], "USD", own, {}, REGISTRY).known_at(own.time_us)
+    np.testing.assert_array_equal(got, [math.nan, math.nan])
+
+
+def test_one_old_leg_of_two_leaves_no_rate_and_is_the_one_named() -> None:
+    old = bars_of("H1", [START - timedelta(days=30)])
+    got = rates("EURJPY", "CHF", {"USDJPY": pair([100.0] * 4), "USDCHF": old})
+    assert_rates(got, [math.nan] * 3, [math.nan] * 3)
+    assert "the last USDCHF bar closed at 2023-12-09T01:00:00Z" in got.missing_at(as_us(START))
 
 
 def test_without_bars_currencies_and_pairs_looked_for_are_named() -> None:

@@ -73,6 +73,8 @@ def test_stray_bars_of_the_closed_weekend_belong_to_mondays_candle_which_keeps_i
         monday = longer.frame["time"].to_list().index(utc("2024-03-10 21:00"))
         assert longer.open[monday] == bars.close[24]
         assert longer.close[monday - 1] == bars.close[23]
+        assert longer.begins_us is not None
+        assert longer.begins_us[monday] == as_us(utc("2024-03-09 12:00"))
         assert longer.close_time_us[monday - 1] == as_us(utc("2024-03-08 22:00"))
     weeks = resample(fx_hours([("2024-03-03 22:00", "2024-03-08 22:00"), ("2024-03-09 12:00", "2024-03-09 13:00")]),
                      timeframe("W1"), EURUSD)  # fmt: skip
