@@ -1,22 +1,18 @@
 """Alembic's entry into the revisions: they run on the connection they are handed, inside its transaction.
 
-No address is read here. `consumer.adapters.postgres.schema.migrating` connects (asyncpg), locks, checks and commits.
+No address is read here, and nothing of this program: what calls the revisions connects (asyncpg), locks, checks and
+commits, and hands over what they are compared with, so that history does not depend on the models.
 """
 
 from alembic import context
 from sqlalchemy import Connection
-
-from consumer.adapters.postgres.schema.tables import VERSION_TABLE, metadata
-from migrations import include_object
 
 
 def run_revisions(connection: Connection) -> None:
     """Run what Alembic was asked for; all of it or, with the caller's transaction, nothing."""
     context.configure(
         connection=connection,
-        target_metadata=metadata,
-        version_table=VERSION_TABLE,
-        include_object=include_object,
+        **context.config.attributes["compared_with"],
         compare_type=True,
         compare_server_default=True,
     )

@@ -81,6 +81,12 @@ class History(Protocol):
         """One run, as `runs` gives it."""
         ...
 
+    async def result_of(self, run_id: int) -> Row | None:
+        """What a completed run printed: metrics (as `backtest run --json`), artifacts (name -> path or URL) and
+        duration_seconds. None for any other run, and for one that completed before there was a table for it.
+        """
+        ...
+
     async def trades(self, run_id: int, *, limit: int | None = None, after: int = 0) -> Sequence[Row]:
         """The run's trades in the order they were booked, those with an id above `after` only."""
         ...

@@ -22,9 +22,9 @@ from consumer.adapters.postgres.schema.migrating import (
     head_revision,
     migrate,
 )
+from consumer.adapters.postgres.schema.own_objects import comparison_options, include_object
 from consumer.adapters.postgres.schema.tables import OPERATIONAL_TABLES, SHARED_TABLES, VERSION_TABLE, metadata
 from consumer.errors import StartFailed, StoreUnavailable
-from migrations import include_object
 
 pytestmark = pytest.mark.integration
 
@@ -80,6 +80,7 @@ async def test_the_history_passes_pytest_alembic(engine: AsyncEngine) -> None:
         config = Config()
         config.set_main_option("script_location", next(iter(migrations.__path__)))
         config.set_main_option("path_separator", "os")
+        config.attributes["compared_with"] = comparison_options()
         with runner(config=RunnerConfig.from_raw_config(config), engine=connection) as history:
             tests.test_single_head_revision(history)
             tests.test_upgrade(history)

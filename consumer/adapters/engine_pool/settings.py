@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-ENGINE_PROGRAM = "consumer.adapters.engine_pool.program:open_engine"
+ENGINE_PROGRAM = "consumer.wiring.engine_program:open_engine"
 """The function that a child calls once, with these settings; it returns the function that executes tasks."""
 
 

@@ -43,6 +43,10 @@ class MemoryHistory:
         async with self.tables.transaction():
             return self._told(run_id) if run_id in self.tables.runs else None
 
+    async def result_of(self, run_id: int) -> Row | None:
+        async with self.tables.transaction():
+            return self.tables.results.get(run_id)
+
     async def trades(self, run_id: int, *, limit: int | None = None, after: int = 0) -> Sequence[Row]:
         async with self.tables.transaction():
             rows = self.tables.trades.get(run_id, ())

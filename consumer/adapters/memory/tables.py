@@ -97,6 +97,7 @@ class MemoryTables:
     """Run -> rows as COPY text."""
     requests: dict[str, Row] = field(default_factory=dict)
     executions: dict[int, Row] = field(default_factory=dict)
+    results: dict[int, Row] = field(default_factory=dict)
     cancels: dict[int | str, str | None] = field(default_factory=dict)
     """Run id or request id -> reason; the first of a target."""
     outbox: dict[int, Row] = field(default_factory=dict)
@@ -124,7 +125,7 @@ class MemoryTables:
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
-        names = ("strategies", "runs", "trades", "requests", "executions", "cancels", "outbox")
+        names = ("strategies", "runs", "trades", "requests", "executions", "results", "cancels", "outbox")
         before = {name: dict(getattr(self, name)) for name in names}
         try:
             yield
@@ -273,6 +274,12 @@ class MemoryTables:
             "result_digest": completed.result_digest if completed else None,
             "engine_version": completed.engine_version if completed else None,
         }
+        if completed is not None:
+            self.results[run_id] = {
+                "metrics": completed.metrics,
+                "artifacts": completed.artifacts,
+                "duration_seconds": completed.duration_seconds,
+            }
 
     def _end_row(self, ending: Ending) -> None:
         run_id = ending.facts.run_id

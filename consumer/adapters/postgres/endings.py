@@ -53,6 +53,9 @@ async def end_runs(
         [None if outcome is None else outcome.engine_version[:40] for outcome in completed],
         owner.name,
         owner.lease_seconds,
+        [None if outcome is None else json.dumps(outcome.metrics) for outcome in completed],
+        [None if outcome is None else json.dumps(outcome.artifacts) for outcome in completed],
+        [None if outcome is None else outcome.duration_seconds for outcome in completed],
     )
     for ending in endings:
         if ending.has_row:
@@ -183,6 +186,10 @@ WITH ended AS (
     FROM unnest($1::int[], $2::text[], $3::bigint[], $4::int[], $5::text[], $6::text[])
         AS i(run_id, state, sequence, epoch, result_digest, engine_version)
     WHERE e.run_id = i.run_id
+), results AS (
+    INSERT INTO backtest_results (run_id, metrics, artifacts, duration_seconds)
+    SELECT * FROM unnest($1::int[], $9::text[], $10::text[], $11::float8[]) AS i(run_id, metrics, artifacts, seconds)
+    WHERE i.metrics IS NOT NULL
 ), locked AS (
     SELECT id, kind FROM backtest_outbox WHERE run_id = ANY($1) ORDER BY id FOR UPDATE
 ), dropped AS (

@@ -46,6 +46,13 @@ class PostgresHistory:
         found = await self._fetch(f"{_RUNS} WHERE r.id = $1", run_id)
         return found[0] if found else None
 
+    async def result_of(self, run_id: int) -> Row | None:
+        found = await self._fetch(
+            "SELECT metrics, artifacts, duration_seconds FROM backtest_results WHERE run_id = $1", run_id
+        )
+        as_stored = ("metrics", "artifacts")
+        return {**found[0], **{name: json.loads(found[0][name]) for name in as_stored}} if found else None
+
     async def trades(self, run_id: int, *, limit: int | None = None, after: int = 0) -> Sequence[Row]:
         return await self._fetch(
             "SELECT * FROM backtest_trades WHERE run_id = $1 AND id > $2 ORDER BY id LIMIT $3", run_id, after, limit

@@ -36,7 +36,6 @@ from pydantic import BaseModel
 from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from consumer.adapters.engine_pool.program import open_engine
 from consumer.adapters.engine_pool.settings import EngineProcessSettings
 from consumer.adapters.engine_pool.warm_up import warm_up
 from consumer.adapters.postgres.schema.tables import BacktestRun, BacktestTrade, Strategy
@@ -45,6 +44,7 @@ from consumer.ports.outcomes import Completed
 from consumer.preparation.registry import load_strategy
 from consumer.preparation.snapshot import specification_from_json, specification_to_json
 from consumer.rules.columns import METRIC_COLUMNS, TRADE_COLUMNS
+from consumer.wiring.engine_program import open_engine
 from engine.deciders.chosen import choose_strategy
 from engine.market.bars import bars_from_frame
 from engine.market.instruments import packaged_instruments

@@ -290,7 +290,7 @@ class PostgresStore:
 
 TABLES = (
     "strategies, backtest_runs, backtest_trades, backtest_requests, backtest_executions, backtest_cancels,"
-    " backtest_outbox"
+    " backtest_outbox, backtest_results"
 )
 
 

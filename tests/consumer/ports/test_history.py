@@ -125,6 +125,26 @@ async def test_an_order_that_is_no_column_is_refused(store: Store) -> None:
             await history.runs(order=RunOrder("error_message"))
 
 
+async def test_what_a_completed_run_printed_is_kept_whatever_becomes_of_its_row(store: Store) -> None:
+    worker = await store.worker()
+    claim = await queued_and_claimed(worker)
+    metrics = {"total_trades": 2, "net_profit": 1.5, "null_reasons": {"sharpe_ratio": "one day"}, "warnings": ["short"]}
+    await worker.queue.finish(claim, completed(claim, metrics=metrics, artifacts={"equity": "/a/equity.parquet"}))
+    await store.delete_run(claim.run_id)
+    async with store.history() as history:
+        result = await history.result_of(claim.run_id)
+    assert result == {"metrics": metrics, "artifacts": {"equity": "/a/equity.parquet"}, "duration_seconds": 0.25}
+
+
+async def test_a_run_that_did_not_complete_printed_nothing(store: Store) -> None:
+    worker = await store.worker()
+    claim = await queued_and_claimed(worker)
+    await worker.queue.finish(claim, Failed("no_data", "none"))
+    async with store.history() as history:
+        assert await history.result_of(claim.run_id) is None
+        assert await history.result_of(4711) is None
+
+
 async def test_trades_come_as_booked_and_page_by_page(store: Store) -> None:
     worker = await store.worker()
     claim = await queued_and_claimed(worker)

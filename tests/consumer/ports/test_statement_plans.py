@@ -32,7 +32,10 @@ STATEMENTS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "turns": (journal.TURNS, (["source 1", "a new source"],)),
     "note cancels": (journal.NOTE_CANCELS, ([1, None], [None, "request-7"], ["a", "b"])),
     "load runs": (journal.LOAD_RUNS, ([1, 2],)),
-    "end": (endings._END_EXECUTIONS, ([1], ["completed"], [2], [0], [None], [None], "worker", 15.0)),
+    "end": (
+        endings._END_EXECUTIONS,
+        ([1], ["completed"], [2], [0], [None], [None], "worker", 15.0, ["{}"], ["{}"], [0.5]),
+    ),
     "take over": (endings._TAKE_OVER, ([1, 2], "worker", 15.0)),
     "adopt": (outbox._ADOPT.format(limit=10), ("worker", 15.0)),
     "renew": (outbox._LEASE, ([1, 2], [1, 1], "worker", 15.0)),

@@ -27,6 +27,7 @@ from consumer.adapters.postgres.schema.differences import (
     add_what_is_missing,
     compare_shared_tables,
 )
+from consumer.adapters.postgres.schema.own_objects import comparison_options
 from consumer.adapters.postgres.schema.tables import OPERATIONAL_TABLES, SHARED_TABLES, VERSION_TABLE
 from consumer.errors import StartFailed, StoreUnavailable
 
@@ -243,6 +244,7 @@ async def _settle(comparison: Comparison, connection: AsyncConnection, *, adopt:
 def _run_alembic(connection: Connection, direction: str, revision: str) -> None:
     config = _config()
     config.attributes["connection"] = connection
+    config.attributes["compared_with"] = comparison_options()
     run = command.upgrade if direction == "upgrade" else command.downgrade
     run(config, revision)
 

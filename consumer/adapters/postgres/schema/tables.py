@@ -369,6 +369,20 @@ backtest_outbox: Final = Table(
     },
 )
 
+# What a completed run printed; written once, with its terminal event, and kept whatever becomes of row and artefacts.
+backtest_results: Final = Table(
+    "backtest_results",
+    metadata,
+    Column("run_id", Integer, nullable=False, autoincrement=False),
+    # JSON: what `backtest run --json` prints, the event's `metrics`.
+    Column("metrics", Text, nullable=False),
+    # JSON: name -> path or URL.
+    Column("artifacts", Text, nullable=False),
+    # From the claim to the result.
+    Column("duration_seconds", Float, nullable=False),
+    PrimaryKeyConstraint("run_id", name="pk_backtest_results"),
+)
+
 # Which shared tables this program made. The others are another service's, and a downgrade leaves them alone.
 backtest_created_tables: Final = Table(
     "backtest_created_tables",
@@ -386,6 +400,7 @@ OPERATIONAL_TABLES: Final[tuple[Table, ...]] = (
     backtest_executions,
     backtest_cancels,
     backtest_outbox,
+    backtest_results,
     backtest_created_tables,
 )
 """Only this program uses these."""

@@ -32,7 +32,7 @@ from engine.strategies.sma_cross import SmaCross
 from tests.consumer import user_strategies
 from tests.consumer.adapters.engine_pool.pools import until
 
-BARS_FILE = Path(__file__).parents[3] / "data" / "gbpusd_h1.parquet"
+BARS_FILE = Path(__file__).parents[2] / "data" / "gbpusd_h1.parquet"
 START, END = datetime(2017, 3, 1, tzinfo=UTC), datetime(2017, 6, 1, tzinfo=UTC)
 
 
