@@ -169,8 +169,8 @@ class EngineProcesses:
                 continue
             failures = 0
             self._offer(child)
-            how = await asyncio.shield(child.ended)
-            log.info("engine_child_ended", pid=child.pid, how=how)
+            end = await asyncio.shield(child.ended)
+            log.info("engine_child_ended", pid=child.pid, how=end.in_words())
 
     async def _start_child(self) -> EngineChild:
         child = EngineChild(self._settings, self._marker, self._executor, self._write_output)
