@@ -18,6 +18,7 @@ from typing import Any, Final, Self
 import structlog
 
 from consumer.adapters.engine_pool.checker_handle import Answer, AskAnother, Checker, Trouble
+from consumer.adapters.engine_pool.child_process import ChildStartFailed
 from consumer.adapters.engine_pool.pool import end_guardian, start_guardian, write_to_stderr
 from consumer.adapters.engine_pool.settings import EngineProcessSettings
 from consumer.ports import StrategyCheck, Verdict
@@ -91,6 +92,8 @@ class StrategyCheckers:
         self._tasks: set[asyncio.Task[None]] = set()
         self._watcher: asyncio.Task[None] | None = None
         self._failed_starts = 0
+        self._no_start_before = 0.0
+        """Monotonic seconds."""
         self._closing = False
         self._marker = uuid.uuid4().hex
         self._guardian: subprocess.Popen[bytes] | None = None
@@ -200,13 +203,15 @@ class StrategyCheckers:
             spare.package = package
             return spare if spare.is_free else None
         if len(self._checkers) < MAX_CHECKERS:
-            self._spawn(self._start(package))
+            self._start(package)
         elif idle := [checker for checker in self._checkers if checker.is_free and checker.package != package]:
             min(idle, key=lambda checker: checker.free_since).kill()  # its end makes room
         return None
 
-    async def _start(self, package: str) -> None:
-        """Start a checker; one that cannot be started keeps its place for a while, and then its checks try again."""
+    def _start(self, package: str) -> None:
+        """Start a checker, unless the last one could not be started just now: then its checks try again."""
+        if time.monotonic() < self._no_start_before:
+            return
         if self._guardian is None:
             self._guardian = start_guardian(self._marker)
         try:
@@ -214,27 +219,30 @@ class StrategyCheckers:
                 self._settings, self._load_seconds, self._marker, self._executor, self._write_output, package
             )
         except OSError as error:
-            await self._back_off(error)
+            self._back_off(error)
             return
         self._checkers.add(checker)
         checker.process.ended.add_done_callback(lambda _: self._on_end(checker))
+        self._spawn(self._become_ready(checker))
         if self._watcher is None or self._watcher.done():
             self._watcher = self._spawn(self._watch())
+
+    async def _become_ready(self, checker: Checker) -> None:
         try:
             await checker.process.wait_until_ready()
-        except BaseException as error:
+        except ChildStartFailed as error:
+            self._back_off(error)
             checker.kill()
-            if not isinstance(error, Exception):
-                raise
-            await self._back_off(error)
         else:
             self._failed_starts = 0
-        self._dispatch()
+            self._dispatch()
 
-    async def _back_off(self, error: Exception) -> None:
+    def _back_off(self, error: Exception) -> None:
         self._failed_starts += 1
+        pause = min(_FIRST_BACKOFF_SECONDS * 2**self._failed_starts, _LONGEST_BACKOFF_SECONDS)
         log.error("checker_start_failed", failures=self._failed_starts, error=str(error))
-        await asyncio.sleep(min(_FIRST_BACKOFF_SECONDS * 2**self._failed_starts, _LONGEST_BACKOFF_SECONDS))
+        self._no_start_before = time.monotonic() + pause
+        asyncio.get_running_loop().call_later(pause, self._dispatch)
 
     def _on_end(self, checker: Checker) -> None:
         self._checkers.discard(checker)
@@ -290,7 +298,7 @@ class StrategyCheckers:
         """Start one checker where there is something to be asked one day."""
         keys = await asyncio.to_thread(registered_strategies)
         if not all([await asyncio.to_thread(_needs_none, key) for key in keys]) and not self._checkers:
-            await self._start("")
+            self._start("")
 
     def _spawn(self, step: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.create_task(step)
