@@ -85,6 +85,11 @@ class Checker:
         return self._task is None and self.process.is_usable
 
     @property
+    def busy_with(self) -> str | None:
+        """The strategy that is being asked."""
+        return self._task.check.key if self._task is not None else None
+
+    @property
     def busy_seconds(self) -> float:
         """At one check; 0 while it is at none."""
         return self._task.elapsed_seconds if self._task is not None else 0.0

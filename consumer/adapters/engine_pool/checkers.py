@@ -28,9 +28,10 @@ from consumer.preparation.strategy_code import Fingerprint, fingerprint, is_own,
 from engine.errors import EngineError
 from schemas.problems import MAX_MESSAGE_CHARACTERS, FieldProblem
 
-MAX_CHECKERS: Final = 4
-CHECKERS_A_PACKAGE: Final = 2
-"""So that no package can keep all of them busy."""
+MAX_CHECKERS: Final = 8
+"""More than one a package are started only where strategies keep theirs busy."""
+CHECKERS_A_STRATEGY: Final = 2
+"""So that no strategy can keep all of them busy."""
 PATIENCE_SECONDS: Final = 0.5
 """For a package's checker to be done with a check, before another one takes those that wait."""
 IDLE_SECONDS: Final = 300.0
@@ -182,21 +183,32 @@ class StrategyCheckers:
     def _dispatch(self) -> None:
         """Give each check that waits to a checker that is free for it, oldest first within a package."""
         for package, queue in list(self._waiting.items()):
-            while queue and (checker := self._checker_for(package)) is not None:
-                asked = queue.popleft()
+            for asked in list(queue):
+                if self._is_busy_enough(asked.check.key):
+                    continue
+                checker = self._checker_for(package)
+                if checker is None:
+                    break
+                queue.remove(asked)
                 self._spawn(self._see_through(asked, checker.ask(asked.check)))
             if not queue:
                 del self._waiting[package]
 
+    def _is_busy_enough(self, key: str) -> bool:
+        return sum(checker.busy_with == key for checker in self._checkers) >= CHECKERS_A_STRATEGY
+
     def _checker_for(self, package: str) -> Checker | None:
-        """A free one, bound to the package; None: one is on its way, will be free soon, or the package has enough."""
+        """A free one, bound to the package; None: one is on its way or will be free soon, or there are enough."""
         if self._closing:
             return None
         own = [checker for checker in self._checkers if checker.package == package]
         free = next((checker for checker in own if checker.is_free), None)
-        if free is not None or len(own) >= CHECKERS_A_PACKAGE:
+        if free is not None:
             return free
-        if any(checker.busy_seconds < PATIENCE_SECONDS for checker in own):
+        coming = sum(checker.busy_seconds < PATIENCE_SECONDS for checker in own)
+        stuck = len(own) - coming
+        # At first one is enough for a package. When it is stuck, one for each strategy that waits: these may be too.
+        if coming >= (len({asked.check.key for asked in self._waiting[package]}) if stuck else 1):
             return None
         spare = next((checker for checker in self._checkers if not checker.package), None)
         if spare is not None:
@@ -204,7 +216,7 @@ class StrategyCheckers:
             return spare if spare.is_free else None
         if len(self._checkers) < MAX_CHECKERS:
             self._start(package)
-        elif idle := [checker for checker in self._checkers if checker.is_free and checker.package != package]:
+        elif idle := [checker for checker in self._checkers if checker.is_free]:
             min(idle, key=lambda checker: checker.free_since).kill()  # its end makes room
         return None
 
