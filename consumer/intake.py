@@ -3,13 +3,17 @@ committed.
 
 Every record ends in one RecordOutcome, and no record stops its partition: what cannot be decoded, and what the store
 refuses for itself, goes to the dead-letter topic byte for byte.
+
+A request whose strategy's code has to be asked first is left out of its batch's transaction and recorded in another one
+when there is a verdict. Later batches are recorded meanwhile; their offsets are let go in the batches' order.
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import assert_never
+from collections import ChainMap, Counter, defaultdict, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Final, Protocol, assert_never
 
 import structlog
 
@@ -19,6 +23,8 @@ from consumer.ports import (
     Admit,
     Batch,
     CancelToRecord,
+    Clock,
+    Decision,
     EventWriter,
     IntakeResult,
     OutgoingEvent,
@@ -26,6 +32,11 @@ from consumer.ports import (
     RecordSource,
     RequestJournal,
     RequestToRecord,
+    RunRow,
+    StrategyCheck,
+    StrategyChecker,
+    StrategyRow,
+    Verdict,
 )
 from consumer.retries import retry_while_unavailable
 from consumer.telemetry import Telemetry
@@ -33,14 +44,37 @@ from schemas.cancel_requested import parse_cancel_requested
 from schemas.dead_letter import DeadLetterReason
 from schemas.envelope import EnvelopeError, open_envelope
 from schemas.identity import content_text, hash_of_content, raw_content_hash, raw_content_text, request_identity
-from schemas.problems import InvalidRequestError
-from schemas.requested import parse_requested, usable_part
+from schemas.problems import FieldProblem, InvalidRequestError
+from schemas.requested import BacktestRequested, parse_requested, usable_part
 from schemas.topics import EventType, Topic
 
 log = structlog.get_logger(__name__)
 
 DEFECT_PAUSE_SECONDS = 1.0
 """Before a batch that met a defect here is tried again."""
+MAX_WAITING = 5_000
+"""Records that wait for verdicts, beyond which no more are read: they are held in memory."""
+REMEMBERED_SECONDS = 5.0
+MAX_REMEMBERED = 10_000
+"""Parameters that strategies' code took lately."""
+
+Verdicts = Mapping[StrategyCheck, Verdict]
+NO_VERDICTS: Final[Verdicts] = MappingProxyType({})
+Unchecked = tuple[RequestToRecord, StrategyCheck]
+Waiting = defaultdict[StrategyCheck, list[Record]]
+
+
+class Judge(Protocol):
+    """Decide as `Admit` does, by these verdicts of strategies' code. Pure."""
+
+    def __call__(
+        self,
+        request: BacktestRequested,
+        strategy: StrategyRow | None,
+        run: RunRow | None,
+        problems: tuple[FieldProblem, ...],
+        verdicts: Verdicts,
+    ) -> Decision: ...
 
 
 @dataclass(slots=True)
@@ -51,34 +85,100 @@ class Intake:
     journal: RequestJournal
     relay: OutboxRelay
     writer: EventWriter
-    admit: Admit
+    judge: Judge
+    checker: StrategyChecker
     telemetry: Telemetry
     work_arrived: asyncio.Event
     """Set when runs were queued: the dispatcher claims at once."""
     max_queued: int
+    clock: Clock
     held: bool = field(default=False, init=False)
+    passed: dict[StrategyCheck, Verdict] = field(default_factory=dict, init=False)
+    """What strategies' code found nothing wrong with just now: most requests repeat it. What it refused is asked anew
+    each time, for somebody may have mended it.
+    """
+    passed_since: float = field(default=0.0, init=False)
+    under_way: deque[tuple[Batch, "asyncio.Task[None] | None"]] = field(default_factory=deque, init=False)
+    """Batches that are not durable yet or stand behind one that is not, oldest first, and who records the rest."""
+    waiting: int = field(default=0, init=False)
+    """Records of theirs that wait for verdicts."""
 
     async def run(self) -> None:
-        async for batch in self.source.batches():
-            result = await self.record_at_last(batch.records)
-            self.source.mark_durable(batch)
-            self.announce(batch, result)
+        try:
+            async for batch in self.source.batches():
+                await self.take(batch)
+                while self.waiting > MAX_WAITING:
+                    await asyncio.wait(self.checks_under_way(), return_when=asyncio.FIRST_COMPLETED)
+            await self.settle()
+        finally:
+            for task in self.checks_under_way():
+                task.cancel()
 
-    async def record_at_last(self, records: Sequence[Record]) -> IntakeResult:
+    async def take(self, batch: Batch) -> None:
+        """Record what can be decided at once, and see to the rest beside the batches that come next."""
+        result = await self.record_at_last(batch.records)
+        self.announce(result, len(batch.records))
+        task = None
+        if result.unchecked:
+            task = asyncio.create_task(self.record_when_checked(result.unchecked), name="requests to be checked")
+            task.add_done_callback(lambda _: self.let_go())
+        self.under_way.append((replace(batch, records=()), task))
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Let the offsets of durable batches be committed, in order: a position says that all before it is durable."""
+        while self.under_way and _is_over(self.under_way[0][1]):
+            self.source.mark_durable(self.under_way.popleft()[0])
+
+    def checks_under_way(self) -> "list[asyncio.Task[None]]":
+        return [task for _, task in self.under_way if task is not None and not task.done()]
+
+    async def settle(self) -> None:
+        """Wait until everything that was read is durable."""
+        while checks := self.checks_under_way():
+            await asyncio.wait(checks)
+
+    async def record_when_checked(self, unchecked: Sequence[Unchecked]) -> None:
+        """Ask strategies' code, and record each request when its verdict is there: none waits for a slower one."""
+        waiting: Waiting = defaultdict(list)
+        self.keep_waiting(unchecked, waiting)
+        while waiting:
+            try:
+                async for verdicts in self.checker.check(list(waiting)):
+                    await self.record_checked(verdicts, waiting)
+            except Exception:
+                log.exception("strategies_not_checked", checks=len(waiting))
+                await asyncio.sleep(DEFECT_PAUSE_SECONDS)
+
+    def keep_waiting(self, unchecked: Sequence[Unchecked], waiting: Waiting) -> None:
+        for request, check in unchecked:
+            waiting[check].append(request.record)
+        self.waiting += len(unchecked)
+
+    async def record_checked(self, verdicts: Verdicts, waiting: Waiting) -> None:
+        """Record the waiting that have a verdict. One whose rows call for another check by now goes on waiting."""
+        records = [record for check in verdicts for record in waiting.pop(check, ())]
+        result = await self.record_at_last(records, verdicts)
+        self.announce(result, len(records))
+        self.passed.update((check, verdict) for check, verdict in verdicts.items() if not verdict)
+        self.waiting -= len(records)
+        self.keep_waiting(result.unchecked, waiting)
+
+    async def record_at_last(self, records: Sequence[Record], verdicts: Verdicts = NO_VERDICTS) -> IntakeResult:
         """Record a batch, whatever it takes: to go on without it would let a later batch commit past its records."""
         while True:
             try:
-                return await self.record(records)
+                return await self.record(records, verdicts)
             except Exception:
                 log.exception("batch_not_recorded", records=len(records))
                 await asyncio.sleep(DEFECT_PAUSE_SECONDS)
 
-    async def record(self, records: Sequence[Record]) -> IntakeResult:
-        """Make a batch durable, however long Postgres is away."""
+    async def record(self, records: Sequence[Record], verdicts: Verdicts) -> IntakeResult:
+        """Make a batch durable, but for what is unchecked, however long Postgres is away."""
         requests, cancels, dead_letters = decode_all(records, self.writer)
 
         async def attempt() -> IntakeResult:
-            return await self.journal.record_batch(requests, cancels, dead_letters, self.admit)
+            return await self.journal.record_batch(requests, cancels, dead_letters, self.admit_by(verdicts))
 
         try:
             return await retry_while_unavailable(attempt, StoreUnavailable)
@@ -88,7 +188,25 @@ class Intake:
             if len(records) == 1:
                 return await self.set_aside(records[0], error)
             middle = len(records) // 2
-            return merge([await self.record(records[:middle]), await self.record(records[middle:])])
+            return merge([await self.record(half, verdicts) for half in (records[:middle], records[middle:])])
+
+    def admit_by(self, verdicts: Verdicts) -> Admit:
+        """Decide by these verdicts and what is remembered."""
+        now = self.clock.monotonic()
+        if now - self.passed_since > REMEMBERED_SECONDS or len(self.passed) > MAX_REMEMBERED:
+            self.passed.clear()
+            self.passed_since = now
+        known = ChainMap(dict(verdicts), self.passed)
+
+        def admit(
+            request: BacktestRequested,
+            strategy: StrategyRow | None,
+            run: RunRow | None,
+            problems: tuple[FieldProblem, ...],
+        ) -> Decision:
+            return self.judge(request, strategy, run, problems, known)
+
+        return admit
 
     async def set_aside(self, record: Record, error: Exception) -> IntakeResult:
         """Dead-letter a record that decodes and yet cannot be stored: a defect here, but never a stopped partition."""
@@ -96,13 +214,13 @@ class Intake:
         letter = self.writer.dead_letter(record, DeadLetterReason.UNDECODABLE, message)
 
         async def attempt() -> IntakeResult:
-            return await self.journal.record_batch([], [], [letter], self.admit)
+            return await self.journal.record_batch([], [], [letter], self.admit_by(NO_VERDICTS))
 
         return await retry_while_unavailable(attempt, StoreUnavailable)
 
-    def announce(self, batch: Batch, result: IntakeResult) -> None:
+    def announce(self, result: IntakeResult, records: int) -> None:
         self.telemetry.records_recorded(result.outcomes)
-        log.info("batch_recorded", records=len(batch.records), **result.outcomes)
+        log.info("batch_recorded", records=records, unchecked=len(result.unchecked), **result.outcomes)
         self.relay.add(result.events)
         if result.new_runs:
             self.work_arrived.set()
@@ -202,4 +320,10 @@ def merge(results: Sequence[IntakeResult]) -> IntakeResult:
         outcomes,
         tuple(event for result in results for event in result.events),
         tuple(run_id for result in results for run_id in result.new_runs),
+        tuple(unchecked for result in results for unchecked in result.unchecked),
     )
+
+
+def _is_over(task: "asyncio.Task[None] | None") -> bool:
+    """Whether everything is durable that the task was to record: it returns for no other reason."""
+    return task is None or (task.done() and not task.cancelled() and task.exception() is None)

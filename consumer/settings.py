@@ -265,6 +265,8 @@ class Settings(DatabaseSettings, KafkaSettings, StoreSettings):
     max_queued: _Count = 100_000
     """Queued runs of the database beyond which intake pauses."""
     engine_memory_mb: _Count = 4096
+    strategy_load_seconds: _Seconds = 10.0
+    """For a strategy's module to be imported and its Params to check a request, before the request is rejected."""
     drain_seconds: _SecondsOrNone = 0.0
     """How long running runs may go on after SIGTERM before they are given back."""
     start_timeout_seconds: _SecondsOrNone = 60.0

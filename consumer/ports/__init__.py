@@ -11,12 +11,14 @@ from consumer.ports.intake import (
     Admit,
     Admitted,
     CancelToRecord,
+    Decision,
     IntakeResult,
     Refused,
     RequestJournal,
     RequestToRecord,
     RunRow,
     StrategyRow,
+    Unchecked,
 )
 from consumer.ports.queue import (
     Beat,
@@ -30,6 +32,7 @@ from consumer.ports.queue import (
     RunQueue,
 )
 from consumer.ports.records import Batch, Record, RecordSource
+from consumer.ports.strategies import StrategyCheck, StrategyChecker, Verdict
 
 __all__ = [
     "Admit",
@@ -42,6 +45,7 @@ __all__ = [
     "Claim",
     "ClaimResult",
     "Clock",
+    "Decision",
     "Delivery",
     "EndedRun",
     "EnginePool",
@@ -65,5 +69,9 @@ __all__ = [
     "RunRow",
     "SendResult",
     "StopSignal",
+    "StrategyCheck",
+    "StrategyChecker",
     "StrategyRow",
+    "Unchecked",
+    "Verdict",
 ]

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from consumer.ports.events import OutgoingEvent
 from consumer.ports.records import Record
+from consumer.ports.strategies import StrategyCheck
 from schemas.problems import FieldProblem
 from schemas.requested import BacktestRequested
 
@@ -105,7 +106,16 @@ class Refused:
     problems: tuple[FieldProblem, ...]
 
 
-Admit = Callable[[BacktestRequested, StrategyRow | None, RunRow | None, tuple[FieldProblem, ...]], Admitted | Refused]
+@dataclass(frozen=True, slots=True)
+class Unchecked:
+    """A request that nobody can decide yet: its strategy's code has to be asked first, outside any transaction."""
+
+    check: StrategyCheck
+
+
+Decision = Admitted | Refused | Unchecked
+
+Admit = Callable[[BacktestRequested, StrategyRow | None, RunRow | None, tuple[FieldProblem, ...]], Decision]
 """Decide a request against the rows it names (None: there is no such row). Pure. One whose data break the schema comes
 with those problems and what is right in itself: it is refused, for these and all else that is wrong.
 """
@@ -119,6 +129,8 @@ class IntakeResult:
     events: tuple[OutgoingEvent, ...] = ()
     new_runs: tuple[int, ...] = ()
     """Runs now queued: a reason to claim at once."""
+    unchecked: tuple[tuple[RequestToRecord, StrategyCheck], ...] = ()
+    """Requests that were left out, since their strategy's code was not asked yet: nothing of them is durable."""
 
 
 class RequestJournal(Protocol):
@@ -137,6 +149,8 @@ class RequestJournal(Protocol):
         a conflict (its record is dead-lettered). The first made durable wins, also among concurrent workers and
         within the batch. A new request becomes a run (row `pending`, execution queued) or a rejection, and a
         cancel that came earlier wins. Cancels of queued runs end them here; of running ones they are noted.
+        Where `admit` says Unchecked nothing is written for the request, nor for what repeats it in the batch, and the
+        result names them.
         Raises StoreUnavailable; then the whole batch may be recorded again.
         """
         ...

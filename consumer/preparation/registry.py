@@ -4,8 +4,10 @@ A strategy is code, so only what an administrator installed can run; nothing her
 unless it is registered. Looking keys up imports nothing; loading one imports its module only.
 """
 
+import os
+import sys
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -13,6 +15,9 @@ from engine.errors import UnknownStrategy
 from engine.strategy import StrategyParams
 
 GROUP = "backtest_consumer.strategies"
+
+Installed = tuple[tuple[str, int], ...]
+"""What may be imported, by the folders of it: another one after something was installed or removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,56 +33,60 @@ class RegisteredStrategy:
 
 def registered_strategies() -> dict[str, RegisteredStrategy]:
     """Every registered strategy by key, in the order of keys."""
-    return dict(_registered())
+    return dict(_registered(installed()))
 
 
-def forget_registered() -> None:
-    """Look anew the next time: something was installed while this process runs."""
-    _registered.cache_clear()
-    _entry_points.cache_clear()
-    load_strategy.cache_clear()
-
-
-@cache
-def _registered() -> dict[str, RegisteredStrategy]:
-    """Once a process: naming the distributions parses their metadata, 5 ms for every request that would ask."""
+@lru_cache(maxsize=1)
+def _registered(state: Installed) -> dict[str, RegisteredStrategy]:
+    """Once: naming the distributions parses their metadata, 5 ms for every request that would ask."""
     return {
         key: RegisteredStrategy(key, points[0].value, _distribution(points[0]))
-        for key, points in sorted(_entry_points().items())
+        for key, points in sorted(_entry_points(state).items())
     }
 
 
 def is_registered(key: str) -> bool:
     """Whether a package registers a strategy under this key; imports nothing."""
-    return key in _entry_points()
+    return key in _entry_points(installed())
 
 
-@cache
-def load_strategy(key: str) -> type[Any]:
-    """Import and return the strategy class; the same one again in this process.
+def entry_point_of(key: str) -> EntryPoint:
+    """What registers the key; imports nothing of it.
 
-    Raises UnknownStrategy: not registered, registered by two packages as different classes (which of them runs must
-    not depend on the order of a directory), not importable, or no strategy (docs/strategies.md).
+    Raises UnknownStrategy: not registered, or by two packages as different classes (which of them runs must not depend
+    on the order of a directory).
     """
-    points = _entry_points().get(key)
+    registered = _entry_points(installed())
+    points = registered.get(key)
     if points is None:
-        known = ", ".join(sorted(_entry_points())) or "none"
+        known = ", ".join(sorted(registered)) or "none"
         raise UnknownStrategy(f"unknown strategy {key!r}; registered are: {known}")
     if len({point.value for point in points}) > 1:
         claims = " and ".join(sorted(f"{point.value} ({_distribution(point)})" for point in points))
         raise UnknownStrategy(f"strategy {key!r} is registered more than once: {claims}")
+    return points[0]
+
+
+def load_strategy(key: str) -> type[Any]:
+    """Import and return the strategy class.
+
+    Raises UnknownStrategy: as `entry_point_of`, or not importable, or no strategy by its looks.
+    """
+    point = entry_point_of(key)
     try:
-        loaded = points[0].load()
-    except (Exception, SystemExit) as error:  # any code may run at a user's import
+        loaded = point.load()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # any code may run at a user's import
         first_line = str(error).partition("\n")[0]
         raise UnknownStrategy(
-            f"strategy {key!r} cannot be loaded from {points[0].value}: {type(error).__name__}: {first_line}"
+            f"strategy {key!r} cannot be loaded from {point.value}: {type(error).__name__}: {first_line}"
         ) from error
     if not isinstance(loaded, type):
-        raise UnknownStrategy(f"strategy {key!r}: {points[0].value} is not a class")
+        raise UnknownStrategy(f"strategy {key!r}: {point.value} is not a class")
     lacks = _lacks(loaded)
     if lacks:
-        raise UnknownStrategy(f"strategy {key!r}: {points[0].value} has no {lacks}")
+        raise UnknownStrategy(f"strategy {key!r}: {point.value} has no {lacks}")
     return loaded
 
 
@@ -91,9 +100,19 @@ def _lacks(strategy: type[Any]) -> str | None:
     return None
 
 
-@cache
-def _entry_points() -> dict[str, list[EntryPoint]]:
-    """Read once a process: what is installed does not change under a running worker."""
+def installed() -> Installed:
+    """What is installed now: the folders that packages lie in are touched by every change of it."""
+    found = []
+    for folder in sys.path:
+        try:
+            found.append((folder, os.stat(folder or ".").st_mtime_ns))  # noqa: PTH116  # microseconds, once a run
+        except OSError:
+            found.append((folder, 0))
+    return tuple(found)
+
+
+@lru_cache(maxsize=1)
+def _entry_points(state: Installed) -> dict[str, list[EntryPoint]]:  # the key of the cache
     found: dict[str, list[EntryPoint]] = {}
     for point in entry_points(group=GROUP):
         found.setdefault(point.name, []).append(point)

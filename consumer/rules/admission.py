@@ -1,8 +1,9 @@
 """Decides whether a request may run, and resolves it: request over row, request over strategy, table defaults.
 
 All that can be checked without opening market data is checked here, and every field at fault is named with its own
-code. The resolved specification is a snapshot: later changes of the strategy's row do not reach a run that was
-accepted.
+code. What the strategy's own code has to say was asked before (`consumer.ports.strategies`): none of it runs here, in
+the middle of a transaction. The resolved specification is a snapshot: later changes of the strategy's row do not reach
+a run that was accepted.
 """
 
 import json
@@ -13,17 +14,15 @@ from datetime import datetime
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from consumer.ports import Admitted, Refused, RunRow, StrategyRow
-from consumer.preparation.registry import is_registered, load_strategy
+from consumer.ports import Admitted, Decision, Refused, RunRow, StrategyCheck, StrategyRow, Unchecked, Verdict
 from consumer.preparation.snapshot import specification_to_json
 from consumer.rules.columns import REPEATABLE_COLUMNS
-from engine.deciders.chosen import choose_strategy
-from engine.errors import EngineError, InvalidParams, InvalidSpecification, UnknownTimeframe
+from engine.errors import InvalidSpecification, UnknownTimeframe
 from engine.market.instruments import Instrument
 from engine.market.lots import volume_problem
 from engine.market.timeframes import timeframe
 from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource, check_specification
-from schemas.json_text import JsonTextError, printable, shown_key, strict_json
+from schemas.json_text import JsonTextError, strict_json
 from schemas.problems import FieldProblem, bounded
 from schemas.requested import DEFAULT_SPREAD_SOURCE, ROW_DEFAULTS, BacktestRequested, fields_at_fault, set_fields
 
@@ -35,9 +34,7 @@ AVAILABLE_MODES: Final = frozenset({"rule_only"})
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What a request is held against: the instruments, the registered strategies, the account currency of last
-    resort.
-    """
+    """What a request is held against: the instruments, the account currency of last resort."""
 
     instruments: Mapping[str, Instrument]
     account_currency: str
@@ -47,9 +44,12 @@ class Admission:
         request: BacktestRequested,
         strategy: StrategyRow | None,
         run: RunRow | None,
-        problems: tuple[FieldProblem, ...] = (),
-    ) -> Admitted | Refused:
-        """Decide one request against the rows it names (None: there is no such row). Implements `ports.Admit`."""
+        problems: tuple[FieldProblem, ...],
+        verdicts: Mapping[StrategyCheck, Verdict],
+    ) -> Decision:
+        """Decide one request against the rows it names (None: there is no such row): `ports.Admit`, with the verdicts
+        there are of strategies' code. Where the one that the rows call for is missing, the request is Unchecked.
+        """
         problems_of_run = tuple(_problems_of_run(request, run))
         if request.run_id is not None and run is None:
             return Refused(bounded((*problems, *problems_of_run)))
@@ -57,7 +57,10 @@ class Admission:
         unset = {name for name, value in columns.items() if value is None and run is None}
         checks = _Checks(list(problems), fields_at_fault(problems) | unset)
         checks.extend(problems_of_run)
-        params = self._check_strategy(request, strategy, columns, checks)
+        params = _check_strategy(request, strategy, columns, checks)
+        unchecked = _check_code(strategy, params, verdicts, checks)
+        if unchecked is not None:
+            return unchecked
         contexts = self._check_market(columns, checks)
         sizing = _check_sizing(request, strategy, self.instruments.get(columns["symbol"]), checks)
         session = _check_skips(strategy, checks)
@@ -71,7 +74,7 @@ class Admission:
             start=columns["start_date"],
             end=columns["end_date"],
             strategy_key=strategy.strategy_key,
-            strategy_params=params,
+            strategy_params=params or {},
             context_timeframes=contexts,
             initial_balance=columns["initial_balance"],
             account_currency=request.account_currency or self.account_currency,
@@ -96,28 +99,6 @@ class Admission:
             field, _, message = str(error).partition(" ")  # the engine's message opens with the field's name
             return Refused((FieldProblem(field.rstrip(":"), "invalid_request", message),))
         return Admitted(specification_to_json(specification), columns)
-
-    def _check_strategy(
-        self, request: BacktestRequested, strategy: StrategyRow | None, columns: Mapping[str, Any], checks: "_Checks"
-    ) -> dict[str, Any]:
-        """The strategy may run here, on this symbol, with these parameters; the merged parameters."""
-        if strategy is None:
-            checks.add("strategy_id", "unknown_strategy", f"names no strategy: {columns['strategy_id']}")
-            return {}
-        if not strategy.is_active:
-            checks.add("strategy_id", "strategy_inactive", f"names strategy {strategy.name!r}, which is not active")
-        if strategy.execution_mode not in AVAILABLE_MODES:
-            available = ", ".join(sorted(AVAILABLE_MODES))
-            message = f"names a strategy of mode {strategy.execution_mode!r}; this version runs {available}"
-            checks.add("strategy_id", "mode_unavailable", message)
-        symbols = checks.json_of("strategies.symbols", strategy.symbols, _is_text_list, "a JSON list of symbols")
-        if symbols and columns["symbol"] not in symbols:
-            checks.add("symbol", "symbol_not_allowed", f"is not one that strategy {strategy.name!r} may trade")
-        own = checks.json_of("strategies.strategy_params", strategy.strategy_params, _is_object, "a JSON object")
-        params = {**(own or {}), **(request.strategy_params or {})}
-        if strategy.execution_mode in AVAILABLE_MODES and own is not None:
-            checks.extend(_problems_of_params(strategy, params))
-        return params
 
     def _check_market(self, columns: Mapping[str, Any], checks: "_Checks") -> tuple[str, ...]:
         """Symbol and timeframes exist; the context timeframes."""
@@ -232,27 +213,46 @@ def _columns_of_request(request: BacktestRequested, strategy: StrategyRow | None
     }
 
 
-def _problems_of_params(strategy: StrategyRow, params: dict[str, Any]) -> Iterator[FieldProblem]:
+def _check_strategy(
+    request: BacktestRequested, strategy: StrategyRow | None, columns: Mapping[str, Any], checks: _Checks
+) -> dict[str, Any] | None:
+    """The strategy may run here, on this symbol; the merged parameters, None where there are none to check."""
+    if strategy is None:
+        checks.add("strategy_id", "unknown_strategy", f"names no strategy: {columns['strategy_id']}")
+        return None
+    if not strategy.is_active:
+        checks.add("strategy_id", "strategy_inactive", f"names strategy {strategy.name!r}, which is not active")
+    if strategy.execution_mode not in AVAILABLE_MODES:
+        available = ", ".join(sorted(AVAILABLE_MODES))
+        message = f"names a strategy of mode {strategy.execution_mode!r}; this version runs {available}"
+        checks.add("strategy_id", "mode_unavailable", message)
+    symbols = checks.json_of("strategies.symbols", strategy.symbols, _is_text_list, "a JSON list of symbols")
+    if symbols and columns["symbol"] not in symbols:
+        checks.add("symbol", "symbol_not_allowed", f"is not one that strategy {strategy.name!r} may trade")
+    own = checks.json_of("strategies.strategy_params", strategy.strategy_params, _is_object, "a JSON object")
+    if own is None:
+        return None
+    return {**own, **(request.strategy_params or {})}
+
+
+def _check_code(
+    strategy: StrategyRow | None,
+    params: dict[str, Any] | None,
+    verdicts: Mapping[StrategyCheck, Verdict],
+    checks: _Checks,
+) -> Unchecked | None:
+    """The strategy's code is there and takes these parameters, by what it said when it was asked."""
+    if strategy is None or params is None or strategy.execution_mode not in AVAILABLE_MODES:
+        return None
     if strategy.strategy_key is None:
-        yield FieldProblem(
-            "strategy_id", "unknown_strategy", f"names strategy {strategy.name!r}, which has no strategy_key"
-        )
-        return
-    if not is_registered(strategy.strategy_key):
-        message = f"names strategy {strategy.name!r}, whose key {strategy.strategy_key!r} is not registered here"
-        yield FieldProblem("strategy_id", "unknown_strategy", message)
-        return
-    try:
-        choose_strategy(load_strategy(strategy.strategy_key), strategy.strategy_key, params)
-    except InvalidParams as error:
-        for problem in error.problems:
-            name = f"strategy_params.{shown_key(problem.field)}"
-            yield FieldProblem(name, "invalid_params", printable(problem.message))
-    except EngineError as error:
-        yield FieldProblem("strategy_id", "unknown_strategy", str(error))
-    except Exception as error:  # any code may run where a user's Params are checked
-        message = f"cannot be checked by strategy {strategy.strategy_key!r}: {type(error).__name__}: {error}"
-        yield FieldProblem("strategy_params", "invalid_params", printable(message))
+        checks.add("strategy_id", "unknown_strategy", f"names strategy {strategy.name!r}, which has no strategy_key")
+        return None
+    check = StrategyCheck(strategy.strategy_key, json.dumps(params))
+    verdict = verdicts.get(check)
+    if verdict is None:
+        return Unchecked(check)
+    checks.extend(verdict)
+    return None
 
 
 def _check_sizing(

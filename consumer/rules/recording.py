@@ -14,7 +14,9 @@ from consumer.ports import (
     Refused,
     RequestToRecord,
     RunRow,
+    StrategyCheck,
     StrategyRow,
+    Unchecked,
 )
 from consumer.ports.outcomes import RecordOutcome
 from consumer.rules.endings import Standing, cancel_reason, facts_of, stored_specification
@@ -77,12 +79,17 @@ class Rejected:
     problems: tuple[FieldProblem, ...]
 
 
+PutOff = tuple[RequestToRecord, StrategyCheck]
+"""A request that is left out of its batch until its strategy's code was asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decisions:
     """On new requests, in their order."""
 
     accepted: tuple[Accepted, ...]
     rejected: tuple[Rejected, ...]
+    unchecked: tuple[PutOff, ...]
 
 
 def decide_all(
@@ -92,7 +99,7 @@ def decide_all(
     admit: Admit,
 ) -> Decisions:
     """Decide requests against the rows they name. Of two that name the same run the first one has it."""
-    accepted, rejected = [], []
+    accepted, rejected, unchecked = [], [], []
     rows = dict(runs)
     for request in requests:
         asked = request.request
@@ -106,7 +113,25 @@ def decide_all(
                     rows[row.id] = replace(row, has_execution=True)
             case Refused(problems):
                 rejected.append(Rejected(request, problems))
-    return Decisions(tuple(accepted), tuple(rejected))
+            case Unchecked(check):
+                unchecked.append((request, check))
+    return Decisions(tuple(accepted), tuple(rejected), tuple(unchecked))
+
+
+def put_off(unchecked: Sequence[PutOff], repeats: Repeats) -> tuple[tuple[PutOff, ...], Repeats]:
+    """What is left out of the batch: the unchecked, and behind them whatever repeats one of them. The other repeats.
+
+    Of a request that is not durable nothing can be a duplicate or a conflict.
+    """
+    if not unchecked:
+        return (), repeats
+    checks = {request.request_id: check for request, check in unchecked}
+    behind = [request for request in (*repeats.duplicates, *repeats.conflicts) if request.request_id in checks]
+    return (*unchecked, *((request, checks[request.request_id]) for request in behind)), Repeats(
+        repeats.unseen,
+        tuple(request for request in repeats.duplicates if request.request_id not in checks),
+        tuple(request for request in repeats.conflicts if request.request_id not in checks),
+    )
 
 
 KeptCancels = Mapping[int | str, str | None]

@@ -12,6 +12,7 @@ from uuid import uuid4
 import stamina
 import structlog
 
+from consumer.adapters.engine_pool.checkers import StrategyCheckers
 from consumer.adapters.engine_pool.pool import EngineProcesses
 from consumer.adapters.engine_pool.settings import EngineProcessSettings
 from consumer.adapters.files.instruments import read_instruments
@@ -99,6 +100,9 @@ async def open_worker(settings: Settings, clock: SystemClock) -> AsyncIterator[W
             )
         )
         engine = await stack.enter_async_context(EngineProcesses(engine_settings(settings)))
+        checkers = await stack.enter_async_context(
+            StrategyCheckers(engine_settings(settings), settings.strategy_load_seconds)
+        )
         publisher = KafkaPublisher(connection, client_id=owner.replace("/", "-"))
         stack.push_async_callback(publisher.close)
         relay = OutboxRelay(
@@ -119,10 +123,12 @@ async def open_worker(settings: Settings, clock: SystemClock) -> AsyncIterator[W
             journal=PostgresJournal(pool, writer, owner, settings.lease_seconds),
             relay=relay,
             writer=writer,
-            admit=Admission(read_instruments(settings.instruments_file), settings.account_currency),
+            judge=Admission(read_instruments(settings.instruments_file), settings.account_currency),
+            checker=checkers,
             telemetry=telemetry,
             work_arrived=work_arrived,
             max_queued=settings.max_queued,
+            clock=clock,
         )
         worker = Worker(owner, settings, source, relay, intake, dispatcher, clock)
 

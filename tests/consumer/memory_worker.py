@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from consumer.adapters.memory.broker import MemoryBroker, MemoryPublisher, MemorySource
+from consumer.adapters.memory.checker import InMemoryChecker
 from consumer.adapters.memory.engine import InMemoryEnginePool, Script
 from consumer.adapters.memory.journal import MemoryJournal
 from consumer.adapters.memory.outbox import MemoryOutbox
@@ -17,10 +18,11 @@ from consumer.errors import Unavailable
 from consumer.execute_run import RunPorts
 from consumer.intake import Intake
 from consumer.outbox_relay import OutboxRelay
-from consumer.ports import EngineProgress, EngineTask, Record
+from consumer.ports import EngineProgress, EngineTask, Record, StrategyCheck, Verdict
 from consumer.ports.outcomes import Completed, EngineOutcome
+from consumer.preparation.judging import verdict_of
 from consumer.telemetry import Telemetry
-from tests.consumer.messages import ADMIT, STRATEGY, event_writer, trade_row
+from tests.consumer.messages import ADMISSION, STRATEGY, event_writer, trade_row
 
 LEASE_SECONDS = 15.0
 MAX_ATTEMPTS = 3
@@ -50,7 +52,14 @@ class World:
 class MemoryWorker:
     """One worker of `world`; every step of the worker's loops is a method."""
 
-    def __init__(self, world: World, name: str = "worker", script: Script | None = None, slots: int = 2) -> None:
+    def __init__(
+        self,
+        world: World,
+        name: str = "worker",
+        script: Script | None = None,
+        slots: int = 2,
+        ask: Callable[[StrategyCheck], Awaitable[Verdict]] | None = None,
+    ) -> None:
         writer = event_writer(world.clock)
         telemetry = Telemetry()
         arrived = asyncio.Event()
@@ -70,19 +79,20 @@ class MemoryWorker:
             journal=self.journal,
             relay=self.relay,
             writer=writer,
-            admit=ADMIT,
+            judge=ADMISSION,
+            checker=InMemoryChecker(ask or ask_in_place),
             telemetry=telemetry,
             work_arrived=arrived,
             max_queued=1000,
+            clock=world.clock,
         )
 
     async def read(self) -> None:
         """Record what is unread, and let it be committed."""
         batch = self.source.poll()
         if batch is not None:
-            result = await self.intake.record_at_last(batch.records)
-            self.source.mark_durable(batch)
-            self.intake.announce(batch, result)
+            await self.intake.take(batch)
+            await self.intake.settle()
 
     async def step(self, name: str) -> None:
         """One step by name; a server that is away is what the worker makes of it: nothing, until the next time."""
@@ -114,6 +124,10 @@ class MemoryWorker:
                 await settle()
         while self.relay.sent or any(self.relay.waiting.values()):
             await self.step("publish")
+
+
+async def ask_in_place(check: StrategyCheck) -> Verdict:
+    return verdict_of(check)
 
 
 async def settle() -> None:

@@ -7,15 +7,47 @@ from typing import Any
 from consumer.adapters.files.instruments import read_instruments
 from consumer.adapters.memory.tables import ManualClock
 from consumer.intake import decode
-from consumer.ports import CancelToRecord, Claim, Record, RequestToRecord
+from consumer.ports import (
+    Admitted,
+    CancelToRecord,
+    Claim,
+    Record,
+    Refused,
+    RequestToRecord,
+    RunRow,
+    StrategyCheck,
+    StrategyRow,
+    Unchecked,
+    Verdict,
+)
 from consumer.ports.outcomes import Completed
+from consumer.preparation.judging import verdict_of
 from consumer.rules.admission import Admission
 from consumer.rules.events import EventRenderer
+from schemas.problems import FieldProblem
+from schemas.requested import BacktestRequested
 from schemas.topics import Topic
 
 _offsets = count()
 
-ADMIT = Admission(read_instruments(None), "USD")
+ADMISSION = Admission(read_instruments(None), "USD")
+
+
+class AskedInPlace(dict[StrategyCheck, Verdict]):
+    """Verdicts for any check, of strategies that need no process of their own."""
+
+    def get(self, check: StrategyCheck, default: object = None) -> Verdict:
+        return self.setdefault(check, verdict_of(check))
+
+
+def ADMIT(  # noqa: N802  # stands for a constant: admission with strategies' code asked in place
+    request: BacktestRequested, strategy: StrategyRow | None, run: RunRow | None, problems: tuple[FieldProblem, ...]
+) -> Admitted | Refused:
+    decision = ADMISSION(request, strategy, run, problems, AskedInPlace())
+    assert not isinstance(decision, Unchecked)
+    return decision
+
+
 STRATEGY: dict[str, Any] = {"strategy_key": "sma_cross", "primary_tf": "H1"}
 
 

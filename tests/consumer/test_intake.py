@@ -10,11 +10,22 @@ import pytest
 
 from consumer.adapters.memory.journal import MemoryJournal
 from consumer.adapters.memory.tables import Weather
-from consumer.intake import decode
-from consumer.ports import Admit, CancelToRecord, IntakeResult, OutgoingEvent, Record, RequestToRecord
+from consumer.intake import REMEMBERED_SECONDS, Intake, Verdicts, decode
+from consumer.ports import (
+    Admit,
+    CancelToRecord,
+    IntakeResult,
+    OutgoingEvent,
+    Record,
+    RequestToRecord,
+    StrategyCheck,
+    Verdict,
+)
+from consumer.preparation.judging import verdict_of
+from schemas.problems import FieldProblem
 from schemas.topics import Topic
-from tests.consumer.memory_worker import MemoryWorker, World, settle
-from tests.consumer.messages import cancel_record, event_writer, raw_record, requested_record
+from tests.consumer.memory_worker import MemoryWorker, World, settle, until
+from tests.consumer.messages import STRATEGY, cancel_record, event_writer, raw_record, requested_record
 
 
 def test_a_request_is_decoded_with_its_identity_source_and_content() -> None:
@@ -166,12 +177,12 @@ async def test_a_batch_that_meets_a_defect_is_tried_again_and_never_passed_over(
     failures = ["once", "twice"]
     record_batch = worker.intake.record
 
-    async def fail_twice(records: Sequence[Record]) -> IntakeResult:
+    async def fail_twice(_: Intake, records: Sequence[Record], verdicts: Verdicts) -> IntakeResult:
         if failures:
             raise RuntimeError(failures.pop())
-        return await record_batch(records)
+        return await record_batch(records, verdicts)
 
-    monkeypatch.setattr(type(worker.intake), "record", lambda _, records: fail_twice(records))
+    monkeypatch.setattr(Intake, "record", fail_twice)
     world.produce(requested_record("a"))
     reading = asyncio.create_task(worker.intake.run())
     await settle()
@@ -231,3 +242,140 @@ async def test_reading_the_request_topic_again_from_the_start_starts_nothing_and
     await again.finish_everything()
 
     assert (dict(world.tables.runs), len(world.broker.records(Topic.COMPLETED))) == before
+
+
+# --- requests whose strategy's code is asked first ------------------------------------------------------------------
+
+
+class SlowCode:
+    """Strategies' code of which one takes until it is told to answer; which checks were asked for."""
+
+    def __init__(self, slow_key: str = "slow") -> None:
+        self.slow_key = slow_key
+        self.may_answer = asyncio.Event()
+        self.asked: list[str] = []
+        self.verdict: Verdict = (FieldProblem("strategy_id", "unknown_strategy", "took too long"),)
+
+    async def ask(self, check: StrategyCheck) -> Verdict:
+        self.asked.append(check.key)
+        if check.key != self.slow_key:
+            return verdict_of(check)
+        await self.may_answer.wait()
+        return self.verdict
+
+
+def slow_world() -> tuple[World, SlowCode, MemoryWorker]:
+    """A world whose strategy 2 has slow code."""
+    world, code = World(), SlowCode()
+    world.tables.add_strategy(**{**STRATEGY, "strategy_key": "slow", "name": "slow"})
+    return world, code, MemoryWorker(world, ask=code.ask)
+
+
+async def test_a_request_whose_strategy_takes_long_to_answer_delays_no_other_and_no_later_batch() -> None:
+    world, code, worker = slow_world()
+    reading = asyncio.create_task(worker.intake.run())
+    world.produce(requested_record("before"))
+    world.produce(requested_record("slow", strategy_id=2))
+    world.produce(requested_record("beside"))
+    await until(lambda: len(world.tables.requests) == 2)
+    world.produce(requested_record("after"))
+    await until(lambda: len(world.tables.requests) == 3)
+
+    assert sorted(world.tables.requests) == ["after", "before", "beside"]
+    code.may_answer.set()
+    await until(lambda: "slow" in world.tables.requests)
+    assert world.tables.requests["slow"]["outcome"] == "rejected"
+    await worker.source.stop()
+    await reading
+
+
+async def test_no_offset_is_committed_behind_a_request_that_is_not_durable_yet() -> None:
+    world, code, worker = slow_world()
+    reading = asyncio.create_task(worker.intake.run())
+    partition = ("group", (str(Topic.REQUESTED), 0))
+    world.produce(requested_record("slow", strategy_id=2))
+    await until(lambda: code.asked == ["slow"])
+    world.produce(requested_record("after"))
+    await until(lambda: "after" in world.tables.requests)
+    await settle()
+    assert partition not in world.broker.committed
+
+    code.may_answer.set()
+    await until(lambda: world.broker.committed.get(partition) == 2)
+    assert sorted(world.tables.requests) == ["after", "slow"]
+    await worker.source.stop()
+    await reading
+
+
+async def test_a_worker_that_dies_while_a_strategy_is_asked_loses_no_request() -> None:
+    world, code, worker = slow_world()
+    reading = asyncio.create_task(worker.intake.run())
+    world.produce(requested_record("slow", strategy_id=2))
+    world.produce(requested_record("fine"))
+    await until(lambda: "fine" in world.tables.requests)
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    await worker.crash()
+
+    code.may_answer.set()
+    await MemoryWorker(world, "again", ask=code.ask).read()
+
+    assert {name: row["outcome"] for name, row in world.tables.requests.items()} == {
+        "fine": "accepted",
+        "slow": "rejected",
+    }
+    assert len(world.tables.runs) == 1
+
+
+async def test_a_row_that_changes_while_its_strategy_is_asked_is_asked_about_again() -> None:
+    world, code, worker = slow_world()
+    code.verdict = ()
+    reading = asyncio.create_task(worker.intake.run())
+    world.produce(requested_record("changed", strategy_id=2))
+    await until(lambda: code.asked == ["slow"])
+    changes = {"strategy_key": "sma_cross", "strategy_params": '{"fast": -1}'}
+    world.tables.strategies[2] = {**world.tables.strategies[2], **changes}
+    code.may_answer.set()
+
+    await until(lambda: "changed" in world.tables.requests)
+
+    assert code.asked == ["slow", "sma_cross"]
+    assert world.tables.requests["changed"]["outcome"] == "rejected", "by what its row says now"
+    await worker.source.stop()
+    await reading
+
+
+async def test_a_defect_of_the_checker_delays_a_request_and_loses_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consumer.intake.DEFECT_PAUSE_SECONDS", 0.0)
+    failures = ["once", "twice"]
+
+    async def ask(check: StrategyCheck) -> Verdict:
+        if failures:
+            raise RuntimeError(failures.pop())
+        return verdict_of(check)
+
+    world = World()
+    worker = MemoryWorker(world, ask=ask)
+    world.produce(requested_record("a"))
+
+    await worker.read()
+
+    assert world.tables.requests["a"]["outcome"] == "accepted"
+
+
+async def test_what_a_strategy_took_just_now_is_not_asked_again_and_what_it_refused_is() -> None:
+    world, code, worker = slow_world()
+    world.produce(requested_record("a"))
+    world.produce(requested_record("b", strategy_params={"fast": -1}))
+    await worker.read()
+    world.produce(requested_record("c"))
+    world.produce(requested_record("d", strategy_params={"fast": -1}))
+    await worker.read()
+    assert code.asked == ["sma_cross"] * 3
+
+    world.clock.advance(REMEMBERED_SECONDS + 1)
+    world.produce(requested_record("e"))
+    await worker.read()
+
+    assert code.asked == ["sma_cross"] * 4
+    assert [row["outcome"] for row in world.tables.requests.values()].count("accepted") == 3

@@ -72,7 +72,7 @@ def remove_offset_after_durability() -> None:
     async def run(intake: Any) -> None:
         async for batch in intake.source.batches():
             intake.source.mark_durable(batch)
-            intake.announce(batch, await intake.record_at_last(batch.records))
+            await intake.take(batch)
 
     patch(Intake, "run", run)
 
@@ -93,7 +93,9 @@ def remove_child_cleanup() -> None:
     from consumer.adapters.engine_pool import spawn as engine_spawn
 
     def spawn(arguments: list[str], **named: Any) -> Any:
-        module = arguments.index("consumer.adapters.engine_pool.child")
+        module = arguments.index("-m") + 1
+        if arguments[module] != "consumer.adapters.engine_pool.child":
+            return subprocess.Popen(arguments, **named)
         told = [*arguments[:module], "tests.faults.careless_child", *arguments[module + 1 :]]
         return subprocess.Popen(told, **named)
 
@@ -101,7 +103,7 @@ def remove_child_cleanup() -> None:
         return subprocess.Popen([sys.executable, "-c", ""], stdin=subprocess.PIPE)
 
     patch(engine_spawn, "subprocess", SimpleNamespace(Popen=spawn, DEVNULL=subprocess.DEVNULL))
-    patch(engine_processes, "_start_guardian", no_guardian)
+    patch(engine_processes, "start_guardian", no_guardian)
 
 
 GUARDS: Final[dict[str, Callable[[], None]]] = {

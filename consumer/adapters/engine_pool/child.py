@@ -20,6 +20,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
+TITLE: Final = "backtest-engine"
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _BACKSTOP_MB: Final = 2048
@@ -28,12 +29,22 @@ _OOM_SCORE_ADJUSTMENT: Final = 500
 
 def main() -> None:
     """Serve the worker until it goes away."""
+    channel, settings = attach(TITLE)
+    execute = _open_program(settings)
+    # What is there now stays for good: later collections need not walk it.
+    gc.collect()
+    gc.freeze()
+    _serve(channel, execute, settings.memory_mb)
+
+
+def attach(title: str) -> tuple["Channel", Any]:
+    """Become the worker's child, which ends with it: the connection to it, and the settings that it sent."""
     socket_fd, worker_pid = int(sys.argv[1]), int(sys.argv[2])
     _end_with_worker(worker_pid)
     connection = socket.socket(fileno=socket_fd)
     connection.set_inheritable(False)
     threading.Thread(target=_watch_worker, args=(connection,), daemon=True, name="watch worker").start()
-    _set_title("idle")
+    set_title(f"{title} idle")
     _ignore_polite_signals()
     faulthandler.enable()
     # Imported late: until here nothing slow stands between the start and _end_with_worker.
@@ -42,11 +53,7 @@ def main() -> None:
     channel = Channel(connection)
     settings = EngineProcessSettings(**channel.receive()["settings"])
     _limit_memory(settings.memory_mb)
-    execute = _open_program(settings)
-    # What is there now stays for good: later collections need not walk it.
-    gc.collect()
-    gc.freeze()
-    _serve(channel, execute, settings.memory_mb)
+    return channel, settings
 
 
 class Channel:
@@ -107,11 +114,11 @@ def _serve(channel: Channel, execute: Callable[..., Any], memory_mb: int) -> Non
         if message["type"] != "run":
             continue  # a stop that crossed the answer of its task
         number = message["task"]
-        _set_title(f"run={message['run_id']}")
+        set_title(f"{TITLE} run={message['run_id']}")
         outcome = execute_task(execute, message, channel)
         retire = _reason_to_retire(threads_at_rest, memory_mb)
         body = outcome.trades_csv if isinstance(outcome, Completed) else b""
-        _set_title("idle")
+        set_title(f"{TITLE} idle")
         try:
             answer = outcome_message(outcome, number, retire)
             channel.send(answer, body)
@@ -203,10 +210,11 @@ def _resident_mb() -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def _set_title(state: str) -> None:
+def set_title(title: str) -> None:
+    """What `ps` shows."""
     import setproctitle
 
-    setproctitle.setproctitle(f"backtest-engine {state}")
+    setproctitle.setproctitle(title)
 
 
 if __name__ == "__main__":

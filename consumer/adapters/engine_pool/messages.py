@@ -17,7 +17,7 @@ from typing import Any, Final
 from consumer.ports import EngineProgress
 from consumer.ports.outcomes import Completed, EngineOutcome, Failed, Stopped
 from schemas.json_text import storable, strict_json
-from schemas.problems import FieldProblem
+from schemas.problems import FieldProblem, bounded, first_code
 
 HEADER: Final = struct.Struct("<II")
 """Length of the JSON text, length of the body."""
@@ -146,6 +146,17 @@ def outcome_from_message(message: Mapping[str, Any], body: bytes) -> EngineOutco
 
 def _problems(details: list[dict[str, Any]]) -> tuple[FieldProblem, ...]:
     return tuple(FieldProblem(_text(each["field"]), _text(each["code"]), _text(each["message"])) for each in details)
+
+
+def problems_from_message(message: Mapping[str, Any]) -> tuple[FieldProblem, ...]:
+    """Read a verdict back: problems that a rejection may carry. Raises UnreadableMessage."""
+    try:
+        problems = _problems(message["problems"])
+        if problems:
+            first_code(problems)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UnreadableMessage(f"verdict: {error!r}") from error
+    return bounded(problems)
 
 
 def storable_text(text: str) -> str:

@@ -65,7 +65,7 @@ class EngineProcesses:
         self._executor = ThreadPoolExecutor(max_workers=max(2, settings.slots), thread_name_prefix="engine-kill")
 
     async def __aenter__(self) -> Self:
-        self._guardian = _start_guardian(self._marker)
+        self._guardian = start_guardian(self._marker)
         for number in range(self._settings.slots):
             self._slots.append(asyncio.create_task(self._keep_slot(), name=f"engine slot {number}"))
         return self
@@ -106,7 +106,7 @@ class EngineProcesses:
             await asyncio.gather(self._watcher, return_exceptions=True)
         self._executor.shutdown(wait=False)
         if self._guardian is not None:
-            _end_guardian(self._guardian)
+            end_guardian(self._guardian)
             self._guardian = None
 
     @property
@@ -169,8 +169,8 @@ class EngineProcesses:
                 continue
             failures = 0
             self._offer(child)
-            how = await asyncio.shield(child.ended)
-            log.info("engine_child_ended", pid=child.pid, how=how)
+            end = await asyncio.shield(child.ended)
+            log.info("engine_child_ended", pid=child.pid, how=end.in_words())
 
     async def _start_child(self) -> EngineChild:
         child = EngineChild(self._settings, self._marker, self._executor, self._write_output)
@@ -207,7 +207,7 @@ def _settle(turn: "asyncio.Future[EngineChild | Stopped]") -> None:
         turn.set_result(Stopped())
 
 
-def _start_guardian(marker: str) -> "subprocess.Popen[bytes]":
+def start_guardian(marker: str) -> "subprocess.Popen[bytes]":
     assert engine_guardian.__file__ is not None
     return subprocess.Popen(
         [sys.executable, "-I", "-S", engine_guardian.__file__, marker],
@@ -218,7 +218,7 @@ def _start_guardian(marker: str) -> "subprocess.Popen[bytes]":
     )
 
 
-def _end_guardian(guardian: "subprocess.Popen[bytes]") -> None:
+def end_guardian(guardian: "subprocess.Popen[bytes]") -> None:
     guardian.kill()
     guardian.wait()
     if guardian.stdin is not None:

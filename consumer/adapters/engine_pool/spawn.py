@@ -11,14 +11,14 @@ from consumer.adapters.engine_pool.settings import EngineProcessSettings
 
 
 def spawn_child(
-    settings: EngineProcessSettings, socket_fd: int, output_fd: int, marker: str
+    module: str, settings: EngineProcessSettings, socket_fd: int, output_fd: int, marker: str
 ) -> subprocess.Popen[bytes]:
-    """Start a fresh interpreter in a session of its own: a terminal's Ctrl-C is the worker's alone.
+    """Start `module` in a fresh interpreter, in a session of its own: a terminal's Ctrl-C is the worker's alone.
 
     Call it from a thread that lives as long as the worker: the kernel ends the child with the thread that made it.
     """
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "consumer.adapters.engine_pool.child", str(socket_fd), str(os.getpid())],
+        [sys.executable, "-P", "-m", module, str(socket_fd), str(os.getpid())],
         stdin=subprocess.DEVNULL,
         stdout=output_fd,
         stderr=output_fd,

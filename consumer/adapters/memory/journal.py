@@ -30,6 +30,7 @@ from consumer.rules.recording import (
     named_strategies,
     number,
     place,
+    put_off,
     sort_out_repeats,
 )
 from schemas.cancelled import REASON_REQUESTED
@@ -61,6 +62,7 @@ class MemoryJournal:
             known = {name: row["content_hash"] for name, row in self.tables.requests.items()}
             repeats = sort_out_repeats(requests, known)
             decisions = recording.decide(repeats.unseen, admit)
+            unchecked, repeats = put_off(decisions.unchecked, repeats)
             new_runs = recording.number(decisions.accepted)
             recording.insert(new_runs, decisions.rejected)
             ended = recording.end_queued([run.run_id for run in new_runs if run.cancelled is not None])
@@ -68,7 +70,7 @@ class MemoryJournal:
             recorded = Recorded(cancels, dead_letters, repeats, decisions.rejected, new_runs)
             stored = self.tables.store_events(recorded.events(self.writer), self.owner, self.lease_seconds)
             queued = tuple(run.run_id for run in new_runs if run.cancelled is None)
-            return IntakeResult(recorded.outcomes(), (*stored, *ended), queued)
+            return IntakeResult(recorded.outcomes(), (*stored, *ended), queued, unchecked)
 
     async def queued_count(self) -> int:
         async with self.tables.transaction():

@@ -36,6 +36,7 @@ from consumer.rules.recording import (
     named_strategies,
     number,
     place,
+    put_off,
     sort_out_repeats,
 )
 from schemas.cancelled import REASON_REQUESTED
@@ -94,6 +95,7 @@ class _Recording:
         await self._keep_cancels(cancels)
         repeats = sort_out_repeats(requests, await self._known_hashes(requests))
         decisions = await self._decide(repeats.unseen, admit)
+        unchecked, repeats = put_off(decisions.unchecked, repeats)
         new_runs = await self._number(decisions.accepted)
         await self._insert_requests(new_runs, decisions.rejected)
         await self._insert_runs(new_runs)
@@ -103,7 +105,7 @@ class _Recording:
         recorded = Recorded(cancels, dead_letters, repeats, decisions.rejected, new_runs)
         stored = await store_events(self.connection, recorded.events(self.writer), self.owner)
         queued = tuple(run.run_id for run in new_runs if run.cancelled is None)
-        return IntakeResult(recorded.outcomes(), (*stored, *ended), queued)
+        return IntakeResult(recorded.outcomes(), (*stored, *ended), queued, unchecked)
 
     async def _keep_cancels(self, cancels: Sequence[CancelToRecord]) -> None:
         """Remember every cancel; the first of a target counts."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import uvloop
 
+from consumer.adapters.engine_pool.checkers import StrategyCheckers
 from consumer.adapters.files.instruments import read_instruments
 from consumer.adapters.kafka.connection import kafka_connection
 from consumer.adapters.kafka.publisher import KafkaPublisher
@@ -27,7 +28,7 @@ from consumer.rules.admission import Admission
 from consumer.rules.events import EventRenderer
 from consumer.settings import Settings, load_settings
 from consumer.telemetry import Telemetry
-from consumer.wiring.worker import keep_for_good
+from consumer.wiring.worker import engine_settings, keep_for_good
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,10 @@ async def main() -> None:
     set_up_logging(settings)
     clock, telemetry, connection = SystemClock(), Telemetry(), kafka_connection(settings)
     writer = EventRenderer(source=f"backtest-consumer/{settings.kafka_group_id}", clock=clock)
-    async with open_pool(settings.database_url.get_secret_value(), max_connections=4, name="intake") as pool:
+    async with (
+        open_pool(settings.database_url.get_secret_value(), max_connections=4, name="intake") as pool,
+        StrategyCheckers(engine_settings(settings), settings.strategy_load_seconds) as checkers,
+    ):
         publisher = KafkaPublisher(connection, client_id="intake")
         relay = OutboxRelay(PostgresOutbox(pool, "intake", 15.0), publisher, telemetry, clock, 15.0)
         keep_for_good()
@@ -65,10 +69,12 @@ async def main() -> None:
             journal=TellingJournal(PostgresJournal(pool, writer, "intake", 15.0)),
             relay=relay,
             writer=writer,
-            admit=Admission(read_instruments(settings.instruments_file), settings.account_currency),
+            judge=Admission(read_instruments(settings.instruments_file), settings.account_currency),
+            checker=checkers,
             telemetry=telemetry,
             work_arrived=asyncio.Event(),
             max_queued=settings.max_queued,
+            clock=clock,
         ).run()
 
 

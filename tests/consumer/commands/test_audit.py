@@ -1,7 +1,6 @@
 """`backtest audit` as a person or a program calls it: one line, the exit status, and what a mistake says."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,16 +21,13 @@ POINTS = {
 
 
 @pytest.fixture(autouse=True)
-def _registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "site" / "audited-1.0.dist-info"
     folder.mkdir(parents=True)
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: audited\nVersion: 1.0\n")
     lines = [f"{key} = {target}" for key, target in POINTS.items()]
     (folder / "entry_points.txt").write_text("\n".join([f"[{strategies.GROUP}]", *lines]))
     monkeypatch.syspath_prepend(folder.parent)
-    strategies.forget_registered()
-    yield
-    strategies.forget_registered()
 
 
 def audit(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:

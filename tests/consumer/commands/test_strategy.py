@@ -24,13 +24,11 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tmp_path / "site"
     folder.mkdir()
     monkeypatch.syspath_prepend(folder)
-    strategies.forget_registered()
     modules = set(sys.modules)
     yield folder
     for name in set(sys.modules) - modules:
         if str(folder) in str(getattr(sys.modules[name], "__file__", "")):
             del sys.modules[name]
-    strategies.forget_registered()
 
 
 def register(site: Path, distribution: str, **points: str) -> None:
@@ -41,7 +39,6 @@ def register(site: Path, distribution: str, **points: str) -> None:
     lines = [f"{key} = {target}" for key, target in points.items()]
     (folder / "entry_points.txt").write_text("\n".join([f"[{strategies.GROUP}]", *lines]))
     importlib.invalidate_caches()
-    strategies.forget_registered()
 
 
 def test_every_strategy_of_the_project_is_registered_and_loads() -> None:

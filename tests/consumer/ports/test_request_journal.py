@@ -5,7 +5,15 @@ from typing import Any
 
 import pytest
 
-from consumer.ports import EventKind, IntakeResult, OutgoingEvent, RequestToRecord
+from consumer.ports import (
+    Decision,
+    EventKind,
+    IntakeResult,
+    OutgoingEvent,
+    RequestToRecord,
+    StrategyCheck,
+    Unchecked,
+)
 from tests.consumer.messages import ADMIT, STRATEGY, body, cancel, completed, event_writer, raw_record, requested
 from tests.consumer.ports.stores import PostgresStore, Store, WorkerPorts
 
@@ -144,6 +152,38 @@ async def test_a_failing_batch_leaves_nothing_behind(store: Store) -> None:
     assert await store.request("a") is None
     assert (await record(worker, requested("b"))).outcomes == {"accepted": 1}
     assert await worker.journal.queued_count() == 1, "the cancel of b was rolled back too"
+
+
+def admit_but_slow(*asked: Any) -> Decision:
+    """Admission that has no verdict yet on EURUSD."""
+    return Unchecked(StrategyCheck("slow", "{}")) if asked[0].symbol == "EURUSD" else ADMIT(*asked)
+
+
+async def test_an_unchecked_request_is_left_out_with_its_repeats_and_the_others_are_recorded(store: Store) -> None:
+    worker = await store.worker()
+    unchecked, repeat, conflict = requested("a"), requested("a"), requested("a", symbol="GBPUSD")
+
+    result = await worker.journal.record_batch(
+        [unchecked, repeat, conflict, requested("b", symbol="GBPUSD")], [cancel(request_id="c")], [], admit_but_slow
+    )
+
+    assert result.outcomes == {"accepted": 1, "cancel_kept": 1}
+    assert sorted(request.record.offset for request, _ in result.unchecked) == [
+        each.record.offset for each in (unchecked, repeat, conflict)
+    ]
+    assert {check for _, check in result.unchecked} == {StrategyCheck("slow", "{}")}
+    assert (await store.request("a"), result.events) == (None, ())
+    later = await record(worker, *(request for request, _ in result.unchecked))
+    assert later.outcomes == {"accepted": 1, "duplicate": 1, "dead_lettered": 1}
+
+
+async def test_a_batch_of_unchecked_requests_alone_writes_nothing(store: Store) -> None:
+    worker = await store.worker()
+
+    result = await worker.journal.record_batch([requested("a")], [], [], admit_but_slow)
+
+    assert (result.outcomes, result.events, result.new_runs, len(result.unchecked)) == ({}, (), (), 1)
+    assert await store.request("a") is None
 
 
 # --- rows named by run_id -------------------------------------------------------------------------------------------

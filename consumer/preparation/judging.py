@@ -1,0 +1,48 @@
+"""What a strategy's own code says to a request: it is imported here and its Params validate, so call it where that may
+go wrong, in an engine checker for users' packages.
+"""
+
+import json
+from collections.abc import Iterator
+
+from consumer.ports.strategies import StrategyCheck, Verdict
+from consumer.preparation.registry import is_registered, load_strategy
+from engine.deciders.guard import guarded
+from engine.errors import EngineError, InvalidParams
+from engine.strategy import checked_params
+from schemas.json_text import printable, shown_key
+from schemas.problems import FieldProblem, bounded
+
+
+def verdict_of(check: StrategyCheck) -> Verdict:
+    """Import the strategy and have its Params validate. Raises nothing that the strategy raises."""
+    if not is_registered(check.key):
+        return (unknown_strategy(f"names a strategy whose key {check.key!r} is not registered here"),)
+    try:
+        strategy = load_strategy(check.key)
+    except EngineError as error:
+        return (unknown_strategy(str(error)),)
+    return bounded(tuple(_problems_of_params(strategy, check)))
+
+
+def unknown_strategy(message: str) -> FieldProblem:
+    """The strategy that the request names cannot be had."""
+    return FieldProblem("strategy_id", "unknown_strategy", printable(message))
+
+
+def unchecked_params(key: str, message: str) -> FieldProblem:
+    """The strategy's Params came to no answer."""
+    told = f"cannot be checked by strategy {key!r}: {message}"
+    return FieldProblem("strategy_params", "invalid_params", printable(told))
+
+
+def _problems_of_params(strategy: type, check: StrategyCheck) -> Iterator[FieldProblem]:
+    try:
+        guarded(lambda: checked_params(strategy, check.key, json.loads(check.params)), "checking them")
+    except InvalidParams as error:
+        for problem in error.problems:
+            yield FieldProblem(
+                f"strategy_params.{shown_key(problem.field)}", "invalid_params", printable(problem.message)
+            )
+    except EngineError as error:
+        yield unchecked_params(check.key, str(error))

@@ -1,0 +1,1 @@
+"""Strategies whose import or whose Params go wrong, a module each."""

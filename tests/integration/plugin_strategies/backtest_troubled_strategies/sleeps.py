@@ -1,0 +1,5 @@
+"""Takes half a minute to import."""
+
+import time
+
+time.sleep(30)
