@@ -13,7 +13,8 @@ from consumer.adapters.files.named_bars import ConversionFile, NamedBarFiles
 from consumer.adapters.files.signals import read_signals
 from consumer.adapters.files.store import FileStoreError, LocalFiles, open_file_store
 from consumer.adapters.files.table_output import check_table_path, write_table
-from consumer.adapters.files.times import UnreadableTimeError, one_utc_time
+from consumer.adapters.files.times import one_utc_time
+from consumer.adapters.files.unreadable_time import UnreadableTimeError
 from engine.market.instruments import Instrument
 
 __all__ = [

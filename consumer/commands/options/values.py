@@ -7,13 +7,13 @@ import math
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import typer
 
 from consumer.wiring.files import UnreadableTimeError, one_utc_time
 from engine.errors import InputRefused, UnknownTimeframe
 from engine.market.timeframes import Timeframe, timeframe
+from engine.market.zones import UnknownZoneError, zone_named
 from schemas.json_text import JsonTextError, strict_json
 
 
@@ -57,11 +57,11 @@ def utc_moment(text: str | None, option: str) -> datetime | None:
 
 
 def zone_name(name: str) -> str:
-    """An IANA time zone's name."""
+    """A zone as `zone_named` takes it."""
     try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        raise typer.BadParameter(f"{name!r} is no time zone; write an IANA name such as Europe/Athens.") from None
+        zone_named(name)
+    except UnknownZoneError as error:
+        raise typer.BadParameter(str(error)) from None
     return name
 
 
