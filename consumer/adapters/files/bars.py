@@ -7,7 +7,9 @@ Columns that are not of a bar are ignored: no figure depends on them. How tables
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from consumer.adapters.files.layout import Layout, head_of
 from consumer.adapters.files.numbers import has_decimal_commas, parse_numbers, with_decimal_points
@@ -19,7 +21,9 @@ from consumer.adapters.files.unreadable_time import UnreadableTimeError
 from consumer.adapters.files.written_times import DateOrder
 from engine.errors import BadBars
 from engine.market.bars import Bars, bars_from_frame
+from engine.market.instruments import Session
 from engine.market.timeframes import Timeframe
+from engine.market.zone_advice import zone_advice
 
 _PRICES = ("open", "high", "low", "close")
 _BAR_COLUMNS = ("time", *_PRICES, "volume", "spread")
@@ -32,7 +36,8 @@ class BarFile:
 
     frame: time (Datetime us UTC), open, high, low, close, and volume and spread where it has them, Float64.
     format: one of `formats.FORMATS`. written: how it is written, a phrase each. time_kind, timezone: what its times
-    are, and the zone that those without an offset were taken to be in. notes: what a reader of figures should know.
+    are, and the zone that those without an offset were taken to be in; zone_is_fixed: because the format says so.
+    notes: what a reader of figures should know.
     """
 
     source: str
@@ -41,6 +46,7 @@ class BarFile:
     written: tuple[str, ...]
     time_kind: Kind
     timezone: str
+    zone_is_fixed: bool
     newest_first: bool
     notes: tuple[str, ...]
 
@@ -57,6 +63,16 @@ class BarFile:
     def has_local_times(self) -> bool:
         """Whether another zone would give other bars."""
         return self.time_kind in {"local", "mixed"}
+
+    def zone_advice(self, time_us: NDArray[np.int64], session: Session) -> str | None:
+        """Say which zone its times seem to be in, where that is not the one they were read in. time_us: of its bars."""
+        read_as = self.timezone if self.has_local_times else "UTC"
+        advice = zone_advice(time_us, session, read_as)
+        if advice is None:
+            return None
+        if self.has_local_times and not self.zone_is_fixed:
+            return str(advice)
+        return f"{advice} would do that, but the file says itself that its times are {self.times_described}"
 
     def bars(self, timeframe: Timeframe) -> Bars:
         """Validate the rows as bars of this timeframe. Raises BadBars, rows counted as the file has them."""
@@ -142,6 +158,7 @@ def _understood(table: Table, timezone: str, format_name: str | None, date_order
         written=_how_written(table, commas=commas, newest_first=times.newest_first),
         time_kind=times.kind,
         timezone=rules.timezone,
+        zone_is_fixed=layout.timezone is not None,
         newest_first=times.newest_first,
         notes=layout.notes,
     )

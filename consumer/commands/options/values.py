@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from consumer.wiring.files import UnreadableTimeError, one_utc_time
+from consumer.wiring.files import UnreadableTimeError, bar_formats, one_utc_time
 from engine.errors import InputRefused, UnknownTimeframe
 from engine.market.timeframes import Timeframe, timeframe
 from engine.market.zones import UnknownZoneError, zone_named
@@ -63,6 +63,16 @@ def zone_name(name: str) -> str:
     except UnknownZoneError as error:
         raise typer.BadParameter(str(error)) from None
     return name
+
+
+def format_name(name: str | None) -> str | None:
+    """A format of files of bars."""
+    if name is None:
+        return None
+    formats = bar_formats()
+    if name.lower() not in formats:
+        raise typer.BadParameter(f"{name!r} is no format; there are {', '.join(formats)}.")
+    return name.lower()
 
 
 def known_timeframe(name: str, option: str = "--timeframe") -> Timeframe:
