@@ -7,14 +7,26 @@ from consumer.adapters.files.layout import EPOCH, PRICES, Format, Head, Layout, 
 _ISO_WITH_OFFSET = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::\d{2})?(?:Z|[+-]\d{2}:?\d{2})")
 
 
+_OURS = {"time", *PRICES, "volume", "spread"}
+
+
 def _layout(head: Head) -> Layout | None:
     if head.names[:5] != ("time", *PRICES):
         return None
     first = head.first("time", head.names)
-    is_seconds = EPOCH.fullmatch(first) is not None and len(first.partition(".")[0]) <= 10
-    if not (is_seconds or _ISO_WITH_OFFSET.fullmatch(first)):
+    if not (_is_seconds(first) or _ISO_WITH_OFFSET.fullmatch(first)):
         return None
     return layout_by_name(head, ("time",))
+
+
+def _is_certain(head: Head) -> bool:
+    """ISO times above columns like ours are ours."""
+    is_ours = not head.cells or set(head.cells[0]) <= _OURS
+    return not is_ours or ("time" in head.names and _is_seconds(head.first("time", head.names)))
+
+
+def _is_seconds(text: str) -> bool:
+    return EPOCH.fullmatch(text) is not None and len(text.partition(".")[0]) <= 10
 
 
 TRADINGVIEW = Format(
@@ -22,4 +34,5 @@ TRADINGVIEW = Format(
     title="a TradingView export",
     example="time,open,high,low,close / 1704153600,1.10427,1.10429,1.10398,1.10414",
     layout_of=_layout,
+    is_certain=_is_certain,
 )
