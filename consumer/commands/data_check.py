@@ -78,8 +78,9 @@ def check(
     warnings = [*read.notes, *_doubts(read, bars, of, session), *described.pop("warnings", [])]
     _show(described | {"warnings": warnings}, _table(bars), as_json=as_json)
     if not (of and session):
-        missing = " and ".join(name for name, given in (("--symbol", session), ("--timeframe", of)) if not given)
-        typer.echo(f"with {missing} it is also checked for what needs them: gaps, the trading week, the zone", err=True)
+        wanted = " and ".join(name for name, given in (("--symbol", session), ("--timeframe", of)) if not given)
+        zone = f" and whether its times are in {read.timezone}" if not session and read.has_local_times else ""
+        typer.echo(f"{wanted} would tell more: gaps in the trading week{zone}", err=True)
 
 
 def _stored(market_data: str | None, symbol: str | None, of: Timeframe | None) -> Bars:

@@ -27,6 +27,7 @@ from engine.market.zone_advice import zone_advice
 
 _PRICES = ("open", "high", "low", "close")
 _BAR_COLUMNS = ("time", *_PRICES, "volume", "spread")
+_FIXED_ZONES = {"Etc/GMT+5": "EST (UTC-5) all the year round"}
 _UNITS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds", "epoch": "units"}
 
 
@@ -57,6 +58,8 @@ class BarFile:
             return "with their offset from UTC"
         if self.time_kind in _UNITS:
             return f"{_UNITS[self.time_kind]} since 1970 UTC"
+        if self.zone_is_fixed:
+            return f"in {_FIXED_ZONES.get(self.timezone, self.timezone)}, as this format has them"
         return f"without an offset, taken as {self.timezone}"
 
     @property

@@ -42,7 +42,7 @@ def test_a_file_alone_is_named_and_shown(mt5_file: Path, capsys: pytest.CaptureF
     assert "without an offset, taken as UTC" in out
     assert "1:00:00 (H1)" in out
     assert out.splitlines()[-5].split()[:2] == ["2015-01-02T00:00:00Z", "1.21002"]
-    assert "with --symbol and --timeframe it is also checked" in err
+    assert "--symbol and --timeframe would tell more: gaps in the trading week and whether its times are in UTC" in err
     assert "warning" not in err
 
 
