@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from consumer.adapters.files.artifacts import ArtifactFiles
-from consumer.adapters.files.bars import read_bars
+from consumer.adapters.files.bars import BarFile, read_bar_file, read_bars
 from consumer.adapters.files.instruments import read_instruments
 from consumer.adapters.files.market_data import ParquetMarketData, microseconds
 from consumer.adapters.files.market_data_import import import_bars, usual_spacing_us
@@ -13,14 +13,19 @@ from consumer.adapters.files.named_bars import ConversionFile, NamedBarFiles
 from consumer.adapters.files.signals import read_signals
 from consumer.adapters.files.store import FileStoreError, LocalFiles, open_file_store
 from consumer.adapters.files.table_output import check_table_path, write_table
-from consumer.adapters.files.times import UnreadableTimeError, one_utc_time
+from consumer.adapters.files.times import one_utc_time
+from consumer.adapters.files.unreadable_time import UnreadableTimeError
+from consumer.adapters.files.written_times import DateOrder
 from engine.market.instruments import Instrument
 
 __all__ = [
+    "BarFile",
     "ConversionFile",
+    "DateOrder",
     "FileStoreError",
     "NamedBarFiles",
     "UnreadableTimeError",
+    "bar_formats",
     "check_table_path",
     "import_bars",
     "instruments_of",
@@ -29,6 +34,7 @@ __all__ = [
     "one_utc_time",
     "open_artifacts",
     "probe_artifacts",
+    "read_bar_file",
     "read_bars",
     "read_signals",
     "usual_spacing_us",
@@ -41,6 +47,13 @@ _PROBE_NAME = "backtest-doctor.txt"
 def instruments_of(file: Path | None) -> Mapping[str, Instrument]:
     """The packaged instruments, and those of the file over them. Raises what a file that cannot be used raises."""
     return read_instruments(file)
+
+
+def bar_formats() -> Mapping[str, str]:
+    """The formats that files of bars are read in: what each is, by the name that `--format` takes."""
+    from consumer.adapters.files.formats import FORMATS  # only for who asks: a file in our own columns needs none
+
+    return {name: each.title for name, each in FORMATS.items()}
 
 
 def market_data_at(url: str, *, cache_bytes: int | None = None) -> ParquetMarketData:

@@ -25,11 +25,12 @@ _LATE_MONTH_US = 3 * DAY_US
 """How far from its nominal close the next bar may open and still be what closes a bar of a day, a week or a month."""
 
 
-def bars_from_frame(frame: pl.DataFrame, timeframe: Timeframe, source: str) -> "Bars":
+def bars_from_frame(frame: pl.DataFrame, timeframe: Timeframe, source: str, *, newest_first: bool = False) -> "Bars":
     """Check a frame (docs/engine-rules.md, Bars) and return its bars; other columns than those of `Bars` are left out.
 
     Times of any unit are taken, naive ones as UTC, and cut to microseconds. Without a volume column volume is 0. Of
     several bad rows the first is named, and in it the first thing wrong. source: the file, as messages should name it.
+    newest_first: the file has these rows the other way round, and messages count them as it does.
 
     Raises BadBars, one line: `source: row N (time T): what is wrong`, or `source: what is wrong` for the whole of it.
     Beyond the rules' list a negative volume is refused too, and null, NaN or infinite volume and spread as prices are.
@@ -39,11 +40,15 @@ def bars_from_frame(frame: pl.DataFrame, timeframe: Timeframe, source: str) -> "
     columns = ["time", *PRICES, *(name for name in ("volume", "spread") if name in frame.columns)]
     typed = frame.select(_typed(frame, name, source) for name in columns).rechunk()
     sound = _rows_before_first_null(typed)
-    _refuse_bad_values(Bars(timeframe, _with_volume(typed.head(sound))), source)
+    last = typed.height - 1
+    bars = Bars(timeframe, _with_volume(typed.head(sound)))
+    bad = _first_bad(bars)
+    if bad is not None:
+        _refuse(source, last - bad if newest_first else bad, bars.frame["time"][bad], _what_is_wrong(bars, bad))
     if sound < typed.height:
         row = typed.row(sound, named=True)
         missing = next(name for name, value in row.items() if value is None)
-        _refuse(source, sound, row["time"], f"{missing} is null")
+        _refuse(source, last - sound if newest_first else sound, row["time"], f"{missing} is null")
     return Bars(timeframe, _with_volume(typed))
 
 
@@ -196,13 +201,12 @@ def _rows_before_first_null(frame: pl.DataFrame) -> int:
     return min((row for row in nulls if row is not None), default=frame.height)
 
 
-def _refuse_bad_values(bars: Bars, source: str) -> None:
+def _first_bad(bars: Bars) -> int | None:
     spread = bars.spread_points
     shortest_us = bars.timeframe.shortest_us
     arrays = (bars.time_us, bars.open, bars.high, bars.low, bars.close, bars.volume)
     row = _first_bad_row(*arrays, bars.volume if spread is None else spread, shortest_us)
-    if row >= 0:
-        _refuse(source, row, bars.frame["time"][row], _what_is_wrong(bars, row))
+    return row if row >= 0 else None
 
 
 @compiled

@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from consumer.adapters.files.bars import read_bars
+from consumer.adapters.files.bars import BarFile, read_bar_file
 from consumer.adapters.files.market_data import ParquetMarketData
+from consumer.adapters.files.written_times import DateOrder
 from engine.market.bars import Bars
+from engine.market.instruments import Session
 from engine.market.timeframes import Timeframe, timeframe
 
 
@@ -22,14 +24,18 @@ class ConversionFile:
 @dataclass(frozen=True, kw_only=True)
 class NamedBarFiles:
     """Bars of one symbol from files by timeframe, and conversion pairs from files by symbol. A file wins over what
-    `stored` has of the same symbol and timeframe. Each file is read and validated once."""
+    `stored` has of the same symbol and timeframe. Each file is read and validated once. timezone, format_name and
+    date_order: how to read files, see `read_bar_file`."""
 
     symbol: str
     by_timeframe: Mapping[str, Path]
     conversion: Mapping[str, ConversionFile]
     timezone: str
     stored: ParquetMarketData | None
+    format_name: str | None = None
+    date_order: DateOrder | None = None
     _read: dict[tuple[Path, Timeframe], Bars] = field(default_factory=dict, init=False, repr=False)
+    _files: dict[Path, BarFile] = field(default_factory=dict, init=False, repr=False)
 
     def __str__(self) -> str:
         named = ", ".join(str(path) for path in self.by_timeframe.values())
@@ -59,9 +65,27 @@ class NamedBarFiles:
             return _within(bars, until, None)
         return self.stored.load_conversion(pair, timeframe_name, until) if self.stored else None
 
+    def warnings(self, session: Session) -> list[str]:
+        """What the files read so far make a careful reader ask: zones that fit them better, columns left out.
+
+        session: of the instrument whose bars they are; conversion pairs are taken to trade in the FX week.
+        """
+        said = []
+        of_symbol = set(self.by_timeframe.values())
+        for (path, _), bars in self._read.items():
+            file = self._files[path]
+            said += [f"{path}: {note}" for note in file.notes]
+            advice = file.zone_advice(bars.time_us, session if path in of_symbol else "fx")
+            said += [f"{path}: {advice}"] if advice else []
+        return list(dict.fromkeys(said))
+
     def _bars(self, path: Path, of: Timeframe) -> Bars:
         if (path, of) not in self._read:
-            self._read[path, of] = read_bars(path, of, self.timezone)
+            if path not in self._files:
+                self._files[path] = read_bar_file(
+                    path, self.timezone, format_name=self.format_name, date_order=self.date_order
+                )
+            self._read[path, of] = self._files[path].bars(of)
         return self._read[path, of]
 
 

@@ -1,64 +1,89 @@
 """Times as files write them, to UTC; apart because bars and signals read them alike.
 
-Accepted: ISO 8601 (`2024-01-02T03:04:05Z`, `2024-01-02 03:04+02:00`, fractions to the microsecond, a bare date as
-its midnight) and MetaTrader's dots (`2024.01.02 03:04:05`). A number is refused: whether it counts seconds or
-milliseconds would be a guess.
+Accepted: dates and times of day as `written_times` has them, with an offset or without; numbers that count seconds,
+milliseconds, microseconds or nanoseconds since 1970 UTC, told apart by their size; columns that hold dates already.
 """
 
-from zoneinfo import ZoneInfo
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-_DATE = r"\d{4}(?:-\d{2}-\d{2}|\.\d{2}\.\d{2})"
-_CLOCK = r"[T ]\d{2}:\d{2}(?::[0-5]\d(?:\.\d{1,6}0*)?)?"
-_OFFSET = r"(?:[Zz]|[+-]\d{2}:?\d{2})"
-_WELL_FORMED = rf"^{_DATE}(?:{_CLOCK}{_OFFSET}?)?$"
-_TRAILING_OFFSET = rf":\d{{2}}(?:\.\d+)?({_OFFSET})$"
-_FORMATS = tuple(
-    date + clock
-    for clock in ("T%H:%M:%S", " %H:%M:%S", "T%H:%M", " %H:%M", "T%H:%M:%S%.f", " %H:%M:%S%.f", "")
-    for date in ("%Y-%m-%d", "%Y.%m.%d")
+from consumer.adapters.files.local_times import localised
+from consumer.adapters.files.unreadable_time import UnreadableTimeError, refuse_first
+from consumer.adapters.files.written_times import DateOrder, read_written
+
+UTC_MICROSECONDS = pl.Datetime("us", "UTC")
+
+Kind = Literal["offset", "local", "mixed", "s", "ms", "us", "ns", "epoch"]
+"""What times are: written with an offset, without one, some with; numbers of one unit, or of several ("epoch")."""
+
+_EPOCH_TEXT = r"^\d{9,20}(?:\.0+)?$"
+_LEAST_COMPACT_DATE, _LAST_COMPACT_DATE = 1000_01_01, 9999_12_31
+"""Written as a number, 20240102: below every count since 1970."""
+_EPOCH_UNITS: tuple[tuple[Literal["s", "ms", "us", "ns"], int, int, int], ...] = (
+    ("s", 10**8, 10**10, 1_000_000),
+    ("ms", 10**11, 10**13, 1_000),
+    ("us", 10**14, 10**16, 1),
+    ("ns", 10**17, 2**63 - 1, 0),
 )
-_LONGEST_FOLD_MICROSECONDS = 3 * 3_600_000_000
-_EARLIEST, _LATEST = "earliest", "latest"
 
 
-class UnreadableTimeError(Exception):
-    """A time that cannot be read. row_index: from 0; written: the text as it stands, "" if missing."""
+@dataclass(frozen=True, slots=True)
+class TimeRules:
+    """How times are to be understood. timezone: of those without an offset. date_order: of dates that do not begin
+    with their year, None: told from the file. may_fall: newest first is turned round where it is so throughout."""
 
-    def __init__(self, row_index: int, written: str, what: str) -> None:
-        self.row_index = row_index
-        self.written = written
-        self.what = what
-        super().__init__(f"{written}: {what}" if written else what)
+    timezone: str = "UTC"
+    date_order: DateOrder | None = None
+    may_fall: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReadTimes:
+    """utc: Datetime[us, UTC], without nulls, in the file's order. newest_first: they fall throughout, and may."""
+
+    utc: pl.Series
+    kind: Kind
+    newest_first: bool = False
+
+
+def read_times(column: pl.Series, rules: TimeRules) -> ReadTimes:
+    """Read a column of String, numbers, Date or Datetime of any unit and zone.
+
+    Raises UnreadableTimeError for the first row that is missing, unreadable, of a day in doubt, or a local time that
+    does not exist or exists twice and cannot be told apart by the order of the rows (see `localised`).
+    """
+    refuse_first(column, column.is_null(), "time is missing")
+    if column.dtype.is_(pl.Categorical) or isinstance(column.dtype, pl.Enum):
+        column = column.cast(pl.String)
+    if column.dtype == pl.String:
+        text = column.str.strip_chars(" \t")
+        if text.len() and text.head(1).str.contains(_EPOCH_TEXT)[0]:
+            return _from_numbers(_whole_numbers(text), text, rules)
+        return _from_parts(*read_written(text, rules.date_order), text, rules)
+    if column.dtype == pl.Date:
+        midnight = column.cast(pl.Datetime("us"))
+        return _from_parts(midnight, None, pl.repeat(value=True, n=column.len(), eager=True), column, rules)
+    if isinstance(column.dtype, pl.Datetime):
+        return _from_datetimes(column, column.dtype, rules)
+    if column.dtype.is_integer():
+        if column.len() and _LEAST_COMPACT_DATE <= column[0] <= _LAST_COMPACT_DATE:
+            return _from_parts(*read_written(column.cast(pl.String), None), column, rules)
+        return _from_numbers(column, column, rules)
+    if column.dtype.is_float():
+        whole = column.cast(pl.Int64, strict=False)
+        refuse_first(column, whole.is_null() | (whole.cast(column.dtype) != column), "time is not a whole number")
+        return _from_numbers(whole, column, rules)
+    raise UnreadableTimeError(
+        0, str(column[0]) if column.len() else "", f"time is {column.dtype}, wanted a date-time, text or whole numbers"
+    )
 
 
 def utc_times(column: pl.Series, timezone: str) -> pl.Series:
-    """Return the column as Datetime[us, UTC], without nulls.
-
-    column: String, Date or Datetime of any unit and zone. timezone: IANA name for times without an offset.
-    Raises UnreadableTimeError for the first row that is missing, unreadable, or a local time that does not exist or
-    exists twice. A local time that exists twice is accepted where order decides: times rise, so of a run of such rows
-    with one step back, those before it are the first pass of the clock and those after it the second.
-    """
-    _refuse_first(column, column.is_null(), "time is missing")
-    if column.dtype == pl.String:
-        return _from_text(column.str.strip_chars(" \t"), timezone)
-    if column.dtype == pl.Date:
-        return _localised(column.cast(pl.Datetime("us")), column, timezone)
-    if isinstance(column.dtype, pl.Datetime):
-        microseconds = column.dt.cast_time_unit("us")
-        if column.dtype.time_unit == "ns":
-            inexact = microseconds.dt.cast_time_unit("ns") != column
-            _refuse_first(column, inexact, "time is finer than a microsecond")
-        if column.dtype.time_zone is not None:
-            return microseconds.dt.convert_time_zone("UTC")
-        return _localised(microseconds, column, timezone)
-    raise UnreadableTimeError(
-        0, str(column[0]) if column.len() else "", f"time is {column.dtype}, wanted a date-time or ISO 8601 text"
-    )
+    """The same as Datetime[us, UTC] alone, nothing turned round. timezone: of times without an offset."""
+    return read_times(column, TimeRules(timezone)).utc
 
 
 def one_utc_time(text: str, timezone: str = "UTC") -> pl.Series:
@@ -66,105 +91,93 @@ def one_utc_time(text: str, timezone: str = "UTC") -> pl.Series:
     return utc_times(pl.Series("time", [text]), timezone)
 
 
-def _from_text(text: pl.Series, timezone: str) -> pl.Series:
-    unreadable = "time is not ISO 8601, e.g. 2024-01-02T03:04:05Z"
-    _refuse_first(text, ~text.str.contains(_WELL_FORMED), unreadable)
-    offset = text.str.extract(_TRAILING_OFFSET)
-    clock = text if offset.null_count() == text.len() else text.str.replace(rf"(:\d{{2}}(?:\.\d+)?){_OFFSET}$", "$1")
-    local = _parsed(clock)
-    _refuse_first(text, local.is_null(), "there is no such date or time of day")
-    if offset.null_count() == text.len():
-        return _localised(local, text, timezone)
-    shift_microseconds = _offset_microseconds(text, offset)
-    shifted = (local.to_physical() - shift_microseconds.fill_null(0)).cast(pl.Datetime("us"))
-    exact = shifted.dt.replace_time_zone("UTC")
-    if offset.null_count() == 0:
-        return exact
-    naive_rows = offset.is_null().arg_true()
+def _from_datetimes(column: pl.Series, dtype: pl.Datetime, rules: TimeRules) -> ReadTimes:
+    microseconds = column.dt.cast_time_unit("us")
+    if dtype.time_unit == "ns":
+        inexact = microseconds.dt.cast_time_unit("ns") != column
+        refuse_first(column, inexact, "time is finer than a microsecond")
+    if dtype.time_zone is not None:
+        utc = microseconds.dt.convert_time_zone("UTC")
+        return ReadTimes(utc, "offset", rules.may_fall and _falls(utc))
+    return _from_parts(microseconds, None, None, column, rules)
+
+
+def _whole_numbers(text: pl.Series) -> pl.Series:
+    refuse_first(text, ~text.str.contains(_EPOCH_TEXT), "time is not a whole number since 1970, as those before it are")
+    digits = text if not text.str.contains(".", literal=True).any() else text.str.replace(r"\.0+$", "")
+    numbers = digits.cast(pl.Int64, strict=False)
+    refuse_first(text, numbers.is_null(), "time is beyond every date")
+    return numbers
+
+
+def _from_numbers(numbers: pl.Series, written: pl.Series, rules: TimeRules) -> ReadTimes:
+    """Counts since 1970, each by its size: an exchange's file may change its unit in the middle."""
+    refuse_first(written, numbers < 0, "time is below 0")
+    signed = numbers.cast(pl.Int64, strict=False)
+    refuse_first(written, signed.is_null(), "time is beyond every date")
+    utc_us = np.zeros(numbers.len(), np.int64)
+    values = signed.to_numpy()
+    fitting: list[Literal["s", "ms", "us", "ns"]] = []
+    known = np.zeros(numbers.len(), np.bool_)
+    for unit, least, most, microseconds in _EPOCH_UNITS:
+        rows = (values >= least) & (values <= most)
+        if not rows.any():
+            continue
+        fitting.append(unit)
+        known |= rows
+        if unit == "ns":
+            refuse_first(written, pl.Series(rows & (values % 1000 != 0)), "time is finer than a microsecond")
+            utc_us[rows] = values[rows] // 1000
+        else:
+            utc_us[rows] = values[rows] * microseconds
+    refuse_first(
+        written,
+        pl.Series(~known),
+        "time is a number that no unit fits: seconds since 1970 are 1e8 to 1e10, milliseconds 1e11 to 1e13,"
+        " microseconds 1e14 to 1e16, nanoseconds 1e17 to 1e19",
+    )
+    utc = pl.Series(written.name, utc_us).cast(UTC_MICROSECONDS)
+    return ReadTimes(utc, fitting[0] if len(fitting) == 1 else "epoch", rules.may_fall and _falls(utc))
+
+
+def _from_parts(
+    local: pl.Series, east_us: pl.Series | None, is_bare_date: pl.Series | None, written: pl.Series, rules: TimeRules
+) -> ReadTimes:
+    """Local clock times with, row by row, the microseconds by which they are ahead of UTC, null where none is said."""
+    if east_us is not None and east_us.null_count() == 0:
+        utc = (local.to_physical() - east_us).cast(UTC_MICROSECONDS)
+        return ReadTimes(utc, "offset", rules.may_fall and _falls(utc))
+    kind: Kind = "local" if east_us is None else "mixed"
+    # Of hours that come twice the order of the rows decides; so newest first is tried the other way round.
+    if rules.may_fall and local.len() > 1 and local[0] > local[-1]:
+        east_turned, bare_turned = (None if each is None else each.reverse() for each in (east_us, is_bare_date))
+        try:
+            turned = _utc(local.reverse(), east_turned, bare_turned, written.reverse(), rules.timezone)
+        except UnreadableTimeError as bad:
+            raise UnreadableTimeError(local.len() - 1 - bad.row_index, bad.written, bad.what) from None
+        utc = turned.reverse()
+        if _falls(utc):
+            return ReadTimes(utc, kind, newest_first=True)
+    return ReadTimes(_utc(local, east_us, is_bare_date, written, rules.timezone), kind)
+
+
+def _utc(
+    local: pl.Series, east_us: pl.Series | None, is_bare_date: pl.Series | None, written: pl.Series, timezone: str
+) -> pl.Series:
+    if east_us is None:
+        return localised(local, written, timezone, is_bare_date)
+    exact = (local.to_physical() - east_us.fill_null(0)).cast(UTC_MICROSECONDS)
+    naive_rows = east_us.is_null().arg_true()
+    bare = None if is_bare_date is None else is_bare_date.gather(naive_rows)
     try:
-        naive = _localised(local.gather(naive_rows), text.gather(naive_rows), timezone)
+        naive = localised(local.gather(naive_rows), written.gather(naive_rows), timezone, bare)
     except UnreadableTimeError as bad:
         raise UnreadableTimeError(int(naive_rows[bad.row_index]), bad.written, bad.what) from None
     return exact.scatter(naive_rows.to_numpy(), naive)
 
 
-def _parsed(clock: pl.Series) -> pl.Series:
-    """Text to naive Datetime[us], null where no format fits; the format of the first row is tried first."""
-    if clock.len() == 0:
-        return clock.cast(pl.Datetime("us"))
-    first = clock.head(1)
-    fitting = [each for each in _FORMATS if first.str.to_datetime(each, time_unit="us", strict=False).null_count() == 0]
-    result: pl.Series | None = None
-    for each in dict.fromkeys([*fitting, *_FORMATS]):
-        parsed = clock.str.to_datetime(each, time_unit="us", strict=False)
-        result = parsed if result is None else result.zip_with(result.is_not_null(), parsed)
-        if result.null_count() == 0:
-            break
-    assert result is not None
-    return result
-
-
-def _offset_microseconds(text: pl.Series, offset: pl.Series) -> pl.Series:
-    minutes = {each: _offset_minutes(each) for each in offset.drop_nulls().unique().to_list()}
-    wrong = [each for each, value in minutes.items() if value is None]
-    _refuse_first(text, offset.is_in(wrong).fill_null(value=False), "the offset is not a time of day")
-    by_text = {each: value * 60_000_000 for each, value in minutes.items() if value is not None}
-    return offset.replace_strict(by_text, return_dtype=pl.Int64)
-
-
-def _offset_minutes(offset: str) -> int | None:
-    """Minutes east of UTC; None when it is no offset that exists (beyond 15 hours, or 60 minutes and more)."""
-    if offset in {"Z", "z"}:
-        return 0
-    hours, minutes = int(offset[1:3]), int(offset[-2:])
-    if hours > 15 or minutes > 59:
-        return None
-    return (hours * 60 + minutes) * (-1 if offset[0] == "-" else 1)
-
-
-def _localised(local: pl.Series, written: pl.Series, timezone: str) -> pl.Series:
-    """Naive local times to UTC; no time is guessed."""
-    if timezone == "UTC":
-        return local.dt.replace_time_zone("UTC")
-    ZoneInfo(timezone)
-    zoned = local.dt.replace_time_zone(timezone, ambiguous="null", non_existent="null")
-    if zoned.null_count() == 0:
-        return zoned.dt.convert_time_zone("UTC")
-    twice = (
-        local.dt.replace_time_zone(timezone, ambiguous="earliest", non_existent="null").is_not_null() & zoned.is_null()
-    )
-    _refuse_first(
-        written, zoned.is_null() & ~twice, f"there is no such time in {timezone}: the clock went forward over it"
-    )
-    passes = _passes_of_the_clock(local, twice.to_numpy())
-    undecided = pl.Series(passes == "")
-    _refuse_first(
-        written, undecided, f"the clock in {timezone} showed this time twice; write the times with their offset"
-    )
-    ambiguous = pl.Series("ambiguous", passes, dtype=pl.String)
-    frame = pl.DataFrame({"local": local, "ambiguous": ambiguous})
-    return frame.select(
-        pl.col("local").dt.replace_time_zone(timezone, ambiguous=pl.col("ambiguous")).dt.convert_time_zone("UTC")
-    ).to_series()
-
-
-def _passes_of_the_clock(local: pl.Series, twice: NDArray[np.bool_]) -> NDArray[np.str_]:
-    """Say of each row which pass it is; "" where its group of ambiguous neighbours has not exactly one step back."""
-    passes = np.full(local.len(), _EARLIEST, dtype="<U8")
-    microseconds = local.to_physical().to_numpy()
-    rows = np.flatnonzero(twice)
-    apart = (np.diff(rows) != 1) | (np.abs(np.diff(microseconds[rows])) > _LONGEST_FOLD_MICROSECONDS)
-    for group in np.split(rows, np.flatnonzero(apart) + 1):
-        steps_back = np.flatnonzero(np.diff(microseconds[group]) <= 0)
-        if steps_back.size == 1:
-            passes[group[steps_back[0] + 1 :]] = _LATEST
-        else:
-            passes[group] = ""
-    return passes
-
-
-def _refuse_first(written: pl.Series, wrong: pl.Series, what: str) -> None:
-    if wrong.any():
-        row = int(wrong.arg_true()[0])
-        value = written[row]
-        raise UnreadableTimeError(row, "" if value is None else str(value), what)
+def _falls(utc: pl.Series) -> bool:
+    """Whether times fall strictly, from the first to the last."""
+    if utc.len() < 2 or utc[0] <= utc[-1]:
+        return False
+    return bool((np.diff(utc.to_physical().to_numpy()) < 0).all())

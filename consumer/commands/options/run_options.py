@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from consumer.commands.options import values as options
+from consumer.wiring.files import DateOrder
 from engine.specification import ExecutionMode, OnOpposite, SpreadSource
 
 _BARS, _STRATEGY, _MONEY, _FILLS, _OUTPUT = "Bars", "Decisions", "Money", "Fills", "Output"
@@ -13,7 +14,10 @@ _BARS, _STRATEGY, _MONEY, _FILLS, _OUTPUT = "Bars", "Decisions", "Money", "Fills
 SymbolOption = Annotated[str, typer.Option(help="Instrument, e.g. EURUSD.", rich_help_panel=_BARS)]
 TimeframeOption = Annotated[str, typer.Option(help="Candle length, e.g. M15, H1, D1.", rich_help_panel=_BARS)]
 BarsOption = Annotated[
-    Path | None, typer.Option(help="CSV (own columns or a MetaTrader 5 export) or Parquet.", rich_help_panel=_BARS)
+    Path | None,
+    typer.Option(
+        help="A file of bars: CSV of any program, Parquet, Arrow; also .gz, .zst, .zip.", rich_help_panel=_BARS
+    ),
 ]
 MarketDataOption = Annotated[
     str | None,
@@ -42,9 +46,24 @@ BarsTimezoneOption = Annotated[
     str,
     typer.Option(
         callback=options.zone_name,
-        help="Zone of times without an offset, in every file (not in --start and --end).",
+        help="Zone of times without an offset, in every file (not in --start and --end): Europe/Athens, or with hours"
+        " added: America/New_York+7, MetaTrader's usual.",
         rich_help_panel=_BARS,
     ),
+]
+FormatOption = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="NAME",
+        callback=options.format_name,
+        help="Format of every file of bars (mt5, binance, ...: `backtest data check` names it). [default: found out]",
+        rich_help_panel=_BARS,
+    ),
+]
+DateOrderOption = Annotated[
+    DateOrder | None,
+    typer.Option(help="Of dates such as 02/01/2024, in every file. [default: found out]", rich_help_panel=_BARS),
 ]
 StartOption = Annotated[
     str | None,

@@ -5,7 +5,7 @@ Apart from the commands because `backtest run` and `backtest audit` must read th
 
 import inspect
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,8 @@ class RunRequest:
     context_timeframes: given.ContextTimeframesOption = ""
     conversion_bars: given.ConversionBarsOption = None
     bars_timezone: given.BarsTimezoneOption = "UTC"
+    format_name: given.FormatOption = None
+    date_order: given.DateOrderOption = None
     start: given.StartOption = None
     end: given.EndOption = None
     instruments: given.InstrumentsOption = None
@@ -150,7 +152,8 @@ def read_run(request: RunRequest) -> ReadyRun:
     )
     check_specification(specification, instrument)
     data = assemble(specification, source, registry)
-    decider = _decider(decided_by, specification, instrument, data, request.bars_timezone)
+    data = replace(data, warnings=(*data.warnings, *source.warnings(instrument.session)))
+    decider = _decider(decided_by, specification, instrument, data, request)
     return ReadyRun(specification, instrument, data, decider)
 
 
@@ -188,6 +191,8 @@ def _source(request: RunRequest, run_timeframe: Timeframe, registry: Mapping[str
         by_timeframe=files,
         conversion=conversion,
         timezone=request.bars_timezone,
+        format_name=request.format_name,
+        date_order=request.date_order,
         stored=stored,
     )
 
@@ -240,10 +245,10 @@ def _fixed_volume(volume: float | None, risk_pct: float | None) -> float | None:
 
 
 def _decider(
-    decided_by: _DecidedBy, specification: Specification, instrument: Instrument, data: RunData, timezone: str
+    decided_by: _DecidedBy, specification: Specification, instrument: Instrument, data: RunData, request: RunRequest
 ) -> Decider:
     if decided_by.signals is None:
         return strategy_with(decided_by.key or "", decided_by.params)
     first, _ = data.bars.between(microseconds(specification.start), microseconds(specification.end))
-    frame = read_signals(decided_by.signals, timezone)
+    frame = read_signals(decided_by.signals, request.bars_timezone, date_order=request.date_order)
     return signals_from_frame(frame, str(decided_by.signals), data.bars, first, specification, instrument)

@@ -7,13 +7,13 @@ import math
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import typer
 
-from consumer.wiring.files import UnreadableTimeError, one_utc_time
+from consumer.wiring.files import UnreadableTimeError, bar_formats, one_utc_time
 from engine.errors import InputRefused, UnknownTimeframe
 from engine.market.timeframes import Timeframe, timeframe
+from engine.market.zones import UnknownZoneError, zone_named
 from schemas.json_text import JsonTextError, strict_json
 
 
@@ -57,12 +57,22 @@ def utc_moment(text: str | None, option: str) -> datetime | None:
 
 
 def zone_name(name: str) -> str:
-    """An IANA time zone's name."""
+    """A zone as `zone_named` takes it."""
     try:
-        ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        raise typer.BadParameter(f"{name!r} is no time zone; write an IANA name such as Europe/Athens.") from None
+        zone_named(name)
+    except UnknownZoneError as error:
+        raise typer.BadParameter(str(error)) from None
     return name
+
+
+def format_name(name: str | None) -> str | None:
+    """A format of files of bars."""
+    if name is None:
+        return None
+    formats = bar_formats()
+    if name.lower() not in formats:
+        raise typer.BadParameter(f"{name!r} is no format; there are {', '.join(formats)}.")
+    return name.lower()
 
 
 def known_timeframe(name: str, option: str = "--timeframe") -> Timeframe:

@@ -20,6 +20,10 @@ MT5 = (
     "2024.01.02\t00:00:00\t1.10427\t1.10429\t1.10398\t1.10414\t450\t0\t2\r\n"
     "2024.01.02\t01:00:00\t1.10414\t1.10520\t1.10400\t1.10510\t460\t0\t3\r\n"
 )
+EXPECTED = (
+    "expected e.g. 'time,open,high,low,close,volume' (--format NAME: cryptodatadownload, dukascopy, mt5, yfinance,"
+    " binance, ccxt, tradingview, pandas, histdata, mt4, own)"
+)
 MT5_VALUES = [(1.10427, 1.10429, 1.10398, 1.10414, 450.0, 2.0), (1.10414, 1.10520, 1.10400, 1.10510, 460.0, 3.0)]
 
 
@@ -170,11 +174,20 @@ def test_volume_and_spread_may_be_left_out(tmp_path: Path) -> None:
         ("", "the file is empty"),
         ("\n\n", "the file is empty"),
         (HEADER, "there are no bars in it"),
-        ("time,open,close\n2024-01-02,1,1\n", "the header line lacks high, low; it has: time, open, close"),
-        ("open,high,low,close\n1,1,1,1\n", "the header line lacks time; it has: open, high, low, close"),
         (
-            "2024.01.02,00:00,1.1,1.1,1.1,1.1,3\n",
-            "there is no header line; the file begins with '2024.01.02,00:00,1.1,1.1,1.1,1.1,3'",
+            "time,open,close\n2024-01-02,1,1\n",
+            f"the header line lacks high, low; it has: time, open, close; {EXPECTED}",
+        ),
+        (
+            "open,high,low,close\n1,1,1,1\n",
+            f"the header line lacks time; it has: open, high, low, close; {EXPECTED}",
+        ),
+        (
+            "2024-01-02 00:00,1.1,1.1,1.1,1.1,3\n",
+            (
+                "there is no header line; the file begins with '2024-01-02 00:00,1.1,1.1,1.1,1.1,3'; expected e.g."
+                " 'time,open,high,low,close,volume' above it (formats without a header: binance, ccxt, histdata, mt4)"
+            ),
         ),
         ("time,open,high,low,close,Close\n2024-01-02,1,1,1,1,1\n", "column 'close' is there twice"),
         (
@@ -190,15 +203,15 @@ def test_volume_and_spread_may_be_left_out(tmp_path: Path) -> None:
             "row 2 (time 2024-01-02T01:00:00Z): close 'abc' is not a number",
         ),
         (
-            HEADER.replace(",", ";") + "2024-01-02;1,1;1,2;1,0;1,15;5;2\n",
-            "row 1 (time 2024-01-02T00:00:00Z): open '1,1' is not a number",
+            HEADER.replace(",", ";") + "2024-01-02;1.234,1;1.234,2;1.233,0;1.234,1;5;2\n",
+            "row 1 (time 2024-01-02T00:00:00Z): open '1.234,1' is not a number",
         ),
         (f"{HEADER}2024-01-02,1.1,1.2,1.0,nan,5,2\n", "row 1 (time 2024-01-02T00:00:00Z): close is NaN"),
         (f"{HEADER}2024-01-02,1.1,inf,1.0,1.1,5,2\n", "row 1 (time 2024-01-02T00:00:00Z): high is infinite"),
         (f"{HEADER}2024-01-02,1.1,1.2,1.0,1.1,5,-2\n", "row 1 (time 2024-01-02T00:00:00Z): spread is negative"),
         (f"{HEADER}2024-01-02,1.1,1.2,1.15,1.1,5,2\n", "row 1 (time 2024-01-02T00:00:00Z): low 1.15 is above open 1.1"),
         (
-            f"{HEADER}2024-01-02 01:00,{ROW}\n2024-01-02,{ROW}\n",
+            f"{HEADER}2024-01-02 01:00,{ROW}\n2024-01-02,{ROW}\n2024-01-02 02:00,{ROW}\n",
             "row 2 (time 2024-01-02T00:00:00Z): time does not rise",
         ),
         (
@@ -208,8 +221,11 @@ def test_volume_and_spread_may_be_left_out(tmp_path: Path) -> None:
         (f"{HEADER},{ROW}\n", "row 1 (time ): time is missing"),
         (f"{HEADER}2024-13-02,{ROW}\n", "row 1 (time 2024-13-02): there is no such date or time of day"),
         (
-            f"{HEADER}1704153600,{ROW}\n",
-            "row 1 (time 1704153600): time is not ISO 8601, e.g. 2024-01-02T03:04:05Z",
+            f"{HEADER}yesterday,{ROW}\n",
+            (
+                "row 1 (time yesterday): time is not ISO 8601, nor another form that is known; expected e.g."
+                " 2024-01-02T03:04:05Z, 2024.01.02 03:04, 31/01/2024 03:04 or seconds since 1970"
+            ),
         ),
         (
             f"{HEADER}2024-01-02T00:00+25:00,{ROW}\n",
@@ -273,8 +289,8 @@ def test_parquet_decimals_are_the_doubles_of_their_text(tmp_path: Path) -> None:
             "column 'open' is Float32, wanted Float64, whole numbers or decimals",
         ),
         (
-            PARQUET.with_columns(time=pl.lit(1_704_153_600)),
-            "row 1 (time 1704153600): time is Int32, wanted a date-time or ISO 8601 text",
+            PARQUET.with_columns(time=pl.lit(value=True)),
+            "row 1 (time True): time is Boolean, wanted a date-time, text or whole numbers",
         ),
         (PARQUET.clear(), "there are no bars in it"),
         (
