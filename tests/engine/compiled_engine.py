@@ -84,7 +84,7 @@ def run(
 ) -> BacktestResult:
     """Run the engine on the reference's input."""
     timeframe = _BY_DURATION[config.timeframe_us]
-    instrument = Instrument(symbol=symbol_of(config), **asdict(config.instrument))
+    instrument = Instrument(symbol=symbol_of(config), **_given(config.instrument))
     specification = _specification(bars, config, first_bar, timeframe)
     run_bars = make_bars(bars, timeframe)
     registry = {**packaged_instruments(), instrument.symbol: instrument}
@@ -142,6 +142,11 @@ def script_columns(script: Sequence[reference.Decision | None]) -> pl.DataFrame:
         targets = [None if each is None or len(each.take_profits) <= j else each.take_profits[j] for each in script]
         columns[name] = pl.Series(targets, dtype=pl.Float64)
     return pl.DataFrame(columns)
+
+
+def _given(instrument: reference.Instrument) -> dict[str, Any]:
+    """Only what the instrument says: the engine has defaults of its own for the rest."""
+    return {name: value for name, value in asdict(instrument).items() if value is not None}
 
 
 def symbol_of(config: reference.Config) -> str:

@@ -8,6 +8,7 @@ from tests.engine.reference import (
     Config,
     Decision,
     DecisionRefusedError,
+    Instrument,
     NoConversionError,
     RunRefusedError,
     Simulation,
@@ -18,7 +19,7 @@ REFUSALS: dict[str, type[RunRefusedError]] = {"decision": DecisionRefusedError, 
 BARS = (Bar(0, 1.1, 1.2, 1.0, 1.1), Bar(3_600_000_000, 1.1, 1.2, 1.0, 1.1))
 
 
-@pytest.mark.parametrize("case", load_cases(), ids=lambda case: case.name)
+@pytest.mark.parametrize("case", load_cases("", "calendar"), ids=lambda case: case.name)
 def test_reference_gives_the_hand_computed_figures(case: Case) -> None:
     if isinstance(case.expected, Refusal):
         with pytest.raises(REFUSALS[case.expected.kind]) as refusal:
@@ -32,6 +33,11 @@ def test_reference_gives_the_hand_computed_figures(case: Case) -> None:
 def test_a_configured_volume_off_the_step_is_refused(volume: float) -> None:
     with pytest.raises(RunRefusedError, match="lot step"):
         simulate(BARS, (None, None), Config(volume=volume))
+
+
+def test_more_digits_than_prices_are_rounded_to_are_refused() -> None:
+    with pytest.raises(RunRefusedError, match="digits"):
+        simulate(BARS, (None, None), Config(instrument=Instrument(digits=13)))
 
 
 def test_spread_from_bars_that_have_none_is_refused() -> None:

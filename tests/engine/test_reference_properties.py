@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from tests.engine.reference import RunRefusedError, Simulation, simulate
+from tests.engine.random_runs import RandomRun, random_runs
+from tests.engine.reference import NoConversionError, RunRefusedError, Simulation, simulate
 from tests.engine.reference.scenarios import Scenario, scenarios
 
 SOME = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -37,6 +38,16 @@ def test_the_first_half_of_the_bars_gives_the_first_half_of_the_rows(scenario: S
     assert part.equity[:-1] == whole.equity[: len(part.equity) - 1]
 
 
+@SOME
+@given(random_runs(calendar=True))
+def test_rows_add_up_to_the_account_whatever_the_calendar(run: RandomRun) -> None:
+    try:
+        simulation = _simulate(run)
+    except NoConversionError:
+        return
+    assert simulation.final_equity - run.config.initial_balance == pytest.approx(simulation.net_profit, abs=1e-6)
+
+
 def test_the_scenarios_reach_every_way_out() -> None:
     reasons: set[str] = set()
     ambiguous = differing = refused = 0
@@ -61,7 +72,7 @@ def test_the_scenarios_reach_every_way_out() -> None:
     assert refused == 0
 
 
-def _simulate(scenario: Scenario) -> Simulation:
+def _simulate(scenario: Scenario | RandomRun) -> Simulation:
     return simulate(
         scenario.bars,
         scenario.decisions,

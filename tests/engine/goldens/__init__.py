@@ -1,6 +1,7 @@
 """Hand-computed cases, one for each rule from decisions to metrics, and the loader that gives them to any engine.
 
-The cases are the TOML files beside this one, written to be read: bars and decisions as a table, the expected rows as
+The cases are the TOML files beside this one (`calendar`: swap, old rates and long bars by the calendar; `orders`:
+section 7), written to be read: bars and decisions as a table, the expected rows as
 a table, the arithmetic in `why` or in comments. Every expected figure was computed by hand or pocket calculator, none
 was copied from a simulator's output. `load_cases` turns them into plain data of `tests.engine.reference.model`;
 `differences` compares what an engine gave with what was expected.

@@ -8,16 +8,32 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from tests.engine.reference.model import Action, Bar, Config, Decision, Instrument, Metric, Series, Simulation, Trade
+from tests.engine.reference.model import (
+    DAY_US,
+    HOUR_US,
+    MONTH_US,
+    WEEK_US,
+    Action,
+    Bar,
+    Config,
+    Decision,
+    Instrument,
+    Metric,
+    Series,
+    Simulation,
+    Trade,
+)
 
-HOUR_US = 3_600_000_000
 TIMEFRAMES_US = {
     "M5": HOUR_US // 12,
     "M15": HOUR_US // 4,
     "M30": HOUR_US // 2,
     "H1": HOUR_US,
     "H4": 4 * HOUR_US,
-    "D1": 24 * HOUR_US,
+    "H12": 12 * HOUR_US,
+    "D1": DAY_US,
+    "W1": WEEK_US,
+    "MN1": MONTH_US,
 }
 INSTRUMENTS = {
     "EURUSD": Instrument(),
@@ -63,14 +79,18 @@ class Case:
     expected: Expected | Refusal
 
 
-def load_cases() -> list[Case]:
-    """Every case of every file beside this module, in file and line order.
+Folder = Literal["", "calendar", "orders"]
 
-    Raises ValueError for one that cannot be read.
+
+def load_cases(*folders: Folder) -> list[Case]:
+    """Every case of every file in these folders beside this module, in file and line order.
+
+    No folder: those beside the module itself. Raises ValueError for a case that cannot be read.
     """
     cases = [
         _read_case(table)
-        for path in sorted(Path(__file__).parent.glob("*.toml"))
+        for folder in folders or ("",)
+        for path in sorted((Path(__file__).parent / folder).glob("*.toml"))
         for table in tomllib.loads(path.read_text(encoding="utf-8"))["case"]
     ]
     names = [case.name for case in cases]
@@ -167,8 +187,9 @@ def _read_series(table: dict[str, Any], day: str) -> Series:
 def _read_line(line: str, day: str) -> tuple[Bar, Decision | None]:
     bar_text, _, decision_text = line.partition("|")
     time_us, words = _take_time(bar_text.split(), day)
-    numbers = [float(word) for word in words]
-    return Bar(time_us, *numbers), _read_decision(decision_text.split())
+    opening, high, low, close, *spread = (float(word) for word in words)
+    bar = Bar(time_us, opening, high, low, close, *spread[:1])
+    return bar, _read_decision(decision_text.split())
 
 
 def _read_decision(words: list[str]) -> Decision | None:

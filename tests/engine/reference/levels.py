@@ -7,9 +7,11 @@ from typing import Literal
 
 from tests.engine.reference.books import Fill, Position
 from tests.engine.reference.model import Bar, Direction
-from tests.engine.reference.numbers import TOUCH_TOLERANCE, exact, round_price
+from tests.engine.reference.numbers import TOUCH_TOLERANCE, exact
 
 Share = Callable[[Fraction], Fraction]
+Ask = Callable[[Fraction], Fraction]
+"""The ask to a bid, by the spread of one bar."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +26,15 @@ class Quote:
     best: Fraction
 
     @classmethod
-    def of(cls, bar: Bar, spread: Fraction, direction: Direction) -> "Quote":
-        low, high = (quote(exact(price), spread, direction) for price in (bar.low, bar.high))
+    def of(cls, bar: Bar, ask: Ask, direction: Direction) -> "Quote":
+        low, high = (quote(exact(price), ask, direction) for price in (bar.low, bar.high))
         worst, best = (low, high) if direction == "BUY" else (high, low)
-        return cls(quote(exact(bar.open), spread, direction), worst, best)
+        return cls(quote(exact(bar.open), ask, direction), worst, best)
 
 
-def quote(bid: Fraction, spread: Fraction, direction: Direction) -> Fraction:
+def quote(bid: Fraction, ask: Ask, direction: Direction) -> Fraction:
     """The price at which a position of this direction leaves: a long sells at bid, a short buys at ask."""
-    return bid if direction == "BUY" else ask(bid, spread)
-
-
-def ask(bid: Fraction, spread: Fraction) -> Fraction:
-    return round_price(bid + spread)
+    return bid if direction == "BUY" else ask(bid)
 
 
 @dataclass(frozen=True, slots=True)

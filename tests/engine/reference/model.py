@@ -7,6 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+HOUR_US = 3_600_000_000
+DAY_US = 24 * HOUR_US
+WEEK_US = 7 * DAY_US
+MONTH_US = 30 * DAY_US
+"""MN1 by name; how long one is the calendar says."""
+
 Mode = Literal["close_price", "intra_candle", "next_open"]
 Action = Literal["BUY", "SELL", "CLOSE"]
 Direction = Literal["BUY", "SELL"]
@@ -18,7 +24,9 @@ ExitReason = Literal["stop_loss", "take_profit", "signal", "reverse", "stop_out"
 class Bar:
     """One bar.
 
-    time_us: its open, microseconds since 1970 UTC. Prices are bids; spread_points is the recorded spread, if any.
+    time_us: its open, microseconds since 1970 UTC. Prices are bids; spread_points is the recorded spread, if any. A
+    resampled bar brings the moment it closes at, and since when its prices count (before its open, where it holds stray
+    bars of a weekend); others leave both to their timeframe.
     """
 
     time_us: int
@@ -27,6 +35,8 @@ class Bar:
     low: float
     close: float
     spread_points: float | None = None
+    close_us: int | None = None
+    begins_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +60,7 @@ class Instrument:
     digits: int = 5
     lot_step: float = 0.01
     session: Literal["fx", "always"] = "fx"
+    day_start: str | None = None
     swap_long: float = 0.0
     swap_short: float = 0.0
 
@@ -151,7 +162,7 @@ class DecisionRefusedError(RunRefusedError):
 
 
 class NoConversionError(RunRefusedError):
-    """A rate was needed before any bar of its pair had closed, or there is no pair."""
+    """A rate was needed before any bar of its pair had closed or long after the last one had, or there is no pair."""
 
     def __init__(self, currency: str, time_us: int | None) -> None:
         self.currency = currency

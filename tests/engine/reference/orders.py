@@ -5,7 +5,7 @@ from fractions import Fraction
 from itertools import pairwise
 
 from tests.engine.reference.model import Action, Bar, Config, Decision, DecisionRefusedError
-from tests.engine.reference.numbers import exact, round_price
+from tests.engine.reference.numbers import exact, price_grid, round_price
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +32,11 @@ def read_order(decision: Decision, bar: Bar, config: Config) -> Order:
         raise DecisionRefusedError("volume off the lot step", bar.time_us)
 
     up = 1 if decision.action == "BUY" else -1
-    close, pip = exact(bar.close), exact(config.instrument.pip)
+    close, pip, grid = exact(bar.close), exact(config.instrument.pip), price_grid(config.instrument.digits)
     if stop is None and config.sl_pips is not None:
-        stop = round_price(close - up * exact(config.sl_pips) * pip)
+        stop = round_price(close - up * exact(config.sl_pips) * pip, grid)
     if not targets and config.tp_pips is not None:
-        targets = (round_price(close + up * exact(config.tp_pips) * pip),)
+        targets = (round_price(close + up * exact(config.tp_pips) * pip, grid),)
 
     ladder = [*([] if stop is None else [stop]), close, *targets]
     if any(up * (higher - lower) <= 0 for lower, higher in pairwise(ladder)):

@@ -1,19 +1,21 @@
 """The run, bar by bar and in exact numbers: slow, and meant to be read beside docs/engine-rules.md."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
 from tests.engine.reference.books import Books, Exit, Fill, Position
-from tests.engine.reference.calendar import is_skipped, nights_between, trading_day
+from tests.engine.reference.calendar import is_skipped, nights, trading_day
+from tests.engine.reference.candles import close_moments
 from tests.engine.reference.conversion import build_conversion
-from tests.engine.reference.levels import Quote, ask, fill_levels_at_close, fill_levels_in_bar, quote
+from tests.engine.reference.levels import Quote, fill_levels_at_close, fill_levels_in_bar, quote
 from tests.engine.reference.metrics import measure
-from tests.engine.reference.model import Bar, Config, Decision, RunRefusedError, Series, Simulation
-from tests.engine.reference.numbers import exact, round_down
+from tests.engine.reference.model import DAY_US, MONTH_US, Bar, Config, Decision, RunRefusedError, Series, Simulation
+from tests.engine.reference.numbers import exact, price_grid, round_down, round_price
 from tests.engine.reference.orders import Order, read_order
 
+MOST_DIGITS = 12
 Ambiguity = Literal["stop_first", "target_first"]
 
 
@@ -34,7 +36,7 @@ def simulate(
     """
     if len(bars) != len(decisions) or not 0 <= first_bar < len(bars):
         raise RunRefusedError("one decision a bar, and at least one simulated bar")
-    _refuse_bad_volume(config)
+    _refuse_bad_settings(config)
     stop_first = Run(bars, decisions, config, first_bar, conversion_bars or {}, finer_bars, "stop_first").play()
     target_first = Run(bars, decisions, config, first_bar, conversion_bars or {}, finer_bars, "target_first").play()
     books = stop_first.books
@@ -44,9 +46,9 @@ def simulate(
         books.deposit,
         profits,
         stop_first.equity,
-        [trading_day(bar.time_us, config.instrument.session) for bar in simulated],
+        _periods(simulated, config),
         [stop_first.spread(bar) / exact(config.instrument.pip) for bar in simulated],
-        365 if config.instrument.session == "always" else 252,
+        _periods_a_year(config),
     )
     net_profit = float(sum(profits, Fraction(0)))
     return Simulation(
@@ -64,7 +66,24 @@ def simulate(
     )
 
 
-def _refuse_bad_volume(config: Config) -> None:
+def _periods(bars: Sequence[Bar], config: Config) -> Sequence[Hashable]:
+    """What a return is taken over: a day, or a bar that is longer than one."""
+    if config.timeframe_us > DAY_US:
+        return range(len(bars))
+    return [trading_day(bar.time_us, config.instrument.session) for bar in bars]
+
+
+def _periods_a_year(config: Config) -> Fraction:
+    if config.timeframe_us == MONTH_US:
+        return Fraction(12)
+    if config.timeframe_us > DAY_US:
+        return Fraction("365.25") * DAY_US / config.timeframe_us
+    return Fraction(365 if config.instrument.session == "always" else 252)
+
+
+def _refuse_bad_settings(config: Config) -> None:
+    if config.instrument.digits > MOST_DIGITS:
+        raise RunRefusedError("more digits than prices are rounded to")
     volume = config.volume
     if volume is not None and (volume <= 0 or exact(volume) % exact(config.instrument.lot_step) != 0):
         raise RunRefusedError("volume off the lot step")
@@ -95,6 +114,8 @@ class Run:
         self.bars, self.decisions, self.config, self.first_bar = bars, decisions, config, first_bar
         self.finer_bars: Sequence[Bar] = finer_bars.bars if finer_bars else ()
         self.ambiguity: Ambiguity = ambiguity
+        self.closes_us = close_moments(bars, config.timeframe_us)
+        self.grid = price_grid(config.instrument.digits)
         self.contract = exact(config.instrument.contract)
         self.lot_step = exact(config.instrument.lot_step)
         self.conversion = build_conversion(config, bars, conversion_bars)
@@ -115,32 +136,16 @@ class Run:
 
     def play_bar(self, index: int, pending: Order | None) -> Order | None:
         """One bar in the order of section 3; returns the decision to be carried out at the next open, in next_open."""
-        bar, is_last = self.bars[index], index == len(self.bars) - 1
-        at_open = Moment(bar, exact(bar.open), bar.time_us)
-        at_close = Moment(bar, exact(bar.close), bar.time_us + self.config.timeframe_us)
+        bar = self.bars[index]
         carried_over = self.books.position is not None
+        at_close = Moment(bar, exact(bar.close), self.closes_us[index])
 
-        if pending is not None:
-            self.carry_out(pending, at_open, may_open=True)
-        if self.config.mode == "close_price":
-            if carried_over:
-                self.fill_levels_at_close(at_close)
-        else:
-            self.fill_levels_in_bar(bar)
+        self.play_open_and_inside(index, pending)
+        if self.config.mode == "close_price" and carried_over:
+            self.fill_levels_at_close(at_close)
         self.stop_out(at_close)
-
-        pending = None
-        if not self.ended:
-            order = self.take_decision(index)
-            if order is not None and self.config.mode == "next_open":
-                pending = order
-            elif order is not None:
-                self.carry_out(order, at_close, may_open=not is_last)
-            self.stop_out(at_close)
-            if not is_last:
-                self.charge_swap(at_close, self.bars[index + 1].time_us + self.config.timeframe_us)
-                self.stop_out(at_close)
-        if is_last and self.books.position is not None:
+        pending = None if self.ended else self.play_decision(index, at_close)
+        if index == len(self.bars) - 1 and self.books.position is not None:
             self.leave(at_close, "end_of_data")
 
         if self.books.position is not None:
@@ -150,12 +155,37 @@ class Run:
         self.equity.append(equity)
         return pending
 
+    def play_open_and_inside(self, index: int, pending: Order | None) -> None:
+        """What happens before the close: nights in a hole before the bar, its open, its inside, nights in it."""
+        bar, known_us = self.bars[index], self.closes_us[max(0, index - 1)]
+        self.charge_nights(known_us + 1, bar.time_us)
+        if pending is not None:
+            self.carry_out(pending, Moment(bar, exact(bar.open), bar.time_us), may_open=True)
+        if self.config.mode != "close_price":
+            self.fill_levels_in_bar(index)
+        self.charge_nights(max(bar.time_us, known_us) + 1, self.closes_us[index] - 1)
+
+    def play_decision(self, index: int, at_close: Moment) -> Order | None:
+        """The decision at a close and the night there; returned is one that waits for the next open."""
+        is_last, pending = index == len(self.bars) - 1, None
+        order = self.take_decision(index)
+        if order is not None and self.config.mode == "next_open":
+            pending = order
+        elif order is not None:
+            self.carry_out(order, at_close, may_open=not is_last)
+        self.stop_out(at_close)
+        if not is_last:
+            self.charge_nights(at_close.known_us, at_close.known_us)
+            self.stop_out(at_close)
+        return pending
+
     # Decisions
 
     def take_decision(self, index: int) -> Order | None:
         decision, bar, config = self.decisions[index], self.bars[index], self.config
-        close_us = bar.time_us + config.timeframe_us
-        if decision is None or is_skipped(close_us, config.skip_hours, config.skip_weekdays, config.skip_timezone):
+        if decision is None or is_skipped(
+            self.closes_us[index], config.skip_hours, config.skip_weekdays, config.skip_timezone
+        ):
             return None
         return read_order(decision, bar, config)
 
@@ -178,7 +208,7 @@ class Run:
     def enter(self, order: Order, moment: Moment) -> None:
         direction: Literal["BUY", "SELL"] = "BUY" if order.action == "BUY" else "SELL"
         spread = self.spread(moment.bar)
-        price = ask(moment.bid, spread) if direction == "BUY" else moment.bid
+        price = self.ask(moment.bar)(moment.bid) if direction == "BUY" else moment.bid
         volume = order.volume
         if volume is None and self.config.risk_pct is not None:
             volume = self.volume_at_risk(direction, price, order.stop_loss, moment)
@@ -219,17 +249,18 @@ class Run:
 
     def fill_levels_at_close(self, moment: Moment) -> None:
         if self.books.position is not None:
-            price = quote(moment.bid, self.spread(moment.bar), self.books.position.direction)
+            price = quote(moment.bid, self.ask(moment.bar), self.books.position.direction)
             for fill in fill_levels_at_close(self.books.position, price, self.share_of_target):
                 self.book_exit(fill, moment)
 
-    def fill_levels_in_bar(self, bar: Bar) -> None:
+    def fill_levels_in_bar(self, index: int) -> None:
         if self.books.position is None:
             return
-        end_us = bar.time_us + self.config.timeframe_us
-        finer = [each for each in self.finer_bars if bar.time_us <= each.time_us < end_us]
+        bar, end_us = self.bars[index], self.closes_us[index]
+        begin_us = bar.time_us if bar.begins_us is None else bar.begins_us
+        finer = [each for each in self.finer_bars if begin_us <= each.time_us < end_us]
         side = self.books.position.direction
-        quotes = [Quote.of(each, self.spread(bar), side) for each in (bar, *finer)]
+        quotes = [Quote.of(each, self.ask(bar), side) for each in (bar, *finer)]
         filled = fill_levels_in_bar(self.books.position, quotes[0], quotes[1:], self.share_of_target, self.ambiguity)
         self.ambiguous_bars += filled.was_ambiguous
         for fill in filled.fills:
@@ -245,7 +276,7 @@ class Run:
     def leave(self, moment: Moment, reason: Literal["signal", "reverse", "stop_out", "end_of_data"]) -> None:
         position = self.books.position
         assert position is not None
-        price = quote(moment.bid, self.spread(moment.bar), position.direction)
+        price = quote(moment.bid, self.ask(moment.bar), position.direction)
         self.book_exit(position.everything_left(price, reason), moment)
 
     def book_exit(self, fill: Fill, moment: Moment) -> None:
@@ -267,15 +298,16 @@ class Run:
             )
         )
 
-    def charge_swap(self, moment: Moment, next_close_us: int) -> None:
+    def charge_nights(self, first_us: int, last_us: int) -> None:
+        """Charge what is open for each 17:00 New York between two moments, both included, at the rate then known."""
         position, instrument = self.books.position, self.config.instrument
-        nights = nights_between(moment.known_us, next_close_us)
-        if position is None or nights == 0:
+        if position is None:
             return
         points = exact(instrument.swap_long if position.direction == "BUY" else instrument.swap_short)
-        if points != 0:
-            point = Fraction(1, 10**instrument.digits)
-            position.swap_per_lot += points * point * self.contract * nights * self.conversion.rate(moment.known_us)
+        point = Fraction(1, 10**instrument.digits)
+        for night_us, times in nights(first_us, last_us):
+            if points != 0:
+                position.swap_per_lot += points * point * self.contract * times * self.conversion.rate(night_us)
 
     def stop_out(self, moment: Moment) -> None:
         if self.ended or self.equity_at(moment) > 0:
@@ -293,9 +325,13 @@ class Run:
         position = self.books.position
         if position is None:
             return Fraction(0)
-        price = quote(moment.bid, self.spread(moment.bar), position.direction)
+        price = quote(moment.bid, self.ask(moment.bar), position.direction)
         gross = position.gain(price) * self.contract * position.remaining * self.conversion.rate(moment.known_us)
         return gross + position.swap_per_lot * position.remaining
+
+    def ask(self, bar: Bar) -> Callable[[Fraction], Fraction]:
+        """The ask to a bid of this bar."""
+        return lambda bid: round_price(bid + self.spread(bar), self.grid)
 
     def spread(self, bar: Bar) -> Fraction:
         """In price. Raises RunRefusedError when it should come from the bars and is not there."""
