@@ -1,7 +1,8 @@
 """Random runs on a tick grid, made to touch, gap, tie and run out of money often.
 
 `calendar` adds what the clock decides: H4, D1 and W1 bars in UTC, Athens' and New York's time, over both changes of the
-clocks, nights inside bars and in holes, rates that grow old.
+clocks, nights inside bars and in holes, rates that grow old. `orders` adds trails, time exits, moves, entry orders,
+slippage, commission in per cent and leverage.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from hypothesis.strategies import DrawFn
 
 from tests.engine.reference import Bar, Config, Decision, Instrument, Series
 from tests.engine.reference.calendar import from_us, to_us
-from tests.engine.reference.model import DAY_US, HOUR_US, WEEK_US, Mode
+from tests.engine.reference.model import DAY_US, HOUR_US, WEEK_US, Mode, OrderKind
 
 START_US = 1_704_672_000_000_000
 """2024-01-08 00:00 UTC, a Monday."""
@@ -67,7 +68,7 @@ class Clock:
 
 
 @st.composite
-def random_runs(draw: DrawFn, longest: int = 24, *, calendar: bool = False) -> RandomRun:
+def random_runs(draw: DrawFn, longest: int = 24, *, calendar: bool = False, orders: bool = False) -> RandomRun:
     """Draw a whole run: bars with gaps in price and time, decisions of every kind, and a configuration."""
     instrument, middle, account, tick = draw(
         st.sampled_from(
@@ -134,7 +135,11 @@ def random_runs(draw: DrawFn, longest: int = 24, *, calendar: bool = False) -> R
         skip_timezone=draw(st.sampled_from(["UTC", "America/New_York"])),
     )
     config = _with_whole_volume(config)
-    decisions = [_decision(draw, grid, bar, config) for bar in bars]
+    if orders:
+        config = _with_account(draw, config, pips_a_tick)
+        decisions = [_order(draw, grid, bar, config) for bar in bars]
+    else:
+        decisions = [_decision(draw, grid, bar, config) for bar in bars]
     return RandomRun(
         bars=tuple(bars),
         decisions=tuple(decisions),
@@ -200,18 +205,90 @@ def _bar(grid: Grid, time_us: int, open_: int, high: int, low: int, close: int, 
     return Bar(time_us, grid.price(open_), grid.price(high), grid.price(low), grid.price(close), spread)
 
 
-def _decision(draw: DrawFn, grid: Grid, bar: Bar, config: Config) -> Decision | None:
+def _decision(draw: DrawFn, grid: Grid, bar: Bar, config: Config, reach: int = 1) -> Decision | None:
+    """Draw a decision; reach multiplies how far its levels are from the close."""
     action = draw(st.sampled_from([None, None, "BUY", "SELL", "BUY", "SELL", "CLOSE"]))
     if action is None or action == "CLOSE":
         return None if action is None else Decision("CLOSE")
     side = 1 if action == "BUY" else -1
     close = round(bar.close / grid.tick)
-    stop = None if draw(st.booleans()) else grid.price(close - side * draw(st.integers(1, 8)))
+    stop = None if draw(st.booleans()) else grid.price(close - side * reach * draw(st.integers(1, 8)))
     distances = sorted(draw(st.sets(st.integers(1, 12), max_size=3)))
-    targets = tuple(grid.price(close + side * distance) for distance in distances)
+    targets = tuple(grid.price(close + side * reach * distance) for distance in distances)
     steps = draw(st.sampled_from([None, None, None, 1, 3, 7, 50]))
     volume = None if steps is None else round(steps * config.instrument.lot_step, 9)
     return Decision("BUY" if side > 0 else "SELL", volume, stop, targets)
+
+
+ORDER_KINDS = (
+    *(["nothing"] * 4),
+    *(["market", "limit", "stop"] * 2),
+    *("plain", "plain", "MOVE", "MOVE", "CANCEL"),
+)
+"""Mostly nothing, so that positions live long enough for their trails and times."""
+
+
+def _order(draw: DrawFn, grid: Grid, bar: Bar, config: Config) -> Decision | None:
+    """Draw a decision of any kind of section 7, or one without any of it."""
+    kind = draw(st.sampled_from(ORDER_KINDS))
+    if kind == "nothing":
+        return None
+    if kind == "MOVE":
+        return _move(draw, grid, bar)
+    if kind == "CANCEL":
+        return draw(st.sampled_from([None, None, Decision("CANCEL")]))
+    opening = _decision(draw, grid, bar, config, reach=draw(st.sampled_from([1, 1, 4])))
+    if kind == "plain" or opening is None or opening.action == "CLOSE":
+        return opening
+    max_bars = draw(st.sampled_from([None, 1, 2, 5]))
+    trail = draw(st.sampled_from([None, 3, 8, 20]))
+    trailing_stop = None if trail is None else grid.price(trail)
+    if trail is not None:
+        opening = replace(opening, stop_loss=None, take_profits=opening.take_profits[1:])
+    if kind == "market":
+        return replace(opening, trailing_stop=trailing_stop, max_bars=max_bars)
+    order: OrderKind = "limit" if kind == "limit" else "stop"
+    ticks = draw(st.integers(1, 8)) * (1 if (opening.action == "BUY") == (order == "stop") else -1)
+    return replace(
+        _shifted(opening, grid, ticks),
+        trailing_stop=trailing_stop,
+        max_bars=max_bars,
+        order=order,
+        price=grid.price(round(bar.close / grid.tick) + ticks),
+        expires_bars=draw(st.sampled_from([None, None, 1, 3])),
+    )
+
+
+def _shifted(decision: Decision, grid: Grid, ticks: int) -> Decision:
+    """With its levels as far from an order's price as they were from the close."""
+
+    def shifted(level: float) -> float:
+        return grid.price(round(level / grid.tick) + ticks)
+
+    stop = None if decision.stop_loss is None else shifted(decision.stop_loss)
+    return replace(decision, stop_loss=stop, take_profits=tuple(shifted(target) for target in decision.take_profits))
+
+
+def _move(draw: DrawFn, grid: Grid, bar: Bar) -> Decision:
+    close, side = round(bar.close / grid.tick), draw(st.sampled_from([1, -1]))
+    distances = sorted(draw(st.sets(st.integers(1, 12), max_size=2)))
+    stop = draw(st.integers(1, 8)) if not distances or draw(st.booleans()) else None
+    return Decision(
+        "MOVE",
+        stop_loss=None if stop is None else grid.price(close - side * stop),
+        take_profits=tuple(grid.price(close + side * distance) for distance in distances),
+    )
+
+
+def _with_account(draw: DrawFn, config: Config, pips_a_tick: float) -> Config:
+    leverage = draw(st.sampled_from([None, None, None, 30.0, 500.0]))
+    return replace(
+        config,
+        slippage_pips=draw(st.sampled_from([0.0, 0.0, 1.0, 0.37])) * pips_a_tick,
+        commission_pct=draw(st.sampled_from([0.0, 0.0, 0.01, 0.0033])),
+        leverage=leverage,
+        stop_out_pct=0.0 if leverage is None else draw(st.sampled_from([0.0, 50.0, 100.0])),
+    )
 
 
 def _with_whole_volume(config: Config) -> Config:

@@ -1,8 +1,8 @@
 """The slow, obvious simulator that the compiled engine is held against: the rules in plain Python and exact numbers.
 
 It was written from the rules' text alone, without a look at the engine, and takes plain data in and gives plain data
-out (`model`). `simulator` plays the bars in order; `levels`, `orders`, `books`, `conversion`, `calendar`, `candles`,
-`loading` and `metrics` each hold one part of the rules.
+out (`model`). `run` plays the bars in order; `levels`, `entry_bar`, `orders`, `dealer`, `books`, `conversion`,
+`calendar`, `candles`, `loading` and `metrics` each hold one part of the rules.
 
 Where the rules leave room, these readings were chosen; (!) marks those where another one is tempting.
 

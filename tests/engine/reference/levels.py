@@ -7,8 +7,9 @@ from typing import Literal
 
 from tests.engine.reference.books import Fill, Position
 from tests.engine.reference.model import Bar, Direction
-from tests.engine.reference.numbers import TOUCH_TOLERANCE, exact
+from tests.engine.reference.numbers import exact, reaches
 
+Ambiguity = Literal["stop_first", "target_first"]
 Share = Callable[[Fraction], Fraction]
 Ask = Callable[[Fraction], Fraction]
 """The ask to a bid, by the spread of one bar."""
@@ -48,7 +49,7 @@ def fill_levels_in_bar(
     bar: Quote,
     finer: Sequence[Quote],
     share: Share,
-    ambiguity: Literal["stop_first", "target_first"],
+    ambiguity: Ambiguity,
 ) -> Filled:
     """intra_candle and next_open: what the open decides, then what the rest of the bar reaches."""
     ladder = Ladder(position, share)
@@ -135,7 +136,7 @@ class Ladder:
             return
         targets = self.position.targets
         at = stop if price is None else price
-        self.fills.append(Fill(at, self.left, "stop_loss", stop, targets[0] if targets else None))
+        self.fills.append(Fill(at, self.left, self.position.stop_reason, stop, targets[0] if targets else None))
         self.left = Fraction(0)
 
     def fill_target(self, price: Fraction | None = None) -> None:
@@ -152,10 +153,5 @@ class Ladder:
             self.fill_target()
 
     def _beyond(self, price: Fraction, level: Fraction, *, downwards: bool) -> bool:
-        """At the level, within 1e-9 of the price, or past it.
-
-        downwards: a long's stop and a short's target lie below.
-        """
-        tolerance = price * TOUCH_TOLERANCE
-        below = downwards == (self.position.direction == "BUY")
-        return price <= level + tolerance if below else price >= level - tolerance
+        """downwards: as a long sees it; its stop and a short's target lie below."""
+        return reaches(price, level, downwards=downwards == (self.position.direction == "BUY"))

@@ -14,10 +14,13 @@ MONTH_US = 30 * DAY_US
 """MN1 by name; how long one is the calendar says."""
 
 Mode = Literal["close_price", "intra_candle", "next_open"]
-Action = Literal["BUY", "SELL", "CLOSE"]
+Action = Literal["BUY", "SELL", "CLOSE", "MOVE", "CANCEL"]
 Direction = Literal["BUY", "SELL"]
+OrderKind = Literal["market", "limit", "stop"]
 OnOpposite = Literal["reverse", "close", "ignore"]
-ExitReason = Literal["stop_loss", "take_profit", "signal", "reverse", "stop_out", "end_of_data"]
+ExitReason = Literal[
+    "stop_loss", "take_profit", "signal", "reverse", "stop_out", "end_of_data", "trailing_stop", "time"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +44,20 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What was decided at one bar's close. Levels are absolute prices, targets in order."""
+    """What was decided at one bar's close. Levels are absolute prices, targets in order; trailing_stop is a distance.
+
+    max_bars, expires_bars: in bars. price: where an order that is no market order fills.
+    """
 
     action: Action
     volume: float | None = None
     stop_loss: float | None = None
     take_profits: tuple[float, ...] = ()
+    trailing_stop: float | None = None
+    max_bars: int | None = None
+    order: OrderKind = "market"
+    price: float | None = None
+    expires_bars: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +78,10 @@ class Instrument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Everything of a run but its data. volume None and risk_pct None: 0.1 lots."""
+    """Everything of a run but its data. volume None and risk_pct None: 0.1 lots.
+
+    risk_pct is a fraction; commission_pct (of the notional, each side) and stop_out_pct (of the margin) are per cent.
+    """
 
     mode: Mode = "close_price"
     timeframe_us: int = 3_600_000_000
@@ -87,6 +101,10 @@ class Config:
     skip_hours: tuple[int, ...] = ()
     skip_weekdays: tuple[int, ...] = ()
     skip_timezone: str = "UTC"
+    slippage_pips: float = 0.0
+    commission_pct: float = 0.0
+    leverage: float | None = None
+    stop_out_pct: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +146,7 @@ class Simulation:
     equity: marked to market at the close of each simulated bar, oldest first (shorter than the bars when a stop-out
     ended the run).
     warnings: counts by kind, kinds that did not occur left out: "stop_out" (the run ended on it), "not_sized" (risk
-    sizing opened nothing).
+    sizing opened nothing), "no_margin" (the balance did not cover it), "not_moved" (a MOVE on the wrong sides).
     ratio_noise: see Measured; the compiled engine does not say.
     """
 
@@ -143,6 +161,7 @@ class Simulation:
     metrics: Mapping[str, Metric]
     null_reasons: Mapping[str, str]
     ratio_noise: float = 0.0
+    total_slippage_cost: float = 0.0
 
 
 class RunRefusedError(Exception):
@@ -158,7 +177,7 @@ class RunRefusedError(Exception):
 
 
 class DecisionRefusedError(RunRefusedError):
-    """A decision breaks section 2: levels out of order, a volume off the step, a CLOSE that carries something."""
+    """A decision breaks section 2: levels out of order, a volume off the step, a CLOSE that carries something; or 7."""
 
 
 class NoConversionError(RunRefusedError):

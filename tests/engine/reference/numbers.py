@@ -23,6 +23,12 @@ def price_grid(digits: int) -> Fraction:
     return Fraction(1, 10 ** (digits + 1)) if digits >= 9 else Fraction(1, 10**9)
 
 
+def reaches(price: Fraction, level: Fraction, *, downwards: bool) -> bool:
+    """At the level, within 1e-9 of the price, or past it in that direction."""
+    tolerance = price * TOUCH_TOLERANCE
+    return price <= level + tolerance if downwards else price >= level - tolerance
+
+
 def round_price(value: Fraction, grid: Fraction) -> Fraction:
     return round(value / grid) * grid
 
