@@ -62,7 +62,13 @@ class ScriptedBars:
         scripted = self.script[self.asked - 1]
         if scripted is None:
             return None
-        return Decision(scripted.action, scripted.volume, scripted.stop_loss, scripted.take_profits)
+        values: dict[str, Any] = {
+            "action": scripted.action,
+            "volume": scripted.volume,
+            "stop_loss": scripted.stop_loss,
+            "take_profits": scripted.take_profits,
+        }
+        return Decision(**values, **_order_fields(scripted))
 
 
 def simulate(*arguments: Any, **options: Any) -> reference.Simulation:
@@ -84,7 +90,7 @@ def run(
 ) -> BacktestResult:
     """Run the engine on the reference's input."""
     timeframe = _BY_DURATION[config.timeframe_us]
-    instrument = Instrument(symbol=symbol_of(config), **asdict(config.instrument))
+    instrument = Instrument(symbol=symbol_of(config), **_given(config.instrument))
     specification = _specification(bars, config, first_bar, timeframe)
     run_bars = make_bars(bars, timeframe)
     registry = {**packaged_instruments(), instrument.symbol: instrument}
@@ -141,7 +147,22 @@ def script_columns(script: Sequence[reference.Decision | None]) -> pl.DataFrame:
         name = "take_profit" if j == 0 else f"take_profit_{j + 1}"
         targets = [None if each is None or len(each.take_profits) <= j else each.take_profits[j] for each in script]
         columns[name] = pl.Series(targets, dtype=pl.Float64)
+    orders = [{} if each is None else _order_fields(each) for each in script]
+    for name in sorted({name for each in orders for name in each}):
+        columns[name] = pl.Series([each.get(name) for each in orders])
     return pl.DataFrame(columns)
+
+
+def _order_fields(decision: reference.Decision) -> dict[str, Any]:
+    """What a decision says beyond action, volume and levels."""
+    names = ("trailing_stop", "max_bars", "order", "price", "expires_bars")
+    given = {name: getattr(decision, name) for name in names}
+    return {name: value for name, value in given.items() if value is not None and value != "market"}
+
+
+def _given(instrument: reference.Instrument) -> dict[str, Any]:
+    """Only what the instrument says: the engine has defaults of its own for the rest."""
+    return {name: value for name, value in asdict(instrument).items() if value is not None}
 
 
 def symbol_of(config: reference.Config) -> str:
@@ -176,7 +197,14 @@ def _specification(
         skip_hours=config.skip_hours,
         skip_weekdays=config.skip_weekdays,
         skip_timezone=config.skip_timezone,
+        **_account_fields(config),
     )
+
+
+def _account_fields(config: reference.Config) -> dict[str, Any]:
+    """Costs and limits of the account, those that are not off."""
+    names = ("slippage_pips", "commission_pct", "leverage", "stop_out_pct")
+    return {name: getattr(config, name) for name in names if getattr(config, name)}
 
 
 def _decider(

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from tests.engine.reference import RunRefusedError, Simulation, simulate
+from tests.engine.random_runs import RandomRun, random_runs
+from tests.engine.reference import NoConversionError, RunRefusedError, Simulation, simulate
 from tests.engine.reference.scenarios import Scenario, scenarios
 
 SOME = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -37,6 +38,69 @@ def test_the_first_half_of_the_bars_gives_the_first_half_of_the_rows(scenario: S
     assert part.equity[:-1] == whole.equity[: len(part.equity) - 1]
 
 
+@SOME
+@given(random_runs(calendar=True))
+def test_rows_add_up_to_the_account_whatever_the_calendar(run: RandomRun) -> None:
+    try:
+        simulation = _simulate(run)
+    except NoConversionError:
+        return
+    assert simulation.final_equity - run.config.initial_balance == pytest.approx(simulation.net_profit, abs=1e-6)
+
+
+@SOME
+@given(random_runs(calendar=True, orders=True))
+def test_rows_add_up_to_the_account_whatever_the_orders(run: RandomRun) -> None:
+    try:
+        simulation = _simulate(run)
+    except NoConversionError:
+        return
+    assert simulation.final_equity - run.config.initial_balance == pytest.approx(simulation.net_profit, abs=1e-6)
+    volumes: dict[int, float] = {}
+    for row in simulation.trades:
+        volumes[row.position_id] = volumes.get(row.position_id, 0.0) + row.volume
+    assert sorted(volumes) == list(range(1, len(volumes) + 1))
+    assert simulation.total_slippage_cost >= 0
+
+
+@SOME
+@given(random_runs())
+def test_an_account_without_limits_or_orders_has_no_cost_of_them(run: RandomRun) -> None:
+    simulation = _simulate(run)
+    assert simulation.total_slippage_cost == 0
+    assert not {row.exit_reason for row in simulation.trades} & {"trailing_stop", "time"}
+    assert not simulation.warnings.keys() & {"no_margin", "not_moved"}
+
+
+def test_the_random_orders_reach_what_only_orders_and_limits_do() -> None:
+    reasons: set[str] = set()
+    warnings: set[str] = set()
+    refused = ambiguous = differing = 0
+
+    @settings(SOME, max_examples=300, database=None)
+    @given(random_runs(orders=True))
+    def explore(run: RandomRun) -> None:
+        nonlocal refused, ambiguous, differing
+        try:
+            simulation = _simulate(run)
+        except NoConversionError:
+            return
+        except RunRefusedError:
+            refused += 1
+            return
+        reasons.update(row.exit_reason for row in simulation.trades)
+        warnings.update(simulation.warnings)
+        ambiguous += simulation.ambiguous_bars > 0
+        differing += simulation.net_profit_stop_first != simulation.net_profit_target_first
+
+    explore()
+    assert reasons >= {"trailing_stop", "time"}
+    assert warnings >= {"no_margin", "not_moved"}
+    assert ambiguous > 0
+    assert differing > 0
+    assert refused == 0
+
+
 def test_the_scenarios_reach_every_way_out() -> None:
     reasons: set[str] = set()
     ambiguous = differing = refused = 0
@@ -61,7 +125,7 @@ def test_the_scenarios_reach_every_way_out() -> None:
     assert refused == 0
 
 
-def _simulate(scenario: Scenario) -> Simulation:
+def _simulate(scenario: Scenario | RandomRun) -> Simulation:
     return simulate(
         scenario.bars,
         scenario.decisions,

@@ -8,16 +8,33 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from tests.engine.reference.model import Action, Bar, Config, Decision, Instrument, Metric, Series, Simulation, Trade
+from tests.engine.reference.model import (
+    DAY_US,
+    HOUR_US,
+    MONTH_US,
+    WEEK_US,
+    Action,
+    Bar,
+    Config,
+    Decision,
+    Instrument,
+    Metric,
+    OrderKind,
+    Series,
+    Simulation,
+    Trade,
+)
 
-HOUR_US = 3_600_000_000
 TIMEFRAMES_US = {
     "M5": HOUR_US // 12,
     "M15": HOUR_US // 4,
     "M30": HOUR_US // 2,
     "H1": HOUR_US,
     "H4": 4 * HOUR_US,
-    "D1": 24 * HOUR_US,
+    "H12": 12 * HOUR_US,
+    "D1": DAY_US,
+    "W1": WEEK_US,
+    "MN1": MONTH_US,
 }
 INSTRUMENTS = {
     "EURUSD": Instrument(),
@@ -45,6 +62,7 @@ class Expected:
     ambiguous_bars: int
     net_profit_target_first: float
     warnings: Mapping[str, int]
+    total_slippage_cost: float
     metrics: Mapping[str, Metric]
 
 
@@ -63,14 +81,18 @@ class Case:
     expected: Expected | Refusal
 
 
-def load_cases() -> list[Case]:
-    """Every case of every file beside this module, in file and line order.
+Folder = Literal["", "calendar", "orders"]
 
-    Raises ValueError for one that cannot be read.
+
+def load_cases(*folders: Folder) -> list[Case]:
+    """Every case of every file in these folders beside this module, in file and line order.
+
+    No folder: those beside the module itself. Raises ValueError for a case that cannot be read.
     """
     cases = [
         _read_case(table)
-        for path in sorted(Path(__file__).parent.glob("*.toml"))
+        for folder in folders or ("",)
+        for path in sorted((Path(__file__).parent / folder).glob("*.toml"))
         for table in tomllib.loads(path.read_text(encoding="utf-8"))["case"]
     ]
     names = [case.name for case in cases]
@@ -98,6 +120,7 @@ def differences(expected: Expected, got: Simulation, *, money_tolerance: float =
         ("net_profit", net_profit, got.net_profit),
         ("net_profit_stop_first", net_profit, got.net_profit_stop_first),
         ("net_profit_target_first", expected.net_profit_target_first, got.net_profit_target_first),
+        ("total_slippage_cost", expected.total_slippage_cost, got.total_slippage_cost),
     ):
         found += _difference(column, wanted, got_sum, max(money_tolerance, 1e-8))
     found += _difference("ambiguous_bars", expected.ambiguous_bars, got.ambiguous_bars, 0.0)
@@ -121,7 +144,15 @@ def _difference(what: str, wanted: object, got: object, tolerance: float) -> lis
 
 SETTINGS = {each.name for each in fields(Config)} - {"timeframe_us", "instrument"}
 CASE_KEYS = {"name", "why", "day", "timeframe", "instrument", "warm_up", "bars", "finer", "conversion", "error"}
-EXPECTED_KEYS = {"trades", "equity", "ambiguous_bars", "net_profit_target_first", "warnings", "metrics"}
+EXPECTED_KEYS = {
+    "trades",
+    "equity",
+    "ambiguous_bars",
+    "net_profit_target_first",
+    "warnings",
+    "total_slippage_cost",
+    "metrics",
+}
 
 
 def _read_case(table: dict[str, Any]) -> Case:
@@ -167,24 +198,43 @@ def _read_series(table: dict[str, Any], day: str) -> Series:
 def _read_line(line: str, day: str) -> tuple[Bar, Decision | None]:
     bar_text, _, decision_text = line.partition("|")
     time_us, words = _take_time(bar_text.split(), day)
-    numbers = [float(word) for word in words]
-    return Bar(time_us, *numbers), _read_decision(decision_text.split())
+    opening, high, low, close, *spread = (float(word) for word in words)
+    bar = Bar(time_us, opening, high, low, close, spread[0] if spread else None)
+    return bar, _read_decision(decision_text.split())
 
 
 def _read_decision(words: list[str]) -> Decision | None:
     if not words:
         return None
-    action, volume, stop, targets, reading = words[0], None, None, [], "volume"
+    said: dict[str, list[float]] = {}
+    key = "volume"
     for word in words[1:]:
-        if word in ("sl", "tp"):
-            reading = word
-        elif reading == "volume":
-            volume = float(word)
-        elif reading == "sl":
-            stop = float(word)
+        if word in DECISION_WORDS:
+            key = word
+            said[key] = []
         else:
-            targets.append(float(word))
-    return Decision(_one_of(action), volume, stop, tuple(targets))
+            said.setdefault(key, []).append(float(word))
+    kinds: list[OrderKind] = [kind for kind in ("limit", "stop") if kind in said]
+    kind = kinds[0] if kinds else "market"
+    one = {key: values[0] for key, values in said.items()}
+    return Decision(
+        _one_of(words[0]),
+        one.get("volume"),
+        one.get("sl"),
+        tuple(said.get("tp", ())),
+        trailing_stop=one.get("trail"),
+        max_bars=_count(one.get("max")),
+        order=kind,
+        price=one.get("price", one.get(kind)),
+        expires_bars=_count(one.get("expires")),
+    )
+
+
+DECISION_WORDS = frozenset({"sl", "tp", "trail", "max", "limit", "stop", "price", "expires"})
+
+
+def _count(value: float | None) -> int | None:
+    return None if value is None else int(value)
 
 
 def _one_of(action: str) -> Action:
@@ -206,6 +256,7 @@ def _read_expected(table: dict[str, Any], day: str) -> Expected:
         ambiguous_bars=table.get("ambiguous_bars", 0),
         net_profit_target_first=table.get("net_profit_target_first", math.fsum(row.profit for row in trades)),
         warnings=table.get("warnings", {}),
+        total_slippage_cost=table.get("total_slippage_cost", 0.0),
         metrics=metrics,
     )
 

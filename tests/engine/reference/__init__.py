@@ -1,8 +1,8 @@
 """The slow, obvious simulator that the compiled engine is held against: the rules in plain Python and exact numbers.
 
 It was written from the rules' text alone, without a look at the engine, and takes plain data in and gives plain data
-out (`model`). `simulator` plays the bars in order; `levels`, `orders`, `books`, `conversion`, `calendar` and `metrics`
-each hold one part of the rules.
+out (`model`). `run` plays the bars in order; `levels`, `entry_bar`, `orders`, `dealer`, `books`, `conversion`,
+`calendar`, `candles`, `loading` and `metrics` each hold one part of the rules.
 
 Where the rules leave room, these readings were chosen; (!) marks those where another one is tempting.
 
@@ -10,9 +10,9 @@ Numbers:
 
 1. Every input float is its shortest decimal repr (`Decimal(repr(x))`); all arithmetic is exact; results leave as the
    nearest float.
-2. Roundings are half to even: price sums (bid + spread, close +- pips) to 1e-9; each booked item and equity to 1e-8.
-   Nothing else is rounded: not rates, not the spread itself, not the money lost a lot in risk sizing, not levels as
-   given.
+2. Roundings are half to even: price sums (bid + spread, close +- pips) to 1e-9, or to 10^-(digits + 1) of an
+   instrument of 9 digits and more; each booked item and equity to 1e-8. Nothing else is rounded: not rates, not the
+   spread itself, not the money lost a lot in risk sizing, not levels as given.
 3. Reached: long stop `price <= level + 1e-9*price`, long target `price >= level - 1e-9*price`; short mirrored on ask;
    `price` is the market price looked at (open, high, low, close on the position's side). "Opens at or beyond" uses
    the same tolerance; then the fill is the open.
@@ -26,7 +26,7 @@ Decisions:
    (same direction, `ignore`, flat CLOSE, last bar). Decisions on warm-up bars and in skipped hours or weekdays are
    not taken and not checked by the run.
 6. (!) Skipped hours/weekdays drop every decision, CLOSE included; the hour and weekday are those of the deciding
-   bar's close moment (open + timeframe) in the given zone. Stops, targets, stop-out, swap go on.
+   bar's close moment in the given zone. Stops, targets, stop-out, swap go on.
 7. A same-direction signal is ignored whole: neither volume nor levels change. CLOSE when flat does nothing.
 8. `sl_pips` / `tp_pips` fill in per side: a decision with a stop but no target gets only the target, and the other
    way round. Both are measured from the deciding bar's bid close, also for SELL (whose levels are looked at on ask)
@@ -68,8 +68,9 @@ Levels:
 
 Finer bars:
 
-21. Those that open in [bar open, bar open + timeframe). For a short their ask uses the run bar's spread, not
-    their own: the question is when this bar's price reached the levels.
+21. Those that open in [bar open, bar close); where a resampled bar holds stray bars of a weekend, from the first of
+    them on. For a short their ask uses the run bar's spread, not their own: the question is when this bar's price
+    reached the levels.
 22. Each finer bar is asked: opens at or beyond the stop - stop; at or beyond the next target - target; reaches both -
     open; one - that one; none - the next finer bar. After a target the *same* finer bar is asked again with the next
     target and the old stop.
@@ -101,11 +102,13 @@ Money:
 32. Rates: direct (quote+account) before inverted (account+quote) before through USD (each leg direct, else inverted),
     chosen by what data there is, not by what has closed; a chosen pair without a closed bar fails the run. The traded
     symbol's own bars (warm-up too) win over a file for the same pair.
-33. The moment: fill or valuation at a close: open + timeframe; fill at the open or inside: the bar's open. So
-    USDJPY's own rate at an open is the close of the bar before. Sizing uses the entry's moment, spread_cost the
-    exit's.
-34. A rate is needed at each exit, each close with an open position (valuation), each swap charge and each risk
-    sizing; never when quote = account.
+33. The moment: fill or valuation at a close: that close (readings 45, 46); fill at the open or inside: the bar's
+    open. So USDJPY's own rate at an open is the close of the bar before. Sizing uses the entry's moment, spread_cost
+    the exit's. A rate is too old when its bar closed more than 7 days, or two nominal bars of its own timeframe,
+    before the moment: 60 days for MN1. The traded symbol's own bars grow old too: after a hole of 8 days a fill at
+    the open fails the run, one at the close does not.
+34. A rate is needed at each exit, each close with an open position (valuation), each night charged with points and
+    each risk sizing; never when quote = account.
 35. spread_cost: spread of the bar of the entry fill (long) or of the exit fill (short), unrounded, times volume,
     contract, rate; rounded 1e-8.
 36. Risk sizing: risk_pct * balance / (|entry fill - stop| * contract * rate), floored to the step on exact numbers
@@ -113,26 +116,45 @@ Money:
 
 Swap:
 
-37. (!) A close is just before its moment, an open just after. So the position that is open after the decision at
-    the close of bar t is charged for every 17:00 New York S with close(t) <= S < close(t+1): entered at the 17:00
-    close pays that night, left at the 17:00 close does not; a next_open exit at the 17:00 open pays it, an entry
-    there does not. Held 24 hours from 17:00 to 17:00: one night, always. What happens inside t+1 before S changes
-    nothing ("at the last bar that closes at or before it"). At the last bar nothing is charged.
+37. (!) A fill at a close is just before that close's moment, any other just after its bar's open. So 17:00 New York S
+    is charged to what is open: in a hole of the data up to and with the next open, before anything fills there;
+    inside a bar after what fills at its open and inside it, before what fills at its close; at a close after the
+    decision there. Entered at the 17:00 close pays that night, left there does not; a next_open exit at the 17:00
+    open pays it, an entry there does not. At the last close nothing is charged. One that is in equity for the first
+    time at a close is so before that close's levels and tests.
 38. (!) Saturday's and Sunday's 17:00 are not charged, in any session: Wednesday's three stand for them; a week
     costs seven nights.
 39. Points are added with their sign: negative is paid. The swap of an exit is volume * sum over nights (points *
-    10^-digits * contract * weight * rate at bar t's close), rounded once, when booked. Charged swap is in equity from
-    bar t on.
+    10^-digits * contract * weight * rate at S), rounded once, when booked.
 
 Metrics:
 
 40. Day label: New York wall time + 7 h; label Saturday or Sunday becomes Monday. session "always": UTC dates, nothing
-    folds (365 days have weekends), root sqrt(365).
+    folds (365 days have weekends), root sqrt(365). Above D1: a return a bar, also for "always"; MN1 is 1/12 of a year.
 41. A day's equity is that of its last simulated bar. All break-even: profit_factor NULL (no losses).
 42. No dispersion means all returns exactly equal; no losing day: no return < 0.
 43. Peaks start at the deposit. recovery_factor uses the largest fall in money, which may be another one than the
     largest in per cent.
 44. Rows count for streaks in the order they were written.
+
+Candles and what is loaded:
+
+45. A given D1 or W1 bar closes at the next one's open where that is at most two hours from open + 24 h (168 h), either
+    way; MN1 at most three days from one calendar month after its open, in UTC (31 January 22:00: 29 February 22:00).
+    Else, and for the last bar, after that nominal length. (!) For spacing, less is too close than 23 h, 167 h, 28 days,
+    though 22 h would be within the two hours.
+46. A candle is found by the open of its source bars, of whatever length those are. Above H1 and below D1: whole lengths
+    from the start of the (folded) day, the last one cut at the start of the next; a stray bar belongs to Monday's
+    first. `always` and day_start alike: nothing folds.
+47. A day is named by the date most of it lies on: one that starts at noon or later by the next date. Weeks begin with
+    the day of Monday, months with the day of their first (after folding); day_start does not change that.
+48. The data end early when the last source bar closes before the candle does; for a candle that closes after a closed
+    weekend (a week, some months), before Friday's end. They begin late when the first source bar opens after the
+    candle does. A candle's spread is that of its last source bar.
+49. MN1 counts as 30 days where lengths divide each other: D1 makes it, W1 doesn't. Spans of sources are compared
+    within the range only; of several that span it the finest, of none the longest, of equals the finest.
+50. A warm-up bar opens before the start. Conversion bars begin 8 days before the first bar of the warm-up, or before
+    the start where there is none.
 """
 
 from tests.engine.reference.model import (

@@ -5,16 +5,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from tests.engine.reference.model import Bar, Config, NoConversionError, Series
+from tests.engine.reference.candles import close_moments
+from tests.engine.reference.model import DAY_US, Bar, Config, NoConversionError, Series
 from tests.engine.reference.numbers import exact
 
 
 @dataclass(frozen=True, slots=True)
 class Closes:
-    """Bid closes of a pair by the moment they became known, oldest first."""
+    """Bid closes of a pair by the moment they became known, oldest first. lasts_us: how long one prices anything."""
 
     known_at_us: list[int]
     closes: list[Fraction]
+    lasts_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +33,14 @@ class Conversion:
     legs: tuple[Leg, ...]
 
     def rate(self, moment_us: int) -> Fraction:
-        """By the last bars that closed at or before the moment. Raises NoConversionError when a leg has none."""
+        """By the last bars that closed at or before the moment.
+
+        Raises NoConversionError when a leg has none, or none but an old one.
+        """
         rate = Fraction(1)
         for leg in self.legs:
             bars_known = bisect_right(leg.closes.known_at_us, moment_us)
-            if bars_known == 0:
+            if bars_known == 0 or moment_us - leg.closes.known_at_us[bars_known - 1] > leg.closes.lasts_us:
                 raise NoConversionError(self.currency, moment_us)
             close = leg.closes.closes[bars_known - 1]
             rate *= 1 / close if leg.inverted else close
@@ -70,4 +75,8 @@ def build_conversion(config: Config, bars: Sequence[Bar], conversion_bars: Mappi
 
 
 def _closes(series: Series) -> Closes:
-    return Closes([bar.time_us + series.timeframe_us for bar in series.bars], [exact(bar.close) for bar in series.bars])
+    return Closes(
+        close_moments(series.bars, series.timeframe_us),
+        [exact(bar.close) for bar in series.bars],
+        max(7 * DAY_US, 2 * series.timeframe_us),
+    )

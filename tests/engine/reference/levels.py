@@ -7,9 +7,12 @@ from typing import Literal
 
 from tests.engine.reference.books import Fill, Position
 from tests.engine.reference.model import Bar, Direction
-from tests.engine.reference.numbers import TOUCH_TOLERANCE, exact, round_price
+from tests.engine.reference.numbers import exact, reaches
 
+Ambiguity = Literal["stop_first", "target_first"]
 Share = Callable[[Fraction], Fraction]
+Ask = Callable[[Fraction], Fraction]
+"""The ask to a bid, by the spread of one bar."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +27,15 @@ class Quote:
     best: Fraction
 
     @classmethod
-    def of(cls, bar: Bar, spread: Fraction, direction: Direction) -> "Quote":
-        low, high = (quote(exact(price), spread, direction) for price in (bar.low, bar.high))
+    def of(cls, bar: Bar, ask: Ask, direction: Direction) -> "Quote":
+        low, high = (quote(exact(price), ask, direction) for price in (bar.low, bar.high))
         worst, best = (low, high) if direction == "BUY" else (high, low)
-        return cls(quote(exact(bar.open), spread, direction), worst, best)
+        return cls(quote(exact(bar.open), ask, direction), worst, best)
 
 
-def quote(bid: Fraction, spread: Fraction, direction: Direction) -> Fraction:
+def quote(bid: Fraction, ask: Ask, direction: Direction) -> Fraction:
     """The price at which a position of this direction leaves: a long sells at bid, a short buys at ask."""
-    return bid if direction == "BUY" else ask(bid, spread)
-
-
-def ask(bid: Fraction, spread: Fraction) -> Fraction:
-    return round_price(bid + spread)
+    return bid if direction == "BUY" else ask(bid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ def fill_levels_in_bar(
     bar: Quote,
     finer: Sequence[Quote],
     share: Share,
-    ambiguity: Literal["stop_first", "target_first"],
+    ambiguity: Ambiguity,
 ) -> Filled:
     """intra_candle and next_open: what the open decides, then what the rest of the bar reaches."""
     ladder = Ladder(position, share)
@@ -137,7 +136,7 @@ class Ladder:
             return
         targets = self.position.targets
         at = stop if price is None else price
-        self.fills.append(Fill(at, self.left, "stop_loss", stop, targets[0] if targets else None))
+        self.fills.append(Fill(at, self.left, self.position.stop_reason, stop, targets[0] if targets else None))
         self.left = Fraction(0)
 
     def fill_target(self, price: Fraction | None = None) -> None:
@@ -154,10 +153,5 @@ class Ladder:
             self.fill_target()
 
     def _beyond(self, price: Fraction, level: Fraction, *, downwards: bool) -> bool:
-        """At the level, within 1e-9 of the price, or past it.
-
-        downwards: a long's stop and a short's target lie below.
-        """
-        tolerance = price * TOUCH_TOLERANCE
-        below = downwards == (self.position.direction == "BUY")
-        return price <= level + tolerance if below else price >= level - tolerance
+        """downwards: as a long sees it; its stop and a short's target lie below."""
+        return reaches(price, level, downwards=downwards == (self.position.direction == "BUY"))

@@ -1,8 +1,7 @@
 """Section 5, each figure the obvious way, from exact rows and exact equity."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from decimal import Context, Decimal, localcontext
 from fractions import Fraction
 
@@ -27,11 +26,14 @@ def measure(
     deposit: Fraction,
     profits: Sequence[Fraction],
     equity: Sequence[Fraction],
-    days: Sequence[date],
+    periods: Sequence[Hashable],
     spreads_pips: Sequence[Fraction],
-    days_a_year: int,
+    periods_a_year: Fraction,
 ) -> Measured:
-    """profits: one a row, in row order. equity, days and spreads_pips: one a simulated bar."""
+    """profits: one a row, in row order. equity, periods and spreads_pips: one a simulated bar.
+
+    periods: what a return is taken over, the day a bar belongs to or the bar itself.
+    """
     values: dict[str, Metric] = {}
     reasons: dict[str, str] = {}
 
@@ -46,7 +48,7 @@ def measure(
     losses = [profit for profit in profits if profit < 0]
     net_profit = sum(profits, Fraction(0))
     fall_in_money, fall_in_percent = _largest_falls(deposit, equity)
-    returns = _daily_returns(deposit, equity, days)
+    returns = _returns(deposit, equity, periods)
 
     put("total_trades", len(profits), "")
     put("net_profit", net_profit, "")
@@ -62,9 +64,9 @@ def measure(
     put("avg_win", _mean(wins), "no_wins")
     put("avg_loss", _mean(losses), "no_losses")
     put("recovery_factor", net_profit / fall_in_money if fall_in_money else None, "no_drawdown")
-    put("sharpe_ratio", _sharpe(returns, days_a_year), "too_few_days" if len(returns) < 2 else "no_dispersion")
-    put("sortino_ratio", _sortino(returns, days_a_year), "too_few_days" if len(returns) < 2 else "no_losing_day")
-    return Measured(values, reasons, _ratio_noise(returns, days_a_year))
+    put("sharpe_ratio", _sharpe(returns, periods_a_year), "too_few_days" if len(returns) < 2 else "no_dispersion")
+    put("sortino_ratio", _sortino(returns, periods_a_year), "too_few_days" if len(returns) < 2 else "no_losing_day")
+    return Measured(values, reasons, _ratio_noise(returns, periods_a_year))
 
 
 VALUED_WITHOUT_TRADES = frozenset(
@@ -106,48 +108,48 @@ def _largest_falls(deposit: Fraction, equity: Sequence[Fraction]) -> tuple[Fract
     return in_money, in_percent
 
 
-def _daily_returns(deposit: Fraction, equity: Sequence[Fraction], days: Sequence[date]) -> list[Fraction]:
-    last_of_day = dict(zip(days, equity, strict=True))
+def _returns(deposit: Fraction, equity: Sequence[Fraction], periods: Sequence[Hashable]) -> list[Fraction]:
+    last_of_each = dict(zip(periods, equity, strict=True))
     returns, before = [], deposit
-    for value in last_of_day.values():
+    for value in last_of_each.values():
         returns.append(value / before - 1)
         before = value
     return returns
 
 
-def _sharpe(returns: Sequence[Fraction], days_a_year: int) -> Decimal | None:
-    return _sharpe_of(_mean(returns), returns, days_a_year)
+def _sharpe(returns: Sequence[Fraction], periods_a_year: Fraction) -> Decimal | None:
+    return _sharpe_of(_mean(returns), returns, periods_a_year)
 
 
-def _sharpe_of(numerator: Fraction | None, returns: Sequence[Fraction], days_a_year: int) -> Decimal | None:
+def _sharpe_of(numerator: Fraction | None, returns: Sequence[Fraction], periods_a_year: Fraction) -> Decimal | None:
     mean = _mean(returns)
     if numerator is None or mean is None or len(returns) < 2 or len(set(returns)) == 1:
         return None
     variance = sum(((each - mean) ** 2 for each in returns), Fraction(0)) / (len(returns) - 1)
-    return _ratio(numerator, variance, days_a_year)
+    return _ratio(numerator, variance, periods_a_year)
 
 
-def _sortino(returns: Sequence[Fraction], days_a_year: int) -> Decimal | None:
-    return _sortino_of(_mean(returns), returns, days_a_year)
+def _sortino(returns: Sequence[Fraction], periods_a_year: Fraction) -> Decimal | None:
+    return _sortino_of(_mean(returns), returns, periods_a_year)
 
 
-def _sortino_of(numerator: Fraction | None, returns: Sequence[Fraction], days_a_year: int) -> Decimal | None:
+def _sortino_of(numerator: Fraction | None, returns: Sequence[Fraction], periods_a_year: Fraction) -> Decimal | None:
     if numerator is None or len(returns) < 2 or min(returns) >= 0:
         return None
     downside = sum((min(each, Fraction(0)) ** 2 for each in returns), Fraction(0)) / len(returns)
-    return _ratio(numerator, downside, days_a_year)
+    return _ratio(numerator, downside, periods_a_year)
 
 
-def _ratio_noise(returns: Sequence[Fraction], days_a_year: int) -> float:
+def _ratio_noise(returns: Sequence[Fraction], periods_a_year: Fraction) -> float:
     """The ratio that a mean of two last digits of 1.0 would have, over the smaller of both deviations."""
     digits = Fraction(2) ** -51
-    both = _sharpe_of(digits, returns, days_a_year), _sortino_of(digits, returns, days_a_year)
+    both = _sharpe_of(digits, returns, periods_a_year), _sortino_of(digits, returns, periods_a_year)
     return max((float(noise) for noise in both if noise is not None), default=0.0)
 
 
-def _ratio(mean: Fraction, mean_square: Fraction, days_a_year: int) -> Decimal:
+def _ratio(mean: Fraction, mean_square: Fraction, periods_a_year: Fraction) -> Decimal:
     with localcontext(DIGITS):
-        return _decimal(mean) / _decimal(mean_square).sqrt() * Decimal(days_a_year).sqrt()
+        return _decimal(mean) / _decimal(mean_square).sqrt() * _decimal(periods_a_year).sqrt()
 
 
 def _decimal(value: Fraction) -> Decimal:

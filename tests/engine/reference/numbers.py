@@ -6,7 +6,6 @@ floats come in as their shortest decimal, are rounded only where the rules round
 from decimal import Decimal
 from fractions import Fraction
 
-PRICE_GRID = Fraction(1, 10**9)
 MONEY_GRID = Fraction(1, 10**8)
 TOUCH_TOLERANCE = Fraction(1, 10**9)
 
@@ -19,8 +18,19 @@ def exact(value: float) -> Fraction:
     return Fraction(decimal)
 
 
-def round_price(value: Fraction) -> Fraction:
-    return round(value / PRICE_GRID) * PRICE_GRID
+def price_grid(digits: int) -> Fraction:
+    """What sums of prices are rounded to."""
+    return Fraction(1, 10 ** (digits + 1)) if digits >= 9 else Fraction(1, 10**9)
+
+
+def reaches(price: Fraction, level: Fraction, *, downwards: bool) -> bool:
+    """At the level, within 1e-9 of the price, or past it in that direction."""
+    tolerance = price * TOUCH_TOLERANCE
+    return price <= level + tolerance if downwards else price >= level - tolerance
+
+
+def round_price(value: Fraction, grid: Fraction) -> Fraction:
+    return round(value / grid) * grid
 
 
 def round_money(value: Fraction) -> Fraction:

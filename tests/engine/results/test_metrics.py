@@ -234,7 +234,7 @@ def test_every_figure_agrees_with_exact_fractions(
         [Fraction(repr(value)) for value in equity],
         days,
         [Fraction(i) for i in range(len(equity))],
-        365 if session == "always" else 252,
+        Fraction(365 if session == "always" else 252),
     )
     values = asdict(got)
     reasons = values.pop("null_reasons")
