@@ -94,8 +94,8 @@ def run_key(run_id: int) -> bytes:
 
 
 def request_key(request_id: str) -> bytes:
-    """The record key while there is no run."""
-    return request_id.encode("utf-8")
+    """The record key while there is no run. Never a run's: compaction would let a rejection stand for a result."""
+    return f"request/{request_id}".encode()
 
 
 def _encode_other(value: Any) -> str:

@@ -35,6 +35,11 @@ class RecordSource(Protocol):
     Each record is delivered at least once; a partition's records in order.
     """
 
+    @property
+    def reads_requests(self) -> bool:
+        """Whether a partition of the request topic is this member's now."""
+        ...
+
     def batches(self) -> AsyncIterator[Batch]:
         """Yield batches until `stop`; while one is being handled no further ones pile up (partitions are paused)."""
         ...

@@ -1,6 +1,5 @@
 """Files and object stores, for commands: bars, signals, instruments, artefacts, and tables that a person asks for."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -41,7 +40,7 @@ __all__ = [
     "write_table",
 ]
 
-_PROBE_NAME = "backtest-doctor.txt"
+_PROBE_NAME = "backtest-probe.txt"
 
 
 def instruments_of(file: Path | None) -> Mapping[str, Instrument]:
@@ -69,6 +68,6 @@ def open_artifacts(url: str) -> ArtifactFiles:
 def probe_artifacts(url: str) -> None:
     """Write a small file there; a local one is removed again. Raises FileStoreError."""
     files = open_file_store(url)
-    files.write(_PROBE_NAME, b"backtest doctor wrote this; it may be removed\n", durable=False)
-    if isinstance(files, LocalFiles):
-        os.unlink(files.location(_PROBE_NAME))  # noqa: PTH108 - a location is text, path or URL
+    files.write(_PROBE_NAME, b"backtest wrote this to see whether it can; it may be removed\n", durable=False)
+    if isinstance(files, LocalFiles):  # from an object store this user may not be allowed to remove anything
+        files.remove(_PROBE_NAME)

@@ -28,7 +28,7 @@ from consumer.adapters.postgres.queue import PostgresQueue
 from consumer.adapters.postgres.schema.migrating import check_schema
 from consumer.clock import SystemClock
 from consumer.dispatch import Dispatcher
-from consumer.errors import BrokerUnavailable, Unavailable
+from consumer.errors import ArtifactsUnavailable, BrokerUnavailable, Unavailable
 from consumer.execute_run import RunPorts
 from consumer.intake import Intake
 from consumer.outbox_relay import OutboxRelay
@@ -37,6 +37,7 @@ from consumer.rules.events import EventRenderer
 from consumer.settings import Settings
 from consumer.starting import Server, unless_stopped, wait_for_servers
 from consumer.telemetry import Telemetry
+from consumer.wiring.files import FileStoreError, probe_artifacts
 from consumer.worker import Worker
 
 log = structlog.get_logger(__name__)
@@ -58,8 +59,10 @@ async def run_worker(settings: Settings) -> None:
             await worker.run(stopping)
 
 
-def servers(settings: Settings) -> tuple[Server, Server]:
-    """Postgres is fit once it has our tables; Kafka once it has our topics, which a look makes where it may."""
+def servers(settings: Settings) -> tuple[Server, ...]:
+    """Postgres is fit once it has our tables; Kafka once it has our topics, which a look makes where it may; the store
+    of artefacts once it takes a file: without it every run would be simulated and then fail.
+    """
     connection = kafka_connection(settings)
 
     async def database() -> None:
@@ -73,7 +76,13 @@ def servers(settings: Settings) -> tuple[Server, Server]:
         elif missing := await missing_topics(connection):
             raise BrokerUnavailable(f"Kafka has no {', '.join(missing)}, and BACKTEST_KAFKA_CREATE_TOPICS is off")
 
-    return Server("Postgres", database), Server("Kafka", topics)
+    async def artifacts() -> None:
+        try:
+            await asyncio.to_thread(probe_artifacts, settings.artifacts_url)
+        except FileStoreError as error:
+            raise ArtifactsUnavailable(f"BACKTEST_ARTIFACTS_URL takes no files: {error}") from error
+
+    return Server("Postgres", database), Server("Kafka", topics), Server("the store of artefacts", artifacts)
 
 
 def keep_for_good() -> None:

@@ -213,6 +213,30 @@ async def test_a_full_queue_holds_requests_and_lets_cancels_through() -> None:
     assert sorted(world.tables.requests) == ["a", "b", "c"], "the cancel made room"
 
 
+class CountingJournal(MemoryJournal):
+    counts = 0
+
+    async def queued_count(self) -> int:
+        CountingJournal.counts += 1
+        return await MemoryJournal.queued_count(self)
+
+
+async def test_a_worker_that_reads_no_requests_does_not_count_the_queue_each_second() -> None:
+    worker = MemoryWorker(World())
+    worker.intake.journal = CountingJournal(worker.world.tables, event_writer(), "worker", 15.0)
+
+    async def counts_of_a_minute() -> int:
+        CountingJournal.counts = 0
+        for _ in range(60):
+            await worker.intake.watch_queue()
+        return CountingJournal.counts
+
+    assert worker.source.reads_requests
+    assert await counts_of_a_minute() == 60
+    worker.source.positions.clear()  # all of them are other members' now
+    assert await counts_of_a_minute() == 4, "for its metric"
+
+
 async def test_new_runs_wake_the_dispatcher_and_repeats_do_not() -> None:
     world = World()
     worker = MemoryWorker(world)

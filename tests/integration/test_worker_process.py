@@ -1,5 +1,6 @@
 """The worker as a process: how it starts without servers, what it tells over HTTP, how it stops."""
 
+import asyncio
 import json
 import os
 import signal
@@ -57,6 +58,21 @@ async def test_it_starts_without_patience_where_its_servers_answer(door: FrontDo
             return bool(worker.log_events("worker_started"))
 
         await eventually(started, "the worker's start")
+
+
+async def test_a_place_for_artefacts_that_takes_no_files_ends_the_start_and_not_each_run(
+    door: FrontDoor, tmp_path: Path
+) -> None:
+    (tmp_path / "a file").touch()
+    url = str(tmp_path / "a file" / "artifacts")
+    environment = {**door.environment(), "BACKTEST_ARTIFACTS_URL": url, "BACKTEST_START_TIMEOUT_SECONDS": "0"}
+
+    ended = await asyncio.to_thread(
+        subprocess.run, WORKER, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert ended.returncode == 1
+    assert f"BACKTEST_ARTIFACTS_URL takes no files: {url}" in ended.stderr.splitlines()[-1]
 
 
 def test_without_settings_it_exits_2_and_names_them() -> None:

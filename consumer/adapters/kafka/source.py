@@ -44,6 +44,7 @@ class KafkaSource:
     """Rises with every revocation: what was polled before it commits nothing after it."""
     is_member: bool = field(default=False, init=False)
     """Whether the group has told us our partitions, be they none."""
+    reads_requests: bool = field(default=False, init=False)
     hold: bool = field(default=False, init=False)
     stopping: bool = field(default=False, init=False)
     committing: "asyncio.Task[None] | None" = field(default=None, init=False)
@@ -178,7 +179,7 @@ class KafkaSource:
     def forget_assignment(self) -> None:
         """What was polled so far may not be committed any more."""
         self.assignment += 1
-        self.is_member = False
+        self.is_member = self.reads_requests = False
         self.durable.clear()
         if self.committing is not None:
             self.committing.cancel()
@@ -201,3 +202,4 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]  # aiokafka awaits it
         log.info("partitions_assigned", partitions=len(assigned))
         self.source.is_member = True
+        self.source.reads_requests = any(partition.topic == Topic.REQUESTED for partition in assigned)

@@ -140,6 +140,10 @@ class MemorySource:
         if batch.assignment == self.assignment:
             self._commit(batch.positions)
 
+    @property
+    def reads_requests(self) -> bool:
+        return any(topic == Topic.REQUESTED for topic, _ in self.positions)
+
     def hold_requests(self, hold: bool) -> None:
         self.hold = hold
         self.broker.arrived.set()

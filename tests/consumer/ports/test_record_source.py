@@ -190,6 +190,17 @@ async def test_two_members_share_the_partitions_and_together_get_every_record(si
     await with_reader(side, first)
 
 
+async def test_a_member_knows_whether_it_reads_requests(side: Side) -> None:
+    async def body(reader: Reader) -> None:
+        await side.produce(Topic.REQUESTED, f"{side.name}key".encode(), b"any")
+        await reader.until(lambda got: len(got) >= 1)
+        assert reader.source.reads_requests
+
+    reader = await with_reader(side, body)
+
+    assert not reader.source.reads_requests, "it left the group"
+
+
 async def test_stopping_ends_the_batches_also_when_nothing_was_ever_read(side: Side) -> None:
     async def body(_: Reader) -> None:
         await asyncio.sleep(0)

@@ -111,6 +111,20 @@ async def test_a_refused_request_is_remembered_with_one_rejection_and_no_row(sto
     assert await store.runs() == []
 
 
+async def test_the_rejection_of_a_request_named_1_does_not_take_the_place_of_the_result_of_run_1(store: Store) -> None:
+    """On the compacted topic the last record of a key stays."""
+    worker = await store.worker()
+    [run_id] = (await record(worker, requested("a"))).new_runs
+    [claim] = (await worker.queue.claim(1)).claims
+    finished = await worker.queue.finish(claim, completed(claim, 0))
+    assert finished is not None
+    [result] = [event for event in finished.events if event.kind is EventKind.TERMINAL]
+
+    [rejection] = (await record(worker, requested(str(run_id), symbol="NOSUCH"))).events
+
+    assert (result.key, rejection.key) == (b"1", b"request/1")
+
+
 async def test_a_request_that_breaks_the_schema_is_rejected_whatever_text_and_numbers_it_holds(store: Store) -> None:
     worker = await store.worker()
     data: dict[str, Any] = {"symbol": "\x00\ud800", "strategy_id": 2**70, "spread_pips": -1, "\x00": "\udfff"}
