@@ -161,6 +161,12 @@ def _spread(
     points = run.spread_points
     if points is None:
         raise InvalidSpecification("spread_source: bars have no recorded spread")
+    lacking = np.flatnonzero(np.isnan(points))
+    if lacking.size:
+        raise InvalidSpecification(
+            f"spread_source: the bar at {iso_time(int(run.time_us[lacking[0]]))} has no recorded spread,"
+            f" {lacking.size} of {run.height} have none"
+        )
     return points * instrument.point, points / instrument.points_per_pip
 
 
