@@ -15,10 +15,11 @@
 A table replaces the packaged one of the same symbol whole: nothing is merged, so what the file says is what holds.
 """
 
+import difflib
 import math
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
 from typing import Any, Literal
@@ -106,11 +107,30 @@ def packaged_instruments() -> Mapping[str, Instrument]:
 
 
 def instrument_for(symbol: str, registry: Mapping[str, Instrument]) -> Instrument:
-    """Return the instrument of that exact symbol. Raises UnknownSymbol."""
-    try:
-        return registry[symbol]
-    except KeyError:
-        raise UnknownSymbol(f"unknown symbol {symbol!r}: add it to an instruments file") from None
+    """Return the instrument of that symbol, in any case; its own `symbol` is the spelling that counts.
+
+    Raises UnknownSymbol, with the symbols that may have been meant.
+    """
+    known = symbol_in(registry, symbol)
+    if known is None:
+        meant = closest_symbols(symbol, registry)
+        raise UnknownSymbol(f"unknown symbol {symbol!r}{meant}: add it to an instruments file")
+    return registry[known]
+
+
+def symbol_in(symbols: Collection[str], wanted: str) -> str | None:
+    """Return the symbol as it is spelled there: the same, else the one that differs in case alone; None without one."""
+    if wanted in symbols:
+        return wanted
+    alike = [symbol for symbol in symbols if symbol.upper() == wanted.upper()]
+    return alike[0] if len(alike) == 1 else None
+
+
+def closest_symbols(wanted: str, symbols: Iterable[str]) -> str:
+    """Return ` (did you mean EURUSD?)`, or "" where nothing is like it; to be put behind the name in a message."""
+    by_upper = {symbol.upper(): symbol for symbol in symbols}
+    close = difflib.get_close_matches(wanted.upper(), by_upper, n=3, cutoff=0.7)
+    return f" (did you mean {' or '.join(by_upper[each] for each in close)}?)" if close else ""
 
 
 def parse_instruments(
