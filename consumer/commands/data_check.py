@@ -11,6 +11,7 @@ import typer
 
 from consumer.commands.display.columns import text_columns
 from consumer.commands.options import values as options
+from consumer.rules.bar_length import usual_spacing_us
 from consumer.wiring.files import (
     BarFile,
     DateOrder,
@@ -18,7 +19,6 @@ from consumer.wiring.files import (
     instruments_of,
     market_data_at,
     read_bar_file,
-    usual_spacing_us,
 )
 from engine.errors import NoData
 from engine.market.bars import Bars
