@@ -18,7 +18,7 @@ from engine.market.sessions import SessionDays, session_days
 from engine.market.spread import average_spread
 from engine.market.swap import NO_NIGHTS, Nights, nights
 from engine.market.timeframes import timeframe
-from engine.numeric.times import as_us
+from engine.numeric.times import as_us, iso_time
 from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource, check_specification
 
 _MODES = {
