@@ -12,6 +12,13 @@ import typer
 
 from consumer.commands.display.columns import text_columns
 from consumer.commands.options import values as options
+from consumer.commands.options.instruments import (
+    InstrumentClassOption,
+    InstrumentsFile,
+    QuoteOption,
+    print_guess,
+    with_class,
+)
 from consumer.rules.bar_length import usual_spacing_us
 from consumer.wiring.files import (
     ImportedYear,
@@ -31,10 +38,6 @@ _FAR_FUTURE = datetime(9999, 1, 1, tzinfo=UTC)
 MarketDataPlace = Annotated[
     str, typer.Option("--market-data", envvar="BACKTEST_MARKET_DATA_URL", help="Path or URL of market data at rest.")
 ]
-InstrumentsFile = Annotated[
-    Path | None,
-    typer.Option(envvar="BACKTEST_INSTRUMENTS_FILE", help="TOML file that extends the packaged instruments."),
-]
 BarsTimezone = Annotated[
     str, typer.Option(callback=options.zone_name, help="Zone of times without an offset, e.g. Europe/Athens.")
 ]
@@ -50,6 +53,8 @@ def import_files(
         bool, typer.Option("--replace", help="In the months that the files touch, remove what is stored.")
     ] = False,
     instruments: InstrumentsFile = None,
+    instrument_class: InstrumentClassOption = None,
+    quote: QuoteOption = "USD",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Merge files of bars into <market data>/<SYMBOL>/<TIMEFRAME>/<year>.parquet.
@@ -58,7 +63,8 @@ def import_files(
     times, are refused; --replace makes the months that the files touch hold these bars alone.
     """
     of = options.known_timeframe(timeframe)
-    name = _spelled(symbol, instruments_of(instruments), market_data)
+    registry = with_class(symbol, instruments_of(instruments), instrument_class, quote)
+    name = _spelled(symbol, registry, market_data)
     sources = [incoming_bars(file, of, bars_timezone) for file in files]
     years = import_bars(market_data, name, of, sources, replace=replace)
     for source in sources:
@@ -71,6 +77,11 @@ def import_files(
     removed = sum(year.removed for year in years)
     if replace:
         typer.echo(f"{name} {of.name}: {removed} bars were stored in the months of these files and went", err=True)
+    if symbol_in(registry, name) is None:
+        meant = closest_symbols(name, registry)
+        typer.echo(f"warning: {name} is no known instrument{meant}: runs need it in an instruments file", err=True)
+        if not as_json:
+            print_guess(name, registry, lambda: sources[0].bars)
 
 
 def list_stored(

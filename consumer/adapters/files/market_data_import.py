@@ -6,7 +6,6 @@ touch hold these alone. Importing the same file again changes nothing. One chang
 was interrupted has not happened, or is completed by the next (`stored_years`).
 """
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,13 +31,13 @@ from consumer.adapters.files.market_data import MarketDataUnavailable
 from consumer.adapters.files.store import FileStore, FileStoreError, open_file_store
 from consumer.adapters.files.stored_years import change_years, finish_change, read_notes, read_year, year_files
 from consumer.rules.bar_length import longer_timeframe
-from engine.errors import BadBars, UnknownSymbol
+from engine.errors import BadBars
 from engine.market.bars import PRICES, Bars, bars_from_frame
+from engine.market.instruments import refuse_impossible
 from engine.market.timeframes import Timeframe
 
 LOCKS = ".locks"
 WAIT_SECONDS = 60.0
-_SYMBOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._#-]{0,19}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +90,6 @@ def import_bars(
             return merge.report()
     except FileStoreError as error:
         raise MarketDataUnavailable(str(error)) from error
-
-
-def refuse_impossible(symbol: str) -> None:
-    """Raises UnknownSymbol for a name that could not be a folder's, or would be one elsewhere."""
-    if _SYMBOL.fullmatch(symbol) is None:
-        raise UnknownSymbol(
-            f"{symbol!r} cannot be a symbol: 1 to 20 letters, digits and ._-#, the first a letter or a digit"
-        )
 
 
 class StoredBars:

@@ -7,9 +7,10 @@ import polars as pl
 
 from consumer.adapters.files.import_notes import notes_to_json
 from consumer.adapters.files.market_data import MarketDataUnavailable, ParquetMarketData
-from consumer.adapters.files.market_data_import import LOCKS, WAIT_SECONDS, StoredBars, refuse_impossible
+from consumer.adapters.files.market_data_import import LOCKS, WAIT_SECONDS, StoredBars
 from consumer.adapters.files.store import FileStoreError, open_file_store
 from consumer.adapters.files.stored_years import change_years, finish_change
+from engine.market.instruments import refuse_impossible
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,6 +212,80 @@ def test_removing_what_is_not_stored_names_what_is(tmp_path: Path, capsys: pytes
     assert "(did you mean EURUSD?)" in error
 
 
+def test_an_unknown_symbol_is_one_line_and_a_table_to_take(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    unknown = ("--symbol", "EURUSD.m", "--timeframe", "H1")
+    assert run("check", EURUSD_H1, *unknown) == 2
+    told = capsys.readouterr()
+    assert told.err.startswith("backtest: unknown symbol 'EURUSD.m' (did you mean EURUSD")
+    assert told.err.count("\n") == 1
+    assert '["EURUSD.m"]\nbase = "EUR"\nquote = "USD"\npip = 0.0001\n' in told.out
+    (tmp_path / "mine.toml").write_text(told.out)
+    assert run("check", EURUSD_H1, *unknown, "--instruments", tmp_path / "mine.toml") == 0
+    capsys.readouterr()
+    assert run("check", EURUSD_H1, *unknown, "--json") == 2
+    assert capsys.readouterr().out == ""
+
+
+def test_bars_of_an_unknown_symbol_are_imported_with_what_a_run_will_need(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ("import", EURUSD_H1, "--symbol", "HUFEUR", "--timeframe", "H1", "--market-data", tmp_path)
+    assert run(*command) == 0
+    told = capsys.readouterr()
+    assert "warning: HUFEUR is no known instrument" in told.err
+    assert "from its name and 18465 bars" in told.out
+    assert '[HUFEUR]\nbase = "HUF"\n' in told.out
+
+
+def test_symbols_are_found_in_any_case(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("import", EURUSD_H1, "--symbol", "eurusd", "--timeframe", "H1", "--market-data", tmp_path) == 0
+    assert run("check", "--symbol", "eurUSD", "--timeframe", "H1", "--market-data", tmp_path) == 0
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["EURUSD"]
+    assert "unknown" not in capsys.readouterr().err
+
+
+def test_the_instruments_file_of_the_environment_holds_for_data_commands(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = 'base = "X"\nquote = "USD"\npip = 0.0001\ncontract = 1\ndigits = 5\nsession = "fx"\n'
+    (tmp_path / "mine.toml").write_text(f"[MINE]\n{values}")
+    monkeypatch.setenv("BACKTEST_INSTRUMENTS_FILE", str(tmp_path / "mine.toml"))
+    monkeypatch.setenv("BACKTEST_MARKET_DATA_URL", str(tmp_path / "market"))
+    mine = ("--symbol", "mine", "--timeframe", "H1")
+    assert run("import", EURUSD_H1, *mine) == 0
+    assert run("check", *mine) == 0
+    capsys.readouterr()
+    assert run("list", "--json") == 0
+    (listed,) = json.loads(capsys.readouterr().out)
+    assert (listed["symbol"], listed["gaps"]) == ("MINE", 9)
+
+
+def test_a_share_needs_no_instruments_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    share = ("--symbol", "SHARE", "--timeframe", "H1", "--instrument-class", "stock", "--quote", "eur")
+    assert run("import", EURUSD_H1, *share, "--market-data", tmp_path) == 0
+    assert run("check", EURUSD_H1, *share) == 0
+    assert "no known instrument" not in capsys.readouterr().err
+
+
+def test_a_spread_that_some_stored_bars_lack_is_refused_by_the_first_of_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file without spread could not go into a store with one."""
+    bars = pl.read_parquet(EURUSD_H1)
+    bars.head(100).with_columns(spread=12.0).write_csv(tmp_path / "with.csv")
+    bars.slice(100, 100).write_csv(tmp_path / "without.csv")
+    place = ("--market-data", tmp_path / "market")
+    assert run("import", tmp_path / "with.csv", *EURUSD, *place) == 0
+    assert run("import", tmp_path / "without.csv", *EURUSD, *place) == 0
+    command = ["run", *EURUSD, *place, "--strategy", "sma_cross", "--params", '{"fast": 5, "slow": 10}', "--json"]
+    command += ["--spread-source", "bars"]
+    assert run_program([str(each) for each in command]) == 2
+    time = bars["time"][100].isoformat().replace("+00:00", "Z")
+    assert f"the bar at {time} has no recorded spread, 100 of 200 have none" in capsys.readouterr().err
+    assert run_program([str(each) for each in command[:-2]]) == 0
+    assert run_program([str(each) for each in [*command, "--end", "2015-01-05"]]) == 0
+
+
 def test_check_says_what_is_odd_and_ends_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("check", EURUSD_H1, *EURUSD, "--json") == 0
     passport = json.loads(capsys.readouterr().out)
