@@ -65,4 +65,4 @@ def print_guess(symbol: str, registry: Mapping[str, Instrument], load_bars: Call
         bars = None
     seen = f"its name and {bars.height} bars" if bars is not None else "its name"
     guess = guessed_instrument(symbol, bars, registry)
-    sys.stdout.write(f"# guessed from {seen}: put it right\n{instruments_table(guess)}\n")
+    sys.stdout.write(f"# guessed from {seen}; put right what is wrong\n{instruments_table(guess)}\n")
