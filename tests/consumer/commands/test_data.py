@@ -156,6 +156,22 @@ def test_a_bar_that_the_wrong_zone_moved_into_the_next_month_goes_with_its_repla
     assert stored_bytes(mended) == stored_bytes(fresh)
 
 
+def test_another_zone_is_refused_also_where_no_stored_bar_is_touched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = ("--market-data", tmp_path / "market")
+    header, january, march = "time,open,high,low,close\n", "2024-01-05 10:00,1,1,1,1\n", "2024-03-05 10:00,1,1,1,1\n"
+    for name, rows in (("january.csv", january), ("march.csv", march)):
+        (tmp_path / name).write_text(header + rows)
+    assert run("import", tmp_path / "january.csv", *EURUSD, "--bars-timezone", "Europe/Athens", *place) == 0
+    capsys.readouterr()
+    assert run("import", tmp_path / "march.csv", *EURUSD, *place) == 2
+    refusal = capsys.readouterr().err
+    assert "1 bars from 2024-03-05T10:00:00Z to 2024-03-05T10:00:00Z in UTC" in refusal
+    assert "imported in Europe/Athens; if Europe/Athens is its zone, --bars-timezone Europe/Athens" in refusal
+    assert run("import", tmp_path / "march.csv", *EURUSD, "--bars-timezone", "Europe/Athens", *place) == 0
+
+
 def test_the_zone_is_kept_and_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     export = server_export(tmp_path / "export.csv", 1000)
     place = ("--market-data", tmp_path / "market")
