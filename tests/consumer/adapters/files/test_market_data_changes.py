@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 import pytest
@@ -62,7 +62,7 @@ class Place:
 
     def open(self, url: str) -> FileStore:
         del url
-        return WatchedFiles(self.files, lambda name: self.before_step(name))
+        return cast("FileStore", WatchedFiles(self.files, lambda name: self.before_step(name)))
 
 
 @pytest.fixture(params=["directory", "object store"])
