@@ -21,16 +21,19 @@ from consumer.commands.options.instruments import (
 )
 from consumer.rules.bar_length import usual_spacing_us
 from consumer.wiring.files import (
+    BarFile,
+    DateOrder,
     ImportedYear,
     IncomingBars,
     import_bars,
     incoming_bars,
     instruments_of,
     market_data_at,
+    read_bar_file,
     remove_bars,
 )
 from engine.errors import UnknownSymbol
-from engine.market.instruments import Instrument, closest_symbols, symbol_in
+from engine.market.instruments import Instrument, Session, closest_symbols, symbol_in
 from engine.market.passport import data_passport
 
 _FAR_FUTURE = datetime(9999, 1, 1, tzinfo=UTC)
@@ -39,16 +42,26 @@ MarketDataPlace = Annotated[
     str, typer.Option("--market-data", envvar="BACKTEST_MARKET_DATA_URL", help="Path or URL of market data at rest.")
 ]
 BarsTimezone = Annotated[
-    str, typer.Option(callback=options.zone_name, help="Zone of times without an offset, e.g. Europe/Athens.")
+    str,
+    typer.Option(
+        callback=options.zone_name, help="Zone of times without an offset: Europe/Athens, America/New_York+7."
+    ),
 ]
 
 
 def import_files(
-    files: Annotated[list[Path], typer.Argument(help="Files of bars of one symbol and candle length.")],
+    files: Annotated[list[Path], typer.Argument(help="Bars of one symbol, as `backtest run --bars` takes them.")],
     symbol: Annotated[str, typer.Option(help="Instrument, e.g. EURUSD.")],
     timeframe: Annotated[str, typer.Option(help="Candle length of the files, e.g. H1.")],
     market_data: MarketDataPlace,
     bars_timezone: BarsTimezone = "UTC",
+    format_name: Annotated[
+        str | None,
+        typer.Option(
+            "--format", metavar="NAME", callback=options.format_name, help="The only format the files may have."
+        ),
+    ] = None,
+    date_order: Annotated[DateOrder | None, typer.Option(help="Of dates such as 02/01/2024, in every file.")] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="In the months that the files touch, remove what is stored.")
     ] = False,
@@ -65,10 +78,12 @@ def import_files(
     of = options.known_timeframe(timeframe)
     registry = with_class(symbol, instruments_of(instruments), instrument_class, quote)
     name = _spelled(symbol, registry, market_data)
-    sources = [incoming_bars(file, of, bars_timezone) for file in files]
+    read = [read_bar_file(file, bars_timezone, format_name=format_name, date_order=date_order) for file in files]
+    sources = [incoming_bars(file, of) for file in read]
     years = import_bars(market_data, name, of, sources, replace=replace)
-    for source in sources:
-        _warn_of_wide_spacing(source)
+    known = symbol_in(registry, name)
+    for file, source in zip(read, sources, strict=True):
+        _warn_of_doubts(file, source, registry[known].session if known else "fx")
     if as_json:
         listed = [asdict(year) for year in years]
         sys.stdout.write(json.dumps({"symbol": name, "timeframe": of.name, "years": listed}) + "\n")
@@ -77,7 +92,7 @@ def import_files(
     removed = sum(year.removed for year in years)
     if replace:
         typer.echo(f"{name} {of.name}: {removed} bars were stored in the months of these files and went", err=True)
-    if symbol_in(registry, name) is None:
+    if known is None:
         meant = closest_symbols(name, registry)
         typer.echo(f"warning: {name} is no known instrument{meant}: runs need it in an instruments file", err=True)
         if not as_json:
@@ -158,11 +173,17 @@ def _spelled(symbol: str, registry: Mapping[str, Instrument], market_data: str) 
     return symbol_in(stored, symbol) or symbol_in(registry, symbol) or symbol
 
 
-def _warn_of_wide_spacing(source: IncomingBars) -> None:
+def _warn_of_doubts(file: BarFile, source: IncomingBars, session: Session) -> None:
+    """What the file itself makes doubtful: the length of its bars, the zone of its times; and what its format adds."""
+    said = [*file.notes]
     spacing_us, of = usual_spacing_us(source.bars), source.bars.timeframe
     if spacing_us is not None and spacing_us > of.duration_us:
-        spacing = timedelta(microseconds=spacing_us)
-        typer.echo(f"warning: {source.name}: bars are mostly {spacing} apart, which is more than {of.name}", err=True)
+        said.append(f"bars are mostly {timedelta(microseconds=spacing_us)} apart, which is more than {of.name}")
+    advice = file.zone_advice(source.bars.time_us, session)
+    if advice is not None:
+        said.append(f"{advice}, with --replace" if source.zone else advice)
+    for each in said:
+        typer.echo(f"warning: {source.name}: {each}", err=True)
 
 
 def _print_years(years: list[ImportedYear]) -> None:

@@ -8,7 +8,7 @@ from consumer.adapters.files.artifacts import ArtifactFiles
 from consumer.adapters.files.bars import BarFile, read_bar_file, read_bars
 from consumer.adapters.files.instruments import read_instruments
 from consumer.adapters.files.market_data import ParquetMarketData, microseconds
-from consumer.adapters.files.market_data_import import ImportedYear, IncomingBars, import_bars
+from consumer.adapters.files.market_data_import import ImportedYear, IncomingBars, import_bars, incoming_bars
 from consumer.adapters.files.market_data_removal import remove_bars
 from consumer.adapters.files.named_bars import ConversionFile, NamedBarFiles
 from consumer.adapters.files.signals import read_signals
@@ -18,7 +18,6 @@ from consumer.adapters.files.times import one_utc_time
 from consumer.adapters.files.unreadable_time import UnreadableTimeError
 from consumer.adapters.files.written_times import DateOrder
 from engine.market.instruments import Instrument
-from engine.market.timeframes import Timeframe
 
 __all__ = [
     "BarFile",
@@ -64,12 +63,6 @@ def bar_formats() -> Mapping[str, str]:
 def market_data_at(url: str, *, cache_bytes: int | None = None) -> ParquetMarketData:
     """Market data at rest. cache_bytes: how much of them to keep in memory; None: as much as an engine child does."""
     return ParquetMarketData(url) if cache_bytes is None else ParquetMarketData(url, cache_bytes=cache_bytes)
-
-
-def incoming_bars(file: Path, of: Timeframe, timezone: str) -> IncomingBars:
-    """Bars of a file, to import. Raises BadBars."""
-    read = read_bar_file(file, timezone)
-    return IncomingBars(read.source, read.bars(of), timezone if read.has_local_times else None)
 
 
 def open_artifacts(url: str) -> ArtifactFiles:

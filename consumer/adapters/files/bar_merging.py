@@ -8,6 +8,7 @@ from collections.abc import Collection
 import polars as pl
 
 from engine.market.bars import PRICES
+from engine.market.zones import zone_named
 
 Month = str
 """2016-03, of the bars' UTC open times."""
@@ -66,7 +67,9 @@ def first_difference(differing: dict[str, object]) -> str:
 
 
 def as_if_in(frame: pl.DataFrame, zone: str, other: str) -> pl.DataFrame:
-    """Bars whose times were read in one zone as they would be, had they been read in the other."""
-    wall = pl.col("time").dt.convert_time_zone(zone).dt.replace_time_zone(None)
-    read = wall.dt.replace_time_zone(other, ambiguous="earliest", non_existent="null")
-    return frame.with_columns(time=read.dt.convert_time_zone("UTC")).drop_nulls("time")
+    """Bars whose times were read in one zone as they would be, had they been read in the other; see `zone_named`."""
+    written, read = zone_named(zone), zone_named(other)
+    shown = pl.col("time").dt.convert_time_zone(written.iana).dt.replace_time_zone(None)
+    clock = shown + pl.duration(microseconds=written.ahead_us - read.ahead_us)
+    moments = clock.dt.replace_time_zone(read.iana, ambiguous="earliest", non_existent="null")
+    return frame.with_columns(time=moments.dt.convert_time_zone("UTC")).drop_nulls("time")

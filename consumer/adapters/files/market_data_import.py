@@ -26,11 +26,12 @@ from consumer.adapters.files.bar_merging import (
     months,
     uniform,
 )
+from consumer.adapters.files.bars import BarFile
 from consumer.adapters.files.import_notes import ImportNotes, notes_from_json, notes_to_json
 from consumer.adapters.files.market_data import MarketDataUnavailable
 from consumer.adapters.files.store import FileStore, FileStoreError, open_file_store
 from consumer.adapters.files.stored_years import change_years, finish_change, read_notes, read_year, year_files
-from consumer.rules.bar_length import longer_timeframe
+from consumer.rules.bar_length import other_length
 from engine.errors import BadBars
 from engine.market.bars import PRICES, Bars, bars_from_frame
 from engine.market.instruments import refuse_impossible
@@ -42,11 +43,29 @@ WAIT_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class IncomingBars:
-    """Bars to import. name: their file's; zone: in which its times were read, None where they had an offset."""
+    """Bars to import. name: their file's; zone: in which its times were read, None where there was nothing to choose;
+    fault: what is wrong with them as bars of the timeframe they were given as, where `bars` are of another."""
 
     name: str
     bars: Bars
     zone: str | None = None
+    fault: str | None = None
+
+
+def incoming_bars(file: BarFile, timeframe: Timeframe) -> IncomingBars:
+    """A file's bars, to import as this timeframe; of the timeframe that they are, where that is plainly a shorter one.
+
+    Raises BadBars.
+    """
+    zone = file.timezone if file.has_local_times and not file.zone_is_fixed else None
+    shorter = other_length(file.frame["time"].to_physical().to_numpy(), timeframe)
+    if shorter is None or shorter.duration_us > timeframe.duration_us:
+        return IncomingBars(file.source, file.bars(timeframe), zone)
+    bars = file.bars(shorter)
+    try:
+        return IncomingBars(file.source, file.bars(timeframe), zone)
+    except BadBars as error:
+        return IncomingBars(file.source, bars, zone, str(error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,13 +183,14 @@ class _Merge:
         self._removed: Counter[int] = Counter()
 
     def refuse_other_length(self) -> None:
+        wanted = self._timeframe
         for each in self._sources:
-            longer = longer_timeframe(each.bars)
-            if longer is not None:
+            other = each.bars.timeframe if each.bars.timeframe != wanted else other_length(each.bars.time_us, wanted)
+            if other is not None:
                 beside = f"; stored are {self._stored.described()}" if self._stored.years else ""
                 raise BadBars(
-                    f"{each.name}: these are {longer.name} bars, not {self._timeframe.name}: {_described(each)}, no two"
-                    f" nearer than {longer.name}{beside}; import them with --timeframe {longer.name}"
+                    f"{each.fault or each.name}: these are {other.name} bars, not {wanted.name}: {_described(each)}"
+                    f"{beside}; import them with --timeframe {other.name}"
                 )
 
     def refuse_other_zone(self) -> None:

@@ -100,9 +100,44 @@ def test_bars_of_an_odd_distance_bring_a_warning(tmp_path: Path, capsys: pytest.
     assert "bars are mostly 0:25:00 apart, which is more than M15" in capsys.readouterr().err
 
 
-def test_bars_of_a_shorter_timeframe_than_named_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("import", EURUSD_H1, "--symbol", "EURUSD", "--timeframe", "H4", "--market-data", tmp_path) == 2
-    assert "row 2 (time 2015-01-01T23:00:00Z): time is closer than H4" in capsys.readouterr().err
+def test_bars_of_a_shorter_timeframe_than_the_stored_ones_are_refused_with_both_sides(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    h4 = ("--symbol", "EURUSD", "--timeframe", "H4", "--market-data", tmp_path / "market")
+    pl.read_parquet(EURUSD_H1).head(9)[[1, 5]].write_csv(tmp_path / "h4.csv")
+    assert run("import", tmp_path / "h4.csv", *h4) == 0
+    capsys.readouterr()
+    assert run("import", EURUSD_H1, *h4) == 2
+    error = capsys.readouterr().err
+    assert "row 2 (time 2015-01-01T23:00:00Z): time is closer than H4 to the row before: these are H1 bars" in error
+    assert "18465 bars from 2015-01-01T22:00:00Z to 2017-12-29T21:00:00Z" in error
+    assert "stored are 2 bars of EURUSD H4 from 2015-01-01T23:00:00Z to 2015-01-02T03:00:00Z" in error
+    assert "--timeframe H1" in error
+    assert error.count("\n") == 1
+
+
+def test_a_file_in_the_clock_of_its_server_is_told_apart_at_its_import(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export, place = server_export(tmp_path / "export.csv"), ("--market-data", tmp_path / "market")
+    assert run("import", export, *EURUSD, *place) == 0
+    warning = capsys.readouterr().err
+    assert "--bars-timezone Europe/Athens, with --replace" in warning
+    assert run("import", export, *EURUSD, *place, "--bars-timezone", "Europe/Athens", "--replace") == 0
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_a_bar_that_a_clock_without_a_name_moved_into_the_next_month_goes_with_its_replacement(tmp_path: Path) -> None:
+    """MetaTrader's clock: New York's and seven hours."""
+    rows = "2024-01-31 22:00,1,2,1,1\n2024-01-31 23:00,1,2,1,2\n2024-02-01 00:00,2,2,2,2\n"
+    (tmp_path / "export.csv").write_text("time,open,high,low,close\n" + rows)
+    mended, fresh = tmp_path / "mended", tmp_path / "fresh"
+    right = ("import", tmp_path / "export.csv", *EURUSD, "--bars-timezone", "America/New_York+7", "--market-data")
+    assert run(*right, fresh) == 0
+    wrong = ("import", tmp_path / "export.csv", *EURUSD, "--bars-timezone", "Etc/GMT+1", "--market-data", mended)
+    assert run(*wrong) == 0
+    assert run(*right, mended, "--replace") == 0
+    assert stored_bytes(mended) == stored_bytes(fresh)
 
 
 def server_export(path: Path, rows: int | None = None) -> Path:
