@@ -29,7 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rerun": ("consumer.commands.rerun", "Run again what a run was, as a new request."),
     "replay": ("consumer.commands.replay", "Emit requests of the past again, as new ones."),
     "run": ("consumer.commands.run", "Run one backtest here and now, without any server."),
-    "data": ("consumer.commands.data", "Import, list and check market data."),
+    "data": ("consumer.commands.data", "Import, list, check and remove market data."),
     "strategy": ("consumer.commands.strategy", "List, show and start strategies."),
     "audit": ("consumer.commands.audit", "Find out whether a strategy looks ahead."),
     "report": ("consumer.commands.report", "Say how a run went: figures, trades and drawdowns."),

@@ -18,7 +18,7 @@ from engine.market.sessions import SessionDays, session_days
 from engine.market.spread import average_spread
 from engine.market.swap import NO_NIGHTS, Nights, nights
 from engine.market.timeframes import timeframe
-from engine.numeric.times import as_us
+from engine.numeric.times import as_us, iso_time
 from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource, check_specification
 
 _MODES = {
@@ -161,6 +161,12 @@ def _spread(
     points = run.spread_points
     if points is None:
         raise InvalidSpecification("spread_source: bars have no recorded spread")
+    lacking = np.flatnonzero(np.isnan(points))
+    if lacking.size:
+        raise InvalidSpecification(
+            f"spread_source: the bar at {iso_time(int(run.time_us[lacking[0]]))} has no recorded spread,"
+            f" {lacking.size} of {run.height} have none"
+        )
     return points * instrument.point, points / instrument.points_per_pip
 
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,14 @@ import typer
 
 from consumer.commands.display.columns import text_columns
 from consumer.commands.options import values as options
+from consumer.commands.options.instruments import (
+    InstrumentClassOption,
+    InstrumentsFile,
+    QuoteOption,
+    found_instrument,
+    with_class,
+)
+from consumer.rules.bar_length import usual_spacing_us
 from consumer.wiring.files import (
     BarFile,
     DateOrder,
@@ -18,11 +27,10 @@ from consumer.wiring.files import (
     instruments_of,
     market_data_at,
     read_bar_file,
-    usual_spacing_us,
 )
 from engine.errors import NoData
 from engine.market.bars import Bars
-from engine.market.instruments import Session, instrument_for
+from engine.market.instruments import Instrument, Session
 from engine.market.passport import data_passport
 from engine.market.timeframes import TIMEFRAMES, Timeframe
 
@@ -55,10 +63,9 @@ def check(
         ),
     ] = None,
     date_order: Annotated[DateOrder | None, typer.Option(help="Of dates such as 02/01/2024.")] = None,
-    instruments: Annotated[
-        Path | None,
-        typer.Option(envvar="BACKTEST_INSTRUMENTS_FILE", help="TOML file that extends the packaged instruments."),
-    ] = None,
+    instruments: InstrumentsFile = None,
+    instrument_class: InstrumentClassOption = None,
+    quote: QuoteOption = "USD",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Say which format a file of bars is in, show its first bars as understood, and what is odd about them: with
@@ -66,14 +73,20 @@ def check(
 
     Odd bars are no error: exit status 0. Bad bars are: 2.
     """
-    session = instrument_for(symbol, instruments_of(instruments)).session if symbol else None
     of = options.known_timeframe(timeframe) if timeframe else None
+
+    def found(symbol: str, load_bars: Callable[[], Bars]) -> Instrument:
+        registry = with_class(symbol, instruments_of(instruments), instrument_class, quote)
+        return found_instrument(symbol, registry, load_bars, as_json=as_json)
+
     if file is None:
-        bars = _stored(market_data, symbol, of)
-        _show(_passport(bars, session), [], as_json=as_json)
+        instrument = found(symbol, lambda: _stored(market_data, symbol, of)) if symbol else None
+        bars = _stored(market_data, instrument.symbol if instrument else None, of)
+        _show(_passport(bars, instrument.session if instrument else None), [], as_json=as_json)
         return
     read = read_bar_file(file, bars_timezone, format_name=format_name, date_order=date_order)
     bars = read.bars(of or _ANY_LENGTH)
+    session = found(symbol, lambda: bars).session if symbol else None
     described = _described(read, bars) | (_passport(bars, session) if of and session else {})
     warnings = [*read.notes, *_doubts(read, bars, of, session), *described.pop("warnings", [])]
     _show(described | {"warnings": warnings}, _table(bars), as_json=as_json)

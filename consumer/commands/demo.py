@@ -140,11 +140,13 @@ async def _worker(stack: DevStack, place: Path) -> AsyncIterator[WorkerProcess]:
 
 def _import_sample(place: Path) -> None:
     """In a thread, and with its imports here: the engine's take as long as the servers' start."""
-    from consumer.wiring.files import import_bars, read_bars
+    from consumer.wiring.files import IncomingBars, import_bars, read_bars
     from engine.market.timeframes import timeframe
 
     bars = read_bars(EURUSD_H1, timeframe("H1"), "UTC")
-    import_bars(str(place / "market-data"), "EURUSD", timeframe("H1"), [(EURUSD_H1.name, bars)], replace=False)
+    import_bars(
+        str(place / "market-data"), "EURUSD", timeframe("H1"), [IncomingBars(EURUSD_H1.name, bars)], replace=False
+    )
 
 
 async def _add_strategies(settings: DatabaseSettings) -> dict[str, int]:

@@ -8,6 +8,7 @@ complete.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
@@ -41,6 +42,11 @@ class MarketData(Protocol):
     def load_conversion(self, pair: str, timeframe_name: str, until: datetime) -> Bars | None:
         """Bars of a pair that converts profit, for a run of this timeframe, opening before until; None without any."""
         ...
+
+
+def spelled_as_known(specification: Specification, registry: Mapping[str, Instrument]) -> Specification:
+    """The same with its symbol as the registry spells it, which data and digest go by. Raises UnknownSymbol."""
+    return replace(specification, symbol=instrument_for(specification.symbol, registry).symbol)
 
 
 def assemble(specification: Specification, source: MarketData, registry: Mapping[str, Instrument]) -> RunData:

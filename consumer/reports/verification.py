@@ -6,7 +6,7 @@ from typing import Any
 
 from consumer.errors import NoSuchRun
 from consumer.ports.history import History
-from consumer.preparation.inputs import MarketData, assemble
+from consumer.preparation.inputs import MarketData, assemble, spelled_as_known
 from consumer.preparation.snapshot import specification_from_json
 from consumer.preparation.strategy import chosen_strategy
 from consumer.rules.columns import METRIC_COLUMNS
@@ -53,7 +53,7 @@ def recompute(
     specification: Mapping[str, Any], market_data: MarketData, registry: Mapping[str, Instrument]
 ) -> BacktestResult:
     """Simulate a stored specification. Raises what the engine raises."""
-    wanted = specification_from_json(dict(specification))
+    wanted = spelled_as_known(specification_from_json(dict(specification)), registry)
     data = assemble(wanted, market_data, registry)
     return run_backtest(wanted, instrument_for(wanted.symbol, registry), data, chosen_strategy(wanted))
 

@@ -23,7 +23,7 @@ from consumer.adapters.files.market_data import ParquetMarketData, microseconds
 from consumer.errors import Unavailable
 from consumer.ports import EngineTask
 from consumer.ports.outcomes import Completed
-from consumer.preparation.inputs import assemble
+from consumer.preparation.inputs import assemble, spelled_as_known
 from consumer.preparation.snapshot import specification_from_json
 from consumer.preparation.strategy import chosen_strategy
 from consumer.rules.columns import METRIC_COLUMNS
@@ -57,7 +57,7 @@ def open_engine(settings: EngineProcessSettings) -> Execute:
 
     def execute(task: EngineTask, control: TaskControl) -> Completed:
         started = time.monotonic()
-        specification = specification_from_json(task.specification)
+        specification = spelled_as_known(specification_from_json(task.specification), registry)
         strategy = chosen_strategy(specification)
         data = _patiently(lambda: assemble(specification, market_data, registry), control, patience)
         instrument = instrument_for(specification.symbol, registry)

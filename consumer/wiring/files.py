@@ -7,7 +7,8 @@ from consumer.adapters.files.artifacts import ArtifactFiles
 from consumer.adapters.files.bars import BarFile, read_bar_file, read_bars
 from consumer.adapters.files.instruments import read_instruments
 from consumer.adapters.files.market_data import ParquetMarketData, microseconds
-from consumer.adapters.files.market_data_import import import_bars, usual_spacing_us
+from consumer.adapters.files.market_data_import import ImportedYear, IncomingBars, import_bars, incoming_bars
+from consumer.adapters.files.market_data_removal import remove_bars
 from consumer.adapters.files.named_bars import ConversionFile, NamedBarFiles
 from consumer.adapters.files.signals import read_signals
 from consumer.adapters.files.store import FileStoreError, LocalFiles, open_file_store
@@ -22,11 +23,14 @@ __all__ = [
     "ConversionFile",
     "DateOrder",
     "FileStoreError",
+    "ImportedYear",
+    "IncomingBars",
     "NamedBarFiles",
     "UnreadableTimeError",
     "bar_formats",
     "check_table_path",
     "import_bars",
+    "incoming_bars",
     "instruments_of",
     "market_data_at",
     "microseconds",
@@ -36,7 +40,7 @@ __all__ = [
     "read_bar_file",
     "read_bars",
     "read_signals",
-    "usual_spacing_us",
+    "remove_bars",
     "write_table",
 ]
 

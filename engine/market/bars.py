@@ -25,12 +25,20 @@ _LATE_MONTH_US = 3 * DAY_US
 """How far from its nominal close the next bar may open and still be what closes a bar of a day, a week or a month."""
 
 
-def bars_from_frame(frame: pl.DataFrame, timeframe: Timeframe, source: str, *, newest_first: bool = False) -> "Bars":
+def bars_from_frame(
+    frame: pl.DataFrame,
+    timeframe: Timeframe,
+    source: str,
+    *,
+    newest_first: bool = False,
+    spread_may_lack: bool = False,
+) -> "Bars":
     """Check a frame (docs/engine-rules.md, Bars) and return its bars; other columns than those of `Bars` are left out.
 
     Times of any unit are taken, naive ones as UTC, and cut to microseconds. Without a volume column volume is 0. Of
     several bad rows the first is named, and in it the first thing wrong. source: the file, as messages should name it.
     newest_first: the file has these rows the other way round, and messages count them as it does.
+    spread_may_lack: a null spread is one that was not recorded, as where files with and without one were put together.
 
     Raises BadBars, one line: `source: row N (time T): what is wrong`, or `source: what is wrong` for the whole of it.
     Beyond the rules' list a negative volume is refused too, and null, NaN or infinite volume and spread as prices are.
@@ -39,17 +47,21 @@ def bars_from_frame(frame: pl.DataFrame, timeframe: Timeframe, source: str, *, n
         raise BadBars(f"{source}: there are no bars in it")
     columns = ["time", *PRICES, *(name for name in ("volume", "spread") if name in frame.columns)]
     typed = frame.select(_typed(frame, name, source) for name in columns).rechunk()
-    sound = _rows_before_first_null(typed)
-    last = typed.height - 1
-    bars = Bars(timeframe, _with_volume(typed.head(sound)))
+    lacking = spread_may_lack and "spread" in typed.columns and typed["spread"].null_count() > 0
+    judged = typed.with_columns(pl.col("spread").fill_null(0.0)) if lacking else typed
+    sound = _rows_before_first_null(judged)
+    last = judged.height - 1
+    bars = Bars(timeframe, _with_volume(judged.head(sound)))
     bad = _first_bad(bars)
     if bad is not None:
         _refuse(source, last - bad if newest_first else bad, bars.frame["time"][bad], _what_is_wrong(bars, bad))
-    if sound < typed.height:
-        row = typed.row(sound, named=True)
+    if sound < judged.height:
+        row = judged.row(sound, named=True)
         missing = next(name for name, value in row.items() if value is None)
         _refuse(source, last - sound if newest_first else sound, row["time"], f"{missing} is null")
-    return Bars(timeframe, _with_volume(typed))
+    if lacking:
+        typed = typed.with_columns(pl.col("spread").fill_null(np.nan))
+    return Bars(timeframe, _without_empty_spread(_with_volume(typed)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +69,9 @@ class Bars:
     """Candles of one timeframe, oldest first, bid prices; build them with `bars_from_frame`, which checks them.
 
     frame: time (Datetime us UTC, the bar's open, strictly rising, at least timeframe.shortest_us apart), open, high,
-    low, close, volume (Float64; 0 where none was recorded) and, where recorded, spread (Float64, points). No nulls, no
-    NaN. The arrays are contiguous, read-only views of it, made once. `resample` may leave none at all: height 0.
+    low, close, volume (Float64; 0 where none was recorded) and, where recorded, spread (Float64, points; NaN for a bar
+    without one, beside others that have it). No nulls and no other NaN. The arrays are contiguous, read-only views of
+    it, made once. `resample` may leave none at all: height 0.
     closes_us: when each bar closes, begins_us: from when on its prices count, where whoever made them knows more than
     their opens tell (`resample`).
     """
@@ -104,7 +117,7 @@ class Bars:
 
     @cached_property
     def spread_points(self) -> NDArray[np.float64] | None:
-        """Recorded spread in points (10^-digits of the instrument); None where none was recorded."""
+        """Recorded spread in points (10^-digits of the instrument), NaN for a bar without; None where none has one."""
         return read_only(self.frame["spread"].to_numpy()) if "spread" in self.frame.columns else None
 
     @cached_property
@@ -137,9 +150,12 @@ class Bars:
         known = self.closes_us is not None or self.timeframe.duration_us >= DAY_US
         closes_us = self.close_time_us[first:end] if known else None
         begins_us = None if self.begins_us is None else self.begins_us[first:end]
-        cut = Bars(self.timeframe, self.frame.slice(first, max(0, end - first)), closes_us, begins_us)
+        frame = _without_empty_spread(self.frame.slice(first, max(0, end - first)))
+        cut = Bars(self.timeframe, frame, closes_us, begins_us)
         made = vars(self)
         vars(cut).update({name: made[name][first:end] for name in _ARRAYS if made.get(name) is not None})
+        if "spread" not in cut.frame.columns:
+            vars(cut).pop("spread_points", None)
         return cut
 
 
@@ -194,6 +210,13 @@ def _with_volume(frame: pl.DataFrame) -> pl.DataFrame:
         return frame
     position = frame.get_column_index("close") + 1
     return frame.insert_column(position, pl.Series("volume", np.zeros(frame.height)))
+
+
+def _without_empty_spread(frame: pl.DataFrame) -> pl.DataFrame:
+    """Bars of which none has a spread are those of a file that has no such column, to the digest too."""
+    if "spread" not in frame.columns or frame.height == 0 or not np.isnan(frame["spread"][0]):
+        return frame
+    return frame.drop("spread") if frame["spread"].is_nan().all() else frame
 
 
 def _rows_before_first_null(frame: pl.DataFrame) -> int:

@@ -20,6 +20,10 @@ OLDEST_US = WEEK_US
 """A file that ended years ago must not price a trade: a bar that closed longer ago than this gives no rate."""
 
 
+PEGGED = {"USDT": "USD"}
+"""Currencies that count as another, one for one, though they are not quite it; a run says so (`pegged_warning`)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Leg:
     """One pair's closes, as they are or as one over them."""
@@ -87,9 +91,10 @@ def conversion_rates(
         if all(leg.symbol in available for leg in route):
             pairs = {leg.symbol: available[leg.symbol] for leg in route}
             return Rates(instrument.quote, account_currency, route, pairs)
-    wanted = _legs(instrument.quote, account_currency, instrument, registry)
-    bridges = _bridged(instrument.quote, account_currency, instrument, registry)
-    names = [leg.symbol for leg in wanted] or [account_currency + instrument.quote]
+    quote = PEGGED.get(instrument.quote, instrument.quote)
+    wanted = _legs(quote, account_currency, instrument, registry)
+    bridges = _bridged(quote, account_currency, instrument, registry)
+    names = [leg.symbol for leg in wanted] or [account_currency + quote]
     names += [" with ".join(leg.symbol for leg in route) for route in bridges]
     raise NoConversion(
         f"profit of {instrument.symbol} is in {instrument.quote} and cannot be converted to {account_currency}:"
@@ -105,10 +110,19 @@ def pairs_wanted(
     The route () alone when the currencies are the same; none at all when the registry knows no pair that joins them.
     Legs on the traded symbol itself need no further data.
     """
-    if instrument.quote == account_currency:
+    quote = PEGGED.get(instrument.quote, instrument.quote)
+    if account_currency in (quote, instrument.quote):
         return ((),)
-    single = tuple((leg,) for leg in _legs(instrument.quote, account_currency, instrument, registry))
-    return single + _bridged(instrument.quote, account_currency, instrument, registry)
+    single = tuple((leg,) for leg in _legs(quote, account_currency, instrument, registry))
+    return single + _bridged(quote, account_currency, instrument, registry)
+
+
+def pegged_warning(instrument: Instrument, account_currency: str) -> str | None:
+    """Return what a run must say where profit counts as another currency than it is in; None where it does not."""
+    as_currency = PEGGED.get(instrument.quote)
+    if as_currency is None or account_currency == instrument.quote:
+        return None
+    return f"profit in {instrument.quote} counts as {as_currency}, one for one"
 
 
 def _bridged(quote: str, account: str, traded: Instrument, registry: Mapping[str, Instrument]) -> tuple[Route, ...]:

@@ -6,7 +6,7 @@
     pip = 0.0001
     contract = 100000       # units of base in one lot
     digits = 5
-    session = "fx"          # or "always": open at weekends, days are UTC days
+    session = "fx"          # or "always": open at weekends; or "weekdays": a part of each, as exchanges are
     day_start = "17:00 America/New_York"    # optional, from here on; where candles above H1 are counted from
     lot_step = 0.01         # these are the defaults
     swap_long = 0.0         # points a night
@@ -15,10 +15,11 @@
 A table replaces the packaged one of the same symbol whole: nothing is merged, so what the file says is what holds.
 """
 
+import difflib
 import math
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
 from typing import Any, Literal
@@ -27,7 +28,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from engine.errors import BadInstruments, UnknownSymbol
 from engine.market.timeframes import HOUR_US, MINUTE_US
 
-Session = Literal["fx", "always"]
+_SYMBOL = r"[A-Za-z0-9][A-Za-z0-9._#-]{0,19}"
+_SYMBOL_IS = "1 to 20 letters, digits and ._-#, the first a letter or a digit"
+
+Session = Literal["fx", "always", "weekdays"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,8 @@ class Instrument:
     digits: int
     """Decimals of a price."""
     session: Session
-    """fx: closed from Friday to Sunday 17:00 New York, and days end at 17:00 there; always: days are UTC days."""
+    """fx: closed from Friday to Sunday 17:00 New York, and days end at 17:00 there; always: days are UTC days;
+    weekdays: as fx, but open for an unknown part of the day, so that only a day without any bar is a gap."""
     lot_step: float = 0.01
     """Lots."""
     swap_long: float = 0.0
@@ -106,11 +111,48 @@ def packaged_instruments() -> Mapping[str, Instrument]:
 
 
 def instrument_for(symbol: str, registry: Mapping[str, Instrument]) -> Instrument:
-    """Return the instrument of that exact symbol. Raises UnknownSymbol."""
-    try:
-        return registry[symbol]
-    except KeyError:
-        raise UnknownSymbol(f"unknown symbol {symbol!r}: add it to an instruments file") from None
+    """Return the instrument of that symbol, in any case; its own `symbol` is the spelling that counts.
+
+    Raises UnknownSymbol, with the symbols that may have been meant.
+    """
+    known = symbol_in(registry, symbol)
+    if known is None:
+        meant = closest_symbols(symbol, registry)
+        raise UnknownSymbol(f"unknown symbol {symbol!r}{meant}: add it to an instruments file")
+    return registry[known]
+
+
+def symbol_in(symbols: Collection[str], wanted: str) -> str | None:
+    """Return the symbol as it is spelled there: the same, else the one that differs in case alone; None without one."""
+    if wanted in symbols:
+        return wanted
+    alike = [symbol for symbol in symbols if symbol.upper() == wanted.upper()]
+    return alike[0] if len(alike) == 1 else None
+
+
+def closest_symbols(wanted: str, symbols: Iterable[str]) -> str:
+    """Return ` (did you mean EURUSD?)`, or "" where nothing is like it; to be put behind the name in a message."""
+    by_upper = {symbol.upper(): symbol for symbol in symbols}
+    close = difflib.get_close_matches(wanted.upper(), by_upper, n=3, cutoff=0.7)
+    return f" (did you mean {' or '.join(by_upper[each] for each in close)}?)" if close else ""
+
+
+def refuse_impossible(symbol: str) -> None:
+    """Raise UnknownSymbol for a name that no symbol has: it could be no folder's, or would be one elsewhere."""
+    if re.fullmatch(_SYMBOL, symbol) is None:
+        raise UnknownSymbol(f"{symbol!r} cannot be a symbol: {_SYMBOL_IS}")
+
+
+def share(symbol: str, quote: str) -> Instrument:
+    """Return a share in a currency: a lot is one share, prices are in hundredths, trade on weekdays.
+
+    Raises UnknownSymbol for what cannot be a symbol, BadInstruments for what cannot be a currency.
+    """
+    refuse_impossible(symbol)
+    if not _is_code(quote):
+        raise BadInstruments(f"quote: must be {_RULES['quote'][0]}, not {quote!r}")
+    base = re.sub("[^A-Z0-9]", "", symbol.upper())[:12]
+    return Instrument(symbol, base, quote, pip=0.01, contract=1.0, digits=2, session="weekdays", lot_step=1.0)
 
 
 def parse_instruments(
@@ -163,8 +205,8 @@ def _syntax_message(message: str, toml_text: str, source: str) -> str:
 
 
 def _instrument(symbol: str, table: object, lines: _Lines) -> Instrument:
-    if not re.fullmatch(r"[A-Za-z0-9._#-]{1,20}", symbol):
-        raise lines.refused(symbol, None, "a symbol is 1 to 20 letters, digits and ._-#")
+    if not re.fullmatch(_SYMBOL, symbol):
+        raise lines.refused(symbol, None, f"a symbol is {_SYMBOL_IS}")
     if not isinstance(table, dict):
         raise lines.refused(symbol, None, "must be a table of that symbol's keys")
     values = {key: _checked(symbol, key, value, lines) for key, value in table.items()}
@@ -190,6 +232,11 @@ def _is_code(value: object) -> bool:
     return isinstance(value, str) and re.fullmatch(r"[A-Z0-9]{2,12}", value) is not None
 
 
+def _is_base(value: object) -> bool:
+    """Shares have names of one letter too."""
+    return isinstance(value, str) and re.fullmatch(r"[A-Z0-9]{1,12}", value) is not None
+
+
 def _is_finite(value: object) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
@@ -211,12 +258,12 @@ def _is_positive(value: object) -> bool:
 
 
 _RULES: dict[str, tuple[str, Callable[[object], bool]]] = {
-    "base": ("2 to 12 upper-case letters or digits", _is_code),
+    "base": ("1 to 12 upper-case letters or digits", _is_base),
     "quote": ("2 to 12 upper-case letters or digits", _is_code),
     "pip": ("a number above 0", _is_positive),
     "contract": ("a number above 0", _is_positive),
     "digits": ("a whole number from 0 to 12", lambda value: isinstance(value, int) and 0 <= value <= 12),
-    "session": ('"fx" or "always"', lambda value: value in ("fx", "always")),
+    "session": ('"fx", "always" or "weekdays"', lambda value: value in ("fx", "always", "weekdays")),
     "lot_step": ("a number above 0", _is_positive),
     "swap_long": ("a number", _is_finite),
     "swap_short": ("a number", _is_finite),
@@ -236,6 +283,11 @@ def _index(symbol: str, quote: str) -> Instrument:
 
 def _coin(symbol: str) -> Instrument:
     return Instrument(symbol, symbol[:-3], symbol[-3:], pip=1.0, contract=1.0, digits=2, session="always")
+
+
+def _coin_pair(coin: str, quote: str, digits: int) -> Instrument:
+    pip = float(f"1e-{digits - 1}")
+    return Instrument(coin + quote, coin, quote, pip=pip, contract=1.0, digits=digits, session="always")
 
 
 _CURRENCY_PAIRS = """
@@ -264,8 +316,14 @@ _INDEX_QUOTES = {
     "AUS200": "AUD",
     "HK50": "HKD",
 }
-# Coins worth many dollars only: the packaged pip of 1.0 would be nonsense for one that costs cents.
+# Coins worth many dollars, whose pip is 1.0.
 _COINS = "BTCUSD ETHUSD BCHUSD LTCUSD BNBUSD SOLUSD BTCEUR ETHEUR"
+
+_COIN_DIGITS = {
+    "BTC": 2, "ETH": 2, "XRP": 4, "BNB": 2, "SOL": 2, "DOGE": 5, "TRX": 4, "ADA": 4, "LINK": 2, "SUI": 4,
+    "XLM": 4, "BCH": 2, "AVAX": 2, "HBAR": 5, "LTC": 2, "TON": 3, "SHIB": 8, "DOT": 3, "UNI": 3, "ETC": 2,
+}  # fmt: skip
+"""Decimals in which exchanges quote the 20 largest coins in dollars; a pip is one unit of the last but one."""
 
 _PACKAGED: dict[str, Instrument] = {
     instrument.symbol: instrument
@@ -274,6 +332,7 @@ _PACKAGED: dict[str, Instrument] = {
         Instrument("XAUUSD", "XAU", "USD", pip=0.1, contract=100.0, digits=2, session="fx"),
         Instrument("XAGUSD", "XAG", "USD", pip=0.01, contract=5_000.0, digits=3, session="fx"),
         *(_index(symbol, quote) for symbol, quote in _INDEX_QUOTES.items()),
-        *(_coin(symbol) for symbol in _COINS.split()),
+        *(_coin_pair(coin, quote, digits) for coin, digits in _COIN_DIGITS.items() for quote in ("USD", "USDT", "EUR")),
+        *(_coin(symbol) for symbol in _COINS.split()),  # last: these keep the pip they had before the others came
     )
 }

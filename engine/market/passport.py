@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from engine.market.bars import Bars
 from engine.market.instruments import Session
-from engine.market.sessions import fx_weekends
+from engine.market.sessions import fx_weekends, session_days
+from engine.market.timeframes import DAY_US
 from engine.numeric.compiled import compiled
 from engine.numeric.times import iso_time
 
@@ -100,7 +101,12 @@ def _missing_bars(bars: Bars, session: Session) -> tuple[NDArray[np.int64], NDAr
     before = np.flatnonzero(bars.time_us[1:] > bars.close_time_us[:-1])
     begin_us, end_us = bars.close_time_us[before], bars.time_us[before + 1]
     open_us = end_us - begin_us - _closed_us(begin_us, end_us, session)
-    missing = open_us // bars.timeframe.duration_us
+    if session == "weekdays" and bars.timeframe.duration_us < DAY_US:
+        # The hours of the exchange are not known; a day as long as others are without a bar is.
+        days = session_days(bars.time_us, session).label.size
+        missing = open_us // DAY_US * max(1, round(bars.height / days))
+    else:
+        missing = open_us // bars.timeframe.duration_us
     return missing[missing > 0], before[missing > 0]
 
 

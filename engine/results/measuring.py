@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from engine.deciders.decisions import Decisions
+from engine.market.conversion import pegged_warning
 from engine.numeric.times import iso_time
 from engine.prepared import PreparedRun
 from engine.results.metrics import Metrics, compute_metrics
@@ -44,6 +45,9 @@ def measure(run: PreparedRun, trail: Trail) -> Metrics:
 def warnings_of(run: PreparedRun, finished: Pass) -> tuple[str, ...]:
     """Say what a user should know about the run, with counts."""
     state, said = finished.state, []
+    pegged = pegged_warning(run.instrument, run.specification.account_currency)
+    if pegged is not None:
+        said.append(pegged)
     reasons = (
         ("refused_without_stop", "no stop to size the risk by"),
         ("refused_stop_beyond", "stop at or beyond the entry"),

@@ -341,6 +341,17 @@ def test_spread_from_bars_is_refused_where_none_was_recorded() -> None:
         backtest(sample("eurusd_h1", 50), sma_cross(), spread_source=SpreadSource.BARS)
 
 
+def test_spread_from_bars_names_the_first_bar_of_the_range_that_has_none() -> None:
+    frame = sample("eurusd_h1", 50).frame
+    lacking = [None if row in (3, 20, 30) else 12.0 for row in range(50)]
+    bars = bars_from_frame(frame.with_columns(spread=pl.Series(lacking)), timeframe("H1"), "b", spread_may_lack=True)
+    time = bars.frame["time"][20].isoformat().replace("+00:00", "Z")
+    with pytest.raises(InvalidSpecification, match=f"the bar at {time} has no recorded spread, 2 of 45 have none"):
+        backtest(bars, sma_cross(), start=opened(bars, 5), spread_source=SpreadSource.BARS)
+    backtest(bars, sma_cross(), start=opened(bars, 31), spread_source=SpreadSource.BARS)
+    backtest(bars, sma_cross())
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

@@ -5,21 +5,20 @@ their files change or memory runs out. Files are those of `backtest data import`
 a bar lies in the file of the UTC year it opens in.
 """
 
-import re
 from collections import OrderedDict
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
-from consumer.adapters.files.bars import bar_frame
+from consumer.adapters.files.import_notes import notes_from_json
 from consumer.adapters.files.store import FileStoreError, StoredFile, open_file_store
-from consumer.adapters.files.tables import parse_table
+from consumer.adapters.files.stored_years import read_notes, read_steadily, read_year, year_files
 from consumer.errors import Unavailable
 from engine.errors import BadBars
 from engine.market.bars import Bars, bars_from_frame
 from engine.market.timeframes import TIMEFRAMES, timeframe
 
-_YEAR_FILE = re.compile(r"(?:^|/)(\d{4})\.parquet$")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _RANGES_KEPT = 64
@@ -55,6 +54,13 @@ class ParquetMarketData:
         stored = set(self._folders(symbol))
         return tuple(name for name in TIMEFRAMES if name in stored)
 
+    def zones(self, symbol: str, timeframe_name: str) -> tuple[str, ...]:
+        """The zones in which stored bars were read at their import, by name; none where that is not known."""
+        try:
+            return notes_from_json(read_notes(self._files, f"{symbol}/{timeframe_name}")).named
+        except FileStoreError as error:
+            raise MarketDataUnavailable(str(error)) from error
+
     def load(self, symbol: str, timeframe_name: str, until: datetime, since: datetime | None = None) -> Bars | None:
         """Return the bars with since <= open time < until; since None: from the first one stored. None: none.
 
@@ -62,14 +68,21 @@ class ParquetMarketData:
         """
         if not _is_folder_name(symbol):
             return None
-        files = self._year_files(f"{symbol}/{timeframe_name}", until, since)
-        if not files:
-            return None
-        key = (timeframe_name, *files)
-        bars = self._cache.get(key)
-        if bars is None:
-            bars = self._read(timeframe_name, files)
-            self._cache.put(key, bars)
+        folder = f"{symbol}/{timeframe_name}"
+        try:
+            listed = year_files(self._files, folder)
+            key = (timeframe_name, *_within(listed, until, since))
+            bars = self._cache.get(key)
+            if bars is None:
+                # As listed when all was read: an import may have replaced years meanwhile.
+                listed, frames = read_steadily(self._files, folder, lambda files: self._frames(files, until, since))
+                if not frames:
+                    return None
+                key = (timeframe_name, *_within(listed, until, since))
+                bars = self._checked(timeframe_name, folder, frames)
+                self._cache.put(key, bars)
+        except FileStoreError as error:
+            raise MarketDataUnavailable(str(error)) from error
         first, end = bars.between(-(2**62) if since is None else microseconds(since), microseconds(until))
         return self._cache.rows(key, first, end) if end > first else None
 
@@ -87,43 +100,35 @@ class ParquetMarketData:
         except FileStoreError as error:
             raise MarketDataUnavailable(str(error)) from error
 
-    def _year_files(self, folder: str, until: datetime, since: datetime | None) -> list[StoredFile]:
-        try:
-            listed = self._files.files(folder)
-        except FileStoreError as error:
-            raise MarketDataUnavailable(str(error)) from error
-        by_year = [(int(match[1]), file) for file in listed if (match := _YEAR_FILE.search(file.name))]
-        earliest = since.astimezone(UTC).year if since else 0
-        latest = (until.astimezone(UTC) - _MICROSECOND).year
-        return [file for year, file in by_year if earliest <= year <= latest]
+    def _frames(
+        self, files: Mapping[int, StoredFile], until: datetime, since: datetime | None
+    ) -> list[tuple[str, pl.DataFrame]]:
+        return [
+            (self._files.location(file.name), read_year(self._files, file)) for file in _within(files, until, since)
+        ]
 
-    def _read(self, timeframe_name: str, files: list[StoredFile]) -> Bars:
-        """Read and validate files as one; when that fails, name the one file and row at fault."""
-        frames = [(self._files.location(file.name), self._frame(file)) for file in files]
+    def _checked(self, timeframe_name: str, folder: str, frames: list[tuple[str, pl.DataFrame]]) -> Bars:
+        """Validate years as one; when that fails, name the one file and row at fault."""
+        of, place = timeframe(timeframe_name), self._files.location(folder)
         try:
-            folder = self._files.location(files[0].name.rpartition("/")[0])
-            return bars_from_frame(_joined([frame for _, frame in frames]), timeframe(timeframe_name), folder)
+            return bars_from_frame(_joined([frame for _, frame in frames]), of, place, spread_may_lack=True)
         except BadBars:
             for source, frame in frames:
-                bars_from_frame(frame, timeframe(timeframe_name), source)
+                bars_from_frame(frame, of, source, spread_may_lack=True)
             raise
 
-    def _frame(self, file: StoredFile) -> pl.DataFrame:
-        source = self._files.location(file.name)
-        try:
-            content = self._files.read(file.name)
-        except FileStoreError as error:
-            raise MarketDataUnavailable(str(error)) from error
-        return bar_frame(parse_table(content, source, BadBars), source)
+
+def _within(files: Mapping[int, StoredFile], until: datetime, since: datetime | None) -> list[StoredFile]:
+    earliest = since.astimezone(UTC).year if since else 0
+    latest = (until.astimezone(UTC) - _MICROSECOND).year
+    return [file for year, file in files.items() if earliest <= year <= latest]
 
 
 def _joined(frames: list[pl.DataFrame]) -> pl.DataFrame:
-    """Put years together. The spread counts as recorded only where every year has it; absent volume is 0."""
-    common = set.intersection(*(set(frame.columns) for frame in frames)) | {"volume"}
+    """Put years together; absent volume is 0, absent spread null."""
     zero = pl.lit(0.0).alias("volume")
     filled = [frame if "volume" in frame.columns else frame.with_columns(zero) for frame in frames]
-    columns = [name for name in ("time", "open", "high", "low", "close", "volume", "spread") if name in common]
-    return pl.concat([frame.select(columns) for frame in filled])
+    return pl.concat(filled, how="diagonal")
 
 
 class _BarCache:

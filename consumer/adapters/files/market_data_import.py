@@ -1,147 +1,331 @@
-"""Puts bars into market data at rest: merged with what is stored, checked as a whole, a year's file at a time.
+"""Puts bars into market data at rest: merged with what is stored, checked as a whole, changed as one.
 
-A stored bar is never changed in silence: a bar that differs from the stored one of the same time is refused unless
-replacing was asked for. Importing the same file again changes nothing. One importer at a time for a symbol and
-timeframe; a failure between two years leaves the earlier years imported, and importing again goes on.
+A stored bar is never changed in silence. Bars of another zone, of another length, or that differ from stored ones of
+the same times are refused with both sides shown, unless replacing was asked for: then the months that the new bars
+touch hold these alone. Importing the same file again changes nothing. One change at a time for a symbol; one that
+was interrupted has not happened, or is completed by the next (`stored_years`).
 """
 
-import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from io import BytesIO
 
 import polars as pl
 
-from consumer.adapters.files.bars import bar_frame
+from consumer.adapters.files.bar_merging import (
+    NO_BARS,
+    Month,
+    as_if_in,
+    differing_bars,
+    first_difference,
+    in_months,
+    iso,
+    joined_bars,
+    months,
+    uniform,
+)
+from consumer.adapters.files.bars import BarFile
+from consumer.adapters.files.import_notes import ImportNotes, notes_from_json, notes_to_json
 from consumer.adapters.files.market_data import MarketDataUnavailable
 from consumer.adapters.files.store import FileStore, FileStoreError, open_file_store
-from consumer.adapters.files.tables import parse_table
-from engine.errors import BadBars, UnknownSymbol
-from engine.market.bars import Bars, bars_from_frame
+from consumer.adapters.files.stored_years import change_years, finish_change, read_notes, read_year, year_files
+from consumer.rules.bar_length import other_length
+from engine.errors import BadBars
+from engine.market.bars import PRICES, Bars, bars_from_frame
+from engine.market.instruments import refuse_impossible
 from engine.market.timeframes import Timeframe
-from engine.numeric.times import iso_time
 
-_SYMBOL = re.compile(r"(?!\.+$)[A-Za-z0-9._#-]{1,20}")
+LOCKS = ".locks"
+WAIT_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingBars:
+    """Bars to import. name: their file's; zone: in which its times were read, None where there was nothing to choose;
+    fault: what is wrong with them as bars of the timeframe they were given as, where `bars` are of another."""
+
+    name: str
+    bars: Bars
+    zone: str | None = None
+    fault: str | None = None
+
+
+def incoming_bars(file: BarFile, timeframe: Timeframe) -> IncomingBars:
+    """A file's bars, to import as this timeframe; of the timeframe that they are, where that is plainly a shorter one.
+
+    Raises BadBars.
+    """
+    zone = file.timezone if file.has_local_times and not file.zone_is_fixed else None
+    shorter = other_length(file.frame["time"].to_physical().to_numpy(), timeframe)
+    if shorter is None or shorter.duration_us > timeframe.duration_us:
+        return IncomingBars(file.source, file.bars(timeframe), zone)
+    bars = file.bars(shorter)
+    try:
+        return IncomingBars(file.source, file.bars(timeframe), zone)
+    except BadBars as error:
+        return IncomingBars(file.source, bars, zone, str(error))
 
 
 @dataclass(frozen=True, slots=True)
 class ImportedYear:
-    """One year's file after an import. Counts are bars: stored in it now, new among them, and replaced."""
+    """One year's file after an import. Counts are bars: stored in it now, new among them, and gone from it."""
 
     location: str
     stored: int
     added: int
-    replaced: int
+    removed: int
 
 
 def import_bars(
-    url: str, symbol: str, timeframe: Timeframe, sources: Iterable[tuple[str, Bars]], *, replace: bool
+    url: str, symbol: str, timeframe: Timeframe, sources: Sequence[IncomingBars], *, replace: bool
 ) -> list[ImportedYear]:
-    """Merge bars (name, bars) into `<url>/<symbol>/<timeframe>/<year>.parquet`; return the years touched, in order.
+    """Merge bars into `<url>/<symbol>/<timeframe>/<year>.parquet`; return the years touched, in order.
 
-    Raises BadBars where a bar differs from a stored one (without replace) or the merged bars break a rule, before
-    anything is written; UnknownSymbol for a name that cannot be a symbol; MarketDataUnavailable.
+    Where a bar is stored without spread or volume and comes with one, it gets it. Raises BadBars where the bars are of
+    another zone, length or price than stored ones (zone and price: not with replace), where sources contradict each
+    other, or where the merged bars break a rule, before anything is written; UnknownSymbol for a name that cannot be a
+    symbol; MarketDataUnavailable.
     """
-    if _SYMBOL.fullmatch(symbol) is None:
-        raise UnknownSymbol(f"{symbol!r} cannot be a symbol: 1 to 20 letters, digits and ._-#")
+    refuse_impossible(symbol)
     try:
         files = open_file_store(url)
-        merge = _Merge(files, f"{symbol}/{timeframe.name}", replace)
-        for name, bars in sources:
-            merge.add(name, bars)
-        merge.check(timeframe)
-        return merge.write()
+        with files.locked(f"{LOCKS}/{symbol}", WAIT_SECONDS) as lock:
+            folder = f"{symbol}/{timeframe.name}"
+            finish_change(files, folder, lock.confirm)
+            stored = StoredBars(files, folder)
+            merge = _Merge(stored, timeframe, sources)
+            merge.refuse_other_length()
+            if replace:
+                merge.replace_months()
+            else:
+                merge.refuse_other_zone()
+                merge.add()
+            merge.check_fit()
+            changed, notes = stored.changed_years(), stored.changed_notes(merge.zones())
+            if changed or notes != stored.notes:
+                change_years(files, folder, changed, notes_to_json(notes), lock.confirm)
+            return merge.report()
     except FileStoreError as error:
         raise MarketDataUnavailable(str(error)) from error
 
 
-def usual_spacing_us(bars: Bars) -> int | None:
-    """The commonest distance of two neighbouring bars, microseconds; None below two bars. Tells a wrong timeframe."""
-    gaps = Counter((bars.time_us[1:] - bars.time_us[:-1]).tolist())
-    return gaps.most_common(1)[0][0] if gaps else None
+class StoredBars:
+    """Years of one symbol and timeframe, read when first needed, and as they are about to be. The lock is held."""
+
+    def __init__(self, files: FileStore, folder: str) -> None:
+        self._files = files
+        self._folder = folder
+        self._listed = year_files(files, folder)
+        self._before: dict[int, pl.DataFrame] = {}
+        self._after: dict[int, pl.DataFrame] = {}
+        self.notes = notes_from_json(read_notes(files, folder))
+
+    @property
+    def years(self) -> list[int]:
+        """Years that have a file, in order."""
+        return list(self._listed)
+
+    def before(self, year: int) -> pl.DataFrame:
+        """The year's bars as stored: time, prices, volume (0: none known) and spread (null: none known)."""
+        if year not in self._before:
+            listed = self._listed.get(year)
+            self._before[year] = uniform(read_year(self._files, listed)) if listed is not None else NO_BARS
+        return self._before[year]
+
+    def after(self, year: int) -> pl.DataFrame:
+        return self._after[year] if year in self._after else self.before(year)
+
+    def put(self, year: int, frame: pl.DataFrame) -> None:
+        self._after[year] = frame
+
+    def changed_years(self) -> dict[int, bytes | None]:
+        """The files to write, None for one to remove, of the years whose bars are others now."""
+        return {
+            year: _parquet(frame) if frame.height else None
+            for year, frame in self._after.items()
+            if not frame.equals(self.before(year))
+        }
+
+    def changed_notes(self, zones: dict[Month, str | None]) -> ImportNotes:
+        """Notes with these zones (None: without one for the month), and no months that have no bars any more."""
+        kept = {month: zone for month, zone in {**self.notes.zones, **zones}.items() if zone is not None}
+        for year, frame in self._after.items():
+            there = months(frame)
+            kept = {month: zone for month, zone in kept.items() if month in there or month[:4] != f"{year:04d}"}
+        return ImportNotes(kept)
+
+    def location(self, year: int) -> str:
+        return self._files.location(f"{self._folder}/{year:04d}.parquet")
+
+    def described(self) -> str:
+        """`18465 bars of EURUSD H1 from T to T, imported in UTC`, for a refusal: reads the first and the last year."""
+        count = sum(self.before(year).height for year in self.years)
+        first, last = self.before(self.years[0])["time"][0], self.before(self.years[-1])["time"][-1]
+        return (
+            f"{count} bars of {self._folder.replace('/', ' ')} from {iso(first)} to {iso(last)},"
+            f" imported in {' and '.join(self.notes.named) or 'no zone'}"
+        )
 
 
 class _Merge:
-    """Years as they will be stored, read when first needed."""
+    """New bars on their way into the years they belong to."""
 
-    def __init__(self, files: FileStore, folder: str, replace: bool) -> None:
-        self._files = files
-        self._folder = folder
-        self._replace = replace
-        self._frames: dict[int, pl.DataFrame | None] = {}
+    def __init__(self, stored: StoredBars, timeframe: Timeframe, sources: Sequence[IncomingBars]) -> None:
+        self._stored = stored
+        self._timeframe = timeframe
+        self._sources = sources
+        self._new = self._joined_sources()
+        self._years = sorted(self._new["time"].dt.year().unique().to_list())
+        self._replaces = False
         self._added: Counter[int] = Counter()
-        self._replaced: Counter[int] = Counter()
-        self._touched: set[int] = set()
+        self._removed: Counter[int] = Counter()
 
-    def add(self, name: str, bars: Bars) -> None:
-        years = bars.frame["time"].dt.year()
-        for year in years.unique().sort().to_list():
-            self._add_year(name, bars.frame.filter(years == year), year, int(years.index_of(year) or 0))
+    def refuse_other_length(self) -> None:
+        wanted = self._timeframe
+        for each in self._sources:
+            other = each.bars.timeframe if each.bars.timeframe != wanted else other_length(each.bars.time_us, wanted)
+            if other is not None:
+                beside = f"; stored are {self._stored.described()}" if self._stored.years else ""
+                raise BadBars(
+                    f"{each.fault or each.name}: these are {other.name} bars, not {wanted.name}: {_described(each)}"
+                    f"{beside}; import them with --timeframe {other.name}"
+                )
 
-    def check(self, timeframe: Timeframe) -> None:
-        """Validate touched years together with their neighbours: a year's first bar has one before it."""
-        for year in sorted(self._touched):
-            neighbours = [self._frame(each) for each in (year - 1, year, year + 1)]
-            known = [frame.select("time", "open", "high", "low", "close") for frame in neighbours if frame is not None]
-            bars_from_frame(pl.concat(known), timeframe, self._location(year))
+    def refuse_other_zone(self) -> None:
+        known = set(self._stored.notes.named)
+        for each in self._sources:
+            zones = self._stored.notes.zones
+            there = {zones[month] for month in months(each.bars.frame) if month in zones}
+            if each.zone is not None and known and (each.zone not in known or there - {each.zone}):
+                other = " or ".join(sorted((there or known) - {each.zone}))
+                raise BadBars(
+                    f"{each.name}: its times were read in another zone than those stored: {_described(each)}; stored"
+                    f" are {self._stored.described()}; if {other} is its zone, --bars-timezone {other} imports it; if"
+                    f" the stored ones are wrong, {self._advice()}"
+                )
 
-    def write(self) -> list[ImportedYear]:
-        report = []
-        for year in sorted(self._touched):
-            frame = self._frame(year)
-            assert frame is not None
-            if self._added[year] or self._replaced[year]:
-                self._files.write(self._name(year), _parquet(frame), durable=True)
-            report.append(ImportedYear(self._location(year), frame.height, self._added[year], self._replaced[year]))
-        return report
+    def add(self) -> None:
+        for year in self._years:
+            old, new = self._stored.before(year), self._of(year)
+            differing = differing_bars(old, new)
+            if differing.height:
+                raise BadBars(self._difference(differing))
+            merged = joined_bars(old, new)
+            self._stored.put(year, merged)
+            self._added[year] += merged.height - old.height
 
-    def _add_year(self, name: str, new: pl.DataFrame, year: int, rows_before: int) -> None:
-        self._touched.add(year)
-        old = self._frame(year)
-        if old is None:
-            self._frames[year] = new
+    def replace_months(self) -> None:
+        self._replaces = True
+        for year in self._years:
+            old, new = self._stored.before(year), self._of(year)
+            kept = old.filter(~in_months(months(new)))
+            self._stored.put(year, pl.concat([kept, new]).sort("time"))
             self._added[year] += new.height
-            return
-        if set(old.columns) != set(new.columns):
-            raise BadBars(f"{name}: {self._location(year)} has the columns {', '.join(old.columns)}; they must agree")
-        new = new.select(old.columns)
-        row = pl.int_range(pl.len()).alias("row")
-        both = new.with_columns(row).join(old, on="time", suffix="_stored")
-        values = [column for column in old.columns if column != "time"]
-        differing = both.filter(pl.any_horizontal(pl.col(each) != pl.col(f"{each}_stored") for each in values))
-        if differing.height and not self._replace:
-            first = differing.sort("row").row(0, named=True)
-            which = next(each for each in values if first[each] != first[f"{each}_stored"])
-            time = iso_time(int(new["time"].to_physical()[first["row"]]))
-            raise BadBars(
-                f"{name}: row {rows_before + first['row'] + 1} (time {time}): {which} {first[which]} differs from"
-                f" {first[f'{which}_stored']} stored in {self._location(year)}; --replace takes the new bar"
+            self._removed[year] += old.height - kept.height
+        self._remove_misread()
+
+    def check_fit(self) -> None:
+        """Validate touched years together with their neighbours: a year's first bar has one before it."""
+        for year in self._years:
+            around = pl.concat([self._stored.after(each) for each in (year - 1, year, year + 1)])
+            try:
+                bars_from_frame(around.select("time", *PRICES), self._timeframe, "together")
+            except BadBars as error:
+                raise BadBars(
+                    f"{self._names()}: does not fit to the stored bars: {error}; stored are {self._stored.described()};"
+                    f" new are {self._new_described()}; {self._advice()}"
+                ) from None
+
+    def zones(self) -> dict[Month, str | None]:
+        """The zone of each month that new bars touch. One that came with an offset says nothing of the others there."""
+        zones: dict[Month, str | None] = {}
+        for each in self._sources:
+            for month in months(each.bars.frame):
+                zones[month] = each.zone or zones.get(month)
+        if not self._replaces:
+            zones = {month: zone or self._stored.notes.zones.get(month) for month, zone in zones.items()}
+        return zones
+
+    def report(self) -> list[ImportedYear]:
+        return [
+            ImportedYear(
+                self._stored.location(year), self._stored.after(year).height, self._added[year], self._removed[year]
             )
-        kept = old.join(new, on="time", how="anti")
-        self._frames[year] = pl.concat([kept, new]).sort("time")
-        self._added[year] += new.height - both.height
-        self._replaced[year] += differing.height
+            for year in sorted({*self._years, *self._removed})
+        ]
 
-    def _frame(self, year: int) -> pl.DataFrame | None:
-        if year not in self._frames:
-            self._frames[year] = self._stored(year)
-        return self._frames[year]
+    def _joined_sources(self) -> pl.DataFrame:
+        joined = NO_BARS
+        for each in self._sources:
+            frame = uniform(each.bars.frame)
+            differing = differing_bars(joined, frame)
+            if differing.height:
+                first = differing.row(0, named=True)
+                raise BadBars(f"{_row_of(each, first['time'])}: {first_difference(first)} in another of the files")
+            joined = joined_bars(joined, frame)
+        return joined
 
-    def _stored(self, year: int) -> pl.DataFrame | None:
-        if not self._files.exists(self._name(year)):
-            return None
-        content, source = self._files.read(self._name(year)), self._location(year)
-        return bar_frame(parse_table(content, source, BadBars), source)
+    def _remove_misread(self) -> None:
+        """Remove what an import of the same file in another zone left in months that it does not touch in this one.
 
-    def _name(self, year: int) -> str:
-        return f"{self._folder}/{year:04d}.parquet"
+        At the ends of the file the wrong zone may have moved a few bars into the month before or after. They are known
+        by the times they would have had there, together with their prices.
+        """
+        zones: set[str] = {each.zone for each in self._sources if each.zone is not None}
+        touched = months(self._new)
+        for zone in sorted(zones):
+            for year in {self._years[0] - 1, *self._years, self._years[-1] + 1} & set(self._stored.years):
+                frame = self._stored.after(year)
+                for month in months(frame) - touched:
+                    other = self._stored.notes.zones.get(month, "UTC")
+                    if other not in (None, zone):
+                        misread = as_if_in(self._new, zone, other).filter(in_months({month}))
+                        frame = frame.join(misread, on=["time", *PRICES], how="anti")
+                self._removed[year] += self._stored.after(year).height - frame.height
+                self._stored.put(year, frame)
 
-    def _location(self, year: int) -> str:
-        return self._files.location(self._name(year))
+    def _of(self, year: int) -> pl.DataFrame:
+        return self._new.filter(pl.col("time").dt.year() == year)
+
+    def _difference(self, differing: pl.DataFrame) -> str:
+        first = differing.sort("time").row(0, named=True)
+        return (
+            f"{self._where(first['time'])}: {first_difference(first)} stored; stored are {self._stored.described()};"
+            f" new are {self._new_described()}; {self._advice()}"
+        )
+
+    def _advice(self) -> str:
+        touched = sorted(months(self._new))
+        span = touched[0] if len(touched) == 1 else f"its months, {touched[0]} to {touched[-1]},"
+        return f"--replace removes what is stored in {span} and puts these bars there"
+
+    def _where(self, time: datetime) -> str:
+        return next(_row_of(each, time) for each in self._sources if time in each.bars.frame["time"])
+
+    def _names(self) -> str:
+        return ", ".join(each.name for each in self._sources)
+
+    def _new_described(self) -> str:
+        return " and ".join(_described(each) for each in self._sources)
+
+
+def _row_of(incoming: IncomingBars, time: datetime) -> str:
+    """`FILE: row N (time T)`; the bar is there."""
+    row = int(incoming.bars.frame["time"].search_sorted(time))
+    return f"{incoming.name}: row {row + 1} (time {iso(time)})"
+
+
+def _described(incoming: IncomingBars) -> str:
+    times = incoming.bars.frame["time"]
+    zone = incoming.zone or "no zone"
+    return f"{times.len()} bars from {iso(times[0])} to {iso(times[-1])} in {zone}"
 
 
 def _parquet(frame: pl.DataFrame) -> bytes:
+    if frame["spread"].null_count() == frame.height:
+        frame = frame.drop("spread")
     buffer = BytesIO()
     frame.write_parquet(buffer, compression="zstd", statistics=False)
     return buffer.getvalue()

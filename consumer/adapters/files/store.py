@@ -10,11 +10,13 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
+
+from consumer.adapters.files.store_locks import Lock, directory_lock, object_lock
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -66,11 +68,15 @@ class FileStore(Protocol):
         ...
 
     def folders(self, folder: str) -> list[str]:
-        """The last parts of the folders directly in a folder ("" is the root), by name."""
+        """The last parts of the folders directly in a folder ("" is the root), by name; none that begins with a dot."""
         ...
 
     def location(self, name: str) -> str:
         """A path or URL that opens as it stands."""
+        ...
+
+    def locked(self, name: str, wait_seconds: float) -> AbstractContextManager[Lock]:
+        """Hold a lock of this name, waiting for another holder to end. It does not outlive this process."""
         ...
 
 
@@ -166,6 +172,11 @@ class LocalFiles:
     def location(self, name: str) -> str:
         return str(self._root / name)
 
+    @contextmanager
+    def locked(self, name: str, wait_seconds: float) -> Iterator[Lock]:
+        with _translated(self.location(name)), directory_lock(self._root / name, wait_seconds) as lock:
+            yield lock
+
 
 class ObjectFiles:
     """A prefix in an object store; a put there is atomic and durable by itself."""
@@ -219,10 +230,16 @@ class ObjectFiles:
     def folders(self, folder: str) -> list[str]:
         with _translated(self.location(folder)):
             listed = self._store.list_with_delimiter(folder or None)["common_prefixes"]
-        return sorted(each.rstrip("/").rpartition("/")[2] for each in listed)
+        names = [each.rstrip("/").rpartition("/")[2] for each in listed]
+        return sorted(name for name in names if not name.startswith("."))
 
     def location(self, name: str) -> str:
         return f"{self._url}/{name}" if name else self._url
+
+    @contextmanager
+    def locked(self, name: str, wait_seconds: float) -> Iterator[Lock]:
+        with _translated(self.location(name)), object_lock(self._store, name, wait_seconds) as lock:
+            yield lock
 
     def _written_at(self, name: str) -> float | None:
         try:

@@ -118,6 +118,7 @@ def read_run(request: RunRequest) -> ReadyRun:
     """Check the options, read the files and choose who decides. Raises what each step refuses, and NoData."""
     registry = instruments_of(request.instruments)
     instrument = instrument_for(request.symbol, registry)
+    request = replace(request, symbol=instrument.symbol)
     run_timeframe = options.known_timeframe(request.timeframe)
     source = _source(request, run_timeframe, registry)
     decided_by = _decided_by(request)

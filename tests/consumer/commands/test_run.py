@@ -185,6 +185,7 @@ def test_csv_metatrader_parquet_and_data_at_rest_give_one_digest(backtest: Progr
             ("--bars", tmp_path / "bars.csv"),
             ("--bars", tmp_path / "mt5.csv", "--bars-timezone", "Europe/Athens"),
             ("--market-data", tmp_path / "market"),
+            ("--market-data", tmp_path / "market", "--symbol", "eurusd"),
             ("--market-data", f"file://{tmp_path / 'market'}"),
         )
     }

@@ -123,6 +123,12 @@ async def test_a_run_in_a_child_gives_the_figures_of_the_same_run_here(
     assert_frame_equal(pl.read_ipc_stream(outcome.artifacts["ledger"]), here.booked)
 
 
+async def test_a_symbol_in_another_case_is_the_same_run(pool: EngineProcesses, market_data: Path) -> None:
+    outcome = await run(pool, 13, symbol="gbpusd")
+    assert isinstance(outcome, Completed)
+    assert outcome.result_digest == simulated_here(specification(), market_data).result_digest
+
+
 async def test_the_bars_file_of_a_run_holds_its_range_and_is_shared(pool: EngineProcesses) -> None:
     first, second = await run(pool, 1), await run(pool, 2, spread_pips=0.0)
 

@@ -63,6 +63,16 @@ def test_times_must_rise_by_at_least_the_timeframe(third: datetime, what: str) -
     assert refusal(frame_of(times)) == f"eurusd.csv: row 3 (time {third.isoformat()[:-6]}Z): {what}"
 
 
+def test_bars_none_of_which_has_a_spread_are_those_of_a_file_without_the_column() -> None:
+    lacking = frame_of(TIMES, spread=[12.0, None, None, None])
+    bars = bars_from_frame(lacking, H1, "store", spread_may_lack=True)
+    assert bars.spread_points is not None
+    assert bars.spread_points[0] == 12.0
+    assert math.isnan(bars.spread_points[1])
+    assert bars.rows(1, 4).spread_points is None
+    assert bars.rows(1, 4).digest == bars_from_frame(frame_of(TIMES[1:]), H1, "file").digest
+
+
 def test_a_missing_time_is_said_to_be_null() -> None:
     frame = frame_of(TIMES).with_columns(time=pl.Series([TIMES[0], None, *TIMES[2:]], dtype=TIME))
     assert refusal(frame) == "eurusd.csv: row 2 (time null): time is null"

@@ -9,7 +9,7 @@ import pytest
 
 from engine.errors import NoConversion
 from engine.market.bars import Bars
-from engine.market.conversion import Leg, Rates, conversion_rates, pairs_wanted
+from engine.market.conversion import Leg, Rates, conversion_rates, pairs_wanted, pegged_warning
 from engine.market.instruments import Instrument, packaged_instruments, parse_instruments
 from tests.engine.bar_builders import as_us, bars_of, closes_bars, utc
 
@@ -37,6 +37,24 @@ def test_the_same_currency_needs_no_bars_and_is_one() -> None:
     got = rates("EURUSD", "USD", {})
     assert got.route == ()
     assert_rates(got, [1.0] * 3, [1.0] * 3)
+
+
+def test_profit_in_tether_counts_as_dollars_and_the_run_says_so() -> None:
+    """BTCUSDT asked for bars of USDUSDT."""
+    got = rates("BTCUSDT", "USD", {})
+    assert got.route == ()
+    assert_rates(got, [1.0] * 3, [1.0] * 3)
+    warning = "profit in USDT counts as USD, one for one"
+    assert pegged_warning(REGISTRY["BTCUSDT"], "USD") == pegged_warning(REGISTRY["BTCUSDT"], "EUR") == warning
+    assert pegged_warning(REGISTRY["BTCUSD"], "EUR") is None
+
+
+def test_profit_in_tether_goes_on_from_dollars_to_the_accounts_currency() -> None:
+    got = rates("BTCUSDT", "EUR", {"EURUSD": pair([1.25, 1.6, 2.0, 2.5])})
+    assert got.route == (Leg("EURUSD", inverted=True),)
+    assert_rates(got, [1 / 1.25, 1 / 1.6, 1 / 2.0], [1 / 1.6, 1 / 2.0, 1 / 2.5])
+    with pytest.raises(NoConversion, match=r"profit of BTCUSDT is in USDT and cannot be .* no bars of EURUSD"):
+        rates("BTCUSDT", "EUR", {})
 
 
 def test_a_direct_pair_is_read_at_its_last_close_that_was_known() -> None:

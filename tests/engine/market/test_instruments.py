@@ -5,7 +5,7 @@ import re
 import pytest
 
 from engine.errors import BadInstruments, UnknownSymbol
-from engine.market.instruments import Instrument, instrument_for, packaged_instruments, parse_instruments
+from engine.market.instruments import Instrument, instrument_for, packaged_instruments, parse_instruments, share
 
 WHOLE = {
     "base": '"EUR"',
@@ -76,6 +76,54 @@ def test_an_unknown_symbol_is_refused_by_name() -> None:
         instrument_for("EURUSX", packaged_instruments())
 
 
+def test_a_symbol_is_found_in_any_case_and_bears_its_own_spelling() -> None:
+    assert instrument_for("eurusd", packaged_instruments()).symbol == "EURUSD"
+    both = parse_instruments(toml("abc1") + "\n" + toml("ABC1"), "my.toml")
+    assert instrument_for("abc1", both).symbol == "abc1"
+    with pytest.raises(UnknownSymbol, match=r"unknown symbol 'Abc1' \(did you mean "):
+        instrument_for("Abc1", both)
+
+
+def test_a_mistyped_symbol_is_answered_with_the_one_that_was_meant() -> None:
+    with pytest.raises(UnknownSymbol, match=r"'eurusx' \(did you mean EURUSD"):
+        instrument_for("eurusx", packaged_instruments())
+    with pytest.raises(UnknownSymbol, match=r"^unknown symbol 'QQQQQQQQ': add it to an instruments file$"):
+        instrument_for("QQQQQQQQ", packaged_instruments())
+
+
+@pytest.mark.parametrize(
+    ("symbol", "base", "quote", "pip", "digits"),
+    [
+        ("BTCUSDT", "BTC", "USDT", 0.1, 2),
+        ("XRPUSDT", "XRP", "USDT", 0.001, 4),
+        ("DOGEEUR", "DOGE", "EUR", 0.0001, 5),
+        ("SHIBUSDT", "SHIB", "USDT", 1e-7, 8),
+        ("ADAUSD", "ADA", "USD", 0.001, 4),
+    ],
+)
+def test_coins_have_a_pip_of_one_unit_of_the_last_but_one_of_their_digits(
+    symbol: str, base: str, quote: str, pip: float, digits: int
+) -> None:
+    coin = packaged_instruments()[symbol]
+    assert coin == Instrument(symbol, base, quote, pip, 1.0, digits, "always")
+    assert coin.points_per_pip == 10
+
+
+def test_twenty_coins_are_packaged_in_three_currencies() -> None:
+    registry = packaged_instruments()
+    coins = {each.base for each in registry.values() if each.quote == "USDT"}
+    assert len(coins) == 20
+    assert all(coin + quote in registry for coin in coins for quote in ("USD", "USDT", "EUR"))
+
+
+def test_a_share_is_traded_by_the_piece_on_weekdays() -> None:
+    assert share("BRK.B", "USD") == Instrument("BRK.B", "BRKB", "USD", 0.01, 1.0, 2, "weekdays", lot_step=1.0)
+    with pytest.raises(UnknownSymbol, match="cannot be a symbol"):
+        share("../BRK", "USD")
+    with pytest.raises(BadInstruments, match="quote: must be"):
+        share("BRK.B", "usd")
+
+
 def test_a_file_adds_and_replaces_whole_and_leaves_the_packaged_registry_alone() -> None:
     text = toml(swap_long="-6.5") + "\n" + toml('"EURUSD.r"', session='"always"', lot_step="0.1", swap_short="2")
     registry = parse_instruments(text, "my.toml")
@@ -99,7 +147,7 @@ KEYS = "base, quote, pip, contract, digits, session"
 @pytest.mark.parametrize(
     ("key", "value", "what"),
     [
-        ("base", '""', "must be 2 to 12 upper-case letters or digits, not ''"),
+        ("base", '""', "must be 1 to 12 upper-case letters or digits, not ''"),
         ("quote", '"usd"', "must be 2 to 12 upper-case letters or digits, not 'usd'"),
         ("quote", "1", "must be 2 to 12 upper-case letters or digits, not 1"),
         ("pip", "0", "must be a number above 0, not 0"),
@@ -112,8 +160,8 @@ KEYS = "base, quote, pip, contract, digits, session"
         ("digits", "5.0", "must be a whole number from 0 to 12, not 5.0"),
         ("digits", "-1", "must be a whole number from 0 to 12, not -1"),
         ("digits", "false", "must be a whole number from 0 to 12, not False"),
-        ("session", '"24/7"', 'must be "fx" or "always", not \'24/7\''),
-        ("session", "[]", 'must be "fx" or "always", not []'),
+        ("session", '"24/7"', 'must be "fx", "always" or "weekdays", not \'24/7\''),
+        ("session", "[]", 'must be "fx", "always" or "weekdays", not []'),
         ("lot_step", "0.0", "must be a number above 0, not 0.0"),
         ("swap_long", "nan", "must be a number, not nan"),
         *(
@@ -149,7 +197,8 @@ def test_a_symbol_twice_and_broken_toml_are_named_with_their_line() -> None:
 def test_what_is_no_table_or_no_symbol_is_refused() -> None:
     assert refusal("pip = 1") == "my.toml: line 1: [pip]: must be a table of that symbol's keys"
     assert (
-        refusal("\n" + toml('"EUR USD"')) == "my.toml: line 2: [EUR USD]: a symbol is 1 to 20 letters, digits and ._-#"
+        refusal("\n" + toml('"EUR USD"')) == "my.toml: line 2: [EUR USD]: a symbol is 1 to 20 letters, digits and ._-#,"
+        " the first a letter or a digit"
     )
     assert "symbol is 1 to 20" in refusal(toml("A" * 21))
     assert refusal("[X1]\nY = {}").startswith("my.toml: line 2: [X1] Y: unknown key")

@@ -32,6 +32,22 @@ def test_the_same_weekend_is_a_gap_where_the_market_never_closes() -> None:
     assert passport.longest_gap_after == "2024-01-12T21:00:00Z"
 
 
+def test_the_nights_of_an_exchange_are_no_gaps_but_a_day_without_a_bar_is() -> None:
+    opening = utc("2024-01-08 15:00")
+    days = [0, 1, 2, 3, 4, 7, 9, 10]
+    times = [opening + timedelta(days=day, hours=hour) for day in days for hour in range(7)]
+    passport = data_passport(bars_of("H1", times), "weekdays")
+    assert (passport.gaps, passport.missing_bars) == (1, 7)
+    assert passport.longest_gap_after == "2024-01-15T21:00:00Z"
+    assert data_passport(bars_of("H1", times[:42]), "fx").gaps == 5
+
+
+def test_a_missing_daily_bar_of_a_share_is_a_gap_and_its_weekend_is_none() -> None:
+    times = [utc("2024-01-08 00:00") + timedelta(days=day) for day in (0, 1, 2, 3, 4, 7, 9)]
+    passport = data_passport(bars_of("D1", times), "weekdays")
+    assert (passport.gaps, passport.missing_bars, passport.bars_while_closed) == (1, 1, 0)
+
+
 def test_missing_bars_are_counted_within_the_open_week_only() -> None:
     hours = [*range(10), *range(12, 118), *range(171, 288)]
     passport = data_passport(week(hours), "fx")

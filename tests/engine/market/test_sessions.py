@@ -1,6 +1,7 @@
 """Days end at 17:00 New York, whatever the season."""
 
 from datetime import date, timedelta
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ EPOCH_DAY = date(1970, 1, 1)
 @given(
     st.lists(st.integers(0, 40 * 365 * 24 * 4), min_size=1, max_size=50, unique=True), st.sampled_from(["fx", "always"])
 )
-def test_days_agree_with_the_reference_calendar(quarters: list[int], session: Session) -> None:
+def test_days_agree_with_the_reference_calendar(quarters: list[int], session: Literal["fx", "always"]) -> None:
     times = [as_us(utc("1985-01-01 00:00")) + 900_000_000 * quarter for quarter in sorted(quarters)]
     days = session_days(np.array(times), session)
     labels = [trading_day(time_us, session) for time_us in times]

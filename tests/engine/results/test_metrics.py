@@ -4,6 +4,7 @@ import math
 from dataclasses import asdict
 from datetime import date
 from fractions import Fraction
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -215,7 +216,7 @@ amounts = st.integers(-3000_00, 3000_00).map(lambda cents: cents / 100)
     session=st.sampled_from(["fx", "always"]),
 )
 def test_every_figure_agrees_with_exact_fractions(
-    profits: list[float], equity: list[float], hours: list[int], session: Session
+    profits: list[float], equity: list[float], hours: list[int], session: Literal["fx", "always"]
 ) -> None:
     times = as_us(utc("2024-03-06 00:00")) + 3_600_000_000 * np.cumsum(hours[: len(equity)])
     got = compute_metrics(
