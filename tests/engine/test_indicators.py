@@ -405,5 +405,5 @@ def test_every_indicator_is_in_the_documentation_with_its_parameters() -> None:
             continue
         assert f"`{function.__name__}(" in documented
         for parameter in inspect.signature(function).parameters.values():
-            if isinstance(parameter.default, float | str):
+            if isinstance(parameter.default, int | float | str):
                 assert f"{parameter.name}={json.dumps(parameter.default)}" in documented
