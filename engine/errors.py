@@ -12,6 +12,7 @@
     └── RunFailed               found while simulating; the run ends `failed`           (CLI exit 1)
         ├── NoData              no bar in [start, end)
         ├── StrategyError       the strategy raised, or decided something impossible, at a time
+        │   └── MissingContext  it reads a context timeframe that the run was not given
         ├── NoRateYet           a rate was needed before any conversion bar had closed
         └── BooksDoNotBalance   the accounting identity broke: a defect of the engine, never of the input
 
@@ -96,6 +97,17 @@ class NoData(RunFailed):
 
 class StrategyError(RunFailed):
     code = "strategy_error"
+
+
+class MissingContext(StrategyError, KeyError):
+    """The strategy reads a context timeframe that the run was not given."""
+
+    def __init__(self, timeframe: str, way_on: str) -> None:
+        self.timeframe = timeframe
+        super().__init__(f"the run has no context timeframe {timeframe!r}: {way_on}")
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class NoRateYet(RunFailed):

@@ -9,6 +9,7 @@ are TA-Lib's. Those of high, low and close take these three first.
 """
 
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 
 import numpy as np
 import polars as pl
@@ -25,6 +26,8 @@ _SINGLE = {action: pl.Series("action", [action], ACTIONS) for action in (*ACTION
 TOLERANCE = 1e-9
 """Of the close: differences within it are ties."""
 _BLOCK = 4096
+heard_by: ContextVar[Callable[[Floats], None] | None] = ContextVar("heard_by", default=None)
+"""Is told of every column that an indicator looks back over; an audit listens, a run does not."""
 
 
 def sma(values: Column, length: int) -> pl.Series:
@@ -32,7 +35,7 @@ def sma(values: Column, length: int) -> pl.Series:
 
     Equal to math.fsum(window) / length.
     """
-    return _series("sma", _sma(as_floats(values), length))
+    return _series("sma", _sma(_looked_back_over(values), length))
 
 
 def crosses(a: Column, b: Column, close: Column) -> NDArray[np.int8]:
@@ -46,7 +49,7 @@ def crosses(a: Column, b: Column, close: Column) -> NDArray[np.int8]:
 
 def sma_crosses(close: Column, fast: int, slow: int) -> NDArray[np.int8]:
     """Return crosses(sma(close, fast), sma(close, slow), close), bit for bit, in one pass. fast must be below slow."""
-    closes = as_floats(close)
+    closes = _looked_back_over(close)
     codes, sure = _clear_crosses(closes, fast, slow)
     return codes if sure else _crosses(_sma(closes, fast), _sma(closes, slow), closes)
 
@@ -69,12 +72,12 @@ def wma(values: Column, length: int) -> pl.Series:
 
 def standard_deviation(values: Column, length: int) -> pl.Series:
     """Return the population standard deviation about the window's own mean; window."""
-    return _series("standard_deviation", _standard_deviation(as_floats(values), length))
+    return _series("standard_deviation", _standard_deviation(_looked_back_over(values), length))
 
 
 def bollinger_bands(values: Column, length: int, deviations: float = 2.0) -> tuple[pl.Series, pl.Series, pl.Series]:
     """Return upper, middle (SMA) and lower band, `deviations` population standard deviations apart; window."""
-    floats = as_floats(values)
+    floats = _looked_back_over(values)
     middle = _sma(floats, length)
     reach = deviations * _standard_deviation(floats, length)
     return (
@@ -169,6 +172,13 @@ def as_floats(values: Column) -> Floats:
     return floats
 
 
+def _looked_back_over(values: Column) -> Floats:
+    floats, listener = as_floats(values), heard_by.get()
+    if listener is not None:
+        listener(floats)
+    return floats
+
+
 def _one(name: str, function: Callable[..., Floats], length: int, *columns: Column) -> pl.Series:
     """Return one of TA-Lib's functions of a length; those of prices alone are the values themselves for length 1."""
     if length == 1 and len(columns) == 1:
@@ -178,7 +188,7 @@ def _one(name: str, function: Callable[..., Floats], length: int, *columns: Colu
 
 def _by_stretch(compute: Callable[..., tuple[Floats, ...]], count: int, *columns: Column) -> tuple[Floats, ...]:
     """Return `count` arrays, computed on each stretch of rows whose values are all known; NaN in between."""
-    arrays = [as_floats(column) for column in columns]
+    arrays = [_looked_back_over(column) for column in columns]
     known = np.isfinite(arrays[0])
     for array in arrays[1:]:
         known &= np.isfinite(array)

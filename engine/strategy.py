@@ -1,15 +1,15 @@
 """What a strategy is: the protocol of docs/strategies.md, and the objects it sees and returns."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, NoReturn, Protocol, TypeVar
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from engine.errors import InvalidParams, ParameterProblem
+from engine.errors import InvalidParams, MissingContext, ParameterProblem, StrategyError
 from engine.market.instruments import Instrument
 
 __all__ = [
@@ -74,17 +74,67 @@ class Position:
     """Targets not yet reached, nearest first."""
 
 
+Timeframed = TypeVar("Timeframed")
+
+
+class Contexts(dict[str, Timeframed]):
+    """What there is of each context timeframe; asking for another raises MissingContext, which is a KeyError too."""
+
+    def __missing__(self, timeframe: str) -> NoReturn:
+        ways = "name it in --context-timeframes, or in context_tfs of the strategy's row; a column strategy may also"
+        raise MissingContext(timeframe, f"{ways} compute on it, with market.on({timeframe!r}, function)")
+
+
+class OwnBars(NamedTuple):
+    """A timeframe's own bars; rows: for each bar of the run, the last of them closed by its close, -1 for none."""
+
+    frame: pl.DataFrame
+    rows: NDArray[np.int64]
+
+
+def _no_own_bars(timeframe: str) -> OwnBars:
+    raise StrategyError(f"market.on({timeframe!r}): this market was made without a run")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Market:
-    """All bars of a run, for a column strategy.
+    """All bars of a run, for a column strategy. The frames are the strategy's own.
 
     bars: the run's timeframe, warm-up included; columns time (Datetime us UTC), open, high, low, close, volume
     and, where recorded, spread. context[timeframe]: same height; row i is the last bar of that timeframe closed
-    by the close of bar i, nulls before the first one.
+    by the close of bar i, nulls before the first one. own_bars: looks up what `on` computes on.
     """
 
     bars: pl.DataFrame
     context: Mapping[str, pl.DataFrame]
+    own_bars: Callable[[str], OwnBars] = _no_own_bars
+
+    def on(self, timeframe: str, function: Callable[[pl.DataFrame], Any]) -> Any:
+        """Compute on a timeframe's own bars and return a Series of the run's height: at row i the value of the last of
+        those bars closed by the close of bar i, null before the first one.
+
+            trend = market.on("H4", lambda bars: ema(bars["close"], 50))
+
+        function: takes a frame as `bars`, returns one value a row of it, as a Series or an array; or a tuple of such
+        columns, for which a tuple is returned. NaN becomes null. A timeframe that the run was not given is resampled
+        from its bars. Raises StrategyError where that cannot be, and for another number of values.
+        """
+        own = self.own_bars(timeframe)
+        answer = function(own.frame)
+        columns = answer if isinstance(answer, tuple) else (answer,)
+        joined = tuple(_joined(timeframe, own, column) for column in columns)
+        return joined if isinstance(answer, tuple) else joined[0]
+
+
+def _joined(timeframe: str, own: OwnBars, column: Any) -> pl.Series:
+    if not isinstance(column, (pl.Series, np.ndarray)) or column.shape != (own.frame.height,):
+        what = f"{len(column)} values" if isinstance(column, (pl.Series, np.ndarray)) else type(column).__name__
+        raise StrategyError(f"market.on({timeframe!r}): the function returned {what} for {own.frame.height} bars")
+    values = pl.Series(column)
+    if values.dtype.is_float():
+        values = values.fill_nan(None)
+    blank = int(np.searchsorted(own.rows, 0))
+    return values.clear(blank).append(values.gather(own.rows[blank:]))
 
 
 class Candles(Protocol):

@@ -8,15 +8,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from engine.deciders.chosen import ChosenStrategy, kind_of
 from engine.deciders.rules import target_name
 from engine.deciders.table import PATTERN_COLUMNS, columns_of, columns_problem, pattern_texts
+from engine.indicators import heard_by
 from engine.market.instruments import Instrument
+from engine.numeric.arrays import Floats
 from engine.strategy import Decision, Market, View
 
 _SAME = 1e-9
 """Levels closer than this share of themselves are equal: how a library sums may depend on how many bars there are."""
+_FEWEST_REPEATS = 20
+"""Of a context's bars, before a column that never changes there is taken for one of them."""
 _NOTHING = pl.DataFrame(schema={"row": pl.Int64, "action": pl.String})
 
 
@@ -34,8 +39,7 @@ class Recording:
         self._said: list[dict[str, Any]] = []
         self._columns: pl.DataFrame | None = None
         self.finished = False
-        self._changed_column: str | None = None
-        """Of the market, after decide_all."""
+        self._notes: list[str] = []
 
     @property
     def chosen(self) -> ChosenStrategy:
@@ -50,10 +54,8 @@ class Recording:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is worth knowing and no fault."""
-        if self._changed_column is None:
-            return ()
-        return (f"it changes the frames it is given, first {self._changed_column}; they are its own",)
+        """What is worth knowing and no fault, of the run on the data as they are."""
+        return tuple(self._notes)
 
     def _make(self, params: Any, instrument: Instrument) -> Any:
         strategy = self._strategy.strategy(params, instrument)
@@ -67,10 +69,7 @@ class Recording:
     def decide_all(self, strategy: Any, market: Market) -> Any:
         """Ask and record; a probe, which has no use for fills, gets no decision to carry out."""
         height = market.bars.height
-        contents = _contents(market) if self._last_row is None else {}
-        frame = strategy.decide_all(market)
-        if contents:
-            self._changed_column = _first_difference(contents, _contents(market))
+        frame = strategy.decide_all(market) if self._last_row is not None else self._watched(strategy, market)
         if not isinstance(frame, pl.DataFrame) or frame.height != height:
             return frame
         if columns_problem(columns_of(frame), needed=("action",)):
@@ -80,6 +79,32 @@ class Recording:
             return frame
         self.finished = True
         return pl.DataFrame({"action": pl.Series([None], dtype=pl.String).new_from_index(0, frame.height)})
+
+    def _watched(self, strategy: Any, market: Market) -> Any:
+        """Ask, and note what it does with what it is given."""
+        contents, repeats = _contents(market), {name: _repeats(frame) for name, frame in market.context.items()}
+        over_repeats: dict[str, None] = {}
+
+        def hear(column: Floats) -> None:
+            made_of = [name for name, rows in repeats.items() if _is_repeated(column, rows)]
+            if made_of:
+                # A bar of D1 is repeated wherever one of H4 is, and at more rows.
+                over_repeats[max(made_of, key=lambda name: repeats[name].size)] = None
+
+        listening = heard_by.set(hear)
+        try:
+            frame = strategy.decide_all(market)
+        finally:
+            heard_by.reset(listening)
+        self._notes += (
+            f"an indicator is computed over market.context[{name!r}], whose rows repeat each bar until the next one"
+            f" closes; market.on({name!r}, function) computes on the bars themselves"
+            for name in over_repeats
+        )
+        changed = _first_difference(contents, _contents(market))
+        if changed is not None:
+            self._notes.append(f"it changes the frames it is given, first {changed}; they are its own")
+        return frame
 
     def decide(self, strategy: Any, view: View) -> Decision | None:
         """Ask and record, up to the last row."""
@@ -185,6 +210,20 @@ def _contents(market: Market) -> dict[str, bytes]:
         for prefix, frame in frames.items()
         for name in frame.columns
     }
+
+
+def _repeats(frame: pl.DataFrame) -> NDArray[np.intp]:
+    """Return the rows at which a context frame shows the bar of the row before."""
+    time = frame["time"]
+    return np.flatnonzero((time == time.shift(1)).fill_null(value=False).to_numpy())
+
+
+def _is_repeated(column: Floats, repeats: NDArray[np.intp]) -> bool:
+    """Whether a column changes, and never at the rows that repeat a context bar: then it was made of that context."""
+    if repeats.size < _FEWEST_REPEATS or repeats[-1] >= column.size:
+        return False
+    same = (column[repeats] == column[repeats - 1]) | (np.isnan(column[repeats]) & np.isnan(column[repeats - 1]))
+    return bool(same.all()) and np.unique(column[np.isfinite(column)]).size > 1
 
 
 def _first_difference(before: dict[str, bytes], after: dict[str, bytes]) -> str | None:

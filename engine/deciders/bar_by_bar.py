@@ -18,7 +18,7 @@ from engine.kernel.layout import CLOSE_CODE
 from engine.market.resampling import last_closed
 from engine.numeric.times import iso_time
 from engine.prepared import PreparedRun
-from engine.strategy import BarStrategy, Decision, Position, View
+from engine.strategy import BarStrategy, Contexts, Decision, Position, View
 
 
 def takes(strategy: Any) -> bool:
@@ -61,7 +61,7 @@ class _Asking:
             for curtain in (Curtain(longer),)
         ]
         named = zip(run.context, self._contexts, strict=True)
-        self._view: BarView = self._curtain.view({name: curtain.seen for name, (curtain, _) in named})
+        self._view: BarView = self._curtain.view(Contexts({name: curtain.seen for name, (curtain, _) in named}))
         self._view.balance = run.specification.initial_balance
         self._position: Position | None = None
         self._said: dict[int, tuple[str | None, str | None]] = {}

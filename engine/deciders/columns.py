@@ -3,6 +3,7 @@
 A kind of strategy (`decider.StrategyKind`).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,15 @@ from engine.deciders.decider import Carrier, Listener
 from engine.deciders.decisions import Decisions, to_carry_out
 from engine.deciders.guard import guarded
 from engine.deciders.table import columns_of, columns_problem, first_fault, given_and_physical, read_table
-from engine.errors import StrategyError
+from engine.errors import StrategyError, UnknownTimeframe
 from engine.market.bars import Bars
 from engine.market.instruments import Instrument
-from engine.market.resampling import join_context
+from engine.market.resampling import join_context, last_closed, resample
+from engine.market.timeframes import timeframe
 from engine.numeric.times import iso_time
 from engine.prepared import PreparedRun
 from engine.specification import Specification
-from engine.strategy import ColumnStrategy, Market
+from engine.strategy import ColumnStrategy, Contexts, Market, OwnBars
 
 _PART = 1 << 20
 """Rows."""
@@ -54,13 +56,29 @@ def _ask(strategy: ColumnStrategy, run: PreparedRun) -> Decisions:
         # The market is gone when the answer is read: its joined columns take memory.
         # Clones are the strategy's own: polars shares the values and copies them where one is changed.
         context = {name: join_context(run.bars, longer).clone() for name, longer in run.context.items()}
-        market = Market(run.bars.frame.clone(), context)
+        market = Market(run.bars.frame.clone(), Contexts(context), _own_bars(run))
         frame: object = guarded(lambda: strategy.decide_all(market), "decide_all")
         if not isinstance(frame, pl.DataFrame):
             raise StrategyError(f"decide_all returned {type(frame).__name__}, not a polars DataFrame")
         return frame
 
     return decisions_from_columns(asked(), run.bars, run.first, run.specification, run.instrument)
+
+
+def _own_bars(run: PreparedRun) -> Callable[[str], OwnBars]:
+    """Return what looks up the bars of a timeframe for `Market.on`; those that the run has not are resampled once."""
+    found = {**run.context, run.bars.timeframe.name: run.bars}
+
+    def own_bars(name: str) -> OwnBars:
+        if name not in found:
+            try:
+                found[name] = resample(run.bars, timeframe(name), run.instrument)
+            except UnknownTimeframe as error:
+                raise StrategyError(f"market.on({name!r}): {error}") from error
+        longer = found[name]
+        return OwnBars(longer.frame.clone(), last_closed(run.bars.close_time_us, longer.close_time_us))
+
+    return own_bars
 
 
 def decisions_from_columns(

@@ -1,8 +1,11 @@
 """Indicators look back only, and float noise never makes a crossing."""
 
+import inspect
+import json
 import math
 from collections.abc import Callable
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -387,3 +390,20 @@ TALIB: dict[str, tuple[pl.Series, Floats]] = {
 def test_values_and_warm_up_are_talibs(name: str) -> None:
     ours, theirs = TALIB[name]
     np.testing.assert_allclose(floats(ours), theirs, rtol=1e-9, atol=1e-12)
+
+
+def test_every_indicator_is_in_the_documentation_with_its_parameters() -> None:
+    documented = (Path(__file__).parents[2] / "docs" / "strategies.md").read_text(encoding="utf-8")
+    public = [
+        function
+        for name, function in vars(indicators).items()
+        if inspect.isfunction(function) and function.__module__ == indicators.__name__ and not name.startswith("_")
+    ]
+    assert len(public) >= 16
+    for function in public:
+        if function is indicators.as_floats:
+            continue
+        assert f"`{function.__name__}(" in documented
+        for parameter in inspect.signature(function).parameters.values():
+            if isinstance(parameter.default, int | float | str):
+                assert f"{parameter.name}={json.dumps(parameter.default)}" in documented

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import numpy as np
 import polars as pl
 
-from engine.indicators import actions
+from engine.indicators import actions, sma
 from engine.strategies.sma_cross import SmaCross
 from engine.strategy import Action, Decision, Instrument, Market, StrategyParams, View
 
@@ -140,6 +140,30 @@ class ShiftsInPlace(_Columns):
         bars = market.bars
         bars.replace_column(bars.get_column_index("close"), bars["close"].shift(1).fill_null(1.0))
         return pl.DataFrame({"action": [None] * bars.height})
+
+
+class AveragesContextRows(_Columns):
+    """Takes the rows of a context frame for its bars: an average of 20 H1 rows, in which H4 closes repeat."""
+
+    def decide_all(self, market: Market) -> pl.DataFrame:
+        return _above(
+            market.bars["close"],
+            sma(market.context["H4"]["close"] * 1.0, 20) + 0 * sma(market.context["D1"]["high"], 2),
+        )
+
+
+class AveragesContextBars(_Columns):
+    """The same average of 20 H4 bars, and an honest one of its own closes."""
+
+    def decide_all(self, market: Market) -> pl.DataFrame:
+        trend = market.on("H4", lambda bars: sma(bars["close"], 20))
+        return _above(sma(market.bars["close"], 3), trend)
+
+
+def _above(fast: pl.Series, slow: pl.Series) -> pl.DataFrame:
+    above = fast > slow
+    begins = above & ~above.shift(1)
+    return pl.select(pl.when(begins).then(pl.lit("BUY")).when(~above).then(pl.lit("CLOSE")).alias("action"))
 
 
 class NeedsManyBars(_Columns):

@@ -34,13 +34,13 @@ def gbpusd(rows: int = 2000) -> Bars:
 def audit(strategy: type[Any], data: RunData | None = None, moments: int = 16, **fields: Any) -> Audit:
     data = RunData(bars=gbpusd()) if data is None else data
     times = data.bars.frame["time"]
-    chosen: dict[str, Any] = {"start": times[100], "end": times[-1] + timedelta(hours=1), **fields}
+    always: dict[str, Any] = {"start": times[100], "end": times[-1] + timedelta(hours=1), "context_timeframes": ("H4",)}
+    chosen = always | fields
     specification = Specification(
         symbol="GBPUSD",
         timeframe="H1",
         strategy_key="audited",
         strategy_params={},
-        context_timeframes=("H4",),
         **chosen,
     )
     instrument = packaged_instruments()["GBPUSD"]
@@ -113,6 +113,21 @@ def test_a_strategy_that_changes_its_market_is_noted_with_the_column_and_not_fou
     assert found.finding is None
     assert found.notes == ("it changes the frames it is given, first close; they are its own",)
     assert audit(strategies.HONEST["sma_cross"]).notes == ()
+
+
+def test_an_indicator_over_the_repeated_rows_of_a_context_is_noted_with_the_way_on() -> None:
+    found = audit(strategies.AveragesContextRows, context_timeframes=("H4", "D1"))
+    assert found.finding is None
+    said = "an indicator is computed over market.context['{}'], whose rows repeat each bar until the next one closes"
+    assert [note.partition(";")[0] for note in found.notes] == [said.format("H4"), said.format("D1")]
+    assert "market.on('H4', function)" in found.notes[0]
+    assert audit(strategies.AveragesContextBars, context_timeframes=("H4", "D1")).notes == ()
+
+
+def test_what_is_computed_on_a_contexts_own_bars_does_not_look_ahead() -> None:
+    found = audit(strategies.AveragesContextBars)
+    assert (found.finding, found.unanswered) == (None, 0)
+    assert found.decisions > 10
 
 
 def test_futures_that_a_strategy_cannot_take_are_counted_and_not_held_against_it() -> None:
