@@ -74,6 +74,8 @@ def test_a_missing_setting_is_one_line_and_status_2(
         (["cancel", "3", "--request-id", "r"], "together with the other target"),
         (["follow", "3", "--request-id", "r"], "not both"),
         (["runs", "--status", "lost"], "--status"),
+        (["replay", "--from-offset", "3"], "--partition"),
+        (["replay", "--from", "table", "--partition", "3"], "only with --from topic"),
     ],
 )
 def test_a_wrong_argument_is_one_line_and_status_2(
@@ -88,21 +90,30 @@ def test_a_wrong_argument_is_one_line_and_status_2(
 def test_flags_win_over_the_file(tmp_path: Path) -> None:
     file = tmp_path / "request.json"
     file.write_text(json.dumps(request_data(symbol="EURUSD", volume=0.5)))
-    request, identity = read_request(file, {"volume": 0.2})
-    assert (request.symbol, request.volume, identity) == ("EURUSD", 0.2, None)
+    asked = read_request(file, {"volume": 0.2})
+    assert (asked.request.symbol, asked.request.volume, asked.identity) == ("EURUSD", 0.2, None)
 
 
 def test_the_file_may_be_a_cloud_event_whose_id_is_the_request_id(tmp_path: Path) -> None:
     file = tmp_path / "event.json"
     file.write_text(json.dumps(cloud_event()))
-    assert read_request(file, {})[1] == "request-1"
-    assert read_request(file, {"request_id": "mine"})[1] == "mine"
+    assert read_request(file, {}).identity == "request-1"
+    assert read_request(file, {"request_id": "mine"}).identity == "mine"
+
+
+def test_submitting_a_cloud_event_keeps_its_source(tmp_path: Path) -> None:
+    event, plain = tmp_path / "event.json", tmp_path / "plain.json"
+    event.write_text(json.dumps(cloud_event(source="desk-7")))
+    plain.write_text(json.dumps(request_data()))
+    assert read_request(event, {"volume": 0.2}).source == "desk-7"
+    assert read_request(plain, {}).source == "backtest-cli"
+    assert read_request(None, request_data()).source == "backtest-cli"
 
 
 def test_the_file_may_be_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     stdin = io.TextIOWrapper(io.BytesIO(json.dumps(request_data()).encode()))
     monkeypatch.setattr("sys.stdin", stdin)
-    assert read_request(Path("-"), {})[0].symbol == "EURUSD"
+    assert read_request(Path("-"), {}).request.symbol == "EURUSD"
 
 
 @pytest.mark.parametrize("text", ["[]", "{", '{"strategy_id": 1, "strategy_id": 2}', '{"leverage": 3}'])
