@@ -8,12 +8,20 @@ from typing import Any
 import polars as pl
 import pytest
 
+from consumer.adapters.memory.broker import MemoryBroker
+from consumer.adapters.memory.history import MemoryHistory
+from consumer.adapters.memory.tables import MemoryTables
+from consumer.adapters.memory.topics import MemoryTopics
 from consumer.cli import COMMANDS, run_program
+from consumer.commands.cancel import expectation
 from consumer.commands.report import sparkline
+from consumer.commands.runs import runs_table
 from consumer.commands.submit import read_request
 from consumer.reports.figures import deepest_drawdowns, trade_groups
 from consumer.requests.repeating import repeated_request
+from consumer.rules.columns import METRIC_COLUMNS
 from engine.errors import InputRefused
+from schemas.cancel_requested import parse_cancel_requested
 from tests.schemas.builders import NOON, cloud_event, request_data
 
 
@@ -122,6 +130,48 @@ def test_a_file_that_is_no_request_is_refused_before_anything_is_sent(tmp_path: 
     file.write_text(text)
     with pytest.raises(InputRefused):
         read_request(file, {})
+
+
+@pytest.mark.parametrize(
+    ("cancel", "told"),
+    [
+        ({"run_id": 999}, "there is no such run"),
+        ({"run_id": 1}, "it is completed already, and stays so"),
+        ({"run_id": 2}, "no request for it has come yet"),
+        ({"request_id": "never-seen"}, "no such request has come yet"),
+    ],
+)
+async def test_a_cancel_says_what_will_come_of_it(cancel: dict[str, Any], told: str) -> None:
+    tables = MemoryTables()
+    strategy_id = tables.add_strategy()
+    for status in ("completed", "pending"):
+        columns = {name: value for name, value in run_row(strategy_id=strategy_id).items() if name != "id"}
+        tables.add_run(**columns, status=status)
+    assert told in await expectation(MemoryHistory(tables), parse_cancel_requested(cancel))
+
+
+def test_a_cancel_without_a_database_says_where_to_look(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topics = MemoryTopics(MemoryBroker())
+    monkeypatch.setattr("consumer.commands.cancel.kafka_settings", lambda: None)
+    monkeypatch.setattr("consumer.commands.cancel.open_topics", lambda _: topics)
+    assert run_program(["cancel", "999", "--reason", "enough"]) == 0
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert "the cancel of run 999 is sent; what became of it: `backtest follow 999`" in written.err
+    assert len(topics.broker.records("backtest.cancel_requested")) == 1
+
+
+def test_a_list_of_failed_runs_says_why_they_failed() -> None:
+    figures = {"strategy_name": "mine", "progress_pct": 0, **dict.fromkeys(METRIC_COLUMNS)}
+    completed = run_row(**figures, status="completed", error_message=None)
+    failed = run_row(**figures, status="failed", error_message="no_data: there\nare no bars " + "x" * 300)
+    heading, first, second = runs_table([completed, failed])
+    assert heading[-1] == "why"
+    assert (first[-1], second[-1][:24]) == ("", "no_data: there are no ba")
+    assert len(second[-1]) < 210
+    assert "why" not in runs_table([completed])[0]
 
 
 def test_a_repeated_run_asks_for_what_its_row_and_its_request_say() -> None:

@@ -45,10 +45,8 @@ async def test_no_command_line_shows_the_environment_of_a_server(tmp_path: Path)
         await process.stop()
 
 
-@pytest.mark.parametrize("size", [0, 200_000])
-async def test_an_environment_of_any_size_arrives_whole_and_a_stop_right_behind_it(tmp_path: Path, size: int) -> None:
-    process = SupervisedProcess.start(
-        command(tmp_path, SECRET="here", FILL="x" * min(size, 100_000), MORE="y" * (size // 2))
-    )
+@pytest.mark.parametrize("size", [0, 100_000])
+async def test_a_large_environment_arrives_whole_and_a_stop_right_behind_it(tmp_path: Path, size: int) -> None:
+    process = SupervisedProcess.start(command(tmp_path, SECRET="here", FILL="x" * size, MORE="y" * size))
     await process.stop()
     assert not process.is_running
