@@ -94,7 +94,8 @@ $(VENV)/.installed: $(VENV)/.locked pyproject.toml
 
 # uv, itself from the lock, takes a quarter of pip's time. Where it cannot reach the registry and pip can (it does not read pip's
 # configuration), pip does the same. Bytecode is made now, for environments in which Python is told to write none: importing the
-# worker takes 11 s of CPU without it, 1.8 s with it.
+# worker takes 11 s of CPU without it, 1.8 s with it. Nothing is uninstalled: strategies that somebody registered here are no lock's
+# business. `make clean` begins anew.
 $(VENV)/.locked: requirements/dev.txt requirements/bootstrap.txt
 	@test -n "$(PYTHON)" || { echo 'Python 3.11 or newer is needed: none of python3.11, python3.12, python3.13, python3 is' >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
@@ -103,7 +104,7 @@ $(VENV)/.locked: requirements/dev.txt requirements/bootstrap.txt
 	@$(BIN)/python -c 'import pip' 2>/dev/null || { echo "making $(VENV) with $(PYTHON)" >&2; $(PYTHON) -m venv --clear $(VENV); }
 	@echo "installing what requirements/dev.txt locks into $(VENV)" >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
-	@$${PIP_INDEX_URL:+env UV_DEFAULT_INDEX="$$PIP_INDEX_URL"} $(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes --python $(BIN)/python requirements/dev.txt \
+	@$${PIP_INDEX_URL:+env UV_DEFAULT_INDEX="$$PIP_INDEX_URL"} $(BIN)/uv pip install --quiet --compile-bytecode --require-hashes --python $(BIN)/python -r requirements/dev.txt \
 		|| $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $@
 

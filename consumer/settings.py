@@ -179,7 +179,8 @@ class LogSettings(BaseSettings):
         values = [getattr(self, name) for name in type(self).model_fields]
         secrets = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
         passwords = [urlsplit(secret).password for secret in secrets if "://" in secret]
-        return tuple(unquote(secret) for secret in [*secrets, *passwords] if secret)
+        # Postgres's own variable: its client takes the password from there where the URL has none.
+        return tuple(unquote(secret) for secret in [*secrets, *passwords, os.environ.get("PGPASSWORD")] if secret)
 
 
 class DatabaseSettings(LogSettings):

@@ -1,9 +1,10 @@
 """What the online commands share: their settings, and a log that stays out of the way."""
 
 import logging
+import os
 
 from consumer.logging_setup import set_up_logging
-from consumer.settings import DatabaseSettings, KafkaSettings, LogSettings, load_settings
+from consumer.settings import PREFIX, DatabaseSettings, KafkaSettings, LogSettings, load_settings
 
 
 def database_settings() -> DatabaseSettings:
@@ -11,6 +12,11 @@ def database_settings() -> DatabaseSettings:
     settings = load_settings(DatabaseSettings)
     quiet_log(settings)
     return settings
+
+
+def database_is_set() -> bool:
+    """Whether the environment names a database, for commands that know more with one."""
+    return bool(os.environ.get(f"{PREFIX}DATABASE_URL"))
 
 
 def kafka_settings() -> KafkaSettings:

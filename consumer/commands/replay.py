@@ -12,7 +12,7 @@ from consumer.commands.connections import database_settings, kafka_settings
 from consumer.commands.display.columns import text_columns
 from consumer.commands.options import values as options
 from consumer.ports.requests import Topics
-from consumer.requests.old_requests import REPLAY_SOURCE, Range, requests_in_table, requests_in_topic
+from consumer.requests.old_requests import REPLAY_SOURCE, Offsets, Range, requests_in_table, requests_in_topic
 from consumer.requests.replaying import Effect, Planned, emit_new, plan_with_history
 from consumer.settings import DatabaseSettings
 from consumer.wiring.broker import open_topics
@@ -31,6 +31,13 @@ def replay(
         str | None, typer.Option(help="Sent (table: received) at or after; UTC without an offset.")
     ] = None,
     until: Annotated[str | None, typer.Option(help="And before.")] = None,
+    partition: Annotated[
+        int | None, typer.Option(min=0, help="Topic only: of this partition (each partition counts its own offsets).")
+    ] = None,
+    from_offset: Annotated[
+        int | None, typer.Option(min=0, help="With --partition: from this offset on, it included.")
+    ] = None,
+    until_offset: Annotated[int | None, typer.Option(min=0, help="With --partition: and before this one.")] = None,
     status: Annotated[
         Literal["completed", "failed", "cancelled"] | None, typer.Option(help="Table only: runs that ended so.")
     ] = None,
@@ -58,13 +65,14 @@ def replay(
         return
     if status is not None and origin == "topic":
         raise typer.BadParameter("only with --from table", param_hint="'--status'")
+    offsets = _offsets(origin, partition, from_offset, until_offset)
     limits = Range(options.utc_moment(since, "--since"), options.utc_moment(until, "--until"))
     settings = database_settings()
     topics = open_topics(kafka_settings())
     name = label or f"{SystemClock().now_utc():%Y%m%dT%H%M%SZ}"
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,60}", name):
         raise typer.BadParameter("1 to 60 letters, digits and ._-", param_hint="'--label'")
-    plan = asyncio.run(_replay(settings, topics, origin, limits, status, name, dry_run=dry_run))
+    plan = asyncio.run(_replay(settings, topics, origin, limits, offsets, status, name, dry_run=dry_run))
     if as_json:
         typer.echo(json.dumps([_json_of(each) for each in plan]))
     elif plan:
@@ -73,11 +81,22 @@ def replay(
     typer.echo(f"{'would be' if dry_run else 'emitted what is new'}: {counts} (label {name})", err=True)
 
 
+def _offsets(origin: str, partition: int | None, first: int | None, end: int | None) -> Offsets | None:
+    if partition is None:
+        if first is not None or end is not None:
+            raise typer.BadParameter("say of which: each partition counts its own offsets", param_hint="'--partition'")
+        return None
+    if origin != "topic":
+        raise typer.BadParameter("only with --from topic", param_hint="'--partition'")
+    return Offsets(partition, first, end)
+
+
 async def _replay(
     settings: DatabaseSettings,
     topics: Topics,
     origin: str,
     limits: Range,
+    offsets: Offsets | None,
     status: str | None,
     label: str,
     *,
@@ -85,7 +104,7 @@ async def _replay(
 ) -> list[Planned]:
     async with open_history(settings) as history:
         if origin == "topic":
-            found = await requests_in_topic(topics, history, limits)
+            found = await requests_in_topic(topics, history, limits, offsets)
         else:
             found = await requests_in_table(history, limits, status)
         plan = await plan_with_history(found, label, history)

@@ -22,6 +22,8 @@ app = typer.Typer(add_completion=False)
 app.command("prune")(prune_runs)
 
 _HEADING = ("run", "strategy", "symbol", "tf", "mode", "from", "to", "status", "%", "trades", "return %", "drawdown %")
+_WHY_CHARACTERS = 200
+"""Of a failure, in a list; `backtest report` and --json have all of it."""
 
 
 @app.callback(invoke_without_command=True)
@@ -55,8 +57,10 @@ async def _found(settings: DatabaseSettings, status: str | None, limit: int) -> 
 
 
 def runs_table(found: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
-    """A heading and a row a run, as text."""
-    return [_HEADING, *(_cells(run) for run in found)]
+    """A heading and a row a run, as text; where one of them failed, why it did."""
+    rows = [(_HEADING, "why"), *((_cells(run), _why(run)) for run in found)]
+    failed = any(run["error_message"] for run in found)
+    return [(*cells, why) if failed else cells for cells, why in rows]
 
 
 def rejections_table(found: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
@@ -81,6 +85,16 @@ def json_text(value: object) -> str:
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 
+def _day(moment: datetime | None) -> str:
+    """None: a row of another service says what Python has no date for."""
+    return "-" if moment is None else f"{moment:%Y-%m-%d}"
+
+
+def _why(run: Mapping[str, Any]) -> str:
+    told = printable(" ".join((run["error_message"] or "").split()))
+    return told if len(told) <= _WHY_CHARACTERS else f"{told[:_WHY_CHARACTERS]}..."
+
+
 def _cells(run: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         str(run["id"]),
@@ -88,8 +102,8 @@ def _cells(run: Mapping[str, Any]) -> tuple[str, ...]:
         run["symbol"],
         run["timeframe"],
         run["execution_mode"],
-        f"{run['start_date']:%Y-%m-%d}",
-        f"{run['end_date']:%Y-%m-%d}",
+        _day(run["start_date"]),
+        _day(run["end_date"]),
         run["status"],
         str(run["progress_pct"]),
         "" if run["total_trades"] is None else str(run["total_trades"]),

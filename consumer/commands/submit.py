@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import uuid4
@@ -9,9 +10,9 @@ from uuid import uuid4
 import typer
 
 from consumer.commands.options import values as options
-from consumer.commands.submitting import submit_and_report
+from consumer.commands.submitting import SOURCE, submit_and_report
 from engine.errors import InputRefused
-from schemas.envelope import EnvelopeError, open_envelope
+from schemas.envelope import Envelope, EnvelopeError, open_envelope
 from schemas.problems import InvalidRequestError
 from schemas.requested import BacktestRequested, parse_requested
 from schemas.topics import EventType
@@ -121,12 +122,13 @@ def submit(
         "tp_partial_close_ratio": tp_partial_close_ratio,
         "request_id": request_id,
     }
-    request, identity = read_request(file, {name: value for name, value in given.items() if value is not None})
+    asked = read_request(file, {name: value for name, value in given.items() if value is not None})
     status = asyncio.run(
         submit_and_report(
-            request,
-            identity or str(uuid4()),
-            is_new=identity is None,
+            asked.request,
+            asked.identity or str(uuid4()),
+            source=asked.source,
+            is_new=asked.identity is None,
             wait=wait or wait_timeout is not None,
             wait_timeout=wait_timeout,
             as_json=as_json,
@@ -135,30 +137,35 @@ def submit(
     raise typer.Exit(status)
 
 
-def read_request(file: Path | None, given: dict[str, Any]) -> tuple[BacktestRequested, str | None]:
-    """The request of the file with what was given over it, and its identity, where it has one.
+@dataclass(frozen=True, slots=True)
+class AskedFor:
+    """A request, the identity it came with (None: none), and who asks: the source of a CloudEvent is kept."""
 
-    Raises InputRefused with every field at fault.
-    """
-    identity, data, repeated = (None, {}, ()) if file is None else _read_file(file)
-    data = {**data, **given}
+    request: BacktestRequested
+    identity: str | None
+    source: str
+
+
+def read_request(file: Path | None, given: dict[str, Any]) -> AskedFor:
+    """The request of the file with what was given over it. Raises InputRefused with every field at fault."""
+    envelope = None if file is None else _read_file(file)
+    data = {**(envelope.data if envelope else {}), **given}
     if not data:
         raise typer.BadParameter("give a request by flags, or with --file", param_hint="'--file'")
     try:
-        request = parse_requested(data, repeated)
+        request = parse_requested(data, envelope.duplicate_keys if envelope else ())
     except InvalidRequestError as error:
         raise InputRefused(f"not sent: {error}") from error
-    return request, request.request_id or identity
+    identity = request.request_id or (envelope.id if envelope else None)
+    return AskedFor(request, identity, (envelope.source if envelope else None) or SOURCE)
 
 
-def _read_file(file: Path) -> tuple[str | None, dict[str, Any], tuple[str, ...]]:
-    """(the CloudEvent's id, data, keys that stand twice)."""
+def _read_file(file: Path) -> Envelope:
     name = "stdin" if str(file) == "-" else str(file)
     try:
         content = sys.stdin.buffer.read() if name == "stdin" else file.read_bytes()
-        envelope = open_envelope(content, (), EventType.REQUESTED)
+        return open_envelope(content, (), EventType.REQUESTED)
     except OSError as error:
         raise InputRefused(f"{name}: {error.strerror}") from error
     except EnvelopeError as error:
         raise InputRefused(f"{name}: {error.message}") from error
-    return envelope.id, envelope.data, envelope.duplicate_keys

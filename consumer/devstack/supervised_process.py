@@ -18,6 +18,8 @@ import psutil
 
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
 POLL_SECONDS = 0.01
+LENGTH_BYTES = 4
+"""Of the length that goes before the orders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +44,20 @@ class SupervisedProcess:
 
     @classmethod
     def start(cls, command: ServerCommand) -> Self:
-        orders = json.dumps({**asdict(command), "parent": os.getpid()})
+        orders = json.dumps({**asdict(command), "parent": os.getpid()}).encode()
         with Path(command.log_path).open("ab") as log:
             supervisor = subprocess.Popen(
-                [sys.executable, "-P", str(SUPERVISOR), orders],
+                [sys.executable, "-P", str(SUPERVISOR)],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C at the terminal is for the program; it stops its servers itself
             )
+        # Not as an argument: every account of the machine can read those, and the environment may hold secrets.
+        assert supervisor.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it is gone already, which its owner will see
+            supervisor.stdin.write(len(orders).to_bytes(LENGTH_BYTES, "big") + orders)
+            supervisor.stdin.flush()
         return cls(supervisor)
 
     @property

@@ -6,8 +6,9 @@ reaches end of file (at once), or its parent's process id changes (within POLL_S
 parent holds the pipe open). Servers leave its care in no way: on Linux it adopts their orphans, and they get SIGKILL
 should it be killed itself.
 
-Argument: a JSON object, the fields of `supervised_process.ServerCommand` and `parent`, the process id to watch.
-Standard input: one byte asks for a stop; end of file without it says that the parent died.
+Standard input: four bytes, the length of a JSON object; the object, the fields of `supervised_process.ServerCommand`
+and `parent`, the process id to watch; then one byte asks for a stop, and end of file without it says that the parent
+died.
 """
 
 from __future__ import annotations
@@ -151,5 +152,21 @@ def signal_each(processes: list[psutil.Process], number: int) -> None:
             continue
 
 
+def read_orders() -> dict[str, Any]:
+    """Not through sys.stdin, whose buffer would swallow the byte that asks for a stop."""
+    orders: dict[str, Any] = json.loads(read_bytes(int.from_bytes(read_bytes(4), "big")))
+    return orders
+
+
+def read_bytes(count: int) -> bytes:
+    content = b""
+    while len(content) < count:
+        part = os.read(sys.stdin.fileno(), count - len(content))
+        if not part:
+            sys.exit("the program that asked for a server died before it said which")
+        content += part
+    return content
+
+
 if __name__ == "__main__":
-    sys.exit(main(json.loads(sys.argv[1])))
+    sys.exit(main(read_orders()))

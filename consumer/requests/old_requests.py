@@ -29,10 +29,27 @@ class Range:
     until: datetime | None = None
 
 
-async def requests_in_topic(topics: Topics, history: History, limits: Range) -> list[OldRequest]:
-    """Every record of the request topic in that range, partition by partition in order."""
+@dataclass(frozen=True, slots=True)
+class Offsets:
+    """first <= offset < end, of one partition of the request topic; None: open."""
+
+    partition: int
+    first: int | None = None
+    end: int | None = None
+
+
+async def requests_in_topic(
+    topics: Topics, history: History, limits: Range, offsets: Offsets | None = None
+) -> list[OldRequest]:
+    """Every record of the request topic in that range, partition by partition in order.
+
+    Raises InputRefused for a partition that the topic does not have.
+    """
     async with topics.reading([Topic.REQUESTED], from_beginning=True) as reader:
         records = await _records_in(reader, limits)
+        if offsets is not None:
+            _check_partition(offsets.partition, reader)
+            records = [record for record in records if _is_among(record, offsets)]
     return [await _old_request(record, history) for record in records]
 
 
@@ -57,6 +74,20 @@ async def _records_in(reader: TopicReader, limits: Range) -> list[Record]:
         for record in records
         if first[record.topic, record.partition] <= record.offset < end[record.topic, record.partition]
     ]
+
+
+def _check_partition(partition: int, reader: TopicReader) -> None:
+    partitions = sorted(number for _, number in reader.ends)
+    if partition not in partitions:
+        raise InputRefused(f"{Topic.REQUESTED} has no partition {partition}, but {partitions[0]} to {partitions[-1]}")
+
+
+def _is_among(record: Record, offsets: Offsets) -> bool:
+    return (
+        record.partition == offsets.partition
+        and (offsets.first is None or record.offset >= offsets.first)
+        and (offsets.end is None or record.offset < offsets.end)
+    )
 
 
 async def _old_request(record: Record, history: History) -> OldRequest:

@@ -112,6 +112,13 @@ def test_the_worker_accepts_the_settings_that_it_is_given(
     assert settings.http_port == 8080
 
 
+@pytest.mark.parametrize("service", ["migrate", "worker"])
+def test_a_password_of_any_characters_leaves_the_database_url_whole(compose: dict[str, Any], service: str) -> None:
+    environment = compose["services"][service]["environment"]
+    assert "POSTGRES_PASSWORD" not in environment["BACKTEST_DATABASE_URL"]
+    assert environment["PGPASSWORD"] == compose["services"]["postgres"]["environment"]["POSTGRES_PASSWORD"]
+
+
 def test_data_lie_in_named_volumes(compose: dict[str, Any]) -> None:
     used = {volume_name(volume) for service in compose["services"].values() for volume in service.get("volumes", [])}
     assert used == set(compose["volumes"]) == {"kafka-data", "postgres-data", "market-data", "artifacts"}
@@ -140,6 +147,12 @@ def test_every_dependency_is_locked() -> None:
     development = [one for one in project["dependency-groups"]["dev"] if isinstance(one, str)]
     extras = project["project"]["optional-dependencies"]["devstack"]
     assert {normalised(requirement) for requirement in (*development, *extras)} <= set(pins("requirements/dev.txt"))
+
+
+def test_setup_after_a_changed_lock_uninstalls_nobodys_strategies() -> None:
+    recipes = (REPOSITORY / "Makefile").read_text()
+    assert "uv pip install" in recipes
+    assert re.findall(r"pip (?:sync|uninstall)|--exact", recipes) == []
 
 
 def test_the_image_is_made_from_hashed_locks_alone() -> None:

@@ -21,7 +21,10 @@ BarsOption = Annotated[
 ]
 MarketDataOption = Annotated[
     str | None,
-    typer.Option(help="In place of --bars: path or URL of market data at rest.", rich_help_panel=_BARS),
+    typer.Option(
+        help="In place of --bars: path or URL of market data at rest. [env: BACKTEST_MARKET_DATA_URL]",
+        rich_help_panel=_BARS,
+    ),
 ]
 ContextBarsOption = Annotated[
     list[str] | None,
@@ -76,7 +79,10 @@ EndOption = Annotated[
     typer.Option(help="End, exclusive; UTC without an offset. Default: the last bar's close.", rich_help_panel=_BARS),
 ]
 InstrumentsOption = Annotated[
-    Path | None, typer.Option(help="TOML file that extends the packaged instruments.", rich_help_panel=_BARS)
+    Path | None,
+    typer.Option(
+        help="TOML file that extends the packaged instruments. [env: BACKTEST_INSTRUMENTS_FILE]", rich_help_panel=_BARS
+    ),
 ]
 StrategyOption = Annotated[
     str | None, typer.Option(help="Registered strategy (`backtest strategy list`).", rich_help_panel=_STRATEGY)
@@ -109,7 +115,12 @@ StopToEntryOption = Annotated[
 InitialBalanceOption = Annotated[
     float, typer.Option(callback=options.above_zero, help="Deposit.", rich_help_panel=_MONEY)
 ]
-AccountCurrencyOption = Annotated[str, typer.Option(help="Currency of the account.", rich_help_panel=_MONEY)]
+AccountCurrencyOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Currency of the account. [env: BACKTEST_ACCOUNT_CURRENCY] [default: USD]", rich_help_panel=_MONEY
+    ),
+]
 VolumeOption = Annotated[
     float | None,
     typer.Option(callback=options.above_zero, help="Lots a trade. [default: 0.1]", rich_help_panel=_MONEY),

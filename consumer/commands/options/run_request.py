@@ -16,6 +16,7 @@ from consumer.commands.options import run_options as given
 from consumer.commands.options import values as options
 from consumer.preparation.inputs import assemble
 from consumer.preparation.strategy import strategy_with
+from consumer.settings import StoreSettings, load_settings
 from consumer.wiring.files import (
     ConversionFile,
     NamedBarFiles,
@@ -63,7 +64,7 @@ class RunRequest:
     tp_partial_close_ratio: given.TpPartialCloseRatioOption = 0.5
     stop_to_entry: given.StopToEntryOption = True
     initial_balance: given.InitialBalanceOption = 10_000.0
-    account_currency: given.AccountCurrencyOption = "USD"
+    account_currency: given.AccountCurrencyOption = None
     volume: given.VolumeOption = None
     risk_pct: given.RiskPctOption = None
     spread_pips: given.SpreadPipsOption = 1.5
@@ -86,7 +87,8 @@ def with_run_options(*, without: Collection[str] = ()) -> Callable[[Callable[...
 
     def decorate(command: Callable[..., None]) -> Any:
         def called(**values: Any) -> None:
-            command(RunRequest(**{field.name: values.pop(field.name) for field in given_fields}), **values)
+            request = RunRequest(**{field.name: values.pop(field.name) for field in given_fields})
+            command(with_settings(request, load_settings(StoreSettings)), **values)
 
         own = list(inspect.signature(command).parameters.values())[1:]
         parameters = [*map(_as_parameter, given_fields), *(each.replace(kind=_KEYWORD) for each in own)]
@@ -97,6 +99,19 @@ def with_run_options(*, without: Collection[str] = ()) -> Callable[[Callable[...
         return adapted
 
     return decorate
+
+
+def with_settings(request: RunRequest, settings: StoreSettings) -> RunRequest:
+    """The request with what its options leave open as the environment has it; bars from files need no market data."""
+    is_set = settings.model_fields_set
+    market_data, instruments, currency = request.market_data, request.instruments, request.account_currency
+    if market_data is None and request.bars is None and "market_data_url" in is_set:
+        market_data = settings.market_data_url
+    if instruments is None:
+        instruments = settings.instruments_file
+    if currency is None and "account_currency" in is_set:
+        currency = settings.account_currency
+    return replace(request, market_data=market_data, instruments=instruments, account_currency=currency)
 
 
 def _as_parameter(field: Field[Any]) -> inspect.Parameter:
@@ -138,7 +153,7 @@ def read_run(request: RunRequest) -> ReadyRun:
         strategy_params=decided_by.params,
         context_timeframes=_contexts(request.context_timeframes, source, run_timeframe),
         initial_balance=request.initial_balance,
-        account_currency=request.account_currency,
+        account_currency=request.account_currency or "USD",
         spread_pips=request.spread_pips,
         spread_source=request.spread_source,
         execution_mode=request.execution_mode,
@@ -169,7 +184,9 @@ class _DecidedBy:
 
 def _source(request: RunRequest, run_timeframe: Timeframe, registry: Mapping[str, Instrument]) -> NamedBarFiles:
     if (request.bars is None) == (request.market_data is None):
-        raise typer.BadParameter("give either --bars FILE or --market-data URL", param_hint="'--bars'")
+        raise typer.BadParameter(
+            "give either --bars FILE or --market-data URL (or set BACKTEST_MARKET_DATA_URL)", param_hint="'--bars'"
+        )
     files = {run_timeframe.name: request.bars} if request.bars else {}
     for text in request.context_bars or ():
         name, path = options.context_file(text, "--context-bars")

@@ -8,12 +8,20 @@ from typing import Any
 import polars as pl
 import pytest
 
+from consumer.adapters.memory.broker import MemoryBroker
+from consumer.adapters.memory.history import MemoryHistory
+from consumer.adapters.memory.tables import MemoryTables
+from consumer.adapters.memory.topics import MemoryTopics
 from consumer.cli import COMMANDS, run_program
+from consumer.commands.cancel import expectation
 from consumer.commands.report import sparkline
+from consumer.commands.runs import runs_table
 from consumer.commands.submit import read_request
 from consumer.reports.figures import deepest_drawdowns, trade_groups
 from consumer.requests.repeating import repeated_request
+from consumer.rules.columns import METRIC_COLUMNS
 from engine.errors import InputRefused
+from schemas.cancel_requested import parse_cancel_requested
 from tests.schemas.builders import NOON, cloud_event, request_data
 
 
@@ -74,6 +82,8 @@ def test_a_missing_setting_is_one_line_and_status_2(
         (["cancel", "3", "--request-id", "r"], "together with the other target"),
         (["follow", "3", "--request-id", "r"], "not both"),
         (["runs", "--status", "lost"], "--status"),
+        (["replay", "--from-offset", "3"], "--partition"),
+        (["replay", "--from", "table", "--partition", "3"], "only with --from topic"),
     ],
 )
 def test_a_wrong_argument_is_one_line_and_status_2(
@@ -88,21 +98,30 @@ def test_a_wrong_argument_is_one_line_and_status_2(
 def test_flags_win_over_the_file(tmp_path: Path) -> None:
     file = tmp_path / "request.json"
     file.write_text(json.dumps(request_data(symbol="EURUSD", volume=0.5)))
-    request, identity = read_request(file, {"volume": 0.2})
-    assert (request.symbol, request.volume, identity) == ("EURUSD", 0.2, None)
+    asked = read_request(file, {"volume": 0.2})
+    assert (asked.request.symbol, asked.request.volume, asked.identity) == ("EURUSD", 0.2, None)
 
 
 def test_the_file_may_be_a_cloud_event_whose_id_is_the_request_id(tmp_path: Path) -> None:
     file = tmp_path / "event.json"
     file.write_text(json.dumps(cloud_event()))
-    assert read_request(file, {})[1] == "request-1"
-    assert read_request(file, {"request_id": "mine"})[1] == "mine"
+    assert read_request(file, {}).identity == "request-1"
+    assert read_request(file, {"request_id": "mine"}).identity == "mine"
+
+
+def test_submitting_a_cloud_event_keeps_its_source(tmp_path: Path) -> None:
+    event, plain = tmp_path / "event.json", tmp_path / "plain.json"
+    event.write_text(json.dumps(cloud_event(source="desk-7")))
+    plain.write_text(json.dumps(request_data()))
+    assert read_request(event, {"volume": 0.2}).source == "desk-7"
+    assert read_request(plain, {}).source == "backtest-cli"
+    assert read_request(None, request_data()).source == "backtest-cli"
 
 
 def test_the_file_may_be_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     stdin = io.TextIOWrapper(io.BytesIO(json.dumps(request_data()).encode()))
     monkeypatch.setattr("sys.stdin", stdin)
-    assert read_request(Path("-"), {})[0].symbol == "EURUSD"
+    assert read_request(Path("-"), {}).request.symbol == "EURUSD"
 
 
 @pytest.mark.parametrize("text", ["[]", "{", '{"strategy_id": 1, "strategy_id": 2}', '{"leverage": 3}'])
@@ -111,6 +130,48 @@ def test_a_file_that_is_no_request_is_refused_before_anything_is_sent(tmp_path: 
     file.write_text(text)
     with pytest.raises(InputRefused):
         read_request(file, {})
+
+
+@pytest.mark.parametrize(
+    ("cancel", "told"),
+    [
+        ({"run_id": 999}, "there is no such run"),
+        ({"run_id": 1}, "it is completed already, and stays so"),
+        ({"run_id": 2}, "no request for it has come yet"),
+        ({"request_id": "never-seen"}, "no such request has come yet"),
+    ],
+)
+async def test_a_cancel_says_what_will_come_of_it(cancel: dict[str, Any], told: str) -> None:
+    tables = MemoryTables()
+    strategy_id = tables.add_strategy()
+    for status in ("completed", "pending"):
+        columns = {name: value for name, value in run_row(strategy_id=strategy_id).items() if name != "id"}
+        tables.add_run(**columns, status=status)
+    assert told in await expectation(MemoryHistory(tables), parse_cancel_requested(cancel))
+
+
+def test_a_cancel_without_a_database_says_where_to_look(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topics = MemoryTopics(MemoryBroker())
+    monkeypatch.setattr("consumer.commands.cancel.kafka_settings", lambda: None)
+    monkeypatch.setattr("consumer.commands.cancel.open_topics", lambda _: topics)
+    assert run_program(["cancel", "999", "--reason", "enough"]) == 0
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert "the cancel of run 999 is sent; what became of it: `backtest follow 999`" in written.err
+    assert len(topics.broker.records("backtest.cancel_requested")) == 1
+
+
+def test_a_list_of_failed_runs_says_why_they_failed() -> None:
+    figures = {"strategy_name": "mine", "progress_pct": 0, **dict.fromkeys(METRIC_COLUMNS)}
+    completed = run_row(**figures, status="completed", error_message=None)
+    failed = run_row(**figures, status="failed", error_message="no_data: there\nare no bars " + "x" * 300)
+    heading, first, second = runs_table([completed, failed])
+    assert heading[-1] == "why"
+    assert (first[-1], second[-1][:24]) == ("", "no_data: there are no ba")
+    assert len(second[-1]) < 210
+    assert "why" not in runs_table([completed])[0]
 
 
 def test_a_repeated_run_asks_for_what_its_row_and_its_request_say() -> None:

@@ -4,13 +4,16 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from consumer.adapters.memory.broker import MemoryBroker
 from consumer.adapters.memory.history import MemoryHistory
 from consumer.adapters.memory.tables import MemoryTables
 from consumer.adapters.memory.topics import MemoryTopics
 from consumer.ports import Delivery
-from consumer.requests.old_requests import REPLAY_SOURCE, Range, requests_in_topic
+from consumer.requests.old_requests import REPLAY_SOURCE, Offsets, Range, requests_in_topic
 from consumer.requests.replaying import OldRequest, emit_new, plan_with_history
+from engine.errors import InputRefused
 from schemas.topics import Topic
 from tests.schemas.builders import NOON, cloud_event, request_data
 
@@ -53,6 +56,26 @@ async def test_a_request_for_a_row_becomes_one_with_the_rows_configuration() -> 
     [old] = await found(topics, tables)
     assert old.request is not None
     assert (old.request.run_id, old.request.symbol, old.request.timeframe) == (None, "GBPUSD", "H4")
+
+
+async def test_requests_are_found_by_partition_and_offset() -> None:
+    topics = MemoryTopics(MemoryBroker(partitions=2))
+    tables = world()[1]
+    for number in range(8):
+        event = json.dumps(cloud_event(id=f"number-{number}")).encode()
+        await topics.send([Delivery(Topic.REQUESTED, f"key-{number}".encode(), event)])
+    own = [record for record in topics.broker.records(Topic.REQUESTED) if record.partition == 1]
+    assert len(own) >= 3
+    history = MemoryHistory(tables)
+
+    async def origins(offsets: Offsets) -> list[str]:
+        return [each.origin for each in await requests_in_topic(topics, history, Range(), offsets)]
+
+    assert await origins(Offsets(1)) == [f"backtest.requested/1/{record.offset}" for record in own]
+    assert await origins(Offsets(1, first=1, end=3)) == ["backtest.requested/1/1", "backtest.requested/1/2"]
+    assert await origins(Offsets(0, first=1000)) == []
+    with pytest.raises(InputRefused, match="has no partition 2, but 0 to 1"):
+        await origins(Offsets(2))
 
 
 async def test_what_is_new_is_emitted_once_under_its_new_id() -> None:
