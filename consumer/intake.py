@@ -75,6 +75,8 @@ class Judge(Protocol):
         problems: tuple[FieldProblem, ...],
         verdicts: Verdicts,
     ) -> Decision: ...
+
+
 SPARED_CALLS = 15
 """One look at the queue's length in so many, where nobody depends on it."""
 
