@@ -75,6 +75,8 @@ class Judge(Protocol):
         problems: tuple[FieldProblem, ...],
         verdicts: Verdicts,
     ) -> Decision: ...
+
+
 SPARED_CALLS = 15
 """One look at the queue's length in so many, where nobody depends on it."""
 
@@ -286,7 +288,12 @@ def decode_request(record: Record) -> RequestToRecord:
     """Decode and validate a request; one that breaks the schema comes back with its problems. Raises EnvelopeError."""
     envelope = open_envelope(record.value, record.headers, EventType.REQUESTED)
     request_id = request_identity(
-        envelope.data.get("request_id"), envelope.id, record.topic, record.partition, record.offset
+        envelope.data.get("request_id"),
+        envelope.id,
+        record.topic,
+        record.partition,
+        record.offset,
+        record.timestamp_ms,
     )
     source = envelope.source or ""
     try:

@@ -8,8 +8,13 @@ from schemas.json_text import canonical_json, why_unusable_text
 from schemas.requested import BacktestRequested, content_of
 
 
-def request_identity(data_request_id: object, envelope_id: str | None, topic: str, partition: int, offset: int) -> str:
-    """The request_id: the one in data, else the CloudEvents id, else `<topic>/<partition>/<offset>`.
+def request_identity(
+    data_request_id: object, envelope_id: str | None, topic: str, partition: int, offset: int, timestamp_ms: int
+) -> str:
+    """The request_id: the one in data, else the CloudEvents id, else `<topic>/<partition>/<offset>/<timestamp ms>`.
+
+    The record's timestamp stands in it since a topic that was deleted and made anew counts from 0 again: its requests
+    would be taken for duplicates of the old ones.
 
     data_request_id: as sent. One that is no text of 1 to 255 storable characters names nothing (the request is rejected
     for it), so the next takes its place and the rejection can be kept.
@@ -20,7 +25,7 @@ def request_identity(data_request_id: object, envelope_id: str | None, topic: st
         and why_unusable_text(data_request_id) is None
     ):
         return data_request_id
-    return envelope_id if envelope_id is not None else f"{topic}/{partition}/{offset}"
+    return envelope_id if envelope_id is not None else f"{topic}/{partition}/{offset}/{timestamp_ms}"
 
 
 def content_text(request: BacktestRequested) -> str:

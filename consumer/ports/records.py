@@ -15,6 +15,8 @@ class Record:
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...] = ()
+    timestamp_ms: int = -1
+    """As the broker has it, since 1970; -1: it has none (logs of old format)."""
 
 
 @dataclass(frozen=True, slots=True)

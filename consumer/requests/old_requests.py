@@ -96,7 +96,7 @@ async def _old_request(record: Record, history: History) -> OldRequest:
         envelope = open_envelope(record.value, record.headers, EventType.REQUESTED)
     except EnvelopeError as error:
         return OldRequest(origin, origin, None, f"{error.reason}: {error.message}")
-    place = (record.topic, record.partition, record.offset)
+    place = (record.topic, record.partition, record.offset, record.timestamp_ms)
     identity = request_identity(envelope.data.get("request_id"), envelope.id, *place)
     if envelope.source == REPLAY_SOURCE:
         return OldRequest(origin, identity, None, "is of a replay itself")

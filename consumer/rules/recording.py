@@ -188,6 +188,12 @@ def _cancelled_before(accepted: Accepted, cancels: KeptCancels) -> str | None:
     return cancel_reason(accepted.row.status if accepted.row is not None else "pending", noted)
 
 
+def of_known_runs(cancels: Sequence[CancelToRecord], new_runs: Iterable[NewRun]) -> list[CancelToRecord]:
+    """Those that may be for a run that is there. By run id no run is meant that got its number in this batch."""
+    numbered = {run.run_id for run in new_runs if run.is_new_row}
+    return [cancel for cancel in cancels if cancel.run_id not in numbered]
+
+
 @dataclass(frozen=True, slots=True)
 class SourceTurns:
     """Turns in the queue: head, its smallest one; last, the greatest of one source. None: nothing is queued."""

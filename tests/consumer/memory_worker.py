@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from consumer.adapters.memory.broker import MemoryBroker, MemoryPublisher, MemorySource
@@ -43,7 +43,7 @@ class World:
     def produce(self, record: Record) -> Record:
         """Append a record to the log of its topic and partition, as it is."""
         log = self.broker.logs.setdefault((record.topic, record.partition), [])
-        stored = Record(record.topic, record.partition, len(log), record.key, record.value, record.headers)
+        stored = replace(record, offset=len(log), timestamp_ms=int(self.clock.now_utc().timestamp() * 1000))
         log.append(stored)
         self.broker.arrived.set()
         return stored

@@ -38,12 +38,31 @@ def test_a_request_is_decoded_with_its_identity_source_and_content() -> None:
 
 
 def test_plain_json_is_a_request_named_by_its_place() -> None:
-    record = replace(raw_record(b'{"run_id": 5}'), partition=3, offset=42)
+    record = replace(raw_record(b'{"run_id": 5}'), partition=3, offset=42, timestamp_ms=1_700_000_000_123)
 
     decoded = decode(record, event_writer())
 
     assert isinstance(decoded, RequestToRecord)
-    assert (decoded.request_id, decoded.source) == ("backtest.requested/3/42", "")
+    assert (decoded.request_id, decoded.source) == ("backtest.requested/3/42/1700000000123", "")
+
+
+async def test_plain_json_on_a_topic_that_was_made_anew_is_not_taken_for_a_duplicate() -> None:
+    world = World()
+    worker = MemoryWorker(world)
+    dates = {"start_date": "2024-01-01T00:00:00Z", "end_date": "2024-02-01T00:00:00Z"}
+    content = json.dumps({"strategy_id": 1, "symbol": "EURUSD", **dates}).encode()
+    world.produce(raw_record(content))
+    await worker.read()
+    world.broker.logs.clear()
+    world.broker.committed.clear()
+    await worker.crash()
+    world.clock.advance(3600)
+
+    again = MemoryWorker(world)
+    record = world.produce(raw_record(content))
+    await again.read()
+
+    assert (record.offset, len(world.tables.runs)) == (0, 2)
 
 
 def test_a_request_that_breaks_the_schema_keeps_its_problems_and_its_data_as_sent() -> None:

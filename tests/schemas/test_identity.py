@@ -20,18 +20,18 @@ def hash_of(**changes: Any) -> bytes:
     [
         ("mine", "event", "mine"),
         (None, "event", "event"),
-        (None, None, "backtest.requested/3/99"),
+        (None, None, "backtest.requested/3/99/1700000000000"),
         ("", "event", "event"),
         (5, "event", "event"),
         ("x" * 256, "event", "event"),
         ("x" * 255, "event", "x" * 255),
         ("a\0", "event", "event"),
-        ("\ud800", None, "backtest.requested/3/99"),
-        (["a"], None, "backtest.requested/3/99"),
+        ("\ud800", None, "backtest.requested/3/99/1700000000000"),
+        (["a"], None, "backtest.requested/3/99/1700000000000"),
     ],
 )
 def test_identity_is_the_first_usable_name(data_request_id: object, envelope_id: str | None, expected: str) -> None:
-    assert request_identity(data_request_id, envelope_id, "backtest.requested", 3, 99) == expected
+    assert request_identity(data_request_id, envelope_id, "backtest.requested", 3, 99, 1_700_000_000_000) == expected
 
 
 DEFAULTS: dict[str, Any] = {

@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 
 from consumer.adapters.kafka.connection import KafkaConnection, close_consumer
 from consumer.adapters.kafka.header_names import read_any_header_name
+from consumer.adapters.kafka.records import read_record
 from consumer.adapters.kafka.topics import present_topics
 from consumer.errors import BrokerUnavailable, StartFailed
 from consumer.ports import Record
@@ -71,11 +72,7 @@ class KafkaReader:
             polled = await self.consumer.getmany(timeout_ms=int(timeout_seconds * 1000))
         except KafkaError as error:
             raise BrokerUnavailable(f"Kafka: {type(error).__name__}: {error}") from error
-        return [
-            Record(record.topic, record.partition, record.offset, record.key, record.value, tuple(record.headers))
-            for records in polled.values()
-            for record in records
-        ]
+        return [read_record(record) for records in polled.values() for record in records]
 
     async def offsets_at(self, moment: datetime) -> Mapping[Place, int]:
         milliseconds = int(moment.timestamp() * 1000)

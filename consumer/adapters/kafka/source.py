@@ -13,7 +13,8 @@ from aiokafka.errors import KafkaError
 
 from consumer.adapters.kafka.connection import KafkaConnection, close_consumer
 from consumer.adapters.kafka.header_names import read_any_header_name
-from consumer.ports import Batch, Record
+from consumer.adapters.kafka.records import read_record
+from consumer.ports import Batch
 from schemas.topics import Topic
 
 log = structlog.get_logger(__name__)
@@ -137,11 +138,7 @@ class KafkaSource:
             positions[partition.topic, partition.partition] = await consumer.position(partition)
         if assignment != self.assignment:
             return
-        records = tuple(
-            Record(record.topic, record.partition, record.offset, record.key, record.value, tuple(record.headers))
-            for partition_records in polled.values()
-            for record in partition_records
-        )
+        records = tuple(read_record(record) for partition_records in polled.values() for record in partition_records)
         await self.handed_over.put(Batch(records, positions, assignment))
 
     def _pause_or_resume(self, consumer: AIOKafkaConsumer) -> None:

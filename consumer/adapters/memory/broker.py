@@ -49,9 +49,13 @@ class MemoryBroker:
         """Write one record, to the partition of its key."""
         partition = crc32(delivery.key or b"") % self.partitions
         log = self.logs.setdefault((delivery.topic, partition), [])
-        record = Record(delivery.topic, partition, len(log), delivery.key, delivery.value, delivery.headers)
+        now = self.clock.now_utc()
+        timestamp_ms = int(now.timestamp() * 1000)
+        record = Record(
+            delivery.topic, partition, len(log), delivery.key, delivery.value, delivery.headers, timestamp_ms
+        )
         log.append(record)
-        self.times.setdefault((delivery.topic, partition), []).append(self.clock.now_utc())
+        self.times.setdefault((delivery.topic, partition), []).append(now)
         self.arrived.set()
         return record
 

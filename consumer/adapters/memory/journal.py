@@ -29,6 +29,7 @@ from consumer.rules.recording import (
     named_runs,
     named_strategies,
     number,
+    of_known_runs,
     place,
     put_off,
     sort_out_repeats,
@@ -66,7 +67,7 @@ class MemoryJournal:
             new_runs = recording.number(decisions.accepted)
             recording.insert(new_runs, decisions.rejected)
             ended = recording.end_queued([run.run_id for run in new_runs if run.cancelled is not None])
-            ended += recording.cancel_known(cancels)
+            ended += recording.cancel_known(of_known_runs(cancels, new_runs))
             recorded = Recorded(cancels, dead_letters, repeats, decisions.rejected, new_runs)
             stored = self.tables.store_events(recorded.events(self.writer), self.owner, self.lease_seconds)
             queued = tuple(run.run_id for run in new_runs if run.cancelled is None)
@@ -127,6 +128,7 @@ class _Recording:
                 "sequence": 0,
                 "progress_pct": 0,
                 "cancel_reason": run.cancelled,
+                "is_named": not run.is_new_row,
                 "queued_at": self.tables.clock.now_utc(),
                 "started_at": None,
                 "finished_at": None,

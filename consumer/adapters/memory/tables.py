@@ -230,10 +230,11 @@ class MemoryTables:
         return standing_of({**execution, "cancel_reason": self.kept_cancel(execution)}, facts)
 
     def kept_cancel(self, execution: Row) -> str | None:
-        """The reason noted at the execution, or kept for its run or request."""
+        """The reason noted at the execution, or kept for its request, or for its run where the request named it."""
         if execution["cancel_reason"] is not None:
             return str(execution["cancel_reason"])
-        for target in (execution["run_id"], execution["request_id"]):
+        named = (execution["run_id"],) if execution["is_named"] else ()
+        for target in (*named, execution["request_id"]):
             if target in self.cancels:
                 return self.cancels[target] or REASON_REQUESTED
         return None

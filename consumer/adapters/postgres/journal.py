@@ -35,6 +35,7 @@ from consumer.rules.recording import (
     named_runs,
     named_strategies,
     number,
+    of_known_runs,
     place,
     put_off,
     sort_out_repeats,
@@ -101,7 +102,7 @@ class _Recording:
         await self._insert_runs(new_runs)
         await self._insert_executions(new_runs)
         ended = await self._end_queued([run.standing for run in new_runs if run.cancelled is not None])
-        ended += await self._cancel_known(cancels)
+        ended += await self._cancel_known(of_known_runs(cancels, new_runs))
         recorded = Recorded(cancels, dead_letters, repeats, decisions.rejected, new_runs)
         stored = await store_events(self.connection, recorded.events(self.writer), self.owner)
         queued = tuple(run.run_id for run in new_runs if run.cancelled is None)
@@ -219,6 +220,7 @@ class _Recording:
             [run.request.source for run in new_runs],
             place(new_runs, turns),
             [run.cancelled for run in new_runs],
+            [not run.is_new_row for run in new_runs],
         )
         if len(inserted) != len(new_runs):
             raise _Raced

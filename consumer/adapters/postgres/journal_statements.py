@@ -54,8 +54,9 @@ RETURNING id
 """
 
 INSERT_EXECUTIONS = """
-INSERT INTO backtest_executions (run_id, request_id, source, turn, cancel_reason)
-SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::bigint[], $5::text[]) AS i(run_id) ORDER BY i.run_id
+INSERT INTO backtest_executions (run_id, request_id, source, turn, cancel_reason, is_named)
+SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bool[]) AS i(run_id)
+ORDER BY i.run_id
 ON CONFLICT (run_id) DO NOTHING
 RETURNING run_id
 """

@@ -16,9 +16,10 @@ LAPSED_LIMIT = 200
 
 # A cancel may have been stored by a transaction that did not yet see the request, and the other way round: so the kept
 # cancels are looked up wherever a run is run, swept or finished, and not only at intake. Not where it is picked: the
-# sweep looks at the newest cancels only, and a run that nothing picks and nothing sweeps would wait for ever.
+# sweep looks at the newest cancels only, and a run that nothing picks and nothing sweeps would wait for ever. By its
+# number only a run that its request named: a run numbered here has one that a cancel may have guessed.
 KEPT_CANCEL = """coalesce(e.cancel_reason,
-    (SELECT coalesce(c.reason, 'requested') FROM backtest_cancels c WHERE c.run_id = e.run_id),
+    (SELECT coalesce(c.reason, 'requested') FROM backtest_cancels c WHERE e.is_named AND c.run_id = e.run_id),
     (SELECT coalesce(c.reason, 'requested') FROM backtest_cancels c WHERE c.request_id = e.request_id))"""
 
 # What `standing_of` reads, but for the cancel.

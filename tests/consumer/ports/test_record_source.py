@@ -125,6 +125,9 @@ async def test_records_of_both_topics_arrive_as_they_are_and_in_the_order_of_the
     assert {record.headers for record in requests} == {(("h", b"\xff"), ("n", None))}
     offsets = [record.offset for record in requests]
     assert offsets == sorted(offsets)
+    timestamps = [record.timestamp_ms for record in requests]
+    assert timestamps == sorted(timestamps)
+    assert timestamps[0] > 1_600_000_000_000
 
 
 async def test_what_was_durable_is_not_delivered_to_the_next_member_and_what_was_not_is(side: Side) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from consumer.ports import (
+    BeatAnswer,
     Decision,
     EventKind,
     IntakeResult,
@@ -14,6 +15,7 @@ from consumer.ports import (
     StrategyCheck,
     Unchecked,
 )
+from consumer.ports.outcomes import Completed
 from tests.consumer.messages import ADMIT, STRATEGY, body, cancel, completed, event_writer, raw_record, requested
 from tests.consumer.ports.stores import PostgresStore, Store, WorkerPorts
 
@@ -325,6 +327,22 @@ async def test_a_cancel_of_a_row_that_came_before_its_request_wins(store: Store)
 
     assert body(result.events[0].value)["reason"] == "requested"
     assert (await store.execution(run_id))["state"] == "cancelled"
+
+
+async def test_cancels_of_numbers_that_no_run_has_yet_end_none_of_the_runs_that_get_them(store: Store) -> None:
+    worker = await store.worker()
+    await record(worker, cancels=[cancel(run_id=1), cancel(run_id=2)])
+
+    result = await record(worker, *(requested(name) for name in "abc"), cancels=[cancel(run_id=3)])
+
+    assert result.new_runs == (1, 2, 3)
+    assert (await worker.queue.sweep()).ended == ()
+    claims = (await worker.queue.claim(3)).claims
+    assert {answer.answer for answer in (await worker.queue.cancels_wanted(claims)).values()} == {BeatAnswer.ALIVE}
+    for claim in claims:
+        ended = await worker.queue.finish(claim, completed(claim, 0))
+        assert ended is not None
+        assert isinstance(ended.outcome, Completed)
 
 
 async def test_a_cancel_in_the_batch_of_its_request_wins(store: Store) -> None:

@@ -67,7 +67,7 @@ async def test_a_cancel_that_comes_before_the_finish_wins_and_drops_the_results(
         case "event":
             await worker.journal.record_batch([], [cancel(run_id=claim.run_id, reason="enough")], [], ADMIT)
         case "kept":
-            await store.keep_cancel(claim.run_id, None, None)
+            await store.keep_cancel(None, claim.facts.request_id, None)
 
     finished = await worker.queue.finish(claim, completed(claim))
 

@@ -4,14 +4,16 @@ import asyncio
 
 from consumer.adapters.postgres import lock_keys
 from consumer.ports import BeatAnswer, EventKind
-from tests.consumer.messages import completed
+from tests.consumer.messages import ADMIT, completed, requested
 from tests.consumer.ports.queue_steps import beat, queue, queued_and_claimed, told
 from tests.consumer.ports.stores import PostgresStore, Store
 
 
 async def test_a_sweep_ends_queued_runs_that_are_cancelled_in_any_way_without_a_slot(store: Store) -> None:
     worker = await store.worker()
-    by_row, deleted, raced_by_run, raced_by_request, left = await queue(worker, *"abcde")
+    by_row, deleted, raced_by_request, left = await queue(worker, *"abde")
+    raced_by_run = await store.add_run()
+    await worker.journal.record_batch([requested("c", run_id=raced_by_run)], [], [], ADMIT)
     await store.change_run(by_row, status="cancelled")
     await store.delete_run(deleted)
     await store.keep_cancel(raced_by_run, None, "enough")
