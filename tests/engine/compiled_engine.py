@@ -28,8 +28,13 @@ from tests.engine import reference
 
 Style = Literal["columns", "bars", "signals"]
 STYLES: tuple[Style, ...] = ("columns", "bars", "signals")
+FOLLOWS_THE_CALENDAR = False
+"""Whether goldens and random runs ask the engine for what the clock decides: nights inside bars, rates that grow old,
+long bars of zones that change their clocks. Set once it follows."""
+KNOWS_ORDERS = False
+"""Whether they use trails, time exits, moves, entry orders, slippage and leverage. Set once the engine knows them."""
 SYMBOL = "TESTED"
-_BY_DURATION = {each.duration_us: each for each in TIMEFRAMES.values()}
+_BY_DURATION = {each.duration_us: each for each in TIMEFRAMES.values()} | {reference.MONTH_US: TIMEFRAMES["MN1"]}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WARNING_STARTS = {"stop_out": "stopped out", "not_sized": "decision"}
 
@@ -89,16 +94,16 @@ def run(
     on_progress: OnProgress | None = None,
 ) -> BacktestResult:
     """Run the engine on the reference's input."""
-    timeframe = _BY_DURATION[config.timeframe_us]
+    timeframe = timeframe_of(config.timeframe_us)
     instrument = Instrument(symbol=symbol_of(config), **_given(config.instrument))
     specification = _specification(bars, config, first_bar, timeframe)
     run_bars = make_bars(bars, timeframe)
     registry = {**packaged_instruments(), instrument.symbol: instrument}
     data = RunData(
         bars=run_bars,
-        finer=None if finer_bars is None else make_bars(finer_bars.bars, _BY_DURATION[finer_bars.timeframe_us]),
+        finer=None if finer_bars is None else make_bars(finer_bars.bars, timeframe_of(finer_bars.timeframe_us)),
         conversion={
-            symbol: make_bars(series.bars, _BY_DURATION[series.timeframe_us])
+            symbol: make_bars(series.bars, timeframe_of(series.timeframe_us))
             for symbol, series in (conversion_bars or {}).items()
         },
         registry=registry,
@@ -122,6 +127,11 @@ def as_simulation(result: BacktestResult) -> reference.Simulation:
         metrics={name: value for name, value in asdict(result.metrics).items() if name != "null_reasons"},
         null_reasons=result.null_reasons,
     )
+
+
+def timeframe_of(length_us: int) -> Timeframe:
+    """The engine's timeframe of that length, MN1's being the reference's name for it."""
+    return _BY_DURATION[length_us]
 
 
 def make_bars(bars: Sequence[reference.Bar], timeframe: Timeframe) -> Bars:
@@ -244,4 +254,15 @@ def _warnings(result: BacktestResult) -> dict[str, int]:
     return counts
 
 
-__all__ = ["STYLES", "EngineError", "Style", "as_simulation", "make_bars", "script_columns", "simulate"]
+__all__ = [
+    "FOLLOWS_THE_CALENDAR",
+    "KNOWS_ORDERS",
+    "STYLES",
+    "EngineError",
+    "Style",
+    "as_simulation",
+    "make_bars",
+    "script_columns",
+    "simulate",
+    "timeframe_of",
+]

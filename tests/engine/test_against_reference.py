@@ -8,14 +8,10 @@ from hypothesis import HealthCheck, given, note, settings
 
 from engine.errors import EngineError
 from tests.engine import compiled_engine, reference
-from tests.engine.compiled_engine import STYLES, Style
+from tests.engine.compiled_engine import FOLLOWS_THE_CALENDAR, KNOWS_ORDERS, STYLES, Style
 from tests.engine.random_runs import RandomRun, random_runs
 
 METRIC_TOLERANCE = 1e-9
-FOLLOWS_THE_CALENDAR = False
-"""Whether random runs ask for what the clock decides, too. Set once the engine follows sections 1, 4 and 5 there."""
-KNOWS_ORDERS = False
-"""Whether they use section 7: trails, entry orders, slippage, leverage. Set once the engine knows it."""
 RATIOS = ("sharpe_ratio", "sortino_ratio")
 """Returns carry the rounding of equity, which these magnify where returns hardly differ or cancel each other."""
 

@@ -4,7 +4,7 @@ import pytest
 
 from engine.errors import BadSignals, EngineError, NoConversion, NoRateYet, StrategyError
 from engine.numeric.times import iso_time
-from tests.engine.compiled_engine import STYLES, Style, simulate
+from tests.engine.compiled_engine import FOLLOWS_THE_CALENDAR, KNOWS_ORDERS, STYLES, Style, simulate
 from tests.engine.goldens import Case, Refusal, differences, load_cases
 from tests.engine.reference import Simulation
 
@@ -13,9 +13,15 @@ REFUSALS: dict[str, tuple[type[EngineError], ...]] = {
     "conversion": (NoConversion, NoRateYet),
 }
 
+CASES = [
+    *load_cases(),
+    *(load_cases("calendar") if FOLLOWS_THE_CALENDAR else []),
+    *(load_cases("orders") if KNOWS_ORDERS else []),
+]
+
 
 @pytest.mark.parametrize("style", STYLES)
-@pytest.mark.parametrize("case", load_cases(), ids=lambda case: case.name)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_engine_gives_the_hand_computed_figures(case: Case, style: Style) -> None:
     if isinstance(case.expected, Refusal):
         with pytest.raises(REFUSALS[case.expected.kind]) as refusal:

@@ -158,6 +158,7 @@ Candles and what is loaded:
 """
 
 from tests.engine.reference.model import (
+    MONTH_US,
     Bar,
     Config,
     Decision,
@@ -172,6 +173,7 @@ from tests.engine.reference.model import (
 from tests.engine.reference.simulator import simulate
 
 __all__ = [
+    "MONTH_US",
     "Bar",
     "Config",
     "Decision",
