@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import polars as pl
+
 from consumer.adapters.files.tables import ColumnTable, Table, normalised_names
 from consumer.adapters.files.written_times import DateOrder
 
@@ -84,7 +86,7 @@ def head_of(table: Table) -> Head:
     """The beginning of an open file."""
     if isinstance(table, ColumnTable):
         names = tuple(table.frame.columns)
-        rows = [tuple("" if each is None else str(each) for each in row) for row in table.frame.head(2).iter_rows()]
+        rows = list(zip(*(_as_text(column.head(2)) for column in table.frame.iter_columns()), strict=True))
         return Head((names, *rows), has_lines=False, first_line=", ".join(names))
     return Head(table.cells, has_lines=True, first_line=table.first_line)
 
@@ -134,3 +136,12 @@ def _time_columns(head: Head, names: Sequence[str], times: Sequence[str], first_
         if clock is not None:
             return ("date", clock)
     return (found[0],)
+
+
+def _as_text(column: pl.Series) -> list[str]:
+    """A few values as formats look at them: dates and times of day, counts and names; others are nobody's."""
+    if column.dtype in {pl.Date, pl.Time} or column.dtype.is_integer() or column.dtype == pl.String:
+        return column.cast(pl.String).fill_null("").to_list()
+    if column.dtype.is_float():
+        return ["" if each is None else f"{each:.15g}" for each in column.to_list()]
+    return [""] * column.len()

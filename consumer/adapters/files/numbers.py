@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import polars as pl
 
-from consumer.adapters.files.tables import row_message
+from consumer.adapters.files.tables import one_line, row_message
 from engine.errors import InputRefused
 
 
@@ -62,4 +62,6 @@ def _refuse_rows(
         return
     row = int(wrong.arg_true()[0])
     time = frame["time"][row].isoformat().replace("+00:00", "Z")
-    raise refused(row_message(source, row, time, f"{column.name} {column[row]!r} {what}"))
+    written = column[row]
+    shown = one_line(written) if isinstance(written, str) else written
+    raise refused(row_message(source, row, time, f"{column.name} {shown!r} {what}"))

@@ -20,6 +20,7 @@ _PARQUET, _ARROW_FILE, _ARROW_STREAM, _FEATHER_1 = b"PAR1", b"ARROW1", b"\xff\xf
 _PARQUET_SUFFIXES = (".parquet", ".pq")
 _ARTICLES = {"Parquet": "a", "Arrow IPC": "an"}
 _WIDEST_VALUE_BYTES = 8
+_LONGEST_SHOWN = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,9 @@ def plain_frame(table: Table, refused: type[InputRefused]) -> pl.DataFrame:
         _refuse_repeated(names, table.source, refused)
         return table.frame.rename(dict(zip(table.frame.columns, names, strict=True)))
     if any(_is_number(each) for each in table.cells[0]):
-        raise refused(f"{table.source}: there is no header line; the file begins with {table.first_line!r}")
+        raise refused(
+            f"{table.source}: there is no header line; the file begins with {one_line(table.first_line, 120)!r}"
+        )
     names = normalised_names(table.cells[0])
     _refuse_repeated(names, table.source, refused)
     return table.rows(names, skipped_lines=1, refused=refused)
@@ -99,7 +102,13 @@ def normalised_names(written: Sequence[str]) -> tuple[str, ...]:
 
 def row_message(source: str, row_index: int, time: object, what: str) -> str:
     """`FILE: row N (time T): what is wrong`; row_index from 0, N from 1."""
-    return f"{source}: row {row_index + 1} (time {time}): {what}"
+    return f"{source}: row {row_index + 1} (time {one_line(str(time))}): {what}"
+
+
+def one_line(text: str, longest: int = _LONGEST_SHOWN) -> str:
+    """Text out of a file as a message can show it: not long, without control characters."""
+    printable = "".join(each if each.isprintable() else "?" for each in text[:longest])
+    return printable + "..." * (len(text) > longest)
 
 
 def _refuse_repeated(names: Sequence[str], source: str, refused: type[InputRefused]) -> None:
@@ -119,7 +128,7 @@ def _columns(
             return pl.read_ipc_stream(BytesIO(content))
         _refuse_huge(pl.scan_ipc(BytesIO(content)), source, refused, limit_bytes)
         return pl.read_ipc(BytesIO(content))
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
         line = str(error).strip().partition("\n")[0]
         raise refused(
             f"{source}: is not a{'n' if kind[0] == 'A' else ''} {kind} file that can be read: {line}"

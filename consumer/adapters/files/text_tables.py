@@ -67,7 +67,7 @@ class TextTable:
             return pl.DataFrame(schema=dict.fromkeys(unique, pl.String))
         except pl.exceptions.PolarsError as error:
             self._refuse_ragged(len(unique), skipped_lines, refused)
-            line = str(error).strip().partition("\n")[0]
+            line = str(error).strip().partition("\n")[0].strip()
             raise refused(f"{self.source}: is not a CSV file that can be read: {line}") from error
 
     def _refuse_ragged(self, wanted: int, skipped_lines: int, refused: type[InputRefused]) -> None:

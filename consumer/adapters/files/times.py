@@ -22,6 +22,7 @@ Kind = Literal["offset", "local", "mixed", "s", "ms", "us", "ns", "epoch"]
 _EPOCH_TEXT = r"^\d{9,20}(?:\.0+)?$"
 _LEAST_COMPACT_DATE, _LAST_COMPACT_DATE = 1000_01_01, 9999_12_31
 """Written as a number, 20240102: below every count since 1970."""
+_FIRST_MOMENT_US, _LAST_MOMENT_US = -62_135_596_800_000_000, 253_402_300_799_999_999
 _EPOCH_UNITS: tuple[tuple[Literal["s", "ms", "us", "ns"], int, int, int], ...] = (
     ("s", 10**8, 10**10, 1_000_000),
     ("ms", 10**11, 10**13, 1_000),
@@ -55,6 +56,22 @@ def read_times(column: pl.Series, rules: TimeRules) -> ReadTimes:
     Raises UnreadableTimeError for the first row that is missing, unreadable, of a day in doubt, or a local time that
     does not exist or exists twice and cannot be told apart by the order of the rows (see `localised`).
     """
+    times = _read(column, rules)
+    _refuse_beyond_calendar(times.utc)
+    return times
+
+
+def utc_times(column: pl.Series, timezone: str) -> pl.Series:
+    """The same as Datetime[us, UTC] alone, nothing turned round. timezone: of times without an offset."""
+    return read_times(column, TimeRules(timezone)).utc
+
+
+def one_utc_time(text: str, timezone: str = "UTC") -> pl.Series:
+    """The same for one value, as a series of length 1."""
+    return utc_times(pl.Series("time", [text]), timezone)
+
+
+def _read(column: pl.Series, rules: TimeRules) -> ReadTimes:
     refuse_first(column, column.is_null(), "time is missing")
     if column.dtype.is_(pl.Categorical) or isinstance(column.dtype, pl.Enum):
         column = column.cast(pl.String)
@@ -65,6 +82,7 @@ def read_times(column: pl.Series, rules: TimeRules) -> ReadTimes:
         return _from_parts(*read_written(text, rules.date_order), text, rules)
     if column.dtype == pl.Date:
         midnight = column.cast(pl.Datetime("us"))
+        _refuse_beyond_calendar(midnight)
         return _from_parts(midnight, None, pl.repeat(value=True, n=column.len(), eager=True), column, rules)
     if isinstance(column.dtype, pl.Datetime):
         return _from_datetimes(column, column.dtype, rules)
@@ -81,17 +99,9 @@ def read_times(column: pl.Series, rules: TimeRules) -> ReadTimes:
     )
 
 
-def utc_times(column: pl.Series, timezone: str) -> pl.Series:
-    """The same as Datetime[us, UTC] alone, nothing turned round. timezone: of times without an offset."""
-    return read_times(column, TimeRules(timezone)).utc
-
-
-def one_utc_time(text: str, timezone: str = "UTC") -> pl.Series:
-    """The same for one value, as a series of length 1."""
-    return utc_times(pl.Series("time", [text]), timezone)
-
-
 def _from_datetimes(column: pl.Series, dtype: pl.Datetime, rules: TimeRules) -> ReadTimes:
+    if dtype.time_unit != "ns":  # those end in 2262
+        _refuse_beyond_calendar(column, in_milliseconds=dtype.time_unit == "ms")
     microseconds = column.dt.cast_time_unit("us")
     if dtype.time_unit == "ns":
         inexact = microseconds.dt.cast_time_unit("ns") != column
@@ -149,7 +159,8 @@ def _from_parts(
         return ReadTimes(utc, "offset", rules.may_fall and _falls(utc))
     kind: Kind = "local" if east_us is None else "mixed"
     # Of hours that come twice the order of the rows decides; so newest first is tried the other way round.
-    if rules.may_fall and local.len() > 1 and local[0] > local[-1]:
+    clock_us = local.to_physical()
+    if rules.may_fall and local.len() > 1 and clock_us[0] > clock_us[-1]:
         east_turned, bare_turned = (None if each is None else each.reverse() for each in (east_us, is_bare_date))
         try:
             turned = _utc(local.reverse(), east_turned, bare_turned, written.reverse(), rules.timezone)
@@ -178,6 +189,16 @@ def _utc(
 
 def _falls(utc: pl.Series) -> bool:
     """Whether times fall strictly, from the first to the last."""
-    if utc.len() < 2 or utc[0] <= utc[-1]:
+    moments = utc.to_physical()
+    if utc.len() < 2 or moments[0] <= moments[-1]:
         return False
-    return bool((np.diff(utc.to_physical().to_numpy()) < 0).all())
+    return bool((np.diff(moments.to_numpy()) < 0).all())
+
+
+def _refuse_beyond_calendar(times: pl.Series, *, in_milliseconds: bool = False) -> None:
+    """Refuse what no calendar here can show, so that nothing after has to expect it."""
+    moments = times.to_physical()
+    divisor = 1000 if in_milliseconds else 1
+    beyond = (moments < _FIRST_MOMENT_US // divisor) | (moments > _LAST_MOMENT_US // divisor)
+    if beyond.any():
+        raise UnreadableTimeError(int(beyond.arg_true()[0]), "", "time is beyond the years 1 to 9999")

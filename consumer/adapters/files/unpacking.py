@@ -22,6 +22,7 @@ _ELSEWHERE = (
     (b"\xd0\xcf\x11\xe0", "is an Excel workbook; save it as CSV"),
     (b"\x91\x01\0\0", "is MetaTrader 4's own history (.hst); export it as CSV from its History Center"),
 )
+_LONGEST_REASON = 100
 _NESTED = 2
 """A zip that holds a .csv.gz is unpacked too; deeper than that nobody packs bars."""
 
@@ -105,12 +106,14 @@ def _unzip(content: bytes, limit_bytes: int) -> bytes:
             if any(each.filename.startswith("xl/") for each in inside):
                 raise _RefusedError("is an Excel workbook; save it as CSV")
             if len(inside) != 1:
-                listed = ", ".join(each.filename for each in inside[:5]) + (", ..." if len(inside) > 5 else "")
+                listed = ", ".join(ascii(each.filename).strip("'") for each in inside[:5]) + (
+                    ", ..." if len(inside) > 5 else ""
+                )
                 raise _RefusedError(f"holds {len(inside)} files, wanted one{': ' if inside else ''}{listed}")
             with archive.open(inside[0]) as file:
                 return file.read(limit_bytes + 1)
-    except (zipfile.BadZipFile, EOFError, zlib.error, OSError, NotImplementedError) as error:
-        raise _RefusedError(f"is not a zip file that can be read: {error}") from None
+    except (zipfile.BadZipFile, EOFError, zlib.error, OSError, NotImplementedError, ValueError) as error:
+        raise _RefusedError(f"is not a zip file that can be read: {str(error)[:_LONGEST_REASON]}") from None
     except RuntimeError:  # zipfile has no other word for it
         raise _RefusedError("is a zip file with a password; unpack it first") from None
 

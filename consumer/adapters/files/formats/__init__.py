@@ -12,6 +12,7 @@ from consumer.adapters.files.formats.pandas import PANDAS
 from consumer.adapters.files.formats.tradingview import TRADINGVIEW
 from consumer.adapters.files.formats.yfinance import YFINANCE
 from consumer.adapters.files.layout import PRICES, TIME_NAMES, Format, Head, Layout
+from consumer.adapters.files.tables import one_line
 
 __all__ = ["FORMATS", "UnknownLayoutError", "recognised"]
 
@@ -83,4 +84,4 @@ def _shown(text: str) -> str:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "..."
+    return one_line(text, _LONGEST_SHOWN)

@@ -139,6 +139,15 @@ def test_what_is_no_time_is_refused(written: object, what: str) -> None:
     assert refusal(written)[1].startswith(what)
 
 
+@pytest.mark.parametrize("unit", ["ms", "us"])
+def test_times_that_no_calendar_shows_are_refused(unit: str) -> None:
+    far = pl.Series("time", [0, 2**62]).cast(pl.Datetime(unit, "UTC"))  # type: ignore[arg-type]
+    with pytest.raises(UnreadableTimeError) as caught:
+        read_times(far, TimeRules())
+    assert (caught.value.row_index, caught.value.what) == (1, "time is beyond the years 1 to 9999")
+    assert refusal("9999-12-31T23:59-05:00")[1] == "time is beyond the years 1 to 9999"
+
+
 def test_counts_and_dates_are_not_mixed() -> None:
     assert refusal("1705892640", "2024-01-22")[0] == 1
     assert refusal("2024-01-22", "1705892640")[0] == 1
