@@ -28,9 +28,9 @@ from tests.engine import reference
 
 Style = Literal["columns", "bars", "signals"]
 STYLES: tuple[Style, ...] = ("columns", "bars", "signals")
-FOLLOWS_THE_CALENDAR = False
+FOLLOWS_THE_CALENDAR = True
 """Whether goldens and random runs ask the engine for what the clock decides: nights inside bars, rates that grow old,
-long bars of zones that change their clocks. Set once it follows."""
+long bars of zones that change their clocks. It does."""
 KNOWS_ORDERS = False
 """Whether they use trails, time exits, moves, entry orders, slippage and leverage. Set once the engine knows them."""
 SYMBOL = "TESTED"
