@@ -3,18 +3,19 @@
 import asyncio
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import polars as pl
 import typer
 
 from consumer.commands.connections import database_settings
 from consumer.commands.display.columns import text_columns
-from consumer.commands.runs import json_text
+from consumer.commands.runs import day_of, json_text
 from consumer.ports.run_files import RunFiles
+from consumer.reports.figure_groups import ambiguity, figure_groups
 from consumer.reports.figures import Drawdown, RunReport, TradeGroup, run_ledger, run_report
 from consumer.settings import DatabaseSettings, StoreSettings, load_settings
 from consumer.wiring.database import open_history
@@ -22,23 +23,6 @@ from consumer.wiring.files import check_table_path, open_artifacts, write_table
 from schemas.json_text import printable
 
 app = typer.Typer(add_completion=False)
-
-_FIGURES = (
-    "total_trades",
-    "win_rate",
-    "profit_factor",
-    "expectancy",
-    "total_return_pct",
-    "max_drawdown_pct",
-    "recovery_factor",
-    "sharpe_ratio",
-    "sortino_ratio",
-    "avg_win",
-    "avg_loss",
-    "max_consec_wins",
-    "max_consec_losses",
-    "avg_spread",
-)
 
 
 @app.command()
@@ -63,12 +47,14 @@ def report(
     if as_json:
         told = {
             "run": found.row,
+            "metrics": found.metrics,
+            "warnings": found.warnings,
             "groups": [asdict(group) for group in found.groups],
             "drawdowns": [asdict(fall) for fall in found.drawdowns],
         }
         sys.stdout.write(json.dumps(told, default=json_text) + "\n")
         return
-    typer.echo("\n\n".join(_sections(found.row, found.groups, found.equity, found.drawdowns)))
+    typer.echo("\n\n".join(_sections(found)))
 
 
 async def _ledger(settings: DatabaseSettings, files: RunFiles, run_id: int) -> pl.DataFrame:
@@ -81,32 +67,36 @@ async def _report(settings: DatabaseSettings, files: RunFiles, run_id: int) -> R
         return await run_report(history, files, run_id)
 
 
-def _sections(
-    row: Mapping[str, Any], groups: Sequence[TradeGroup], equity: pl.DataFrame | None, falls: Sequence[Drawdown]
-) -> Iterator[str]:
-    yield _heading(row)
-    if row["status"] == "completed":
-        figures = [(name.replace("_", " "), _number(row[name])) for name in _FIGURES]
-        yield text_columns([("figure", "value"), *figures])
-    if groups:
-        yield text_columns([("trades", "count", "wins", "net profit", "best", "worst"), *map(_group_cells, groups)])
-    if equity is not None and equity.height:
-        yield f"equity  {sparkline(equity['equity'].to_list())}"
-    if falls:
-        yield text_columns([("drawdown %", "amount", "peak", "trough", "recovered"), *map(_fall_cells, falls)])
-    if row["data_file_path"]:
-        yield f"bars: {row['data_file_path']}"
+def _sections(found: RunReport) -> Iterator[str]:
+    yield _heading(found)
+    for group in figure_groups(found.metrics, found.currency):
+        yield text_columns([(group.title, ""), *group.rows])
+    if found.groups:
+        cells = map(_group_cells, found.groups)
+        yield text_columns([("trades", "count", "wins", "net profit", "best", "worst"), *cells])
+    if found.equity is not None and found.equity.height:
+        yield f"equity  {sparkline(found.equity['equity'].to_list())}"
+    if found.drawdowns:
+        cells = map(_fall_cells, found.drawdowns)
+        yield text_columns([("drawdown %", "amount", "peak", "trough", "recovered"), *cells])
+    if found.row["data_file_path"]:
+        yield f"bars: {found.row['data_file_path']}"
 
 
-def _heading(row: Mapping[str, Any]) -> str:
-    bars = f"{row['symbol']} {row['timeframe']}, {row['start_date']:%Y-%m-%d} to {row['end_date']:%Y-%m-%d}"
+def _heading(found: RunReport) -> str:
+    """What was asked; then what a careful person would want to know before believing a figure."""
+    row = found.row
+    bars = f"{row['symbol']} {row['timeframe']}, {day_of(row['start_date'])} to {day_of(row['end_date'])}"
     costs = f"spread {row['spread_pips']:g} pips, commission {row['commission_per_lot']:g} a lot"
     lines = [
         f"run {row['id']}: {printable(row['strategy_name'])} on {bars}, {row['execution_mode']}",
-        f"{row['status']} ({row['progress_pct']} %), deposit {row['initial_balance']:,.2f}, {costs}",
+        f"{row['status']} ({row['progress_pct']} %), deposit {row['initial_balance']:,.2f} {found.currency}".rstrip()
+        + f", {costs}",
     ]
     if row["error_message"]:
         lines.append(printable(row["error_message"]))
+    lines += [f"warning: {printable(warning)}" for warning in found.warnings]
+    lines += filter(None, [ambiguity(found.metrics, found.currency)])
     return "\n".join(lines)
 
 
@@ -132,9 +122,3 @@ def _fall_cells(fall: Drawdown) -> tuple[str, ...]:
         f"{each:%Y-%m-%d %H:%M}" if each is not None else "not yet" for each in (fall.peak, fall.trough, fall.recovered)
     )
     return (f"{fall.percent:.2f}", f"{fall.amount:,.2f}", *times)
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return str(value) if isinstance(value, int) else f"{value:,.4f}"

@@ -85,7 +85,7 @@ def json_text(value: object) -> str:
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 
-def _day(moment: datetime | None) -> str:
+def day_of(moment: datetime | None) -> str:
     """None: a row of another service says what Python has no date for."""
     return "-" if moment is None else f"{moment:%Y-%m-%d}"
 
@@ -102,8 +102,8 @@ def _cells(run: Mapping[str, Any]) -> tuple[str, ...]:
         run["symbol"],
         run["timeframe"],
         run["execution_mode"],
-        _day(run["start_date"]),
-        _day(run["end_date"]),
+        day_of(run["start_date"]),
+        day_of(run["end_date"]),
         run["status"],
         str(run["progress_pct"]),
         "" if run["total_trades"] is None else str(run["total_trades"]),

@@ -3,7 +3,7 @@ file show the same ones.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ import polars as pl
 from consumer.errors import ArtifactsUnavailable, NoSuchRun
 from consumer.ports.history import History, Row
 from consumer.ports.run_files import RunFiles
+from consumer.rules.columns import METRIC_COLUMNS
 from engine.errors import InputRefused
 
 DEEPEST_SHOWN: Final = 5
@@ -45,10 +46,18 @@ class RunReport:
     """equity: None where the run has none, or where its file cannot be read; then `missing` says why."""
 
     row: Row
+    metrics: Mapping[str, Any]
+    """Of a completed run, as `backtest run --json` prints them; only the row's where it kept no more."""
+    currency: str
+    """Of the account; "" where that is not known."""
     groups: Sequence[TradeGroup]
     equity: pl.DataFrame | None
     drawdowns: Sequence[Drawdown]
     missing: str = ""
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        return tuple(self.metrics.get("warnings", ()))
 
 
 async def run_report(history: History, files: RunFiles, run_id: int) -> RunReport:
@@ -57,14 +66,21 @@ async def run_report(history: History, files: RunFiles, run_id: int) -> RunRepor
     if row is None:
         raise NoSuchRun(run_id)
     trades = await history.trades(run_id)
-    groups = [*trade_groups(trades, "direction"), *trade_groups(trades, "exit_reason")]
+    told = RunReport(
+        row,
+        await _metrics_of(history, row),
+        (await history.specification_of(run_id) or {}).get("account_currency", ""),
+        [*trade_groups(trades, "direction"), *trade_groups(trades, "exit_reason")],
+        None,
+        (),
+    )
     if not _has_files(row):
-        return RunReport(row, groups, None, ())
+        return told
     try:
         equity = files.read_equity(run_id, row["epoch"])
     except ArtifactsUnavailable as error:
-        return RunReport(row, groups, None, (), str(error))
-    return RunReport(row, groups, equity, deepest_drawdowns(equity, row["initial_balance"], DEEPEST_SHOWN))
+        return replace(told, missing=str(error))
+    return replace(told, equity=equity, drawdowns=deepest_drawdowns(equity, row["initial_balance"], DEEPEST_SHOWN))
 
 
 async def run_ledger(history: History, files: RunFiles, run_id: int) -> pl.DataFrame:
@@ -101,6 +117,13 @@ def deepest_drawdowns(equity: pl.DataFrame, deposit: float, count: int) -> list[
             trough_row = row
     found += _stretch(times, values, peak_row, trough_row, None) if times else ()
     return sorted(found, key=lambda fall: -fall.percent)[:count]
+
+
+async def _metrics_of(history: History, row: Row) -> Mapping[str, Any]:
+    if row["status"] != "completed":
+        return {}
+    result = await history.result_of(row["id"])
+    return {name: row[name] for name in METRIC_COLUMNS} if result is None else result["metrics"]
 
 
 def _has_files(row: Row) -> bool:

@@ -90,6 +90,9 @@ async def test_a_run_is_repeated_reported_and_listed(door: FrontDoor) -> None:
     assert repeated.json["run_id"] != row["id"]
     report = await backtest(door, "report", str(row["id"]), "--json")
     assert report.json["run"]["total_trades"] == row["total_trades"]
+    assert report.json["metrics"] == first.data["metrics"]
+    shown = (await backtest(door, "report", str(row["id"]))).output
+    assert shown.index("warning: ") < shown.index("net profit")
     assert sum(group["trades"] for group in report.json["groups"]) == 2 * row["total_trades"]
     assert report.json["drawdowns"][0]["percent"] == pytest.approx(row["max_drawdown_pct"])
     listed = await backtest(door, "runs", "--json", "--limit", "500")

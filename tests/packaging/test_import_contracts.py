@@ -49,7 +49,7 @@ CROSSINGS = [
     ("ports name", "consumer/ports/crossing.py", "import engine.errors"),
     ("ports name", "consumer/ports/crossing.py", "import asyncio"),
     ("rules are pure", "consumer/rules/crossing.py", "import random"),
-    ("preparation asks", "consumer/preparation/crossing.py", "import pathlib"),
+    ("preparation asks", "consumer/preparation/crossing.py", "import socket"),
     ("use cases have no face", "consumer/requests/crossing.py", "import typer"),
     ("use cases have no face", "consumer/reports/crossing.py", "import rich"),
     ("the core knows no adapter", "consumer/crossing_detour.py", "import sqlalchemy"),

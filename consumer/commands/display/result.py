@@ -4,12 +4,12 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from datetime import datetime
 
+from consumer.reports.figure_groups import Unit, ambiguity, figure_groups, figure_text
 from engine.results.result import BacktestResult
+from engine.specification import SpreadSource
 from engine.watch import OnProgress, Progress
-
-_LISTED = ("null_reasons", "warnings", "result_digest")
 
 
 def print_json(result: BacktestResult) -> None:
@@ -18,25 +18,45 @@ def print_json(result: BacktestResult) -> None:
 
 
 def print_table(result: BacktestResult) -> None:
-    """The figures for people, on stderr: stdout is for machines (`--json`)."""
+    """What was run, its warnings, then the figures in groups, for people, on stderr: stdout is for `--json`."""
     from rich.console import Console  # here: --json need not pay for it
     from rich.table import Table
 
     console = Console(stderr=True)
-    figures = result.to_json_dict()
-    reasons: dict[str, str] = figures["null_reasons"]
-    table = Table(
-        title=f"{result.specification.symbol} {result.specification.timeframe}, {figures['total_trades']} trades",
-        show_header=False,
-    )
-    for name, value in figures.items():
-        if name not in _LISTED and not isinstance(value, dict | list):
-            table.add_row(name.replace("_", " "), _shown(value, reasons.get(name, "")))
+    figures, currency = result.to_json_dict(), result.specification.account_currency
+    for line in _heading(result):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    for warning in result.warnings:
+        console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    if (interval := ambiguity(figures, currency)) is not None:
+        console.print(interval, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    table = Table(show_header=False)
+    for group in figure_groups(figures, currency):
+        table.add_section()
+        table.add_row(group.title, "", style="bold")
+        for label, value in group.rows:
+            table.add_row(label, value)
     console.print(table)
     # Whole and on one line, whatever the width: to be compared, copied and searched for.
     console.print(f"result digest: {figures['result_digest']}", soft_wrap=True, highlight=False)
-    for warning in result.warnings:
-        console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
+def _heading(result: BacktestResult) -> list[str]:
+    """Who decided, on what, over which range; how it was filled and at what costs."""
+    asked, currency = result.specification, result.specification.account_currency
+    decided = f"{asked.strategy_key} {json.dumps(asked.strategy_params)}" if asked.strategy_key else "signals of a file"
+    spread = "spread of the bars" if asked.spread_source is SpreadSource.BARS else f"spread {asked.spread_pips:g} pips"
+    size = f"{asked.risk_pct:.2%} of equity a trade" if asked.risk_pct is not None else f"{asked.volume:g} lots a trade"
+    commission = figure_text(asked.commission_per_lot, Unit.MONEY, currency)
+    deposit = figure_text(asked.initial_balance, Unit.MONEY, currency)
+    return [
+        f"{decided} on {asked.symbol} {asked.timeframe}, {_minute(asked.start)} to {_minute(asked.end)} UTC",
+        f"{asked.execution_mode}, {spread}, commission {commission} a lot, deposit {deposit}, {size}",
+    ]
+
+
+def _minute(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}"
 
 
 @contextmanager
@@ -55,9 +75,3 @@ def progress_bar() -> Iterator[OnProgress | None]:
             bar.update(task, completed=now.bars_done, total=now.bars_total)
 
         yield show
-
-
-def _shown(value: Any, reason: str) -> str:
-    if value is None:
-        return f"- ({reason})" if reason else "-"
-    return f"{value:,.4f}" if isinstance(value, float) else str(value)

@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 
 from consumer.adapters.memory.broker import MemoryBroker
@@ -17,8 +16,6 @@ from consumer.commands.cancel import expectation
 from consumer.commands.report import sparkline
 from consumer.commands.runs import runs_table
 from consumer.commands.submit import read_request
-from consumer.reports.figures import deepest_drawdowns, trade_groups
-from consumer.requests.repeating import repeated_request
 from consumer.rules.columns import METRIC_COLUMNS
 from engine.errors import InputRefused
 from schemas.cancel_requested import parse_cancel_requested
@@ -174,51 +171,6 @@ def test_a_list_of_failed_runs_says_why_they_failed() -> None:
     assert "why" not in runs_table([completed])[0]
 
 
-def test_a_repeated_run_asks_for_what_its_row_and_its_request_say() -> None:
-    content = request_data(run_id=9, strategy_params={"fast": 5}, risk_pct=0.01, symbol="GBPUSD")
-    request = repeated_request(run_row(), content)
-    assert (request.run_id, request.request_id) == (None, None)
-    assert (request.symbol, request.timeframe, request.context_tfs) == ("EURUSD", "H1", ["H4"])
-    assert (request.strategy_params, request.risk_pct) == ({"fast": 5}, 0.01)
-
-
-def test_a_row_that_another_service_made_can_be_repeated_without_its_request() -> None:
-    request = repeated_request(run_row(), {})
-    assert (request.strategy_id, request.end_date, request.execution_mode) == (7, NOON, "next_open")
-    assert (request.strategy_params, request.volume) == (None, None)
-
-
-def test_a_row_that_breaks_the_schema_is_refused() -> None:
-    with pytest.raises(InputRefused, match="run 9 cannot be asked for again: initial_balance"):
-        repeated_request(run_row(initial_balance=-1.0), {})
-
-
-def test_the_deepest_drawdown_starts_at_the_deposit() -> None:
-    falls = deepest_drawdowns(equity(90.0, 80.0, 110.0, 99.0), 100.0, 5)
-    assert [(fall.percent, fall.amount) for fall in falls] == [(20.0, 20.0), (10.0, 11.0)]
-    assert falls[0].recovered is not None
-    assert falls[1].recovered is None
-
-
-def test_equity_that_only_rises_has_no_drawdown() -> None:
-    assert deepest_drawdowns(equity(101.0, 101.0, 102.0), 100.0, 5) == []
-    assert deepest_drawdowns(equity(), 100.0, 5) == []
-
-
-def test_trades_are_grouped_with_the_most_frequent_first() -> None:
-    trades = [{"exit_reason": reason, "profit": profit} for reason, profit in (("a", 1.0), ("b", -2.0), ("b", 3.0))]
-    first, second = trade_groups(trades, "exit_reason")
-    assert (first.group, first.trades, first.wins, first.net_profit, first.best, first.worst) == (
-        "b",
-        2,
-        1,
-        1.0,
-        3.0,
-        -2.0,
-    )
-    assert second.group == "a"
-
-
 def test_a_sparkline_shows_low_and_high() -> None:
     assert sparkline([1.0, 2.0, 1.5]) == "▁█▅"
     assert sparkline([5.0, 5.0]) == "▁▁"
@@ -242,10 +194,3 @@ def run_row(**changes: Any) -> dict[str, Any]:
         "tp_partial_close_ratio": 0.5,
     }
     return {**row, **changes}
-
-
-def equity(*values: float) -> pl.DataFrame:
-    times = [NOON.replace(minute=minute) for minute in range(len(values))]
-    return pl.DataFrame(
-        {"time": times, "equity": list(values)}, schema={"time": pl.Datetime("us", "UTC"), "equity": pl.Float64}
-    )

@@ -103,6 +103,11 @@ def test_without_json_stdout_stays_empty_and_the_table_goes_to_stderr(backtest: 
     ended = backtest("run", "--bars", EURUSD_H1, "--symbol", "EURUSD", "--timeframe", "H1", "--strategy", "sma_cross")
     assert (ended.status, ended.out) == (0, "")
     assert "win rate" in ended.err
+    assert (
+        "sma_cross {} on EURUSD H1, 2015-01-01 22:00 to 2017-12-29 22:00 UTC\nclose_price, spread 1.5 pips" in ended.err
+    )
+    assert ended.err.index("warning: ") < ended.err.index("net profit")
+    assert "-359.30 USD" in ended.err
     assert "Simulating" not in ended.err
 
 
