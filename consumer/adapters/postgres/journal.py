@@ -10,6 +10,7 @@ from consumer.adapters.postgres import journal_statements as statements
 from consumer.adapters.postgres.endings import EventOwner, end_runs, standings, store_events
 from consumer.adapters.postgres.pool import Connection, Pool, transaction, translated
 from consumer.adapters.postgres.queue_statements import LOCK_ROWS_AT_HAND
+from consumer.adapters.postgres.taken_ids import pass_taken_ids
 from consumer.errors import StoreUnavailable
 from consumer.ports import (
     Admit,
@@ -43,6 +44,8 @@ from consumer.rules.recording import (
 from schemas.cancelled import REASON_REQUESTED
 from schemas.json_text import storable
 from schemas.problems import FieldProblem
+
+GREATEST_ID = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,13 +161,20 @@ class _Recording:
         return number(accepted, ids, {row["run_id"] or row["request_id"]: row["reason"] for row in rows})
 
     async def _next_run_ids(self, count: int) -> list[int]:
-        """Ids for new rows, from the table's own sequence."""
-        if not count:
-            return []
-        rows = await self.connection.fetch(statements.NEXT_RUN_IDS, count)
-        ids = [row["id"] for row in rows]
-        if None in ids:
-            raise StoreUnavailable("Postgres: backtest_runs.id has no sequence of its own to number new runs with")
+        """Ids for new rows, from the table's own sequence; those that another service took by hand are passed over.
+
+        Raises StoreUnavailable where there is no number left: the requests are not at fault.
+        """
+        ids: list[int] = []
+        while len(ids) < count:
+            rows = await self.connection.fetch(statements.NEXT_RUN_IDS, count - len(ids))
+            if rows[0]["id"] is None:
+                raise StoreUnavailable("Postgres: backtest_runs.id has no sequence of its own to number new runs with")
+            if rows[-1]["id"] > GREATEST_ID:
+                raise StoreUnavailable("Postgres: the sequence of backtest_runs.id is beyond what the column holds")
+            ids += [row["id"] for row in rows if not row["is_taken"]]
+            if all(row["is_taken"] for row in rows):
+                await pass_taken_ids(self.connection, "backtest_runs")
         return ids
 
     async def _insert_requests(self, new_runs: Sequence[NewRun], rejected: Sequence[Rejected]) -> None:
@@ -200,8 +210,7 @@ class _Recording:
                 [run.run_id for run in made],
                 *([run.admitted.columns[name] for run in made] for name in RUN_COLUMNS),
             )
-            if len(inserted) != len(made):  # another service took ids by hand, and the sequence does not know
-                await self.connection.execute(statements.PASS_TAKEN_IDS)
+            if len(inserted) != len(made):  # another service took one by hand just now
                 raise _Raced
         named = [run.run_id for run in new_runs if not run.is_new_row]
         if named:

@@ -27,13 +27,10 @@ SELECT run_id, request_id, reason FROM backtest_cancels WHERE run_id = ANY($1) O
 """
 
 NEXT_RUN_IDS = """
-SELECT nextval(pg_get_serial_sequence('backtest_runs', 'id'))::int AS id FROM generate_series(1, $1)
-"""
-
-# Not undone by a rollback, and never backwards.
-PASS_TAKEN_IDS = """
-SELECT setval(s.name, greatest((SELECT max(id) FROM backtest_runs), nextval(s.name)))
-FROM (SELECT pg_get_serial_sequence('backtest_runs', 'id') AS name) s
+WITH next AS MATERIALIZED (
+    SELECT nextval(pg_get_serial_sequence('backtest_runs', 'id')) AS id FROM generate_series(1, $1)
+)
+SELECT next.id, EXISTS (SELECT 1 FROM backtest_runs r WHERE r.id = next.id) AS is_taken FROM next
 """
 
 INSERT_REQUESTS = """

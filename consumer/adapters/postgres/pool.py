@@ -136,11 +136,14 @@ def translated() -> Iterator[None]:
     """Turn what a server that is away, overloaded or interrupted makes asyncpg raise into StoreUnavailable.
 
     Whatever is not known to be about the data that were being written counts as the server's: a deadlock, a missing
-    table or right, which somebody mends while the worker waits, an internal error, a word of a later Postgres. To
+    table or right, which somebody mends while the worker waits, a sequence at its end, an internal error, a word of a
+    later Postgres. To
     wait too long loses nothing; to take a server's trouble for the record's would throw valid requests away.
     """
     try:
         yield
+    except asyncpg.SequenceGeneratorLimitExceededError as error:
+        raise StoreUnavailable(first_line(f"Postgres has no number left for a new row: {error}")) from error
     except _ABOUT_THE_DATA:
         raise
     except (asyncpg.PostgresError, OSError, TimeoutError, asyncpg.InternalClientError) as error:

@@ -11,6 +11,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 
+import asyncpg
+
 from consumer.adapters.postgres import lock_keys
 from consumer.adapters.postgres import queue_statements as statements
 from consumer.adapters.postgres.endings import (
@@ -23,6 +25,7 @@ from consumer.adapters.postgres.endings import (
     take_over,
 )
 from consumer.adapters.postgres.pool import Connection, Pool, Row, transaction, translated
+from consumer.adapters.postgres.taken_ids import pass_taken_ids
 from consumer.ports import (
     Beat,
     BeatAnswer,
@@ -51,6 +54,9 @@ from consumer.rules.row_agreement import held_to_row
 
 BEFORE_ALL = (-1, -1)
 AFTER_ALL = (2**63 - 1, 2**31 - 1)
+
+TAKEN_BLOCKS_PASSED = 20
+"""Blocks of ids in backtest_trades that another service took by hand, which one finish passes over."""
 
 CONNECTIONS_KEPT_FREE = 4
 """Of the pool, for heartbeats and cancels, while finishes wait for rows that a client has locked."""
@@ -169,10 +175,19 @@ class PostgresQueue:
 
     async def finish(self, claim: Claim, outcome: TerminalOutcome) -> FinishResult | None:
         try:
-            async with self.finishes, transaction(self.pool) as connection:
-                return await self._finish(connection, claim, outcome)
+            for _ in range(TAKEN_BLOCKS_PASSED):
+                try:
+                    return await self._finish_once(claim, outcome)
+                except asyncpg.UniqueViolationError:  # another service took ids of trades by hand
+                    async with transaction(self.pool) as connection:
+                        await pass_taken_ids(connection, "backtest_trades")
+            return await self._finish_once(claim, outcome)
         except _NotOwned:  # what was written above is rolled back
             return await self._finished_before(claim, outcome)
+
+    async def _finish_once(self, claim: Claim, outcome: TerminalOutcome) -> FinishResult:
+        async with self.finishes, transaction(self.pool) as connection:
+            return await self._finish(connection, claim, outcome)
 
     async def _finish(self, connection: Connection, claim: Claim, outcome: TerminalOutcome) -> FinishResult:
         row = await connection.fetchrow(statements.LOCK_ROW, claim.run_id)

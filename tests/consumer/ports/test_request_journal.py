@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from consumer.errors import StoreUnavailable
 from consumer.ports import (
     BeatAnswer,
     Decision,
@@ -295,7 +296,47 @@ async def test_numbers_that_another_service_took_by_hand_are_passed_over(postgre
     result = await record(worker, *(requested(f"request-{number}") for number in range(5)))
 
     assert result.outcomes == {"accepted": 5}
-    assert min(result.new_runs) > 50
+    assert result.new_runs == (4, 5, 6, 7, 8)
+
+
+async def test_a_row_with_the_greatest_number_there_is_makes_no_request_a_dead_letter(
+    postgres_store: PostgresStore,
+) -> None:
+    worker = await postgres_store.worker()
+    for run_id in (2, 2**31 - 1):
+        await postgres_store.add_run(id=run_id)
+
+    results = [await record(worker, requested(name)) for name in "abc"]
+
+    assert [result.new_runs for result in results] == [(1,), (3,), (4,)]
+
+
+async def test_a_table_that_was_restored_without_its_sequence_is_passed_over_at_once(
+    postgres_store: PostgresStore,
+) -> None:
+    worker = await postgres_store.worker()
+    await postgres_store.outside.execute(
+        "INSERT INTO backtest_runs (id, strategy_id, symbol, timeframe, start_date, end_date)"
+        " SELECT id, 1, 'EURUSD', 'H1', now(), now() FROM generate_series(1, 20000) AS id WHERE id <> 777"
+    )
+
+    async with asyncio.timeout(10):
+        result = await record(worker, requested("a"), requested("b"))
+
+    assert result.new_runs == (777, 20001)
+
+
+async def test_a_sequence_at_its_end_holds_intake_and_dead_letters_nobody(postgres_store: PostgresStore) -> None:
+    worker = await postgres_store.worker()
+    await postgres_store.outside.execute("ALTER SEQUENCE backtest_runs_id_seq RESTART 2147483647")
+    assert (await record(worker, requested("a"))).new_runs == (2**31 - 1,)
+
+    with pytest.raises(StoreUnavailable, match=r"no number left.*backtest_runs_id_seq"):
+        await record(worker, requested("b"), requested("c", symbol="NOSUCH"))
+
+    assert await postgres_store.request("c") is None
+    await postgres_store.outside.execute("ALTER SEQUENCE backtest_runs_id_seq RESTART")
+    assert (await record(worker, requested("b"))).new_runs == (1,)
 
 
 # --- cancels --------------------------------------------------------------------------------------------------------

@@ -4,11 +4,12 @@ import asyncio
 
 import pytest
 
+from consumer.errors import StoreUnavailable
 from consumer.ports import BeatAnswer, EventKind
-from consumer.ports.outcomes import Cancelled, Failed, TerminalOutcome
+from consumer.ports.outcomes import Cancelled, Completed, Failed, TerminalOutcome
 from tests.consumer.messages import ADMIT, cancel, completed, requested
 from tests.consumer.ports.queue_steps import FAILED, beat, claim_one, queue, queued_and_claimed, status, told
-from tests.consumer.ports.stores import Store
+from tests.consumer.ports.stores import PostgresStore, Store
 
 
 async def test_a_finish_writes_row_trades_and_terminal_event_and_drops_unsent_progress(store: Store) -> None:
@@ -245,3 +246,33 @@ async def test_a_finish_waits_for_a_client_that_holds_the_row_and_heeds_what_it_
 
     assert finished is not None
     assert await store.trades(claim.run_id) == 2
+
+
+async def test_a_sequence_of_trades_at_its_end_fails_no_run(postgres_store: PostgresStore) -> None:
+    worker = await postgres_store.worker()
+    claim = await queued_and_claimed(worker)
+    await postgres_store.outside.execute("ALTER SEQUENCE backtest_trades_id_seq RESTART 2147483647")
+
+    with pytest.raises(StoreUnavailable, match=r"no number left.*backtest_trades_id_seq"):
+        await worker.queue.finish(claim, completed(claim, trades=2))
+
+    assert (await postgres_store.execution(claim.run_id))["state"] == "running"
+    await postgres_store.outside.execute("ALTER SEQUENCE backtest_trades_id_seq RESTART")
+    assert await worker.queue.finish(claim, completed(claim, trades=2)) is not None
+    assert await postgres_store.trades(claim.run_id) == 2
+
+
+async def test_numbers_of_trades_that_another_service_took_by_hand_are_passed_over(
+    postgres_store: PostgresStore,
+) -> None:
+    worker = await postgres_store.worker()
+    first, second = await queued_and_claimed(worker, "a"), await queued_and_claimed(worker, "b")
+    assert await worker.queue.finish(first, completed(first, trades=50)) is not None
+    await postgres_store.outside.execute("ALTER SEQUENCE backtest_trades_id_seq RESTART 10")
+
+    async with asyncio.timeout(10):
+        finished = await worker.queue.finish(second, completed(second, trades=3))
+
+    assert finished is not None
+    assert isinstance(finished.outcome, Completed)
+    assert await postgres_store.trades(second.run_id) == 3
