@@ -95,8 +95,8 @@ def rsi(values: Column, length: int = 14) -> pl.Series:
 
     def of_stretch(floats: Floats) -> tuple[Floats]:
         strength: Floats = talib.RSI(floats, timeperiod=length)
-        moves = np.flatnonzero(np.diff(floats))
-        strength[: moves[0] + 1 if moves.size else None] = np.nan
+        moved = floats != floats[:1]
+        strength[: moved.argmax() if moved.any() else None] = np.nan
         return (strength,)
 
     return _series("rsi", *_by_stretch(of_stretch, 1, values))
