@@ -8,6 +8,8 @@ from pathlib import Path
 from consumer.adapters.files.bars import BarFile, read_bar_file
 from consumer.adapters.files.market_data import ParquetMarketData
 from consumer.adapters.files.written_times import DateOrder
+from consumer.rules.bar_length import other_length
+from engine.errors import BadBars
 from engine.market.bars import Bars
 from engine.market.instruments import Session
 from engine.market.timeframes import Timeframe, timeframe
@@ -85,7 +87,14 @@ class NamedBarFiles:
                 self._files[path] = read_bar_file(
                     path, self.timezone, format_name=self.format_name, date_order=self.date_order
                 )
-            self._read[path, of] = self._files[path].bars(of)
+            bars = self._files[path].bars(of)
+            longer = other_length(bars.time_us, of)
+            if longer is not None:
+                # Read as shorter ones, they would be known before they close.
+                raise BadBars(
+                    f"{path}: these are {longer.name} bars, not {of.name}: no two are nearer than {longer.name}"
+                )
+            self._read[path, of] = bars
         return self._read[path, of]
 
 

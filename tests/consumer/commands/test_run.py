@@ -167,6 +167,16 @@ def test_no_trades_is_a_header_and_figures_without_them(backtest: Program, tmp_p
     assert (tmp_path / "trades.csv").read_text() == TRADE_COLUMNS + "\n"
 
 
+def test_hourly_bars_run_as_half_hourly_ones_are_refused(backtest: Program) -> None:
+    """They exited 0, and each was known half an hour before its close."""
+    ended = backtest.run("--timeframe", "M30")
+    assert (ended.status, ended.err.count("\n")) == (2, 1)
+    assert f"{EURUSD_H1}: these are H1 bars, not M30" in ended.err
+    gbpusd = ("--bars", DATA / "gbpusd_h1.parquet", "--symbol", "GBPUSD", "--account-currency", "EUR")
+    pair = backtest.run(*gbpusd, "--conversion-bars", f"EURUSD:M30={EURUSD_H1}")
+    assert f"{EURUSD_H1}: these are H1 bars, not M30" in pair.err
+
+
 def test_csv_metatrader_parquet_and_data_at_rest_give_one_digest(backtest: Program, tmp_path: Path) -> None:
     bars = pl.read_parquet(EURUSD_H1).head(3000)
     bars.write_parquet(tmp_path / "bars.parquet")
