@@ -64,16 +64,16 @@ class BarFile:
 
     @property
     def has_local_times(self) -> bool:
-        """Whether another zone would give other bars."""
-        return self.time_kind in {"local", "mixed"}
+        """Whether another `--bars-timezone` would give other bars."""
+        return self.time_kind in {"local", "mixed"} and not self.zone_is_fixed
 
     def zone_advice(self, time_us: NDArray[np.int64], session: Session) -> str | None:
         """Say which zone its times seem to be in, where that is not the one they were read in. time_us: of its bars."""
-        read_as = self.timezone if self.has_local_times else "UTC"
+        read_as = self.timezone if self.time_kind in {"local", "mixed"} else "UTC"
         advice = zone_advice(time_us, session, read_as)
         if advice is None:
             return None
-        if self.has_local_times and not self.zone_is_fixed:
+        if self.has_local_times:
             return str(advice)
         return f"{advice} would do that, but the file says itself that its times are {self.times_described}"
 

@@ -57,7 +57,7 @@ def incoming_bars(file: BarFile, timeframe: Timeframe) -> IncomingBars:
 
     Raises BadBars.
     """
-    zone = file.timezone if file.has_local_times and not file.zone_is_fixed else None
+    zone = file.timezone if file.has_local_times else None
     shorter = other_length(file.frame["time"].to_physical().to_numpy(), timeframe)
     if shorter is None or shorter.duration_us > timeframe.duration_us:
         return IncomingBars(file.source, file.bars(timeframe), zone)
