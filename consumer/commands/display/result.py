@@ -9,7 +9,7 @@ from typing import Any
 from engine.results.result import BacktestResult
 from engine.watch import OnProgress, Progress
 
-_LISTED = ("null_reasons", "warnings", "result_digest")
+_LISTED = ("null_reasons", "warnings", "result_digest", "strategy_version")
 
 
 def print_json(result: BacktestResult) -> None:
@@ -35,6 +35,8 @@ def print_table(result: BacktestResult) -> None:
     console.print(table)
     # Whole and on one line, whatever the width: to be compared, copied and searched for.
     console.print(f"result digest: {figures['result_digest']}", soft_wrap=True, highlight=False)
+    if result.strategy_version is not None:
+        console.print(f"strategy version: {result.strategy_version}", soft_wrap=True, highlight=False)
     for warning in result.warnings:
         console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
 
