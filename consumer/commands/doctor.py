@@ -10,9 +10,9 @@ import typer
 
 from consumer.commands.connections import quiet_log
 from consumer.errors import ConsumerError, SettingsInvalid, StartFailed
+from consumer.installed.registry import RegisteredStrategy, registered_strategies
+from consumer.installed.strategy_code import strategy_version
 from consumer.ports import StrategyCheck, Verdict
-from consumer.preparation.registry import RegisteredStrategy, registered_strategies
-from consumer.preparation.strategy_code import strategy_version
 from consumer.settings import (
     DatabaseSettings,
     KafkaSettings,

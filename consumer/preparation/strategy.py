@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from consumer.preparation.strategy_code import load_current
+from consumer.installed.strategy_code import load_current
 from engine.deciders.chosen import ChosenStrategy, choose_strategy
 from engine.deciders.guard import guarded
 from engine.errors import InvalidSpecification

@@ -21,10 +21,10 @@ from consumer.adapters.engine_pool.checker_handle import Answer, AskAnother, Che
 from consumer.adapters.engine_pool.child_process import ChildStartFailed
 from consumer.adapters.engine_pool.pool import end_guardian, start_guardian, write_to_stderr
 from consumer.adapters.engine_pool.settings import EngineProcessSettings
+from consumer.installed.registry import registered_strategies
+from consumer.installed.strategy_code import Fingerprint, fingerprint, is_own, package_of
 from consumer.ports import StrategyCheck, Verdict
 from consumer.preparation.judging import unchecked_params, verdict_of
-from consumer.preparation.registry import registered_strategies
-from consumer.preparation.strategy_code import Fingerprint, fingerprint, is_own, package_of
 from engine.errors import EngineError
 from schemas.problems import MAX_MESSAGE_CHARACTERS, FieldProblem
 

@@ -9,9 +9,9 @@ from typing import Any, Final, Protocol
 
 from consumer.adapters.engine_pool.messages import Outdated, progress_message, storable_text
 from consumer.errors import ArtifactsUnavailable, Unavailable
+from consumer.installed.strategy_code import CodeChanged
 from consumer.ports import EngineTask
 from consumer.ports.outcomes import Completed, Failed, Stopped
-from consumer.preparation.strategy_code import CodeChanged
 from engine.errors import EngineError, InvalidParams
 from schemas.problems import FieldProblem
 

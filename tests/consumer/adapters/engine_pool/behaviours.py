@@ -17,9 +17,9 @@ from typing import Any
 
 from consumer.adapters.engine_pool.settings import EngineProcessSettings
 from consumer.adapters.engine_pool.task import TaskControl
+from consumer.installed.strategy_code import CodeChanged
 from consumer.ports import EngineProgress, EngineTask
 from consumer.ports.outcomes import Completed
-from consumer.preparation.strategy_code import CodeChanged
 from engine.errors import InvalidParams, NoData, ParameterProblem
 
 PROGRAM = f"{__name__}:open_program"

@@ -20,7 +20,7 @@ from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Any, Final
 
-from consumer.preparation.registry import Installed, entry_point_of, installed, load_strategy
+from consumer.installed.registry import Installed, entry_point_of, installed, load_strategy
 from engine.errors import UnknownStrategy
 
 OWN_DISTRIBUTION: Final = "backtest-consumer"

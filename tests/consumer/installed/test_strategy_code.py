@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from consumer.preparation import strategy_code
-from consumer.preparation.strategy_code import OWN_PACKAGES, CodeChanged, fingerprint, load_current, strategy_version
+from consumer.installed import strategy_code
+from consumer.installed.strategy_code import OWN_PACKAGES, CodeChanged, fingerprint, load_current, strategy_version
 
 REPOSITORY = Path(__file__).parents[3]
 STRATEGY = """
@@ -190,7 +190,7 @@ def test_the_version_of_this_program_does_not_depend_on_where_it_is_installed(tm
     for package in OWN_PACKAGES:
         shutil.copytree(REPOSITORY / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     program = (
-        "from consumer.preparation import strategy_code;"
+        "from consumer.installed import strategy_code;"
         "print(strategy_code.__file__, strategy_code.strategy_version('sma_cross'))"
     )
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
@@ -198,4 +198,4 @@ def test_the_version_of_this_program_does_not_depend_on_where_it_is_installed(tm
         [sys.executable, "-c", program], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
     ).stdout.split()
 
-    assert told == [str(tmp_path / "consumer/preparation/strategy_code.py"), strategy_version("sma_cross")]
+    assert told == [str(tmp_path / "consumer/installed/strategy_code.py"), strategy_version("sma_cross")]
