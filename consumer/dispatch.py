@@ -111,6 +111,7 @@ class Dispatcher:
         fields = {"run_id": facts.run_id, "request_id": facts.request_id, "epoch": epoch, "seconds": seconds}
         match outcome:
             case Completed():
+                fields["strategy_version"] = outcome.strategy_version
                 log.info("run_finished", outcome="completed", trades=outcome.trade_count, **fields)
                 self.telemetry.run_finished("completed", seconds)
             case Failed(code, message):

@@ -253,7 +253,15 @@ class StoreSettings(LogSettings):
     """TOML, extends the packaged instruments."""
 
 
-class Settings(DatabaseSettings, KafkaSettings, StoreSettings):
+class StrategySettings(LogSettings):
+    """What strategies' code may take."""
+
+    engine_memory_mb: _Count = 4096
+    strategy_load_seconds: _Seconds = 10.0
+    """For a strategy's module to be imported and its Params to check a request, before the request is rejected."""
+
+
+class Settings(DatabaseSettings, KafkaSettings, StoreSettings, StrategySettings):
     """Everything a worker is told."""
 
     slots: _Count = Field(default_factory=_cores)
@@ -265,9 +273,6 @@ class Settings(DatabaseSettings, KafkaSettings, StoreSettings):
     run_timeout_seconds: _Seconds = 3600.0
     max_queued: _Count = 100_000
     """Queued runs of the database beyond which intake pauses."""
-    engine_memory_mb: _Count = 4096
-    strategy_load_seconds: _Seconds = 10.0
-    """For a strategy's module to be imported and its Params to check a request, before the request is rejected."""
     drain_seconds: _SecondsOrNone = 0.0
     """How long running runs may go on after SIGTERM before they are given back."""
     start_timeout_seconds: _SecondsOrNone = 60.0

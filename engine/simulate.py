@@ -111,5 +111,8 @@ def _result(run: PreparedRun, decider: Decider, stop_first: Pass, target_first: 
         days=run.days.of_first(trail.equity.size),
         trail=trail,
         patterns=patterns_of_trades(stop_first.decisions, trail.column("deciding_bar")),
-        digest_inputs=lambda: input_parts(run.specification, given.params, run.instrument, run.used, given.values),
+        strategy_version=given.version,
+        digest_inputs=lambda: input_parts(
+            run.specification, given.params, run.instrument, run.used, given.values, given.version
+        ),
     )

@@ -10,19 +10,23 @@ import typer
 
 from consumer.commands.connections import quiet_log
 from consumer.errors import ConsumerError, SettingsInvalid, StartFailed
-from consumer.preparation.registry import load_strategy, registered_strategies
+from consumer.installed.registry import RegisteredStrategy, registered_strategies
+from consumer.installed.strategy_code import strategy_version
+from consumer.ports import StrategyCheck, Verdict
 from consumer.settings import (
     DatabaseSettings,
     KafkaSettings,
     LogSettings,
     Settings,
     StoreSettings,
+    StrategySettings,
     load_settings,
     unknown_variables,
 )
 from consumer.wiring.broker import TopicFacts, facts_of_topics
 from consumer.wiring.files import FileStoreError, instruments_of, market_data_at, probe_artifacts
 from consumer.wiring.schema import head_revision, notes_on_schema
+from consumer.wiring.strategies import open_checker
 from engine.errors import EngineError
 from schemas.envelope import MAX_VALUE_BYTES
 from schemas.topics import DEAD_LETTER_MAX_MESSAGE_BYTES, Topic
@@ -30,6 +34,8 @@ from schemas.topics import DEAD_LETTER_MAX_MESSAGE_BYTES, Topic
 app = typer.Typer(add_completion=False)
 
 CHECK_TIMEOUT_SECONDS = 20.0
+STRATEGIES_TIMEOUT_SECONDS = 120.0
+"""Each of them may take STRATEGY_LOAD_SECONDS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +72,18 @@ async def examine() -> list[Finding]:
         ("kafka", _examine_kafka),
         ("market data", _in_thread(_examine_market_data)),
         ("artefacts", _in_thread(_examine_artifacts)),
-        ("strategies", _in_thread(_examine_strategies)),
     ):
         findings += await _guarded(what, check)
-    return findings
+    return findings + await _guarded("strategies", _examine_strategies, STRATEGIES_TIMEOUT_SECONDS)
 
 
 Check = Callable[[], Awaitable[list[Finding]]]
 
 
-async def _guarded(what: str, check: Check) -> list[Finding]:
+async def _guarded(what: str, check: Check, timeout_seconds: float = CHECK_TIMEOUT_SECONDS) -> list[Finding]:
     """A check ends in findings, whatever it runs into."""
     try:
-        async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
+        async with asyncio.timeout(timeout_seconds):
             return await check()
     except SettingsInvalid:
         return [Finding(what, False, "not looked at", "mend the settings first")]
@@ -87,7 +92,7 @@ async def _guarded(what: str, check: Check) -> list[Finding]:
     except (ConsumerError, EngineError, FileStoreError) as error:
         return [Finding(what, False, str(error), _ADVICE.get(what, ""))]
     except TimeoutError:
-        return [Finding(what, False, f"no answer within {CHECK_TIMEOUT_SECONDS:g} s", _ADVICE.get(what, ""))]
+        return [Finding(what, False, f"no answer within {timeout_seconds:g} s", _ADVICE.get(what, ""))]
 
 
 _ADVICE = {
@@ -171,14 +176,26 @@ def _examine_artifacts() -> Iterable[Finding]:
     yield Finding("artefacts", True, f"{url} takes files")
 
 
-def _examine_strategies() -> Iterable[Finding]:
-    for key, registered in registered_strategies().items():
-        try:
-            load_strategy(key)
-        except EngineError as error:
-            yield Finding("strategies", False, str(error), f"see to the package {registered.distribution}")
-        else:
-            yield Finding("strategies", True, f"{key} ({registered.target})")
+async def _examine_strategies() -> list[Finding]:
+    """Asked as a worker asks them: what they do to their process is a finding, and not the end of this one."""
+    checks = {key: StrategyCheck(key, "{}") for key in registered_strategies()}
+    verdicts: dict[StrategyCheck, Verdict] = {}
+    async with open_checker(load_settings(StrategySettings)) as checker:
+        async for lot in checker.check(list(checks.values())):
+            verdicts.update(lot)
+    return [_strategy_finding(registered, verdicts[checks[key]]) for key, registered in registered_strategies().items()]
+
+
+def _strategy_finding(registered: RegisteredStrategy, verdict: Verdict) -> Finding:
+    # Params that want something to be given are well; those that come to no answer are not.
+    broken = [
+        problem for problem in verdict if problem.code == "unknown_strategy" or problem.field == "strategy_params"
+    ]
+    if broken:
+        message = f"{registered.key} ({registered.target}): {broken[0].message}"
+        return Finding("strategies", False, message, f"see to the package {registered.distribution}")
+    version = strategy_version(registered.key)
+    return Finding("strategies", True, f"{registered.key} ({registered.target}), version {version}")
 
 
 def _line(finding: Finding) -> str:

@@ -12,7 +12,7 @@ import typer
 
 from consumer.commands.display.columns import text_columns
 from consumer.commands.strategy_template import project_file, strategy_file
-from consumer.preparation.registry import load_strategy, registered_strategies
+from consumer.installed.registry import load_strategy, registered_strategies
 from engine.errors import InputRefused
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="List, show and start strategies.")

@@ -34,6 +34,8 @@ class Completed:
     artifacts: dict[str, str]
     result_digest: str
     engine_version: str
+    strategy_version: str | None
+    """SHA-256 of the code that decided (consumer.installed.strategy_code)."""
     warnings: tuple[str, ...]
     duration_seconds: float
     """Of the child's work, from its side; from the claim to the result, once the worker has it."""

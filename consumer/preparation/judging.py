@@ -5,8 +5,8 @@ go wrong, in an engine checker for users' packages.
 import json
 from collections.abc import Iterator
 
+from consumer.installed.registry import is_registered, load_strategy
 from consumer.ports.strategies import StrategyCheck, Verdict
-from consumer.preparation.registry import is_registered, load_strategy
 from engine.deciders.guard import guarded
 from engine.errors import EngineError, InvalidParams
 from engine.strategy import checked_params

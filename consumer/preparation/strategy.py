@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from consumer.preparation.registry import load_strategy
+from consumer.installed.strategy_code import load_current
 from engine.deciders.chosen import ChosenStrategy, choose_strategy
 from engine.deciders.guard import guarded
 from engine.errors import InvalidSpecification
@@ -18,6 +18,8 @@ def chosen_strategy(specification: Specification) -> ChosenStrategy:
 
 
 def strategy_with(key: str, params: Mapping[str, Any]) -> ChosenStrategy:
-    """A registered strategy with these parameters. Raises UnknownStrategy, InvalidParams."""
-    found = load_strategy(key)
-    return guarded(lambda: choose_strategy(found, key, params), "checking the parameters")  # type: ignore[no-any-return]  # guarded passes its step's value through
+    """A registered strategy, as its code is now, with these parameters. Raises UnknownStrategy, CodeChanged (where this
+    process imported another one), InvalidParams.
+    """
+    found, version = load_current(key)
+    return guarded(lambda: choose_strategy(found, key, params, version), "checking the parameters")  # type: ignore[no-any-return]  # guarded passes its step's value through

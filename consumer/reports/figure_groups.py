@@ -79,7 +79,7 @@ _GROUPS: Final[Mapping[str, Mapping[str, tuple[str, Unit]]]] = {
     },
 }
 GROUPED_FIGURES: Final = frozenset(name for figures in _GROUPS.values() for name in figures)
-_NO_FIGURES: Final = frozenset({"null_reasons", "warnings", "result_digest", "data_passport"})
+_NO_FIGURES: Final = frozenset({"null_reasons", "warnings", "result_digest", "data_passport", "strategy_version"})
 
 
 def figure_groups(metrics: Mapping[str, Any], currency: str) -> list[FigureGroup]:

@@ -59,7 +59,11 @@ def recompute(
 
 
 def compare(run: Mapping[str, Any], result: BacktestResult) -> Iterator[Difference]:
-    """What differs between a run's row (with result_digest) and a result: every metric column, then the digest."""
+    """What differs between a run's row (with result_digest and strategy_version) and a result: whose code it was, every
+    metric column, then the digest.
+    """
+    if run["strategy_version"] != result.strategy_version:
+        yield Difference("strategy_version", run["strategy_version"], result.strategy_version)
     for name in METRIC_COLUMNS:
         computed = getattr(result.metrics, name)
         if run[name] != computed:

@@ -49,6 +49,7 @@ SORT_COLUMNS: Final = ("created_at", *METRIC_COLUMNS)
 
 EXECUTION_COLUMNS: Final = (
     "request_id", "epoch", "attempts", "queued_at", "started_at", "finished_at", "result_digest", "engine_version",
+    "strategy_version",
 )  # fmt: skip
 """Of backtest_executions: what is shown beside a run's row."""
 

@@ -79,6 +79,7 @@ def open_engine(settings: EngineProcessSettings) -> Execute:
             artifacts=saved,
             result_digest=result.result_digest,
             engine_version=own_version,
+            strategy_version=result.strategy_version,
             warnings=tuple(result.warnings),
             duration_seconds=time.monotonic() - started,
         )

@@ -43,7 +43,7 @@ class Recording:
 
     @property
     def chosen(self) -> ChosenStrategy:
-        return ChosenStrategy(self._make, self._strategy.params)
+        return ChosenStrategy(self._make, self._strategy.params, self._strategy.version)
 
     @property
     def decisions(self) -> pl.DataFrame:

@@ -18,17 +18,21 @@ KINDS: tuple[StrategyKind, ...] = (columns, bar_by_bar)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ChosenStrategy:
-    """A strategy class and its validated parameters; each simulation makes its own object. See choose_strategy."""
+    """A strategy class and its validated parameters; each simulation makes its own object. See choose_strategy.
+
+    version: tells this code from any other under the same name; None where nobody knows.
+    """
 
     strategy: Callable[[Any, Instrument], Any]
     params: StrategyParams
+    version: str | None = None
 
     @property
     def source(self) -> str:
         return "rule"
 
     def digest_inputs(self) -> DigestInputs:
-        return DigestInputs(self.params.model_dump(mode="json"))
+        return DigestInputs(self.params.model_dump(mode="json"), version=self.version)
 
     def decide(self, run: PreparedRun, carrier: Carrier, before: Decisions | None) -> Decisions:
         # Copies: a strategy may well fill a list among its parameters, and the instrument is that of all runs.
@@ -37,9 +41,11 @@ class ChosenStrategy:
         return kind_of(strategy).decide(strategy, run, carrier, before)
 
 
-def choose_strategy(strategy: Any, strategy_key: str, params: Mapping[str, Any]) -> ChosenStrategy:
+def choose_strategy(
+    strategy: Any, strategy_key: str, params: Mapping[str, Any], version: str | None = None
+) -> ChosenStrategy:
     """Validate parameters against the strategy's Params. Raises InvalidParams naming every field at fault."""
-    return ChosenStrategy(strategy, checked_params(strategy, strategy_key, params))
+    return ChosenStrategy(strategy, checked_params(strategy, strategy_key, params), version)
 
 
 def kind_of(strategy: Any) -> StrategyKind:

@@ -15,10 +15,13 @@ from engine.strategy import Decision, Market, Position, View
 
 
 class DigestInputs(NamedTuple):
-    """What of a decider goes into the result digest. params: JSON values. values: arrays, in order."""
+    """What of a decider goes into the result digest. params: JSON values. values: arrays, in order. version: of the
+    strategy's code, where it is known.
+    """
 
     params: Mapping[str, Any]
     values: tuple[NDArray[Any], ...] = ()
+    version: str | None = None
 
 
 class Decider(Protocol):

@@ -41,12 +41,16 @@ def input_parts(
     instrument: Instrument,
     bars: Mapping[str, Bars],
     signals: tuple[NDArray[Any], ...] = (),
+    strategy_version: str | None = None,
 ) -> tuple[bytes, ...]:
     """Lay out what a run was given: canonical JSON, then each set of bars by name, then a signal file's columns.
 
     params: as validated, the strategy's defaults filled in. bars: every set the run used, by the role it had.
+    strategy_version: of the strategy's code; None is left out.
     """
     given = values_by_field(specification) | {"strategy_params": dict(params)}
+    if strategy_version is not None:
+        given["strategy_version"] = strategy_version
     parts = [canonical_json(given), canonical_json(values_by_field(instrument))]
     parts += [f"{role}:{bars[role].digest}".encode() for role in sorted(bars)]
     parts += [column.tobytes() for column in signals]

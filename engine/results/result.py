@@ -69,6 +69,8 @@ class BacktestResult:
     """Trading days of the simulated bars."""
     trail: Trail
     patterns: Patterns | None
+    strategy_version: str | None
+    """Of the code that decided; None for signals, and where nobody knows."""
     digest_inputs: Callable[[], tuple[bytes, ...]]
     """Lays out what went in (`digest.input_parts`), when the digest is asked for."""
 
@@ -161,6 +163,7 @@ class BacktestResult:
             "net_profit_stop_first": self.net_profit_stop_first,
             "net_profit_target_first": self.net_profit_target_first,
             "result_digest": self.result_digest,
+            "strategy_version": self.strategy_version,
             "null_reasons": null_reasons,
             "warnings": list(self.warnings),
             "data_passport": {**values_by_field(self.passport), "warnings": list(self.passport.warnings)},

@@ -167,6 +167,7 @@ def result_of(task: EngineTask) -> Completed:
         artifacts={"trades": f"/artifacts/runs/{task.run_id}/{task.epoch}/trades.csv"},
         result_digest="ab" * 32,
         engine_version="1",
+        strategy_version="cd" * 32,
         warnings=(),
         duration_seconds=0.1,
     )

@@ -103,6 +103,7 @@ def completed(claim: Claim, trades: int = 2, **changes: Any) -> Completed:
         "artifacts": {"trades": f"/artifacts/runs/{claim.run_id}/{claim.epoch}/trades.csv"},
         "result_digest": "ab" * 32,
         "engine_version": "1",
+        "strategy_version": "cd" * 32,
         "warnings": (),
         "duration_seconds": 0.25,
     }

@@ -24,6 +24,7 @@ from consumer.devstack import DevStack, StackKind, devstack
 from tests.waiting import eventually
 
 PLUGINS = Path(__file__).parent / "plugin_strategies"
+TROUBLED = Path(__file__).parent / "troubled_strategies"
 SAMPLE = Path(__file__).parents[2] / "consumer" / "demo_data" / "eurusd_h1.parquet"
 OUTPUT_TOPICS = ("backtest.progress", "backtest.completed", "backtest.requested.dlq")
 JANUARY = {"start_date": "2017-01-02T00:00:00Z", "end_date": "2017-02-01T00:00:00Z"}
@@ -93,13 +94,13 @@ class FrontDoor:
     numbers: "count[int]" = field(default_factory=lambda: count(1))
 
     @asynccontextmanager
-    async def worker(self, **settings: str) -> AsyncIterator[Worker]:
-        """Start `backtest worker`; killed at the end, if it still runs."""
+    async def worker(self, *packages: Path, **settings: str) -> AsyncIterator[Worker]:
+        """Start `backtest worker`; killed at the end, if it still runs. packages: folders that are on its path too."""
         log_file = self.directory / f"worker-{next(self.numbers)}.log"
         with log_file.open("wb") as log:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "consumer", "worker"),
-                env=self.environment(**settings),
+                env=self.environment(*packages, **settings),
                 stdout=log,
                 stderr=log,
             )
@@ -111,11 +112,11 @@ class FrontDoor:
                 process.kill()
             await process.wait()
 
-    async def command(self, *arguments: str) -> "Ended":
-        """Run a `backtest` command to its end."""
+    async def command(self, *arguments: str, packages: Sequence[Path] = (), **settings: str) -> "Ended":
+        """Run a `backtest` command to its end. packages: folders that are on its path too."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "consumer", *arguments),
-            env=self.environment(),
+            env=self.environment(*packages, **settings),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
@@ -123,7 +124,7 @@ class FrontDoor:
         assert process.returncode is not None
         return Ended(process.returncode, stdout.decode(), stderr.decode())
 
-    def environment(self, **settings: str) -> dict[str, str]:
+    def environment(self, *packages: Path, **settings: str) -> dict[str, str]:
         given = {f"BACKTEST_{name.upper()}": value for name, value in settings.items()}
         return {
             **os.environ,
@@ -132,7 +133,7 @@ class FrontDoor:
             "BACKTEST_ARTIFACTS_URL": str(self.directory / "artifacts"),
             "BACKTEST_LOG_FORMAT": "json",
             "BACKTEST_SLOTS": "1",
-            "PYTHONPATH": str(PLUGINS),
+            "PYTHONPATH": os.pathsep.join(map(str, (*packages, PLUGINS))),
             **given,
         }
 

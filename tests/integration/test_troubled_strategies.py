@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from consumer.devstack import StackKind
-from tests.integration.front_door import FrontDoor, Message, open_front_door
+from tests.integration.front_door import TROUBLED, FrontDoor, Message, open_front_door
 from tests.integration.test_front_door import gate
 
 pytestmark = pytest.mark.integration
@@ -25,7 +25,7 @@ async def door(tmp_path_factory: pytest.TempPathFactory, stack_kind: StackKind) 
         yield opened
 
 
-TROUBLED = [
+TROUBLES = [
     ("test_import_sleeps", {}, "unknown_strategy", f"took longer than {LOAD_SECONDS:g} s to import"),
     ("test_import_loops", {}, "unknown_strategy", f"took longer than {LOAD_SECONDS:g} s to import"),
     ("test_import_leaves", {}, "unknown_strategy", "SystemExit: 3"),
@@ -41,10 +41,10 @@ async def test_only_the_request_for_a_troubled_strategy_is_rejected_and_everythi
 ) -> None:
     sound = await door.add_strategy()
     running = await door.add_strategy("test_gate", strategy_params=gate(tmp_path))
-    troubled = {key: await door.add_strategy(key) for key, *_ in TROUBLED}
+    troubled = {key: await door.add_strategy(key) for key, *_ in TROUBLES}
     async with (
-        door.worker(strategy_load_seconds=str(LOAD_SECONDS), lease_seconds="2", slots="2") as worker,
-        door.worker(strategy_load_seconds=str(LOAD_SECONDS), lease_seconds="2") as second,
+        door.worker(TROUBLED, strategy_load_seconds=str(LOAD_SECONDS), lease_seconds="2", slots="2") as worker,
+        door.worker(TROUBLED, strategy_load_seconds=str(LOAD_SECONDS), lease_seconds="2") as second,
     ):
         under_way = await door.request(running)
         await door.row_of(under_way, "running")
@@ -53,7 +53,7 @@ async def test_only_the_request_for_a_troubled_strategy_is_rejected_and_everythi
         asked = time.monotonic()
         requests = {
             key: await door.request(troubled[key], request_id=f"troubled {key}", strategy_params=params)
-            for key, params, *_ in TROUBLED
+            for key, params, *_ in TROUBLES
         }
         slow = {requests[key] for key in ("test_import_sleeps", "test_import_loops", "test_params_sleep")}
         others = 0
@@ -66,7 +66,7 @@ async def test_only_the_request_for_a_troubled_strategy_is_rejected_and_everythi
             assert await lapsed_leases(door) == 0, "heartbeats go on"
             assert time.monotonic() - asked < LOAD_SECONDS + MARGIN_SECONDS
         assert others >= 3
-        for key, _, code, reason in TROUBLED:
+        for key, _, code, reason in TROUBLES:
             told: Message = await door.terminal_event(requests[key], seconds=MARGIN_SECONDS)
             assert (told.kind, told.data["error"]["code"]) == ("rejected", code), key
             assert reason in told.data["error"]["message"]
@@ -75,17 +75,26 @@ async def test_only_the_request_for_a_troubled_strategy_is_rejected_and_everythi
         assert worker.process.returncode is second.process.returncode is None
 
 
+async def test_the_doctor_survives_troubled_strategies_and_names_each(door: FrontDoor) -> None:
+    ended = await door.command("doctor", packages=[TROUBLED], strategy_load_seconds="2")
+    problems = {line.split()[2]: line for line in ended.stdout.splitlines() if line.startswith("PROBLEM  strategies:")}
+    assert ended.status == 1
+    assert problems.keys() == {key for key, _, code, _ in TROUBLES if code == "unknown_strategy"}
+    assert "took longer than 2 s to import" in problems["test_import_sleeps"]
+    assert "backtest-troubled-strategies 1.0" in problems["test_import_ends"]
+
+
 async def test_a_worker_that_is_killed_while_a_strategy_is_asked_leaves_the_request_to_the_next_one(
     door: FrontDoor,
 ) -> None:
     troubled, sound = await door.add_strategy("test_import_sleeps"), await door.add_strategy()
-    async with door.worker(strategy_load_seconds="60", lease_seconds="1") as first:
+    async with door.worker(TROUBLED, strategy_load_seconds="60", lease_seconds="1") as first:
         waiting = await door.request(troubled)
         for _ in range(4):
             await door.terminal_event(await door.request(sound))
         first.process.kill()
         await first.process.wait()
-    async with door.worker(strategy_load_seconds="1", lease_seconds="1"):
+    async with door.worker(TROUBLED, strategy_load_seconds="1", lease_seconds="1"):
         told = await door.terminal_event(waiting)
     assert (told.kind, told.data["error"]["code"]) == ("rejected", "unknown_strategy")
 

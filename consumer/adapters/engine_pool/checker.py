@@ -32,9 +32,9 @@ def main() -> None:
 
 
 def _answer(message: dict[str, Any], channel: Channel) -> dict[str, Any]:
+    from consumer.installed.strategy_code import CodeChanged, load_current
     from consumer.ports.strategies import StrategyCheck
     from consumer.preparation.judging import unknown_strategy, verdict_of
-    from consumer.preparation.strategy_code import CodeChanged, load_current
     from engine.errors import EngineError
 
     check = StrategyCheck(message["key"], message["params"])

@@ -21,10 +21,10 @@ from consumer.adapters.engine_pool.checker_handle import Answer, AskAnother, Che
 from consumer.adapters.engine_pool.child_process import ChildStartFailed
 from consumer.adapters.engine_pool.pool import end_guardian, start_guardian, write_to_stderr
 from consumer.adapters.engine_pool.settings import EngineProcessSettings
+from consumer.installed.registry import registered_strategies
+from consumer.installed.strategy_code import Fingerprint, fingerprint, is_own, package_of
 from consumer.ports import StrategyCheck, Verdict
 from consumer.preparation.judging import unchecked_params, verdict_of
-from consumer.preparation.registry import registered_strategies
-from consumer.preparation.strategy_code import Fingerprint, fingerprint, is_own, package_of
 from engine.errors import EngineError
 from schemas.problems import MAX_MESSAGE_CHARACTERS, FieldProblem
 
@@ -43,8 +43,8 @@ TROUBLES_WITH_PARAMS: Final = 3
 WATCH_SECONDS: Final = 0.1
 _FIRST_BACKOFF_SECONDS: Final = 0.1
 _LONGEST_BACKOFF_SECONDS: Final = 10.0
-MOST_KILLS: Final = 3
-"""Of the process under one check by somebody else, after which it is the check's doing."""
+MOST_TRIES: Final = MAX_CHECKERS + 2
+"""Of a check whose process somebody else kills, or whose code is changed, before it is its own doing."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger(__name__)
 
@@ -58,7 +58,7 @@ class _Asked:
     state: Fingerprint
     """Of the code when it was asked for."""
     verdict: "asyncio.Future[Verdict]"
-    kills: int = 0
+    tries: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,11 +266,13 @@ class StrategyCheckers:
             case Trouble() as trouble:
                 self._note(trouble, asked)
                 self._settle(asked, (trouble.problem,))
-            case AskAnother.KILLED if asked.kills + 1 >= MOST_KILLS:
-                self._settle(asked, (unchecked_params(asked.check.key, f"its process was killed {MOST_KILLS} times"),))
+            case AskAnother() as why if asked.tries == MOST_TRIES:
+                how = "killed" if why is AskAnother.KILLED else "outdated by changes of its code"
+                told = f"its process was {how} {MOST_TRIES} times"
+                self._settle(asked, (unchecked_params(asked.check.key, told),))
             case AskAnother() as why:
                 log.info("strategy_asked_again", key=asked.check.key, why=why.value)
-                asked.kills += int(why is AskAnother.KILLED)
+                asked.tries += 1
                 self._waiting.setdefault(asked.package, deque()).appendleft(asked)
             case problems:
                 self._settle(asked, problems)

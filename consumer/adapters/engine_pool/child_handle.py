@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from consumer.adapters.engine_pool.child_process import ChildProcess, ChildStartFailed, ProcessEnd
-from consumer.adapters.engine_pool.messages import outcome_from_message, progress_from_message
+from consumer.adapters.engine_pool.messages import Outdated, outcome_from_message, progress_from_message
 from consumer.adapters.engine_pool.process_tree import signal_group, tree_memory_bytes
 from consumer.adapters.engine_pool.settings import EngineProcessSettings
 from consumer.ports import EngineProgress, EngineTask, StopSignal
@@ -41,7 +41,7 @@ class _Run:
     task: EngineTask
     on_progress: Callable[[EngineProgress], None]
     stop: StopSignal
-    outcome: asyncio.Future[EngineOutcome]
+    outcome: asyncio.Future[EngineOutcome | Outdated]
     elapsed_seconds: float = 0.0
     timers: list[asyncio.TimerHandle] = field(default_factory=list)
 
@@ -88,8 +88,11 @@ class EngineChild:
 
     async def execute(
         self, task: EngineTask, on_progress: Callable[[EngineProgress], None], stop: StopSignal
-    ) -> EngineOutcome:
-        """Run one task on this (usable) child. Raises only what on_progress raises; cancelled, it kills the child."""
+    ) -> EngineOutcome | Outdated:
+        """Run one task on this (usable) child. Outdated: it is replaced, ask another.
+
+        Raises only what on_progress raises; cancelled, it kills the child.
+        """
         if stop.is_set:
             return Stopped()
         run = _Run(task, on_progress, stop, self._loop.create_future())
@@ -137,7 +140,7 @@ class EngineChild:
         outcome = outcome_from_message(message, body)
         run.outcome.set_result(outcome)
         # The answer may come in the gap before a kill that is already under way; then the child is gone anyway.
-        if message.get("retire"):
+        if message.get("retire") or isinstance(outcome, Outdated):
             self._process.kill(_KillReason.RETIRED)
 
     def _report(self, run: _Run, progress: EngineProgress) -> None:

@@ -4,13 +4,13 @@ Apart because both sides read it. Nothing is ever unpickled: a strategy lives in
 into the socket, so the worker treats each frame as hostile (`UnreadableMessage`) and builds only plain values of it.
 
     worker -> child   settings (once) · run · stop
-    child -> worker   ready (once) · progress · completed (body: trades_csv) · failed · stopped
+    child -> worker   ready (once) · progress · completed (body: trades_csv) · failed · stopped · outdated
 """
 
 import json
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -29,6 +29,11 @@ _LONGEST_MESSAGE: Final = 4000
 
 class UnreadableMessage(Exception):
     """The other side broke the protocol; its process cannot be used any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outdated:
+    """A task was not begun: its strategy's code is not what this process imported, so a fresh one must take it."""
 
 
 def frame(message: Mapping[str, Any], body_length: int = 0) -> bytes:
@@ -98,7 +103,7 @@ def progress_from_message(message: Mapping[str, Any]) -> EngineProgress:
         raise UnreadableMessage(f"progress: {error!r}") from error
 
 
-def outcome_message(outcome: Completed | Failed | Stopped, task_number: int, retire: str) -> dict[str, Any]:
+def outcome_message(outcome: Completed | Failed | Stopped | Outdated, task_number: int, retire: str) -> dict[str, Any]:
     """What `outcome_from_message` reads back, `trades_csv` aside (the body). retire: why the child wants replacing."""
     common = {"task": task_number, "retire": retire}
     match outcome:
@@ -113,6 +118,7 @@ def outcome_message(outcome: Completed | Failed | Stopped, task_number: int, ret
                 "artifacts": outcome.artifacts,
                 "result_digest": outcome.result_digest,
                 "engine_version": outcome.engine_version,
+                "strategy_version": outcome.strategy_version,
                 "warnings": outcome.warnings,
                 "duration_seconds": outcome.duration_seconds,
             }
@@ -126,9 +132,11 @@ def outcome_message(outcome: Completed | Failed | Stopped, task_number: int, ret
             }
         case Stopped():
             return {**common, "type": "stopped"}
+        case Outdated():
+            return {**common, "type": "outdated"}
 
 
-def outcome_from_message(message: Mapping[str, Any], body: bytes) -> EngineOutcome:
+def outcome_from_message(message: Mapping[str, Any], body: bytes) -> EngineOutcome | Outdated:
     """Read an answer back, every text fit for a table. Raises UnreadableMessage."""
     try:
         match message["type"]:
@@ -138,6 +146,8 @@ def outcome_from_message(message: Mapping[str, Any], body: bytes) -> EngineOutco
                 return Failed(_text(message["code"]), _text(message["message"]), _problems(message["details"]))
             case "stopped":
                 return Stopped()
+            case "outdated":
+                return Outdated()
             case other:
                 raise UnreadableMessage(f"there is no message {other!r}")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -180,6 +190,7 @@ def _completed(message: Mapping[str, Any], body: bytes) -> Completed:
         artifacts={_text(name): _text(place) for name, place in dict(message["artifacts"]).items()},
         result_digest=_text(message["result_digest"]),
         engine_version=_text(message["engine_version"]),
+        strategy_version=None if message["strategy_version"] is None else _text(message["strategy_version"])[:64],
         warnings=tuple(_text(each) for each in message["warnings"]),
         duration_seconds=_number(message["duration_seconds"]),
     )

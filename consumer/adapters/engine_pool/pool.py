@@ -19,15 +19,18 @@ import structlog
 
 from consumer.adapters.engine_pool import guardian as engine_guardian
 from consumer.adapters.engine_pool.child_handle import EngineChild
+from consumer.adapters.engine_pool.messages import Outdated
 from consumer.adapters.engine_pool.settings import EngineProcessSettings
 from consumer.ports import EngineProgress, EngineTask, StopSignal
-from consumer.ports.outcomes import EngineOutcome, Stopped
+from consumer.ports.outcomes import EngineOutcome, Failed, Stopped
 
 __all__ = ["EngineProcessSettings", "EngineProcesses"]
 
 WATCH_SECONDS: Final = 0.1
 START_ATTEMPTS: Final = 3
 """Failed starts of a slot in a row, after which waiting runs are told instead of kept waiting."""
+FRESH_ATTEMPTS: Final = 3
+"""Of a run whose strategy is edited while it is imported."""
 LONGEST_BACKOFF_SECONDS: Final = 10.0
 _FIRST_BACKOFF_SECONDS: Final = 0.1
 
@@ -77,6 +80,16 @@ class EngineProcesses:
         self, task: EngineTask, on_progress: Callable[[EngineProgress], None], stop: StopSignal
     ) -> EngineOutcome:
         """See EnginePool.run. Cancelled, it kills the child that was at the task."""
+        # Each of the children may have imported code that was changed since; the next one is fresh.
+        for _ in range(self._settings.slots + FRESH_ATTEMPTS):
+            outcome = await self._run_once(task, on_progress, stop)
+            if not isinstance(outcome, Outdated):
+                return outcome
+        return Failed("strategy_error", "the strategy's code changes each time it is imported")
+
+    async def _run_once(
+        self, task: EngineTask, on_progress: Callable[[EngineProgress], None], stop: StopSignal
+    ) -> EngineOutcome | Outdated:
         child = await self._take(task, stop)
         if not isinstance(child, EngineChild):
             return child

@@ -7,8 +7,9 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Protocol
 
-from consumer.adapters.engine_pool.messages import progress_message, storable_text
+from consumer.adapters.engine_pool.messages import Outdated, progress_message, storable_text
 from consumer.errors import ArtifactsUnavailable, Unavailable
+from consumer.installed.strategy_code import CodeChanged
 from consumer.ports import EngineTask
 from consumer.ports.outcomes import Completed, Failed, Stopped
 from engine.errors import EngineError, InvalidParams
@@ -49,13 +50,17 @@ class StopRequested(BaseException):
     """The worker wants the run to end. A BaseException: nothing between the bars and here may take it for an error."""
 
 
-def execute_task(execute: Execute, message: dict[str, Any], channel: Channel) -> Completed | Failed | Stopped:
+def execute_task(
+    execute: Execute, message: dict[str, Any], channel: Channel
+) -> Completed | Failed | Stopped | Outdated:
     """Carry out one `run` message, whatever happens in it."""
     task = EngineTask(message["run_id"], message["epoch"], message["specification"])
     try:
         return execute(task, _Control(channel, message["task"]))
     except StopRequested:
         return Stopped()
+    except CodeChanged:
+        return Outdated()
     except BaseException as error:
         return failure_of(error)
 

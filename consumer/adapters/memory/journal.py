@@ -134,6 +134,7 @@ class _Recording:
                 "finished_at": None,
                 "result_digest": None,
                 "engine_version": None,
+                "strategy_version": None,
             }
         for each in rejected:
             self._remember(each.request, RecordOutcome.REJECTED, None, None, each.problems)

@@ -274,6 +274,7 @@ class MemoryTables:
             "finished_at": self.clock.now_utc(),
             "result_digest": completed.result_digest if completed else None,
             "engine_version": completed.engine_version if completed else None,
+            "strategy_version": completed.strategy_version if completed else None,
         }
         if completed is not None:
             self.results[run_id] = {

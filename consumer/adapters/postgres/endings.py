@@ -56,6 +56,7 @@ async def end_runs(
         [None if outcome is None else json.dumps(outcome.metrics) for outcome in completed],
         [None if outcome is None else json.dumps(outcome.artifacts) for outcome in completed],
         [None if outcome is None else outcome.duration_seconds for outcome in completed],
+        [None if outcome is None else outcome.strategy_version for outcome in completed],
     )
     for ending in endings:
         if ending.has_row:
@@ -182,9 +183,10 @@ _END_EXECUTIONS = """
 WITH ended AS (
     UPDATE backtest_executions e
     SET state = i.state, sequence = i.sequence, epoch = i.epoch, finished_at = clock_timestamp(),
-        owner = NULL, lease_until = NULL, result_digest = i.result_digest, engine_version = i.engine_version
-    FROM unnest($1::int[], $2::text[], $3::bigint[], $4::int[], $5::text[], $6::text[])
-        AS i(run_id, state, sequence, epoch, result_digest, engine_version)
+        owner = NULL, lease_until = NULL, result_digest = i.result_digest, engine_version = i.engine_version,
+        strategy_version = i.strategy_version
+    FROM unnest($1::int[], $2::text[], $3::bigint[], $4::int[], $5::text[], $6::text[], $12::text[])
+        AS i(run_id, state, sequence, epoch, result_digest, engine_version, strategy_version)
     WHERE e.run_id = i.run_id
 ), results AS (
     INSERT INTO backtest_results (run_id, metrics, artifacts, duration_seconds)

@@ -39,6 +39,8 @@ def print_table(result: BacktestResult) -> None:
     console.print(table)
     # Whole and on one line, whatever the width: to be compared, copied and searched for.
     console.print(f"result digest: {figures['result_digest']}", soft_wrap=True, highlight=False)
+    if result.strategy_version is not None:
+        console.print(f"strategy version: {result.strategy_version}", soft_wrap=True, highlight=False)
 
 
 def _heading(result: BacktestResult) -> list[str]:

@@ -39,9 +39,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from consumer.adapters.engine_pool.settings import EngineProcessSettings
 from consumer.adapters.engine_pool.warm_up import warm_up
 from consumer.adapters.postgres.schema.tables import BacktestRun, BacktestTrade, Strategy
+from consumer.installed.registry import load_strategy
 from consumer.ports import EngineTask
 from consumer.ports.outcomes import Completed
-from consumer.preparation.registry import load_strategy
 from consumer.preparation.snapshot import specification_from_json, specification_to_json
 from consumer.rules.columns import METRIC_COLUMNS, TRADE_COLUMNS
 from consumer.wiring.engine_program import open_engine

@@ -7,7 +7,7 @@ import pytest
 
 from consumer.cli import run_program
 from consumer.demo_data import EURUSD_H1
-from consumer.preparation import registry as strategies
+from consumer.installed import registry as strategies
 
 BARS = ("--bars", str(EURUSD_H1), "--symbol", "EURUSD", "--timeframe", "H1", "--end", "2015-06-01", "--moments", "8")
 POINTS = {

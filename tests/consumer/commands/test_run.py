@@ -42,6 +42,7 @@ OTHERS = {
     "net_profit_stop_first",
     "net_profit_target_first",
     "result_digest",
+    "strategy_version",
     "null_reasons",
     "warnings",
 }
@@ -119,6 +120,7 @@ def test_digest_and_warnings_stand_whole_on_lines_of_their_own(
     ended = backtest("run", "--bars", EURUSD_H1, "--symbol", "EURUSD", "--timeframe", "H1", "--strategy", "sma_cross")
     lines = ended.err.splitlines()
     assert f"result digest: {figures['result_digest']}" in lines
+    assert f"strategy version: {figures['strategy_version']}" in lines
     assert {f"warning: {warning}" for warning in figures["warnings"]} <= set(lines)
 
 

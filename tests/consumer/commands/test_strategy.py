@@ -11,7 +11,7 @@ import pytest
 
 from consumer.cli import run_program
 from consumer.demo_data import EURUSD_H1
-from consumer.preparation import registry as strategies
+from consumer.installed import registry as strategies
 from engine.errors import UnknownStrategy
 from engine.strategies.sma_cross import SmaCross
 

@@ -37,7 +37,7 @@ async def test_a_run_is_told_with_its_row_its_strategy_and_its_execution(store: 
     assert (run["status"], run["total_trades"], run["profit_factor"]) == ("completed", 2, None)
     assert (run["strategy_id"], run["strategy_name"], run["strategy_key"]) == (1, "strategy 1", "sma_cross")
     assert (run["request_id"], run["epoch"], run["attempts"]) == ("asked", 1, 1)
-    assert (run["result_digest"], run["engine_version"]) == ("ab" * 32, "1")
+    assert (run["result_digest"], run["engine_version"], run["strategy_version"]) == ("ab" * 32, "1", "cd" * 32)
     assert run["queued_at"] <= run["started_at"] <= run["finished_at"]
 
 

@@ -90,10 +90,12 @@ async def run(pool: EngineProcesses, run_id: int = 1, **changes: Any) -> EngineO
     return await pool.run(EngineTask(run_id, 2, document), lambda _: None, StopSignal())
 
 
-def simulated_here(wanted: Specification, market_data: Path, strategy: type[Any] = SmaCross) -> BacktestResult:
+def simulated_here(
+    wanted: Specification, market_data: Path, strategy: type[Any] = SmaCross, version: str | None = None
+) -> BacktestResult:
     registry = packaged_instruments()
     data = assemble(wanted, ParquetMarketData(str(market_data)), registry)
-    chosen = choose_strategy(strategy, "here", wanted.strategy_params)
+    chosen = choose_strategy(strategy, "here", wanted.strategy_params, version)
     return run_backtest(wanted, registry[wanted.symbol], data, chosen)
 
 
@@ -106,14 +108,16 @@ def read_back(content: bytes) -> pl.DataFrame:
 async def test_a_run_in_a_child_gives_the_figures_of_the_same_run_here(
     pool: EngineProcesses, market_data: Path, engine_settings: EngineProcessSettings
 ) -> None:
-    here = simulated_here(specification(), market_data)
     outcome = await run(pool, 12)
 
     assert isinstance(outcome, Completed)
+    assert len(outcome.strategy_version or "") == 64
+    here = simulated_here(specification(), market_data, version=outcome.strategy_version)
     assert here.trades.height > 20
     assert outcome.metrics == here.to_json_dict()
     assert outcome.columns == {name: here.to_json_dict()[name] for name in METRIC_COLUMNS}
     assert outcome.result_digest == here.result_digest
+    assert outcome.strategy_version == here.strategy_version
     assert outcome.trade_count == here.trades.height
     assert outcome.warnings == here.warnings
     folder = Path(engine_settings.artifacts_url) / "runs" / "12" / "2"

@@ -17,6 +17,7 @@ from typing import Any
 
 from consumer.adapters.engine_pool.settings import EngineProcessSettings
 from consumer.adapters.engine_pool.task import TaskControl
+from consumer.installed.strategy_code import CodeChanged
 from consumer.ports import EngineProgress, EngineTask
 from consumer.ports.outcomes import Completed
 from engine.errors import InvalidParams, NoData, ParameterProblem
@@ -49,6 +50,7 @@ def completed(task: EngineTask) -> Completed:
         artifacts={"trades": f"/runs/{task.run_id}/{task.epoch}/trades.parquet"},
         result_digest="d" * 64,
         engine_version="1",
+        strategy_version="c" * 64,
         warnings=("one",),
         duration_seconds=0.5,
     )
@@ -66,6 +68,15 @@ def report(control: TaskControl, bars_done: int, bars_total: int = 1_000_000_000
 def well(specification: dict[str, Any], control: TaskControl) -> None:
     report(control, 1, 2)
     report(control, 2, 2)
+
+
+def outdated(specification: dict[str, Any], control: TaskControl) -> None:
+    """The code was changed since this process imported it, until as many as `processes` have found so."""
+    found = Path(specification["file"])
+    pids = found.read_text().split() if found.exists() else []
+    if len(pids) < specification["processes"]:
+        found.write_text(" ".join([*pids, str(os.getpid())]))
+        raise CodeChanged("mine")
 
 
 def tell_pid(specification: dict[str, Any], control: TaskControl) -> None:
@@ -254,6 +265,7 @@ BEHAVIOURS: dict[str, Callable[[dict[str, Any], TaskControl], None]] = {
     each.__name__: each
     for each in (
         well,
+        outdated,
         tell_pid,
         tell_pid_and_spin,
         tell_environment,

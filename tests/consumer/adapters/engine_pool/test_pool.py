@@ -395,3 +395,25 @@ async def test_a_pool_closes_while_its_children_are_still_starting() -> None:
     await asyncio.wait_for(pool.close(), 5)
 
     assert not any(psutil.pid_exists(pid) for pid in pids)
+
+
+# --- code that changed --------------------------------------------------------------------------------------------
+
+
+async def test_a_run_whose_strategy_was_edited_goes_to_a_fresh_child_whatever_the_others_have_imported(
+    tmp_path: Path,
+) -> None:
+    async with EngineProcesses(settings(slots=2)) as processes:
+        outcome = await run(processes, "outdated", file=str(tmp_path / "pids"), processes=2)
+
+        assert isinstance(outcome, Completed)
+        outdated = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+        assert len(set(outdated)) == 2
+        await until(lambda: not any(map(is_running, outdated)))
+
+
+async def test_a_strategy_that_changes_each_time_it_is_imported_fails_its_run(tmp_path: Path) -> None:
+    async with EngineProcesses(settings(slots=1)) as processes:
+        outcome = await run(processes, "outdated", file=str(tmp_path / "pids"), processes=1000)
+
+    assert outcome == Failed("strategy_error", "the strategy's code changes each time it is imported")

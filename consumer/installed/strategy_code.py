@@ -20,7 +20,7 @@ from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Any, Final
 
-from consumer.preparation.registry import Installed, entry_point_of, installed, load_strategy
+from consumer.installed.registry import Installed, entry_point_of, installed, load_strategy
 from engine.errors import UnknownStrategy
 
 OWN_DISTRIBUTION: Final = "backtest-consumer"
@@ -40,19 +40,17 @@ class CodeChanged(UnknownStrategy):
 def load_current(key: str) -> tuple[type[Any], str]:
     """Return the strategy class as its files are now, and their version. Raises UnknownStrategy, CodeChanged."""
     package, now = package_of(key), fingerprint(key)
-    imported = _imported.get(package)
-    if imported is None:
-        imported = _imported[package] = (now, strategy_version(key))
+    if package not in _imported:
+        _imported[package] = (now, strategy_version(key))
         _drop_stale_bytecode(key)
-        strategy = load_strategy(key)
-        if fingerprint(key) != now:
+        load_strategy(key)
+        now = fingerprint(key)
+    state, version = _imported[package]
+    if state != now:
+        if strategy_version(key) != version:
             raise CodeChanged(key)
-        return strategy, imported[1]
-    if imported[0] != now:
-        if strategy_version(key) != imported[1]:
-            raise CodeChanged(key)
-        _imported[package] = (now, imported[1])  # touched, with the same text
-    return load_strategy(key), imported[1]
+        _imported[package] = (now, version)  # touched, with the same text
+    return load_strategy(key), version
 
 
 _imported: Final[dict[str, tuple[Fingerprint, str]]] = {}

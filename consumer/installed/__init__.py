@@ -1,0 +1,1 @@
+"""What is installed here: which strategies packages register, and which files their code is."""
