@@ -11,6 +11,8 @@ from engine.errors import InvalidSpecification
 from engine.market.instruments import Instrument
 from engine.market.lots import volume_problem
 
+MOST_WARM_UP_BARS = 1_000_000
+
 
 class ExecutionMode(StrEnum):
     """When and where a decision is filled."""
@@ -74,6 +76,8 @@ class Specification:
     skip_weekdays: tuple[int, ...] = ()
     """0 = Monday."""
     skip_timezone: str = "UTC"
+    warm_up_bars: int | None = None
+    """Bars before the start that the run sees, on its timeframe and each context's; None: as the strategy needs."""
 
 
 def check_specification(specification: Specification, instrument: Instrument) -> None:
@@ -97,6 +101,8 @@ def check_specification(specification: Specification, instrument: Instrument) ->
         _require(pips is None or _is_positive(pips), name, "must be above 0")
     _require(all(0 <= hour <= 23 for hour in s.skip_hours), "skip_hours", "are from 0 to 23")
     _require(all(0 <= day <= 6 for day in s.skip_weekdays), "skip_weekdays", "are from 0 (Monday) to 6")
+    if s.warm_up_bars is not None:
+        _require(0 <= s.warm_up_bars <= MOST_WARM_UP_BARS, "warm_up_bars", f"is from 0 to {MOST_WARM_UP_BARS}")
     _require(_is_zone(s.skip_timezone), "skip_timezone", f"{s.skip_timezone!r} is not a known time zone")
 
 

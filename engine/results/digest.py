@@ -40,13 +40,15 @@ def input_parts(
     params: Mapping[str, Any],
     instrument: Instrument,
     bars: Mapping[str, Bars],
+    warm_up_bars: Mapping[str, int],
     signals: tuple[NDArray[Any], ...] = (),
 ) -> tuple[bytes, ...]:
     """Lay out what a run was given: canonical JSON, then each set of bars by name, then a signal file's columns.
 
     params: as validated, the strategy's defaults filled in. bars: every set the run used, by the role it had.
+    warm_up_bars: by timeframe.
     """
-    given = values_by_field(specification) | {"strategy_params": dict(params)}
+    given = values_by_field(specification) | {"strategy_params": dict(params), "warm_up_bars": warm_up_bars}
     parts = [canonical_json(given), canonical_json(values_by_field(instrument))]
     parts += [f"{role}:{bars[role].digest}".encode() for role in sorted(bars)]
     parts += [column.tobytes() for column in signals]
