@@ -52,6 +52,7 @@ class RunRequest:
     date_order: given.DateOrderOption = None
     start: given.StartOption = None
     end: given.EndOption = None
+    warm_up_bars: given.WarmUpBarsOption = None
     instruments: given.InstrumentsOption = None
     strategy: given.StrategyOption = None
     params: given.ParamsOption = None
@@ -150,6 +151,7 @@ def read_run(request: RunRequest) -> ReadyRun:
         take_profit_pips=request.tp_pips,
         on_opposite=request.on_opposite,
         stop_to_entry=request.stop_to_entry,
+        warm_up_bars=request.warm_up_bars,
     )
     check_specification(specification, instrument)
     data = assemble(specification, source, registry)
