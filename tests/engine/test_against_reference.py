@@ -12,8 +12,6 @@ from tests.engine.compiled_engine import STYLES, Style
 from tests.engine.random_runs import RandomRun, random_runs
 
 METRIC_TOLERANCE = 1e-9
-FOLLOWS_THE_CALENDAR = False
-"""Whether random runs ask for what the clock decides, too. Set once the engine follows sections 1, 4 and 5 there."""
 KNOWS_ORDERS = False
 """Whether they use section 7: trails, entry orders, slippage, leverage. Set once the engine knows it."""
 RATIOS = ("sharpe_ratio", "sortino_ratio")
@@ -21,7 +19,7 @@ RATIOS = ("sharpe_ratio", "sortino_ratio")
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(run=random_runs(calendar=FOLLOWS_THE_CALENDAR, orders=KNOWS_ORDERS))
+@given(run=random_runs(calendar=True, orders=KNOWS_ORDERS))
 def test_engine_agrees_with_the_reference(run: RandomRun) -> None:
     agree(run)
 
@@ -29,7 +27,7 @@ def test_engine_agrees_with_the_reference(run: RandomRun) -> None:
 @pytest.mark.nightly
 @pytest.mark.timeout(0)
 @settings(max_examples=30_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(run=random_runs(longest=60, calendar=FOLLOWS_THE_CALENDAR, orders=KNOWS_ORDERS))
+@given(run=random_runs(longest=60, calendar=True, orders=KNOWS_ORDERS))
 def test_engine_agrees_with_the_reference_for_hours(run: RandomRun) -> None:
     agree(run)
 
