@@ -108,7 +108,7 @@ class _Wanted:
         if longer == bars.timeframe:
             return bars
         found = self._bars(asked.symbol, longer, asked.start)
-        if found is None and not self._is_there(asked.symbol, name):
+        if found is None and not _is_there(self.source, asked.symbol, name):
             raise UnknownTimeframe(
                 f"context {name}: there are no such bars of {asked.symbol} in {self.source}, and none that they can be"
                 f" made of"
@@ -134,26 +134,18 @@ class _Wanted:
     def _bars(self, symbol: str, of: Timeframe, start: datetime) -> Bars | None:
         """Bars from the warm-up to the end; made of finer ones where there are none of their own."""
         before, end = self.warm_up.bars[of.name], self.specification.end
-        if self._is_there(symbol, of.name):
+        if _is_there(self.source, symbol, of.name):
             return self.source.load(symbol, of.name, end, start, before)
         made_of = self._made_of(symbol, of)
         return None if made_of is None else self._made(symbol, of, made_of, start, before)
 
-    def _is_there(self, symbol: str, name: str) -> bool:
-        return self.source.were_named(symbol, name) or name in self.source.timeframes(symbol)
-
     def _made_of(self, symbol: str, of: Timeframe) -> Timeframe | None:
         """The finest timeframe that `of` can be made of and that spans the range; where none does, the longest."""
         begin_us, end_us = as_us(self.specification.start), as_us(self.specification.end)
-        spans: dict[str, tuple[int, int]] = {}
-        for name in self.source.timeframes(symbol):
-            each = TIMEFRAMES.get(name)
-            if each is not None and each != of and can_resample(each, of):
-                extent = self.source.extent_us(symbol, name)
-                if extent is not None:
-                    spans[name] = max(begin_us, extent[0]), min(end_us, extent[1])
-        if not spans:
+        extents = _extents_us(self.source, symbol, of)
+        if not extents:
             return None
+        spans = {name: (max(begin_us, first), min(end_us, last)) for name, (first, last) in extents.items()}
         finest_first = sorted(spans, key=lambda name: TIMEFRAMES[name].duration_us)
         earliest, latest = min(first for first, _ in spans.values()), max(last for _, last in spans.values())
         for name in finest_first:
@@ -180,6 +172,25 @@ class _Wanted:
             if there < wanted or int(np.searchsorted(made.time_us, as_us(start))) >= before:
                 break
         return made if made.height else None
+
+
+def extent_us(source: MarketData, symbol: str, of: Timeframe) -> tuple[int, int] | None:
+    """First open and last close of all bars of a timeframe, or of those that it can be made of; None without any."""
+    if _is_there(source, symbol, of.name):
+        return source.extent_us(symbol, of.name)
+    extents = _extents_us(source, symbol, of).values()
+    return (min(first for first, _ in extents), max(last for _, last in extents)) if extents else None
+
+
+def _is_there(source: MarketData, symbol: str, name: str) -> bool:
+    return source.were_named(symbol, name) or name in source.timeframes(symbol)
+
+
+def _extents_us(source: MarketData, symbol: str, of: Timeframe) -> dict[str, tuple[int, int]]:
+    """Those of the finer timeframes that it can be made of."""
+    finer = [TIMEFRAMES[name] for name in source.timeframes(symbol) if name in TIMEFRAMES]
+    found = {each.name: source.extent_us(symbol, each.name) for each in finer if each != of and can_resample(each, of)}
+    return {name: extent for name, extent in found.items() if extent is not None}
 
 
 def _finer_in(of: Timeframe, made_of: Timeframe) -> int:

@@ -92,8 +92,8 @@ async def run(pool: EngineProcesses, run_id: int = 1, **changes: Any) -> EngineO
 
 def simulated_here(wanted: Specification, market_data: Path, strategy: type[Any] = SmaCross) -> BacktestResult:
     registry = packaged_instruments()
-    data = assemble(wanted, ParquetMarketData(str(market_data)), registry)
     chosen = choose_strategy(strategy, "here", wanted.strategy_params)
+    data = assemble(wanted, ParquetMarketData(str(market_data)), registry, chosen.warm_up(wanted))
     return run_backtest(wanted, registry[wanted.symbol], data, chosen)
 
 
