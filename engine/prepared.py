@@ -1,6 +1,6 @@
 """One run made ready: what its deciders see and every array the kernel reads, made once for all its simulations."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from engine.market.swap import NO_NIGHTS, Nights, nights
 from engine.market.timeframes import timeframe
 from engine.numeric.times import as_us, iso_time
 from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource, check_specification
+from engine.warm_up import WarmUp
 
 _MODES = {
     ExecutionMode.CLOSE_PRICE: layout.CLOSE_PRICE,
@@ -34,10 +35,10 @@ _NO_FLOATS = np.empty(0)
 class RunData:
     """All data of a run.
 
-    bars: the run's timeframe, warm-up included; bars at or after the run's end are left out by the engine. context:
-    given or stored bars by timeframe; a context timeframe that is not here is resampled from bars. finer: of finer data
-    the finest, to order what happened inside a bar. conversion: bars by symbol. warnings: what whoever
-    put them together noticed.
+    bars: the run's timeframe, warm-up included; what lies before it and at or after the run's end is left out by the
+    engine. context: given or stored bars by timeframe; a context timeframe that is not here is resampled from bars.
+    finer: of finer data the finest, to order what happened inside a bar. conversion: bars by symbol. warnings: what
+    whoever put them together noticed.
     """
 
     bars: Bars
@@ -52,11 +53,11 @@ class RunData:
 class PreparedRun:
     """A run's bars and arrays; in the arrays bars are counted from the run's first bar, warm-up left out.
 
-    bars: warm-up included, none at or after the run's end; first: row of the run's first bar. context: by timeframe,
-    none that opens at or after the end. used: every set of bars the run uses, by its role. prices: the kernel's seven
-    price arrays. spread_pips: of each bar, or of all; average_spread: theirs. nights, finer: as the kernel takes them.
-    night_moments_us: of each night. rates: None where profit is in the account's currency.
-    rules: one record, target_first still 0. days: the trading days of all bars. warnings: those of the data given.
+    bars: as many as warm_up says before the start, where there are, none at or after the run's end; first: row of the
+    run's first bar. context: by timeframe, the same of theirs. used: every set of bars the run uses, by its role.
+    prices: the kernel's seven price arrays. spread_pips: of each bar, or of all; average_spread: theirs. nights, finer:
+    as the kernel takes them. night_moments_us: of each night. rates: None where profit is in the account's currency.
+    rules: one record, target_first still 0. days: the trading days of all bars. warnings: those of the data.
     """
 
     specification: Specification
@@ -64,6 +65,7 @@ class PreparedRun:
     bars: Bars
     first: int
     context: Mapping[str, Bars]
+    warm_up: WarmUp
     used: Mapping[str, Bars]
     time_us: NDArray[np.int64]
     close_time_us: NDArray[np.int64]
@@ -85,30 +87,31 @@ class PreparedRun:
         return self.time_us.size
 
 
-def prepare_run(specification: Specification, instrument: Instrument, data: RunData) -> PreparedRun:
+def prepare_run(specification: Specification, instrument: Instrument, data: RunData, warm_up: WarmUp) -> PreparedRun:
     """Check what is asked for and make everything that its simulations read.
 
     Raises InvalidSpecification, also when the spread is to come from bars that have none; NoData without a bar in the
     range, NoConversion without a pair, UnknownTimeframe for a context that cannot be made of the bars.
     """
     check_specification(specification, instrument)
-    bars = _until_end(data.bars, specification)
-    first, end = bars.between(as_us(specification.start), as_us(specification.end))
-    if first >= end:
+    whole = _until_end(data.bars, specification)
+    bars, first = _seen(whole, specification, warm_up)
+    if first >= bars.height:
         raise NoData(f"no {bars.timeframe.name} bars of {instrument.symbol} in the run's range")
-    run = bars.rows(first, end)
+    run = bars.rows(first, bars.height)
     spread, spread_pips = _spread(specification, instrument, run)
     rates = _rates(specification, instrument, data, bars)
     rate_open = np.ones(1) if rates is None else rates.known_at(run.time_us)
     rate_close = np.ones(1) if rates is None else rates.known_at(run.close_time_us)
     charged = nights(run) if instrument.swap_long or instrument.swap_short else NO_NIGHTS
-    context = _context(specification, instrument, data, bars)
+    context = _context(specification, instrument, data, whole, warm_up)
     return PreparedRun(
         specification=specification,
         instrument=instrument,
         bars=bars,
         first=first,
         context=context,
+        warm_up=warm_up,
         used=_used(data, bars, context),
         time_us=run.time_us,
         close_time_us=run.close_time_us,
@@ -122,7 +125,7 @@ def prepare_run(specification: Specification, instrument: Instrument, data: RunD
         spread_pips=spread_pips,
         average_spread=average_spread(spread_pips),
         days=session_days(run.time_us, instrument.session),
-        warnings=data.warnings,
+        warnings=(*data.warnings, *_short_warm_up(specification, first, warm_up)),
     )
 
 
@@ -132,16 +135,30 @@ def _until_end(bars: Bars, specification: Specification) -> Bars:
     return bars if before_end == bars.height else bars.rows(0, before_end)
 
 
-def _context(specification: Specification, instrument: Instrument, data: RunData, bars: Bars) -> dict[str, Bars]:
-    """Return the bars of every context timeframe, given ones cut at the run's end too."""
+def _seen(bars: Bars, specification: Specification, warm_up: WarmUp) -> tuple[Bars, int]:
+    """Return the bars from the warm-up on, and the row of the first that opens at or after the start."""
+    before = int(np.searchsorted(bars.time_us, as_us(specification.start)))
+    unseen = max(0, before - warm_up.bars[bars.timeframe.name])
+    return (bars.rows(unseen, bars.height) if unseen else bars), before - unseen
+
+
+def _context(
+    specification: Specification, instrument: Instrument, data: RunData, bars: Bars, warm_up: WarmUp
+) -> dict[str, Bars]:
+    """Return the bars of every context timeframe, from its own warm-up to the run's end. bars: all that were given."""
     context = {}
     for name in specification.context_timeframes:
         own = data.context.get(name)
-        if own is None:
-            context[name] = resample(bars, timeframe(name), instrument)
-        else:
-            context[name] = _until_end(own, specification)
+        longer = resample(bars, timeframe(name), instrument) if own is None else _until_end(own, specification)
+        context[name], _ = _seen(longer, specification, warm_up)
     return context
+
+
+def _short_warm_up(specification: Specification, before: int, warm_up: WarmUp) -> Iterator[str]:
+    wanted = warm_up.wanted[specification.timeframe]
+    if before < wanted:
+        bars = "bar lies" if before == 1 else "bars lie"
+        yield f"only {before} {specification.timeframe} {bars} before the start: the strategy's figures need {wanted}"
 
 
 def _used(data: RunData, bars: Bars, context: Mapping[str, Bars]) -> dict[str, Bars]:

@@ -30,7 +30,7 @@ def run_backtest(
     Where bars stay ambiguous a second, full simulation gives net_profit_target_first; a bar strategy is asked again.
     Raises InputRefused or RunFailed (engine.errors), and Cancelled.
     """
-    run = prepare_run(specification, instrument, data)
+    run = prepare_run(specification, instrument, data, decider.warm_up(specification))
     watch = Watch(run, on_progress, chunk_bars)
     stop_first = simulate_once(run, decider, watch)
     target_first = stop_first
@@ -113,6 +113,12 @@ def _result(run: PreparedRun, decider: Decider, stop_first: Pass, target_first: 
         patterns=patterns_of_trades(stop_first.decisions, trail.column("deciding_bar")),
         strategy_version=given.version,
         digest_inputs=lambda: input_parts(
-            run.specification, given.params, run.instrument, run.used, given.values, given.version
+            run.specification,
+            given.params,
+            run.instrument,
+            run.used,
+            run.warm_up.bars,
+            given.values,
+            given.version,
         ),
     )

@@ -11,6 +11,14 @@ from engine.errors import InvalidSpecification
 from engine.market.instruments import Instrument
 from engine.market.lots import volume_problem
 
+MOST_WARM_UP_BARS = 1_000_000
+BALANCES = (0.01, 1e15)
+LARGEST_SPREAD_PIPS = 1e6
+LARGEST_COMMISSION = 1e9
+LARGEST_PIPS = 1e9
+"""What a request may ask for, ends included: wider than any market, narrow enough that no figure overflows or vanishes
+in rounding. schemas.field_types has the same, which knows nothing of the engine."""
+
 
 class ExecutionMode(StrEnum):
     """When and where a decision is filled."""
@@ -74,6 +82,8 @@ class Specification:
     skip_weekdays: tuple[int, ...] = ()
     """0 = Monday."""
     skip_timezone: str = "UTC"
+    warm_up_bars: int | None = None
+    """Bars before the start that the run sees, on its timeframe and each context's; None: as the strategy needs."""
 
 
 def check_specification(specification: Specification, instrument: Instrument) -> None:
@@ -82,9 +92,9 @@ def check_specification(specification: Specification, instrument: Instrument) ->
     _require(s.symbol == instrument.symbol, "symbol", f"{s.symbol} is not the instrument's {instrument.symbol}")
     _require(s.start.utcoffset() is not None and s.end.utcoffset() is not None, "start", "and end must carry an offset")
     _require(s.start < s.end, "start", "must lie before end")
-    _require(_is_positive(s.initial_balance), "initial_balance", "must be above 0")
-    _require(_is_not_negative(s.spread_pips), "spread_pips", "must be 0 or above")
-    _require(_is_not_negative(s.commission_per_lot), "commission_per_lot", "must be 0 or above")
+    _require_within(s.initial_balance, "initial_balance", *BALANCES)
+    _require_within(s.spread_pips, "spread_pips", 0.0, LARGEST_SPREAD_PIPS)
+    _require_within(s.commission_per_lot, "commission_per_lot", 0.0, LARGEST_COMMISSION)
     _require(0.0 <= s.tp_partial_close_ratio <= 1.0, "tp_partial_close_ratio", "must be from 0 to 1")
     if s.risk_pct is not None:
         _require(_is_positive(s.risk_pct) and s.risk_pct <= 1.0, "risk_pct", "is a fraction above 0, at most 1")
@@ -94,9 +104,12 @@ def check_specification(specification: Specification, instrument: Instrument) ->
         problem = volume_problem(s.volume, instrument.lot_step)
         _require(problem is None, "volume", problem or "")
     for name, pips in (("stop_loss_pips", s.stop_loss_pips), ("take_profit_pips", s.take_profit_pips)):
-        _require(pips is None or _is_positive(pips), name, "must be above 0")
+        is_fine = pips is None or (_is_positive(pips) and pips <= LARGEST_PIPS)
+        _require(is_fine, name, f"must be above 0, at most {LARGEST_PIPS:g}")
     _require(all(0 <= hour <= 23 for hour in s.skip_hours), "skip_hours", "are from 0 to 23")
     _require(all(0 <= day <= 6 for day in s.skip_weekdays), "skip_weekdays", "are from 0 (Monday) to 6")
+    if s.warm_up_bars is not None:
+        _require(0 <= s.warm_up_bars <= MOST_WARM_UP_BARS, "warm_up_bars", f"is from 0 to {MOST_WARM_UP_BARS}")
     _require(_is_zone(s.skip_timezone), "skip_timezone", f"{s.skip_timezone!r} is not a known time zone")
 
 
@@ -105,12 +118,13 @@ def _require(holds: bool, field: str, what: str) -> None:
         raise InvalidSpecification(f"{field}: {what}")
 
 
+def _require_within(value: float, field: str, least: float, most: float) -> None:
+    # A NaN lies nowhere.
+    _require(least <= value <= most, field, f"must be from {least:g} to {most:g}, not {value}")
+
+
 def _is_positive(value: float) -> bool:
     return math.isfinite(value) and value > 0.0
-
-
-def _is_not_negative(value: float) -> bool:
-    return math.isfinite(value) and value >= 0.0
 
 
 def _is_zone(name: str) -> bool:

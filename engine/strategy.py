@@ -174,7 +174,10 @@ class View(Candles, Protocol):
 
 
 class ColumnStrategy(Protocol):
-    """Decides for all bars in one pass over columns."""
+    """Decides for all bars in one pass over columns.
+
+    It may say how many bars before the start it has to see: see engine.warm_up.
+    """
 
     def __init__(self, params: Any, instrument: Instrument) -> None: ...
 

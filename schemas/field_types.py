@@ -25,7 +25,11 @@ def _without_negative_zero(number: float) -> float:
 # -0.0 and 0.0 are one content and one specification, but not the same bytes.
 PlainZero = AfterValidator(_without_negative_zero)
 PositiveFloat = Annotated[float, Field(gt=0)]
-NonNegativeFloat = Annotated[float, Field(ge=0), PlainZero]
+Balance = Annotated[float, Field(ge=0.01, le=1e15)]
+SpreadPips = Annotated[float, Field(ge=0, le=1e6), PlainZero]
+CommissionPerLot = Annotated[float, Field(ge=0, le=1e9), PlainZero]
+"""What a simulation can be true to; engine.specification has the same."""
+WarmUpBars = Annotated[int, Field(ge=0, le=1_000_000)]
 Share = Annotated[float, Field(ge=0, le=1), PlainZero]
 """0 and 1 included."""
 RiskFraction = Annotated[float, Field(gt=0, le=1)]

@@ -9,20 +9,23 @@ from pydantic_core import PydanticCustomError
 
 from schemas.field_types import (
     WORDING,
+    Balance,
+    CommissionPerLot,
     Count,
     Currency,
     ExecutionMode,
     Instant,
-    NonNegativeFloat,
     OnOpposite,
     PositiveFloat,
     RequestId,
     RiskFraction,
     RowId,
     Share,
+    SpreadPips,
     SpreadSource,
     Symbol,
     TimeframeName,
+    WarmUpBars,
     read_instant,
 )
 from schemas.json_text import printable, shown, shown_key, why_unusable
@@ -65,11 +68,11 @@ class BacktestRequested(BaseModel):
     """Unset: the strategy's; empty: none."""
     primary_tf: TimeframeName | None = None
     """Equal to timeframe where both are set; else intake compares it to the one that the strategy or row brings."""
-    initial_balance: PositiveFloat | None = None
-    spread_pips: NonNegativeFloat | None = None
+    initial_balance: Balance | None = None
+    spread_pips: SpreadPips | None = None
     execution_mode: ExecutionMode | None = None
     max_llm_calls: Count | None = None
-    commission_per_lot: NonNegativeFloat | None = None
+    commission_per_lot: CommissionPerLot | None = None
     tp_partial_close_ratio: Share | None = None
     strategy_params: dict[str, Any] | None = None
     """Merged over the strategy's; JSON of finite numbers, 64-bit integers and storable text."""
@@ -81,6 +84,8 @@ class BacktestRequested(BaseModel):
     stop_to_entry: bool | None = None
     account_currency: Currency | None = None
     spread_source: SpreadSource | None = None
+    warm_up_bars: WarmUpBars | None = None
+    """Bars before the start that the run sees. Unset: as many as the strategy needs."""
 
     @field_validator("strategy_params")
     @classmethod

@@ -76,6 +76,10 @@ def submit(
     tp_partial_close_ratio: Annotated[
         _Number, typer.Option(help="Share closed at each target but the last.", rich_help_panel=_FILLS)
     ] = None,
+    warm_up_bars: Annotated[
+        int | None,
+        typer.Option(help="Bars before the start that the strategy sees. Default: as it needs.", rich_help_panel=_WHAT),
+    ] = None,
     request_id: Annotated[
         _Text, typer.Option(help="Default: a new one. The same one again runs nothing twice.", rich_help_panel=_SENDING)
     ] = None,
@@ -120,6 +124,7 @@ def submit(
         "on_opposite": on_opposite,
         "stop_to_entry": stop_to_entry,
         "tp_partial_close_ratio": tp_partial_close_ratio,
+        "warm_up_bars": warm_up_bars,
         "request_id": request_id,
     }
     asked = read_request(file, {name: value for name, value in given.items() if value is not None})

@@ -1,15 +1,15 @@
 """Which data a run sees: one place for the command line and the worker's engine children, so that both see the same.
 
-The rules: all bars that the data hold before the start are warm-up, nothing that opens at or after the end is loaded.
-A context timeframe is taken from its own bars where these span the run's bars, else resampled from those; bars that
-were named for this run are used whatever they span, with a warning. Finer bars are the finest that have a bar in the
-range; in close_price nothing is ambiguous and none are loaded. Conversion pairs are those of the first route that is
-complete.
+The rules: nothing that opens before the warm-up or at or after the end is loaded, but what a bar of a timeframe that is
+not there is made of. A timeframe that is there is used whatever it spans, with a warning; one that is not is resampled
+from the finest that can make it and spans the range. Finer bars, which order what happens inside the run's, are the
+finest that have a bar in the range; in close_price nothing is ambiguous and none are loaded. Conversion pairs are those
+of the first route that is complete, from 8 days before the warm-up on (or three of the run's bars, if that is longer).
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import numpy as np
@@ -18,10 +18,15 @@ from engine.errors import NoData, UnknownTimeframe
 from engine.market.bars import Bars
 from engine.market.conversion import pairs_wanted
 from engine.market.instruments import Instrument, instrument_for
-from engine.market.timeframes import TIMEFRAMES, Timeframe, can_resample, timeframe
-from engine.numeric.times import iso_time
+from engine.market.resampling import resample
+from engine.market.timeframes import DAY_US, HOUR_US, TIMEFRAMES, WEEK_US, Timeframe, can_resample, timeframe
+from engine.numeric.times import as_us, iso_time
 from engine.prepared import RunData
 from engine.specification import ExecutionMode, Specification
+from engine.warm_up import WarmUp
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CONVERSION_LEAD = timedelta(days=8)
 
 
 class MarketData(Protocol):
@@ -31,16 +36,24 @@ class MarketData(Protocol):
         """Timeframes that have bars of their own for this symbol."""
         ...
 
-    def load(self, symbol: str, timeframe_name: str, until: datetime, since: datetime | None = None) -> Bars | None:
-        """Bars with since <= open time < until (since None: from the first one there is); None when there are none."""
+    def load(
+        self, symbol: str, timeframe_name: str, until: datetime, since: datetime | None = None, before: int = 0
+    ) -> Bars | None:
+        """Bars with since <= open time < until (since None: from the first one there is), and the last `before` of
+        those that open earlier; None when there are none at all. The last bar closes as with all that follow it."""
+        ...
+
+    def extent_us(self, symbol: str, timeframe_name: str) -> tuple[int, int] | None:
+        """The first open and the last close of all bars there are; None without any."""
         ...
 
     def were_named(self, symbol: str, timeframe_name: str) -> bool:
         """Whether somebody named these bars for this run, so that none made of others may stand in for them."""
         ...
 
-    def load_conversion(self, pair: str, timeframe_name: str, until: datetime) -> Bars | None:
-        """Bars of a pair that converts profit, for a run of this timeframe, opening before until; None without any."""
+    def load_conversion(self, pair: str, timeframe_name: str, until: datetime, since: datetime) -> Bars | None:
+        """Bars of a pair that converts profit, for a run of this timeframe, opening from since on and before until;
+        None without any."""
         ...
 
 
@@ -49,51 +62,141 @@ def spelled_as_known(specification: Specification, registry: Mapping[str, Instru
     return replace(specification, symbol=instrument_for(specification.symbol, registry).symbol)
 
 
-def assemble(specification: Specification, source: MarketData, registry: Mapping[str, Instrument]) -> RunData:
+def assemble(
+    specification: Specification, source: MarketData, registry: Mapping[str, Instrument], warm_up: WarmUp
+) -> RunData:
     """Load everything a run needs. Deterministic; its only effects are the source's reads.
 
     Raises NoData without a bar in [start, end), BadBars, UnknownSymbol, UnknownTimeframe, and what the source raises.
     """
-    bars = _run_bars(specification, source)
-    context = _own_context(specification, bars, source)
+    wanted = _Wanted(specification, source, instrument_for(specification.symbol, registry), warm_up)
+    bars = wanted.run_bars()
+    context = {name: wanted.context(name, bars) for name in specification.context_timeframes}
+    conversion = dict(_conversion(wanted, bars, registry))
     return RunData(
         bars=bars,
         context=context,
         finer=_finer(specification, source),
-        conversion=_conversion(specification, source, registry),
+        conversion=conversion,
         registry=registry,
-        warnings=tuple(_short_context(context, bars)),
+        warnings=(*wanted.warnings, *_short_context(context, bars)),
     )
 
 
-def _run_bars(specification: Specification, source: MarketData) -> Bars:
-    bars = source.load(specification.symbol, timeframe(specification.timeframe).name, specification.end)
-    if bars is None or bars.frame["time"][-1] < specification.start:
-        raise NoData(
-            f"no {specification.symbol} {specification.timeframe} bars from {_iso(specification.start)}"
-            f" to {_iso(specification.end)} in {source}"
-        )
-    return bars
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is wanted of where. warnings: what was noticed on the way."""
 
+    specification: Specification
+    source: MarketData
+    instrument: Instrument
+    warm_up: WarmUp
+    warnings: list[str] = field(default_factory=list)
 
-def _own_context(specification: Specification, bars: Bars, source: MarketData) -> dict[str, Bars]:
-    """Context that has bars of its own; what is left out here the engine resamples from the run's bars."""
-    context: dict[str, Bars] = {}
-    for name in specification.context_timeframes:
-        wanted = timeframe(name)
-        own = source.load(specification.symbol, name, specification.end) if wanted != bars.timeframe else bars
-        named = source.were_named(specification.symbol, name)
-        can_be_made = can_resample(bars.timeframe, wanted)
-        if own is None and named:
-            raise NoData(f"no {specification.symbol} {name} bars before {_iso(specification.end)} in {source}")
-        if own is None and not can_be_made:
-            raise UnknownTimeframe(
-                f"context {name}: there are no such bars of {specification.symbol} in {source}, and they cannot be made"
-                f" of {specification.timeframe} bars"
+    def run_bars(self) -> Bars:
+        asked = self.specification
+        bars = self._bars(asked.symbol, timeframe(asked.timeframe), asked.start)
+        if bars is None or bars.frame["time"][-1] < asked.start:
+            raise NoData(
+                f"no {asked.symbol} {asked.timeframe} bars from {_iso(asked.start)} to {_iso(asked.end)}"
+                f" in {self.source}"
             )
-        if own is not None and (named or not can_be_made or not (_begins_late(own, bars) or _ends_early(own, bars))):
-            context[name] = own
-    return context
+        return bars
+
+    def context(self, name: str, bars: Bars) -> Bars:
+        asked, longer = self.specification, timeframe(name)
+        if longer == bars.timeframe:
+            return bars
+        found = self._bars(asked.symbol, longer, asked.start)
+        if found is None and not _is_there(self.source, asked.symbol, name):
+            raise UnknownTimeframe(
+                f"context {name}: there are no such bars of {asked.symbol} in {self.source}, and none that they can be"
+                f" made of"
+            )
+        if found is None:
+            raise NoData(f"no {asked.symbol} {name} bars before {_iso(asked.end)} in {self.source}")
+        return found
+
+    def conversion(self, pair: str, since: datetime, pair_instrument: Instrument) -> Bars | None:
+        """Bars of a pair, of the run's timeframe where nothing else was said."""
+        asked, of = self.specification, timeframe(self.specification.timeframe)
+        found = self.source.load_conversion(pair, of.name, asked.end, since)
+        if found is not None or of.name in self.source.timeframes(pair):
+            return found
+        made_of = self._made_of(pair, of)
+        if made_of is None:
+            return None
+        # A day before it, and a weekend: of what lies there the first whole bar is made.
+        finer = self.source.load(pair, made_of.name, asked.end, since - _made_from(of))
+        made = None if finer is None else resample(finer, of, pair_instrument)
+        return None if made is None or made.height == 0 else made
+
+    def _bars(self, symbol: str, of: Timeframe, start: datetime) -> Bars | None:
+        """Bars from the warm-up to the end; made of finer ones where there are none of their own."""
+        before, end = self.warm_up.bars[of.name], self.specification.end
+        if _is_there(self.source, symbol, of.name):
+            return self.source.load(symbol, of.name, end, start, before)
+        made_of = self._made_of(symbol, of)
+        return None if made_of is None else self._made(symbol, of, made_of, start, before)
+
+    def _made_of(self, symbol: str, of: Timeframe) -> Timeframe | None:
+        """The finest timeframe that `of` can be made of and that spans the range; where none does, the longest."""
+        begin_us, end_us = as_us(self.specification.start), as_us(self.specification.end)
+        extents = _extents_us(self.source, symbol, of)
+        if not extents:
+            return None
+        spans = {name: (max(begin_us, first), min(end_us, last)) for name, (first, last) in extents.items()}
+        finest_first = sorted(spans, key=lambda name: TIMEFRAMES[name].duration_us)
+        earliest, latest = min(first for first, _ in spans.values()), max(last for _, last in spans.values())
+        for name in finest_first:
+            if spans[name][0] <= earliest and spans[name][1] >= latest:
+                return TIMEFRAMES[name]
+        longest = max(finest_first, key=lambda name: spans[name][1] - spans[name][0])
+        self.warnings.append(
+            f"{symbol} {of.name} bars are made of {longest} ones, which do not span the range; no others do"
+        )
+        return TIMEFRAMES[longest]
+
+    def _made(self, symbol: str, of: Timeframe, made_of: Timeframe, start: datetime, before: int) -> Bars | None:
+        """Bars made of finer ones, at least `before` of them before the start where there are.
+
+        A longer bar holds so many finer ones at most; mostly it holds fewer, and then fewer are read.
+        """
+        most = (before + 1) * _finer_in(of, made_of)
+        for wanted in (most * 5 // 7, most):
+            finer = self.source.load(symbol, made_of.name, self.specification.end, start, wanted)
+            if finer is None:
+                return None
+            made = resample(finer, of, self.instrument)
+            there = int(np.searchsorted(finer.time_us, as_us(start)))
+            if there < wanted or int(np.searchsorted(made.time_us, as_us(start))) >= before:
+                break
+        return made if made.height else None
+
+
+def extent_us(source: MarketData, symbol: str, of: Timeframe) -> tuple[int, int] | None:
+    """First open and last close of all bars of a timeframe, or of those that it can be made of; None without any."""
+    if _is_there(source, symbol, of.name):
+        return source.extent_us(symbol, of.name)
+    extents = _extents_us(source, symbol, of).values()
+    return (min(first for first, _ in extents), max(last for _, last in extents)) if extents else None
+
+
+def _is_there(source: MarketData, symbol: str, name: str) -> bool:
+    return source.were_named(symbol, name) or name in source.timeframes(symbol)
+
+
+def _extents_us(source: MarketData, symbol: str, of: Timeframe) -> dict[str, tuple[int, int]]:
+    """Those of the finer timeframes that it can be made of."""
+    finer = [TIMEFRAMES[name] for name in source.timeframes(symbol) if name in TIMEFRAMES]
+    found = {each.name: source.extent_us(symbol, each.name) for each in finer if each != of and can_resample(each, of)}
+    return {name: extent for name, extent in found.items() if extent is not None}
+
+
+def _finer_in(of: Timeframe, made_of: Timeframe) -> int:
+    """How many bars lie in a longer one at most: in a day of 25 hours, a month of 31 such days."""
+    longest_us = of.duration_us + (0 if of.duration_us < DAY_US else HOUR_US if of.duration_us <= WEEK_US else DAY_US)
+    return -(-longest_us // made_of.duration_us)
 
 
 def _short_context(context: Mapping[str, Bars], bars: Bars) -> Iterator[str]:
@@ -137,21 +240,36 @@ def _shorter(names: tuple[str, ...], run_timeframe: Timeframe) -> list[str]:
     return [each.name for each in sorted(finer, key=lambda each: each.duration_us)]
 
 
-def _conversion(
-    specification: Specification, source: MarketData, registry: Mapping[str, Instrument]
-) -> dict[str, Bars]:
-    """Bars of the first complete route; none when there is no complete one, which the engine refuses by name."""
-    instrument = instrument_for(specification.symbol, registry)
+def _conversion(wanted: _Wanted, bars: Bars, registry: Mapping[str, Instrument]) -> Iterator[tuple[str, Bars]]:
+    """Bars of the first complete route; none when there is no complete one, which the engine refuses by name.
+
+    From some days before the warm-up on: so old a rate may still be known then.
+    """
+    asked, instrument = wanted.specification, wanted.instrument
+    unseen = max(0, int(np.searchsorted(bars.time_us, as_us(asked.start))) - wanted.warm_up.bars[asked.timeframe])
+    since = _moment(int(bars.time_us[unseen])) - max(_CONVERSION_LEAD, 3 * _length(timeframe(asked.timeframe)))
     loaded: dict[str, Bars | None] = {}
-    for route in pairs_wanted(instrument, specification.account_currency, registry):
-        pairs = [leg.symbol for leg in route if leg.symbol != specification.symbol]
+    for route in pairs_wanted(instrument, asked.account_currency, registry):
+        pairs = [leg.symbol for leg in route if leg.symbol != asked.symbol]
         for pair in pairs:
             if pair not in loaded:
-                loaded[pair] = source.load_conversion(pair, specification.timeframe, specification.end)
-        chosen = {pair: bars for pair in pairs if (bars := loaded[pair]) is not None}
+                loaded[pair] = wanted.conversion(pair, since, registry[pair])
+        chosen = {pair: found for pair in pairs if (found := loaded[pair]) is not None}
         if len(chosen) == len(pairs):
-            return chosen
-    return {}
+            yield from chosen.items()
+            return
+
+
+def _made_from(of: Timeframe) -> timedelta:
+    return _length(of) + timedelta(days=4)
+
+
+def _length(of: Timeframe) -> timedelta:
+    return timedelta(microseconds=of.duration_us)
+
+
+def _moment(time_us: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=time_us)
 
 
 def _iso(moment: datetime) -> str:

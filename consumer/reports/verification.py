@@ -54,8 +54,9 @@ def recompute(
 ) -> BacktestResult:
     """Simulate a stored specification. Raises what the engine raises."""
     wanted = spelled_as_known(specification_from_json(dict(specification)), registry)
-    data = assemble(wanted, market_data, registry)
-    return run_backtest(wanted, instrument_for(wanted.symbol, registry), data, chosen_strategy(wanted))
+    strategy = chosen_strategy(wanted)
+    data = assemble(wanted, market_data, registry, strategy.warm_up(wanted))
+    return run_backtest(wanted, instrument_for(wanted.symbol, registry), data, strategy)
 
 
 def compare(run: Mapping[str, Any], result: BacktestResult) -> Iterator[Difference]:

@@ -21,7 +21,16 @@ from engine.errors import InvalidSpecification, UnknownTimeframe
 from engine.market.instruments import Instrument
 from engine.market.lots import volume_problem
 from engine.market.timeframes import timeframe
-from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource, check_specification
+from engine.specification import (
+    BALANCES,
+    LARGEST_COMMISSION,
+    LARGEST_SPREAD_PIPS,
+    ExecutionMode,
+    OnOpposite,
+    Specification,
+    SpreadSource,
+    check_specification,
+)
 from schemas.json_text import JsonTextError, strict_json
 from schemas.problems import FieldProblem, bounded
 from schemas.requested import DEFAULT_SPREAD_SOURCE, ROW_DEFAULTS, BacktestRequested, fields_at_fault, set_fields
@@ -92,6 +101,7 @@ class Admission:
             skip_hours=session.hours,
             skip_weekdays=session.weekdays,
             skip_timezone=session.timezone,
+            warm_up_bars=request.warm_up_bars,
         )
         try:
             check_specification(specification, self.instruments[specification.symbol])
@@ -330,9 +340,9 @@ def _check_ranges(request: BacktestRequested, run: RunRow | None, columns: Mappi
         ("start_date", run.start_date is not None, "must be a date of the years 1 to 9999"),
         ("end_date", run.end_date is not None, "must be a date of the years 1 to 9999"),
         ("start_date", _is_before(run.start_date, run.end_date), "must be before end_date"),
-        ("initial_balance", _is_at_least(run.initial_balance, 0) and run.initial_balance > 0, "must be above 0"),
-        ("spread_pips", _is_at_least(run.spread_pips, 0), "must be at least 0"),
-        ("commission_per_lot", _is_at_least(run.commission_per_lot, 0), "must be at least 0"),
+        _within("initial_balance", run.initial_balance, *BALANCES),
+        _within("spread_pips", run.spread_pips, 0.0, LARGEST_SPREAD_PIPS),
+        _within("commission_per_lot", run.commission_per_lot, 0.0, LARGEST_COMMISSION),
         ("tp_partial_close_ratio", 0 <= run.tp_partial_close_ratio <= 1, "must be from 0 to 1"),
         ("execution_mode", run.execution_mode in set(ExecutionMode), f"must be one of {', '.join(ExecutionMode)}"),
     ]
@@ -345,8 +355,8 @@ def _is_before(start: datetime | None, end: datetime | None) -> bool:
     return start is None or end is None or start < end
 
 
-def _is_at_least(value: float, least: float) -> bool:
-    return math.isfinite(value) and value >= least
+def _within(name: str, value: float, least: float, most: float) -> tuple[str, bool, str]:
+    return name, least <= value <= most, f"must be from {least:g} to {most:g}"
 
 
 def _is_text_list(value: Any) -> bool:

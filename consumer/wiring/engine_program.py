@@ -59,7 +59,8 @@ def open_engine(settings: EngineProcessSettings) -> Execute:
         started = time.monotonic()
         specification = spelled_as_known(specification_from_json(task.specification), registry)
         strategy = chosen_strategy(specification)
-        data = _patiently(lambda: assemble(specification, market_data, registry), control, patience)
+        needed = strategy.warm_up(specification)
+        data = _patiently(lambda: assemble(specification, market_data, registry, needed), control, patience)
         instrument = instrument_for(specification.symbol, registry)
 
         def report(at: Progress) -> None:

@@ -10,7 +10,9 @@ from engine.deciders.decider import Carrier, DigestInputs, StrategyKind
 from engine.deciders.decisions import Decisions
 from engine.deciders.guard import guarded
 from engine.prepared import PreparedRun
+from engine.specification import Specification
 from engine.strategy import Instrument, StrategyParams, checked_params
+from engine.warm_up import WarmUp, strategy_warm_up
 
 KINDS: tuple[StrategyKind, ...] = (columns, bar_by_bar)
 """In the order in which a strategy is offered to them; the last one takes what no other does."""
@@ -33,6 +35,10 @@ class ChosenStrategy:
 
     def digest_inputs(self) -> DigestInputs:
         return DigestInputs(self.params.model_dump(mode="json"), version=self.version)
+
+    def warm_up(self, specification: Specification) -> WarmUp:
+        warm_up: WarmUp = guarded(lambda: strategy_warm_up(self.strategy, self.params, specification), "its warm-up")
+        return warm_up
 
     def decide(self, run: PreparedRun, carrier: Carrier, before: Decisions | None) -> Decisions:
         # Copies: a strategy may well fill a list among its parameters, and the instrument is that of all runs.

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from engine.deciders.decisions import Decisions, OneDecision
 from engine.prepared import PreparedRun
+from engine.specification import Specification
 from engine.strategy import Decision, Market, Position, View
+from engine.warm_up import WarmUp
 
 
 class DigestInputs(NamedTuple):
@@ -33,6 +35,10 @@ class Decider(Protocol):
         ...
 
     def digest_inputs(self) -> DigestInputs: ...
+
+    def warm_up(self, specification: Specification) -> WarmUp:
+        """Return how many bars before the start it has to see. Raises StrategyError."""
+        ...
 
     def decide(self, run: PreparedRun, carrier: "Carrier", before: Decisions | None) -> Decisions:
         """Have one simulation of the run carried out, and return what was decided in it.

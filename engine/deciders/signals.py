@@ -17,6 +17,7 @@ from engine.market.instruments import Instrument
 from engine.numeric.times import as_us, iso_time
 from engine.prepared import PreparedRun
 from engine.specification import Specification
+from engine.warm_up import WarmUp, signals_warm_up
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,6 +33,9 @@ class Signals:
 
     def digest_inputs(self) -> DigestInputs:
         return DigestInputs({}, self.values)
+
+    def warm_up(self, specification: Specification) -> WarmUp:
+        return signals_warm_up(specification)
 
     def decide(self, run: PreparedRun, carrier: Carrier, before: Decisions | None) -> Decisions:
         del run, before

@@ -32,6 +32,7 @@ def bars_from_frame(
     *,
     newest_first: bool = False,
     spread_may_lack: bool = False,
+    rows_before: int = 0,
 ) -> "Bars":
     """Check a frame (docs/engine-rules.md, Bars) and return its bars; other columns than those of `Bars` are left out.
 
@@ -39,6 +40,7 @@ def bars_from_frame(
     several bad rows the first is named, and in it the first thing wrong. source: the file, as messages should name it.
     newest_first: the file has these rows the other way round, and messages count them as it does.
     spread_may_lack: a null spread is one that was not recorded, as where files with and without one were put together.
+    rows_before: how many rows of the file come before these.
 
     Raises BadBars, one line: `source: row N (time T): what is wrong`, or `source: what is wrong` for the whole of it.
     Beyond the rules' list a negative volume is refused too, and null, NaN or infinite volume and spread as prices are.
@@ -54,11 +56,16 @@ def bars_from_frame(
     bars = Bars(timeframe, _with_volume(judged.head(sound)))
     bad = _first_bad(bars)
     if bad is not None:
-        _refuse(source, last - bad if newest_first else bad, bars.frame["time"][bad], _what_is_wrong(bars, bad))
+        _refuse(
+            source,
+            last - bad if newest_first else rows_before + bad,
+            bars.frame["time"][bad],
+            _what_is_wrong(bars, bad),
+        )
     if sound < judged.height:
-        row = judged.row(sound, named=True)
-        missing = next(name for name, value in row.items() if value is None)
-        _refuse(source, last - sound if newest_first else sound, row["time"], f"{missing} is null")
+        found = judged.row(sound, named=True)
+        missing = next(name for name, value in found.items() if value is None)
+        _refuse(source, last - sound if newest_first else rows_before + sound, found["time"], f"{missing} is null")
     if lacking:
         typed = typed.with_columns(pl.col("spread").fill_null(np.nan))
     return Bars(timeframe, _without_empty_spread(_with_volume(typed)))

@@ -40,15 +40,16 @@ def input_parts(
     params: Mapping[str, Any],
     instrument: Instrument,
     bars: Mapping[str, Bars],
+    warm_up_bars: Mapping[str, int],
     signals: tuple[NDArray[Any], ...] = (),
     strategy_version: str | None = None,
 ) -> tuple[bytes, ...]:
     """Lay out what a run was given: canonical JSON, then each set of bars by name, then a signal file's columns.
 
     params: as validated, the strategy's defaults filled in. bars: every set the run used, by the role it had.
-    strategy_version: of the strategy's code; None is left out.
+    warm_up_bars: by timeframe. strategy_version: of the strategy's code; None is left out.
     """
-    given = values_by_field(specification) | {"strategy_params": dict(params)}
+    given = values_by_field(specification) | {"strategy_params": dict(params), "warm_up_bars": warm_up_bars}
     if strategy_version is not None:
         given["strategy_version"] = strategy_version
     parts = [canonical_json(given), canonical_json(values_by_field(instrument))]

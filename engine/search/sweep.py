@@ -13,6 +13,7 @@ from engine.results.measuring import measure
 from engine.results.metrics import Metrics
 from engine.simulate import simulate_once
 from engine.specification import Specification
+from engine.warm_up import most_of
 from engine.watch import CHUNK_BARS, OnProgress, Watch
 
 _TOGETHER = 4
@@ -41,15 +42,16 @@ def sweep(
 ) -> list[SweepResult]:
     """Simulate every combination on the same bars; results in the order of `combinations`, whatever the threads.
 
-    Bars, rates, nights and spreads are made once. The compiled parts run without the interpreter lock, so threads help
-    column strategies; each simulation has its own strategy object and its own books. Every figure is that of
-    `run_backtest`; the second simulation of ambiguous bars is left out. specification.strategy_params is not used.
-    on_progress is called as in run_backtest, by any of the threads; returning False stops the sweep with Cancelled.
+    Bars, rates, nights and spreads are made once; the warm-up is that of the combination that needs the most. The
+    compiled parts run without the interpreter lock, so threads help column strategies; each simulation has its own
+    strategy object and its own books. Every figure is that of `run_backtest`; the second simulation of ambiguous bars
+    is left out. specification.strategy_params is not used. on_progress is called as in run_backtest, by any of the
+    threads; returning False stops the sweep with Cancelled.
 
     Raises InvalidParams before anything is simulated, and what run_backtest raises: the first combination's in order.
     """
     chosen = [choose_strategy(strategy, specification.strategy_key or "", params) for params in combinations]
-    run = prepare_run(specification, instrument, data)
+    run = prepare_run(specification, instrument, data, most_of(each.warm_up(specification) for each in chosen))
 
     def some(deciders: Sequence[ChosenStrategy]) -> list[SweepResult]:
         return [_simulate_one(run, decider, on_progress) for decider in deciders]

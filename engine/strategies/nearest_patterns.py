@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from engine.specification import MOST_WARM_UP_BARS
 from engine.strategy import Decision, Instrument, StrategyParams, View
 
 
@@ -25,6 +26,12 @@ class NearestPatterns:
         """Bars after a pattern over which it rose or fell."""
         share: float = Field(0.6, gt=0.5, le=1)
         """Of the votes that a side needs; with less for either, an open position is closed."""
+
+    @staticmethod
+    def warm_up_bars(params: Params, timeframe: str) -> int:
+        """Its memory, and a pattern before it: nothing older is looked at, so no more is needed of it."""
+        del timeframe
+        return min(params.memory + params.length + params.horizon, MOST_WARM_UP_BARS)
 
     def __init__(self, params: Params, instrument: Instrument) -> None:
         del instrument

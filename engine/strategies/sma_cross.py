@@ -28,6 +28,12 @@ class SmaCross:
                 raise ValueError(f"fast ({self.fast}) must be below slow ({self.slow})")
             return self
 
+    @staticmethod
+    def longest_length(params: Params, timeframe: str) -> int:
+        """Bars that an average needs."""
+        del timeframe
+        return params.slow
+
     def __init__(self, params: Params, instrument: Instrument) -> None:
         self._params = params
         self._pip = instrument.pip

@@ -28,11 +28,9 @@ from tests.engine import reference
 
 Style = Literal["columns", "bars", "signals"]
 STYLES: tuple[Style, ...] = ("columns", "bars", "signals")
-FOLLOWS_THE_CALENDAR = True
-"""Whether goldens and random runs ask the engine for what the clock decides: nights inside bars, rates that grow old,
-long bars of zones that change their clocks. It does."""
 KNOWS_ORDERS = False
-"""Whether they use trails, time exits, moves, entry orders, slippage and leverage. Set once the engine knows them."""
+"""Whether goldens and random runs ask the engine for trails, time exits, moves, entry orders, slippage and leverage. Set
+once the engine knows them."""
 SYMBOL = "TESTED"
 _BY_DURATION = {each.duration_us: each for each in TIMEFRAMES.values()} | {reference.MONTH_US: TIMEFRAMES["MN1"]}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -255,7 +253,6 @@ def _warnings(result: BacktestResult) -> dict[str, int]:
 
 
 __all__ = [
-    "FOLLOWS_THE_CALENDAR",
     "KNOWS_ORDERS",
     "STYLES",
     "EngineError",

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, note, settings
 
 from engine.errors import EngineError
 from tests.engine import compiled_engine, reference
-from tests.engine.compiled_engine import FOLLOWS_THE_CALENDAR, KNOWS_ORDERS, STYLES, Style
+from tests.engine.compiled_engine import KNOWS_ORDERS, STYLES, Style
 from tests.engine.random_runs import RandomRun, random_runs
 
 METRIC_TOLERANCE = 1e-9
@@ -17,7 +17,7 @@ RATIOS = ("sharpe_ratio", "sortino_ratio")
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(run=random_runs(calendar=FOLLOWS_THE_CALENDAR, orders=KNOWS_ORDERS))
+@given(run=random_runs(calendar=True, orders=KNOWS_ORDERS))
 def test_engine_agrees_with_the_reference(run: RandomRun) -> None:
     agree(run)
 
@@ -25,7 +25,7 @@ def test_engine_agrees_with_the_reference(run: RandomRun) -> None:
 @pytest.mark.nightly
 @pytest.mark.timeout(0)
 @settings(max_examples=30_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(run=random_runs(longest=60, calendar=FOLLOWS_THE_CALENDAR, orders=KNOWS_ORDERS))
+@given(run=random_runs(longest=60, calendar=True, orders=KNOWS_ORDERS))
 def test_engine_agrees_with_the_reference_for_hours(run: RandomRun) -> None:
     agree(run)
 

@@ -24,6 +24,7 @@ from engine.simulation import Simulation
 from engine.specification import ExecutionMode, OnOpposite, SpreadSource, check_specification
 from engine.strategies.sma_cross import SmaCross
 from engine.strategy import Decision, Market, View
+from engine.warm_up import signals_warm_up
 from engine.watch import Cancelled, Progress
 from tests.engine.bar_builders import bars_of, closes_bars, utc
 from tests.engine.run_builders import (
@@ -481,7 +482,7 @@ def equity_times(result: BacktestResult) -> Sequence[int]:
 def test_a_simulation_can_not_be_driven_past_its_end() -> None:
     bars = sample("eurusd_h1", 20)
     specification = specification_of(bars)
-    built = prepare_run(specification, EURUSD, RunData(bars=bars))
+    built = prepare_run(specification, EURUSD, RunData(bars=bars), signals_warm_up(specification))
     nothing = decisions_from_columns(pl.DataFrame({"action": [None] * 20}), bars, 0, specification, EURUSD)
     simulation = Simulation(built, nothing)
     simulation.simulate(20)

@@ -4,7 +4,7 @@ import pytest
 
 from engine.errors import BadSignals, EngineError, NoConversion, NoRateYet, StrategyError
 from engine.numeric.times import iso_time
-from tests.engine.compiled_engine import FOLLOWS_THE_CALENDAR, KNOWS_ORDERS, STYLES, Style, simulate
+from tests.engine.compiled_engine import KNOWS_ORDERS, STYLES, Style, simulate
 from tests.engine.goldens import Case, Refusal, differences, load_cases
 from tests.engine.reference import Simulation
 
@@ -15,7 +15,7 @@ REFUSALS: dict[str, tuple[type[EngineError], ...]] = {
 
 CASES = [
     *load_cases(),
-    *(load_cases("calendar") if FOLLOWS_THE_CALENDAR else []),
+    *load_cases("calendar"),
     *(load_cases("orders") if KNOWS_ORDERS else []),
 ]
 

@@ -47,6 +47,7 @@ EVERYTHING: dict[str, Any] = {
     "stop_to_entry": False,
     "account_currency": "EUR",
     "spread_source": "bars",
+    "warm_up_bars": 0,
 }
 
 
@@ -123,7 +124,15 @@ BAD_VALUES: list[tuple[str, Any, str]] = [
     ("timeframe", 15, "must be text, is 15"),
     ("primary_tf", "M\0", "must not contain NUL"),
     ("context_tfs", "H4", "must be a list, is 'H4'"),
-    ("initial_balance", 0, "must be greater than 0, is 0"),
+    ("initial_balance", 0, "must be at least 0.01, is 0"),
+    ("initial_balance", 5e-324, "must be at least 0.01, is 5e-324"),
+    ("initial_balance", 1e-320, "must be at least 0.01"),
+    ("initial_balance", 1.1e15, "must be at most 1000000000000000"),
+    ("spread_pips", 1e308, "must be at most 1000000"),
+    ("commission_per_lot", 1e308, "must be at most 1000000000"),
+    ("warm_up_bars", -1, "must be at least 0, is -1"),
+    ("warm_up_bars", 1_000_001, "must be at most 1000000, is 1000001"),
+    ("warm_up_bars", 1.5, "must be an integer, is 1.5"),
     ("initial_balance", float("nan"), "must be a finite number, is NaN"),
     ("initial_balance", float("inf"), "must be a finite number, is Infinity"),
     ("initial_balance", 10**400, "must be a number within the range of a float, is 1000"),

@@ -48,24 +48,37 @@ class NamedBarFiles:
         named = tuple(self.by_timeframe) if symbol == self.symbol else ()
         return named + (self.stored.timeframes(symbol) if self.stored else ())
 
-    def load(self, symbol: str, timeframe_name: str, until: datetime, since: datetime | None = None) -> Bars | None:
-        """Bars with since <= open time < until; None when there are none. Raises BadBars, MarketDataUnavailable."""
+    def load(
+        self, symbol: str, timeframe_name: str, until: datetime, since: datetime | None = None, before: int = 0
+    ) -> Bars | None:
+        """Bars with since <= open time < until, and the last `before` of those that open earlier; None: there are none.
+
+        Raises BadBars, MarketDataUnavailable.
+        """
         path = self.by_timeframe.get(timeframe_name) if symbol == self.symbol else None
         if path is not None:
-            return _within(self._bars(path, timeframe(timeframe_name)), until, since)
-        return self.stored.load(symbol, timeframe_name, until, since) if self.stored else None
+            return _within(self._bars(path, timeframe(timeframe_name)), until, since, before)
+        return self.stored.load(symbol, timeframe_name, until, since, before) if self.stored else None
+
+    def extent_us(self, symbol: str, timeframe_name: str) -> tuple[int, int] | None:
+        """First open and last close of all bars there are; None: there are none. Raises as `load` does."""
+        path = self.by_timeframe.get(timeframe_name) if symbol == self.symbol else None
+        if path is not None:
+            bars = self._bars(path, timeframe(timeframe_name))
+            return int(bars.time_us[0]), int(bars.close_time_us[-1])
+        return self.stored.extent_us(symbol, timeframe_name) if self.stored else None
 
     def were_named(self, symbol: str, timeframe_name: str) -> bool:
         """Whether there is a file of them: who named it wants these bars and no others."""
         return symbol == self.symbol and timeframe_name in self.by_timeframe
 
-    def load_conversion(self, pair: str, timeframe_name: str, until: datetime) -> Bars | None:
+    def load_conversion(self, pair: str, timeframe_name: str, until: datetime, since: datetime) -> Bars | None:
         """Bars of a pair, of the file's own timeframe where it names one, else of the run's."""
         file = self.conversion.get(pair)
         if file is not None:
             bars = self._bars(file.path, file.timeframe or timeframe(timeframe_name))
-            return _within(bars, until, None)
-        return self.stored.load_conversion(pair, timeframe_name, until) if self.stored else None
+            return _within(bars, until, since)
+        return self.stored.load_conversion(pair, timeframe_name, until, since) if self.stored else None
 
     def warnings(self, session: Session) -> list[str]:
         """What the files read so far make a careful reader ask: zones that fit them better, columns left out.
@@ -98,8 +111,8 @@ class NamedBarFiles:
         return self._read[path, of]
 
 
-def _within(bars: Bars, until: datetime, since: datetime | None) -> Bars | None:
+def _within(bars: Bars, until: datetime, since: datetime | None, before: int = 0) -> Bars | None:
     times = bars.frame["time"]
-    first = int(times.search_sorted(since, side="left")) if since is not None else 0
+    first = max(0, int(times.search_sorted(since, side="left")) - before) if since is not None else 0
     end = int(times.search_sorted(until, side="left"))
     return bars.rows(first, end) if end > first else None

@@ -75,6 +75,10 @@ class FileStore(Protocol):
         """A path or URL that opens as it stands."""
         ...
 
+    def path_of(self, name: str) -> Path | None:
+        """Where parts of a file can be read on this machine; None: only whole files can."""
+        ...
+
     def locked(self, name: str, wait_seconds: float) -> AbstractContextManager[Lock]:
         """Hold a lock of this name, waiting for another holder to end. It does not outlive this process."""
         ...
@@ -172,6 +176,9 @@ class LocalFiles:
     def location(self, name: str) -> str:
         return str(self._root / name)
 
+    def path_of(self, name: str) -> Path | None:
+        return self._root / name
+
     @contextmanager
     def locked(self, name: str, wait_seconds: float) -> Iterator[Lock]:
         with _translated(self.location(name)), directory_lock(self._root / name, wait_seconds) as lock:
@@ -235,6 +242,10 @@ class ObjectFiles:
 
     def location(self, name: str) -> str:
         return f"{self._url}/{name}" if name else self._url
+
+    def path_of(self, name: str) -> Path | None:
+        del name
+        return None
 
     @contextmanager
     def locked(self, name: str, wait_seconds: float) -> Iterator[Lock]:

@@ -73,8 +73,13 @@ def read_steadily(
 
 def read_year(files: FileStore, file: StoredFile) -> pl.DataFrame:
     """A year's bars, parsed and not validated, as `bar_frame` gives them. Raises BadBars naming the file."""
-    source = _STAGED_FILE.sub(".parquet", files.location(file.name))
+    source = place_of(files, file)
     return bar_frame(parse_table(files.read(file.name), source, BadBars), source)
+
+
+def place_of(files: FileStore, file: StoredFile) -> str:
+    """A year's file, as messages should name it."""
+    return _STAGED_FILE.sub(".parquet", files.location(file.name))
 
 
 def read_notes(files: FileStore, folder: str) -> bytes | None:

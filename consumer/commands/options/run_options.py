@@ -139,6 +139,15 @@ SpreadPipsOption = Annotated[
 SpreadSourceOption = Annotated[
     SpreadSource, typer.Option(help="bars: the spread recorded in the bars.", rich_help_panel=_MONEY)
 ]
+WarmUpBarsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=1_000_000,
+        help="Bars before the start that the strategy sees. [default: as it needs]",
+        rich_help_panel=_BARS,
+    ),
+]
 CommissionPerLotOption = Annotated[
     float,
     typer.Option(callback=options.at_least_zero, help="Round trip, account currency.", rich_help_panel=_MONEY),

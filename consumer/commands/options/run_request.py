@@ -14,7 +14,7 @@ import typer
 
 from consumer.commands.options import run_options as given
 from consumer.commands.options import values as options
-from consumer.preparation.inputs import assemble
+from consumer.preparation.inputs import assemble, extent_us
 from consumer.preparation.strategy import strategy_with
 from consumer.settings import StoreSettings, load_settings
 from consumer.wiring.files import (
@@ -32,9 +32,10 @@ from engine.market.instruments import Instrument, instrument_for
 from engine.market.timeframes import Timeframe
 from engine.prepared import RunData
 from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource, check_specification
+from engine.warm_up import signals_warm_up
 
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
-_FAR_FUTURE = datetime(9999, 1, 1, tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,7 @@ class RunRequest:
     date_order: given.DateOrderOption = None
     start: given.StartOption = None
     end: given.EndOption = None
+    warm_up_bars: given.WarmUpBarsOption = None
     instruments: given.InstrumentsOption = None
     strategy: given.StrategyOption = None
     params: given.ParamsOption = None
@@ -165,11 +167,14 @@ def read_run(request: RunRequest) -> ReadyRun:
         take_profit_pips=request.tp_pips,
         on_opposite=request.on_opposite,
         stop_to_entry=request.stop_to_entry,
+        warm_up_bars=request.warm_up_bars,
     )
     check_specification(specification, instrument)
-    data = assemble(specification, source, registry)
+    chosen = None if decided_by.signals is not None else strategy_with(decided_by.key or "", decided_by.params)
+    needed = signals_warm_up(specification) if chosen is None else chosen.warm_up(specification)
+    data = assemble(specification, source, registry, needed)
     data = replace(data, warnings=(*data.warnings, *source.warnings(instrument.session)))
-    decider = _decider(decided_by, specification, instrument, data, request)
+    decider = chosen or _signals(decided_by.signals, specification, instrument, data, request)
     return ReadyRun(specification, instrument, data, decider)
 
 
@@ -230,11 +235,10 @@ def _range(
     """The range asked for; a side left out is that of all the bars there are. Raises NoData when these lie outside."""
     if start is not None and end is not None:
         return start, end
-    bars = source.load(symbol, run_timeframe.name, _FAR_FUTURE)
-    if bars is None:
+    extent = extent_us(source, symbol, run_timeframe)
+    if extent is None:
         raise NoData(f"no {symbol} {run_timeframe.name} bars in {source}")
-    first, last = bars.frame["time"][0], bars.frame["time"][-1]
-    behind = last + timedelta(microseconds=run_timeframe.duration_us)
+    first, behind = (_EPOCH + timedelta(microseconds=each) for each in extent)
     if (start or first) >= (end or behind):
         raise NoData(
             f"no {symbol} {run_timeframe.name} bars in that range: those in {source} are from {first} to {behind}"
@@ -262,11 +266,11 @@ def _fixed_volume(volume: float | None, risk_pct: float | None) -> float | None:
     return 0.1 if volume is None else volume
 
 
-def _decider(
-    decided_by: _DecidedBy, specification: Specification, instrument: Instrument, data: RunData, request: RunRequest
+def _signals(
+    file: Path | None, specification: Specification, instrument: Instrument, data: RunData, request: RunRequest
 ) -> Decider:
-    if decided_by.signals is None:
-        return strategy_with(decided_by.key or "", decided_by.params)
+    if file is None:
+        raise AssertionError("either a strategy or signals decide")
     first, _ = data.bars.between(microseconds(specification.start), microseconds(specification.end))
-    frame = read_signals(decided_by.signals, request.bars_timezone, date_order=request.date_order)
-    return signals_from_frame(frame, str(decided_by.signals), data.bars, first, specification, instrument)
+    frame = read_signals(file, request.bars_timezone, date_order=request.date_order)
+    return signals_from_frame(frame, str(file), data.bars, first, specification, instrument)

@@ -9,8 +9,10 @@ import pytest
 
 from consumer.ports import Admitted, Refused, RequestToRecord, RunRow, StrategyRow
 from consumer.rules.events import EventRenderer
+from engine.specification import BALANCES, LARGEST_COMMISSION, LARGEST_SPREAD_PIPS, MOST_WARM_UP_BARS
 from schemas.problems import MAX_PROBLEMS, REJECTION_CODES
 from schemas.rejected import rejection
+from schemas.requested import BacktestRequested
 from tests.consumer.memory_worker import World
 from tests.consumer.messages import ADMIT, body, requested
 
@@ -202,6 +204,8 @@ def test_a_strategy_row_that_holds_what_no_strategy_can_have_is_a_refusal_and_no
         (row(), {"context_tfs": []}, ("context_tfs", "run_disagrees")),
         (row(), {"primary_tf": "M15"}, ("primary_tf", "run_disagrees")),
         (row(initial_balance=0.0), {}, ("initial_balance", "invalid_request")),
+        (row(initial_balance=1e-320), {}, ("initial_balance", "invalid_request")),
+        (row(spread_pips=1e308), {}, ("spread_pips", "invalid_request")),
         (row(spread_pips=float("nan")), {}, ("spread_pips", "invalid_request")),
         (row(commission_per_lot=float("inf")), {}, ("commission_per_lot", "invalid_request")),
         (row(tp_partial_close_ratio=1.5), {}, ("tp_partial_close_ratio", "invalid_request")),
@@ -314,11 +318,11 @@ def test_what_a_strategy_skips_is_part_of_the_snapshot() -> None:
 
 
 def test_the_specification_is_a_snapshot_that_json_carries_without_loss() -> None:
-    decision = admitted(decide(requested(initial_balance=0.1 + 0.2, spread_pips=1e-17)))
+    decision = admitted(decide(requested(initial_balance=0.1 + 0.2, spread_pips=1e-17, warm_up_bars=0)))
 
     again = json.loads(json.dumps(decision.specification))
     assert again == decision.specification
-    assert (again["initial_balance"], again["spread_pips"]) == (0.1 + 0.2, 1e-17)
+    assert (again["initial_balance"], again["spread_pips"], again["warm_up_bars"]) == (0.1 + 0.2, 1e-17, 0)
 
 
 def test_a_row_that_is_cancelled_already_is_admitted_to_end_cancelled() -> None:
@@ -333,3 +337,16 @@ def test_a_broken_specification_in_json_of_any_depth_is_a_refusal_and_no_crash()
         ("strategies.strategy_params", "invalid_params"),
         ("strategies.skip_hours", "invalid_params"),
     ]
+
+
+def test_the_wire_and_the_engine_refuse_the_same_amounts() -> None:
+    """schemas knows nothing of the engine, so both spell the bounds out."""
+
+    def bounds(field: str) -> dict[str, float]:
+        found = BacktestRequested.model_json_schema()["properties"][field]["anyOf"][0]
+        return {name: found[name] for name in ("minimum", "maximum")}
+
+    assert bounds("initial_balance") == {"minimum": BALANCES[0], "maximum": BALANCES[1]}
+    assert bounds("spread_pips") == {"minimum": 0, "maximum": LARGEST_SPREAD_PIPS}
+    assert bounds("commission_per_lot") == {"minimum": 0, "maximum": LARGEST_COMMISSION}
+    assert bounds("warm_up_bars") == {"minimum": 0, "maximum": MOST_WARM_UP_BARS}

@@ -94,8 +94,8 @@ def simulated_here(
     wanted: Specification, market_data: Path, strategy: type[Any] = SmaCross, version: str | None = None
 ) -> BacktestResult:
     registry = packaged_instruments()
-    data = assemble(wanted, ParquetMarketData(str(market_data)), registry)
     chosen = choose_strategy(strategy, "here", wanted.strategy_params, version)
+    data = assemble(wanted, ParquetMarketData(str(market_data)), registry, chosen.warm_up(wanted))
     return run_backtest(wanted, registry[wanted.symbol], data, chosen)
 
 
@@ -130,7 +130,8 @@ async def test_a_run_in_a_child_gives_the_figures_of_the_same_run_here(
 async def test_a_symbol_in_another_case_is_the_same_run(pool: EngineProcesses, market_data: Path) -> None:
     outcome = await run(pool, 13, symbol="gbpusd")
     assert isinstance(outcome, Completed)
-    assert outcome.result_digest == simulated_here(specification(), market_data).result_digest
+    here = simulated_here(specification(), market_data, version=outcome.strategy_version)
+    assert outcome.result_digest == here.result_digest
 
 
 async def test_the_bars_file_of_a_run_holds_its_range_and_is_shared(pool: EngineProcesses) -> None:

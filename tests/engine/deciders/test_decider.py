@@ -14,7 +14,9 @@ from engine.deciders.decider import Asked, Carrier, DigestInputs, Listener
 from engine.deciders.decisions import Decisions, OneDecision
 from engine.prepared import PreparedRun, RunData
 from engine.search.sweep import sweep
+from engine.specification import Specification
 from engine.strategy import Instrument, Market, Position, StrategyParams
+from engine.warm_up import WarmUp, signals_warm_up
 from tests.engine.run_builders import EURUSD, NoParams, backtest, sample, scripted, specification_of
 
 BARS = sample("eurusd_h1", 60)
@@ -35,6 +37,9 @@ class EveryTenth:
 
     def digest_inputs(self) -> DigestInputs:
         return DigestInputs({"every": 10}, (np.array([10.0]),))
+
+    def warm_up(self, specification: Specification) -> WarmUp:
+        return signals_warm_up(specification)
 
     def decide(self, run: PreparedRun, carrier: Carrier, before: Decisions | None) -> Decisions:
         self.passes.append(before is not None)

@@ -1,6 +1,5 @@
 """Market data at rest: imported without loss, read once, and the data of a run put together from it."""
 
-from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,15 +9,10 @@ import pytest
 from consumer.adapters.files.bars import read_bars
 from consumer.adapters.files.market_data import MarketDataUnavailable, ParquetMarketData
 from consumer.adapters.files.market_data_import import IncomingBars, import_bars
-from consumer.adapters.files.named_bars import ConversionFile, NamedBarFiles
 from consumer.demo_data import EURUSD_H1
-from consumer.preparation.inputs import assemble
-from engine.errors import BadBars, NoData, UnknownSymbol, UnknownTimeframe
+from engine.errors import BadBars, UnknownSymbol
 from engine.market.bars import Bars, bars_from_frame
-from engine.market.instruments import packaged_instruments
-from engine.market.resampling import resample
 from engine.market.timeframes import timeframe
-from engine.specification import ExecutionMode, Specification
 
 DATA = Path(__file__).parents[3] / "data"
 H1 = timeframe("H1")
@@ -52,23 +46,6 @@ def bars_of(
     if spread is not None:
         frame = frame.with_columns(spread=pl.lit(spread))
     return bars_from_frame(frame, timeframe(of), "made")
-
-
-def specification(
-    *, symbol: str = "EURUSD", account: str = "USD", mode: ExecutionMode = ExecutionMode.INTRA_CANDLE,
-    context: tuple[str, ...] = (), start: datetime = START, end: datetime = END,
-) -> Specification:  # fmt: skip
-    return Specification(
-        symbol=symbol,
-        timeframe="H1",
-        start=start,
-        end=end,
-        strategy_key="sma_cross",
-        strategy_params={},
-        context_timeframes=context,
-        account_currency=account,
-        execution_mode=mode,
-    )
 
 
 # --- import ---------------------------------------------------------------------------------------------------------
@@ -208,7 +185,7 @@ def test_bars_asked_for_again_are_the_same_object_until_their_files_change(tmp_p
 def test_the_cache_gives_up_what_was_not_used_for_longest(tmp_path: Path) -> None:
     for symbol in ("EURUSD", "GBPUSD", "AUDUSD"):
         import_bars(str(tmp_path), symbol, H1, [IncomingBars("a", bars_of(100))], replace=False)
-    stored = ParquetMarketData(str(tmp_path), cache_bytes=2 * int(bars_of(100).frame.estimated_size()))
+    stored = ParquetMarketData(str(tmp_path), cache_bytes=4 * int(bars_of(100).frame.estimated_size()))
     kept = {symbol: stored.load(symbol, "H1", END) for symbol in ("EURUSD", "GBPUSD", "AUDUSD")}
     assert stored.load("GBPUSD", "H1", END) is kept["GBPUSD"]
     assert stored.load("EURUSD", "H1", END) is not kept["EURUSD"]
@@ -229,174 +206,3 @@ def test_a_place_that_cannot_be_read_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "EURUSD").write_text("a file where a folder should be")
     with pytest.raises(MarketDataUnavailable, match="EURUSD"):
         ParquetMarketData(str(tmp_path)).load("EURUSD", "H1", END)
-
-
-# --- the data of a run ----------------------------------------------------------------------------------------------
-
-
-class Shelf:
-    """Market data in memory, by symbol and timeframe."""
-
-    def __init__(self, bars: Mapping[tuple[str, str], Bars], named: Collection[tuple[str, str]] = ()) -> None:
-        self._bars = bars
-        self._named = named
-
-    def __str__(self) -> str:
-        return "the shelf"
-
-    def timeframes(self, symbol: str) -> tuple[str, ...]:
-        return tuple(name for known, name in self._bars if known == symbol)
-
-    def load(self, symbol: str, timeframe_name: str, until: datetime, since: datetime | None = None) -> Bars | None:
-        bars = self._bars.get((symbol, timeframe_name))
-        if bars is None:
-            return None
-        inside = (bars.frame["time"] < until) & (bars.frame["time"] >= (since or datetime(1, 1, 1, tzinfo=UTC)))
-        return Bars(bars.timeframe, bars.frame.filter(inside)) if inside.any() else None
-
-    def were_named(self, symbol: str, timeframe_name: str) -> bool:
-        return (symbol, timeframe_name) in self._named
-
-    def load_conversion(self, pair: str, timeframe_name: str, until: datetime) -> Bars | None:
-        return self.load(pair, timeframe_name, until)
-
-
-def test_all_bars_before_the_start_are_warm_up(root: str, eurusd: Bars) -> None:
-    data = assemble(specification(), ParquetMarketData(root), packaged_instruments())
-    assert data.bars.time_us[0] == eurusd.time_us[0]
-    assert data.bars.frame["time"][-1] == datetime(2016, 3, 31, 23, tzinfo=UTC)
-
-
-def test_files_and_market_data_at_rest_give_a_run_the_same_data(root: str) -> None:
-    named = NamedBarFiles(symbol="EURUSD", by_timeframe={"H1": EURUSD_H1}, conversion={}, timezone="UTC", stored=None)
-    from_file = assemble(specification(), named, packaged_instruments())
-    from_store = assemble(specification(), ParquetMarketData(root), packaged_instruments())
-    assert from_file.bars.digest == from_store.bars.digest
-
-
-def test_no_bar_in_the_range_is_no_data(root: str) -> None:
-    asked = specification(start=datetime(2019, 1, 1, tzinfo=UTC), end=datetime(2020, 1, 1, tzinfo=UTC))
-    with pytest.raises(NoData) as caught:
-        assemble(asked, ParquetMarketData(root), packaged_instruments())
-    assert str(caught.value) == (
-        f"no EURUSD H1 bars from 2019-01-01T00:00:00Z to 2020-01-01T00:00:00Z in market data {root}"
-    )
-
-
-def test_own_context_bars_come_before_resampled_ones(eurusd: Bars) -> None:
-    own = resample(eurusd, timeframe("H4"), packaged_instruments()["EURUSD"])
-    shelf = Shelf({("EURUSD", "H1"): eurusd, ("EURUSD", "H4"): own})
-    data = assemble(specification(context=("H4", "D1")), shelf, packaged_instruments())
-    assert list(data.context) == ["H4"]
-    assert data.context["H4"].frame["time"][-1] == datetime(2016, 3, 31, 21, tzinfo=UTC)
-
-
-def test_own_context_bars_that_ended_before_the_run_are_left_for_resampled_ones(eurusd: Bars) -> None:
-    own = resample(eurusd, timeframe("H4"), packaged_instruments()["EURUSD"])
-    stale = own.rows(0, own.between(0, data_us(START))[1])
-    shelf = Shelf({("EURUSD", "H1"): eurusd, ("EURUSD", "H4"): stale})
-    assert assemble(specification(context=("H4",)), shelf, packaged_instruments()).context == {}
-
-
-def test_stored_days_of_another_midnight_are_used(eurusd: Bars) -> None:
-    """MetaTrader's days open at 22:00 or 21:00 UTC, so the last whole one opens before the last of UTC."""
-    days = resample(eurusd, timeframe("D1"), packaged_instruments()["EURUSD"])
-    shifted = Bars(days.timeframe, days.frame.with_columns(pl.col("time") - timedelta(hours=2)))
-    shelf = Shelf({("EURUSD", "H1"): eurusd, ("EURUSD", "D1"): shifted})
-    data = assemble(specification(context=("D1",)), shelf, packaged_instruments())
-    assert list(data.context) == ["D1"]
-    assert data.warnings == ()
-
-
-def test_context_bars_that_were_named_are_used_whatever_they_span_and_a_warning_says_so(eurusd: Bars) -> None:
-    own = resample(eurusd, timeframe("H4"), packaged_instruments()["EURUSD"])
-    begin, end = own.between(data_us(START - timedelta(days=3)), data_us(START))
-    short = own.rows(begin, end)
-    shelf = Shelf({("EURUSD", "H1"): eurusd, ("EURUSD", "H4"): short}, named={("EURUSD", "H4")})
-    data = assemble(specification(context=("H4",)), shelf, packaged_instruments())
-    assert data.context["H4"].digest == short.digest
-    begins, ends = data.warnings
-    assert begins.startswith("context H4: its bars begin at ")
-    assert ends.startswith("context H4: its bars end at ")
-
-
-def test_named_context_bars_after_the_run_are_no_data(eurusd: Bars) -> None:
-    later = bars_of(9, of="H4", begin=END + timedelta(days=400))
-    shelf = Shelf({("EURUSD", "H1"): eurusd, ("EURUSD", "H4"): later}, named={("EURUSD", "H4")})
-    with pytest.raises(NoData, match=r"no EURUSD H4 bars before .* in the shelf"):
-        assemble(specification(context=("H4",)), shelf, packaged_instruments())
-
-
-def test_context_that_can_neither_be_found_nor_made_is_refused(eurusd: Bars) -> None:
-    with pytest.raises(UnknownTimeframe, match="context M15: there are no such bars of EURUSD in the shelf"):
-        assemble(specification(context=("M15",)), Shelf({("EURUSD", "H1"): eurusd}), packaged_instruments())
-
-
-def test_the_finest_bars_of_the_range_order_what_happens_inside_a_bar(eurusd: Bars) -> None:
-    shelf = Shelf(
-        {
-            ("EURUSD", "H1"): eurusd,
-            ("EURUSD", "M15"): bars_of(400, of="M15", begin=START - timedelta(days=1)),
-            ("EURUSD", "M5"): bars_of(9, of="M5"),
-            ("EURUSD", "M1"): bars_of(9, of="M1", begin=START - timedelta(days=1)),
-        }
-    )
-    finer = assemble(specification(), shelf, packaged_instruments()).finer
-    assert finer is not None
-    assert (finer.timeframe.name, finer.height) == ("M5", 9)
-
-
-def test_in_close_price_nothing_is_ambiguous_and_no_finer_bars_are_loaded(eurusd: Bars) -> None:
-    shelf = Shelf({("EURUSD", "H1"): eurusd, ("EURUSD", "M5"): bars_of(9, of="M5")})
-    asked = specification(mode=ExecutionMode.CLOSE_PRICE)
-    assert assemble(asked, shelf, packaged_instruments()).finer is None
-
-
-@pytest.mark.parametrize(
-    ("symbol", "account", "stored", "used"),
-    [
-        ("EURUSD", "USD", ("GBPUSD",), []),
-        ("EURUSD", "EUR", (), []),
-        ("EURUSD", "GBP", ("GBPUSD",), ["GBPUSD"]),
-        ("EURGBP", "JPY", ("GBPJPY", "GBPUSD", "USDJPY"), ["GBPJPY"]),
-        ("EURGBP", "JPY", ("GBPUSD", "USDJPY"), ["GBPUSD", "USDJPY"]),
-        ("EURGBP", "JPY", ("GBPUSD",), []),
-    ],
-)
-def test_conversion_bars_are_those_of_the_first_complete_route(
-    symbol: str, account: str, stored: tuple[str, ...], used: list[str]
-) -> None:
-    shelf = Shelf({(each, "H1"): bars_of(10) for each in (symbol, *stored)})
-    data = assemble(specification(symbol=symbol, account=account), shelf, packaged_instruments())
-    assert list(data.conversion) == used
-
-
-def test_a_conversion_file_may_have_a_timeframe_of_its_own(tmp_path: Path) -> None:
-    bars_of(5, of="D1").frame.write_parquet(tmp_path / "gbpusd_d1.parquet")
-    named = NamedBarFiles(
-        symbol="EURUSD",
-        by_timeframe={"H1": EURUSD_H1},
-        conversion={"GBPUSD": ConversionFile(tmp_path / "gbpusd_d1.parquet", timeframe("D1"))},
-        timezone="UTC",
-        stored=None,
-    )
-    data = assemble(specification(account="GBP"), named, packaged_instruments())
-    assert data.conversion["GBPUSD"].timeframe.name == "D1"
-
-
-def test_named_files_come_before_stored_bars_of_the_same_timeframe(root: str, tmp_path: Path) -> None:
-    bars_of(7, of="M1").frame.write_parquet(tmp_path / "m1.parquet")
-    named = NamedBarFiles(
-        symbol="EURUSD",
-        by_timeframe={"M1": tmp_path / "m1.parquet"},
-        conversion={},
-        timezone="UTC",
-        stored=ParquetMarketData(root),
-    )
-    data = assemble(specification(), named, packaged_instruments())
-    assert data.finer is not None
-    assert (data.finer.timeframe.name, data.finer.height) == ("M1", 7)
-
-
-def data_us(moment: datetime) -> int:
-    return int(moment.timestamp()) * 1_000_000

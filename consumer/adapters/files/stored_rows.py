@@ -1,0 +1,275 @@
+"""Rows of one symbol's stored years, read where they are wanted and kept in memory between runs.
+
+A year of M1 bars is 370 000 rows, and a small run wants three thousand of them. So of a large file only these rows are
+read, each time another run wants others; a small file is read whole and kept. What a run was given is kept too, with
+the digest and the arrays that were made of it. Whole years are never put together, unless a run wants all of them.
+"""
+
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from consumer.adapters.files.store import FileStore, FileStoreError, StoredFile
+from consumer.adapters.files.stored_years import place_of, read_year
+from engine.errors import BadBars
+from engine.market.bars import PRICES, TIME, Bars, bars_from_frame
+from engine.market.timeframes import DAY_US, Timeframe
+
+STRETCH = 8_192
+"""Rows between two known times of a large file; its row groups had better be no longer."""
+_SMALL_FILE_BYTES = 1 << 20
+"""A file so small is read whole: opening it takes longer than decoding it."""
+_RUNS_KEPT = 64
+
+Value = TypeVar("Value")
+
+_NUMBERS = (*PRICES, "volume", "spread")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Year:
+    """What is known of one year's file. content: all its bars, where they are read whole; else where to read rows: a
+    local file, or a Parquet file in memory.
+
+    index_us: open time of each STRETCH-th row, and of the last.
+    """
+
+    file: StoredFile
+    height: int
+    index_us: NDArray[np.int64]
+    content: pl.DataFrame | Path | bytes
+
+    def around(self, moment_us: int) -> tuple[int, int]:
+        """Two rows, of which the first is no later and the second no earlier than the first that opens at or after."""
+        if isinstance(self.content, pl.DataFrame):
+            row = int(_times(self.content).searchsorted(moment_us))
+            return row, row
+        known = int(np.searchsorted(self.index_us, moment_us))
+        earliest = max(0, known - 1) * STRETCH
+        return min(earliest, self.height), min(known * STRETCH, self.height)
+
+    def rows(self, first: int, end: int) -> pl.DataFrame:
+        if isinstance(self.content, pl.DataFrame):
+            return self.content.slice(first, end - first)
+        try:
+            return _scan(self.content).slice(first, end - first).collect()
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise FileStoreError(f"{self.file.name}: {error}") from error
+
+    @property
+    def size_bytes(self) -> int:
+        match self.content:
+            case pl.DataFrame():
+                return int(self.content.estimated_size())
+            case bytes():
+                return len(self.content)
+            case Path():
+                return self.index_us.nbytes
+
+
+class StoredRows:
+    """Reads rows of stored years; keeps whole years and what runs were given as long as the bytes last."""
+
+    def __init__(self, files: FileStore, limit_bytes: int) -> None:
+        self._files = files
+        self._years: _Kept[_Year] = _Kept(limit_bytes // 2)
+        self._given: _Kept[Bars] = _Kept(limit_bytes // 2, most=_RUNS_KEPT)
+        self.has_read = False
+        """Set where a file was read: what was listed before may have changed meanwhile."""
+
+    def load(
+        self,
+        folder: str,
+        of: Timeframe,
+        files: Mapping[int, StoredFile],
+        within: tuple[int, int],
+        since_us: int | None,
+        until_us: int,
+        before: int,
+    ) -> Bars | None:
+        """Bars with since_us <= open time < until_us and the last `before` earlier ones; None without any.
+
+        files: all years there are, ascending. within: the years in which since_us and until_us lie. The same object as
+        before, while it is kept. Raises BadBars naming file and row, and FileStoreError.
+        """
+        key = (folder, *files.values(), since_us, until_us, before)
+        found = self._given.get(key)
+        if found is None:
+            self.has_read = True
+            found = self._load(folder, of, files, within, since_us, until_us, before)
+            if found is not None:
+                self._given.put(key, found, int(found.frame.estimated_size()))
+        return found
+
+    def extent_us(self, of: Timeframe, files: Mapping[int, StoredFile]) -> tuple[int, int] | None:
+        """First open and last close of all years."""
+        years = [year for file in files.values() if (year := self._year(of, file)).height]
+        if not years:
+            return None
+        last = pl.DataFrame({"time": years[-1].index_us[-1:]}).select(pl.col("time").cast(TIME))
+        return int(years[0].index_us[0]), int(Bars(of, last).close_time_us[0])
+
+    def _load(
+        self,
+        folder: str,
+        of: Timeframe,
+        files: Mapping[int, StoredFile],
+        within: tuple[int, int],
+        since_us: int | None,
+        until_us: int,
+        before: int,
+    ) -> Bars | None:
+        # From a day on the bar that follows tells when the last one closes: see given_closes_us.
+        following = 1 if of.duration_us >= DAY_US else 0
+        years = self._wanted_years(of, files, within, since_us is None, before, following)
+        starts = np.cumsum([0, *(year.height for year in years)])
+        earliest = 0 if since_us is None else _rows_before(years, since_us)[0] - before
+        latest = min(_rows_before(years, until_us)[1] + following, int(starts[-1]))
+        parts = []
+        for year, start in zip(years, starts.tolist(), strict=False):
+            first, end = max(0, earliest - start), min(year.height, latest - start)
+            if end > first:
+                parts.append((year.file, first, _canonical(year.rows(first, end))))
+        if not parts:
+            return None
+        times = np.concatenate([_times(frame) for _, _, frame in parts])
+        first = 0 if since_us is None else max(0, int(times.searchsorted(since_us)) - before)
+        end = int(times.searchsorted(until_us))
+        if end <= first:
+            return None
+        bars = self._checked(of, _cut(parts, first, min(end + following, times.size)), folder)
+        return bars.rows(0, end - first)
+
+    def _wanted_years(
+        self,
+        of: Timeframe,
+        files: Mapping[int, StoredFile],
+        within: tuple[int, int],
+        from_the_first: bool,
+        before: int,
+        following: int,
+    ) -> list[_Year]:
+        """Years of the range, the one after it where a following bar is wanted, and earlier ones that hold `before`."""
+        ordered = list(files.items())
+        inside = [file for year, file in ordered if (from_the_first or year >= within[0]) and year <= within[1]]
+        earlier = [] if from_the_first else [file for year, file in ordered if year < within[0]]
+        later = [file for year, file in ordered if year > within[1]][:following]
+        years = [self._year(of, file) for file in (*inside, *later)]
+        while earlier and before > 0:
+            years.insert(0, self._year(of, earlier.pop()))
+            before -= years[0].height
+        return years
+
+    def _checked(self, of: Timeframe, parts: list[tuple[StoredFile, int, pl.DataFrame]], folder: str) -> Bars:
+        """Validate rows as one; when that fails, name the one file and row at fault."""
+        try:
+            joined = pl.concat([frame for _, _, frame in parts]) if len(parts) > 1 else parts[0][2]
+            return bars_from_frame(joined, of, self._files.location(folder), spread_may_lack=True)
+        except BadBars:
+            for file, first, frame in parts:
+                bars_from_frame(frame, of, place_of(self._files, file), spread_may_lack=True, rows_before=first)
+            raise
+
+    def _year(self, of: Timeframe, file: StoredFile) -> _Year:
+        known = self._years.get(file)
+        if known is None:
+            self.has_read = True
+            known = self._open(of, file)
+            self._years.put(file, known, known.size_bytes)
+        return known
+
+    def _open(self, of: Timeframe, file: StoredFile) -> _Year:
+        if file.size > _SMALL_FILE_BYTES:
+            content = self._files.path_of(file.name) or self._files.read(file.name)
+            times = _times_of_plain(content)
+            if times is not None:
+                return _Year(file, times.size, np.append(times[::STRETCH], times[-1:]), content)
+        frame = read_year(self._files, file)
+        if frame["time"].null_count() or not _rises(_times(frame)):
+            # Where in the year a row lies is not known then.
+            bars_from_frame(frame, of, place_of(self._files, file), spread_may_lack=True)
+        times = _times(frame)
+        return _Year(file, frame.height, np.append(times[:1], times[-1:]), frame)
+
+
+def _times_of_plain(content: Path | bytes) -> NDArray[np.int64] | None:
+    """The open times in a file whose rows can be taken as they are; None: it is to be read whole, and parsed."""
+    try:
+        schema = _scan(content).collect_schema()
+        names = list(schema)
+        plain = names[:1] == ["time"] and {*PRICES} <= {*names} and {*names[1:]} <= {*_NUMBERS}
+        if not plain or schema["time"] != TIME or any(schema[name] != pl.Float64 for name in names[1:]):
+            return None
+        column = _scan(content).select("time").collect()["time"]
+    except (OSError, pl.exceptions.PolarsError):
+        return None
+    times = column.to_physical().to_numpy()
+    return times if not column.null_count() and times.size and _rises(times) else None
+
+
+def _scan(content: Path | bytes) -> pl.LazyFrame:
+    return pl.scan_parquet(BytesIO(content) if isinstance(content, bytes) else content)
+
+
+def _rises(times: NDArray[np.int64]) -> bool:
+    return bool((np.diff(times) > 0).all())
+
+
+def _rows_before(years: list[_Year], moment_us: int) -> tuple[int, int]:
+    """Rows of all years, one no later and one no earlier than the first that opens at or after the moment."""
+    earliest, latest = zip(*(year.around(moment_us) for year in years), strict=True) if years else ((), ())
+    return sum(earliest), sum(latest)
+
+
+def _canonical(frame: pl.DataFrame) -> pl.DataFrame:
+    """All columns of bars, in one order; absent volume is 0, absent spread null."""
+    lacking = {"volume": 0.0, "spread": None}
+    added = [pl.lit(value, pl.Float64).alias(name) for name, value in lacking.items() if name not in frame.columns]
+    return frame.with_columns(added).select("time", *_NUMBERS)
+
+
+def _times(frame: pl.DataFrame) -> NDArray[np.int64]:
+    return frame["time"].to_physical().to_numpy()
+
+
+def _cut(
+    parts: list[tuple[StoredFile, int, pl.DataFrame]], first: int, end: int
+) -> list[tuple[StoredFile, int, pl.DataFrame]]:
+    """Rows first to end of all parts."""
+    kept, start = [], 0
+    for file, row, frame in parts:
+        begin, stop = max(0, first - start), min(frame.height, end - start)
+        if stop > begin:
+            kept.append((file, row + begin, frame.slice(begin, stop - begin)))
+        start += frame.height
+    return kept
+
+
+class _Kept(Generic[Value]):
+    """Things by key, with their sizes; the ones unused the longest leave when there are too many or too large ones."""
+
+    def __init__(self, limit_bytes: int, most: int | None = None) -> None:
+        self._limit_bytes, self._most = limit_bytes, most
+        self._bytes = 0
+        self._kept: OrderedDict[Hashable, tuple[Value, int]] = OrderedDict()
+
+    def get(self, key: Hashable) -> Value | None:
+        found = self._kept.get(key)
+        if found is None:
+            return None
+        self._kept.move_to_end(key)
+        return found[0]
+
+    def put(self, key: Hashable, value: Value, size: int) -> None:
+        self._kept[key] = value, size
+        self._bytes += size
+        while len(self._kept) > 1 and (self._bytes > self._limit_bytes or len(self._kept) > (self._most or 1 << 30)):
+            _, (_, dropped) = self._kept.popitem(last=False)
+            self._bytes -= dropped
