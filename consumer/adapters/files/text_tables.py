@@ -14,6 +14,7 @@ _BLANK_LINES = re.compile(rb"\n(?:[ ]*\r?\n)+")
 _SEPARATORS = "\t;,"
 """The likeliest first where a line has as many of two: a decimal comma is none."""
 _LINES_LOOKED_AT = 8
+_CHARACTERS_LOOKED_AT = 10_000
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,12 @@ class TextTable:
 
     @cached_property
     def lines(self) -> tuple[str, ...]:
-        """The first few lines, as written."""
+        """The first few lines, as written; of endless ones the beginning."""
         end = 0
         for _ in range(_LINES_LOOKED_AT):
             found = self.content.find(b"\n", end)
             end = len(self.content) if found < 0 else found + 1
-        return tuple(self.content[:end].decode().splitlines())
+        return tuple(line[:_CHARACTERS_LOOKED_AT] for line in self.content[:end].decode().splitlines())
 
     @cached_property
     def cells(self) -> tuple[tuple[str, ...], ...]:

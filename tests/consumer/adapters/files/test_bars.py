@@ -243,6 +243,12 @@ def test_a_stray_quote_is_refused_in_one_line(tmp_path: Path) -> None:
     assert refusal(tmp_path, f'{HEADER}"2024-01-02,{ROW}\n').startswith("is not a CSV file that can be read")
 
 
+def test_an_endless_line_is_refused_in_a_short_one(tmp_path: Path) -> None:
+    message = refusal(tmp_path, "a" * 1_000_000)
+    assert message.startswith("the header line lacks time, open, high, low, close; it has: aaa")
+    assert len(message) < 500
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadBars, match=r"none\.csv: there is no such file"):
         read_bars(tmp_path / "none.csv", timeframe("H1"))
