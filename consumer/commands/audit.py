@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from consumer.commands.options import run_options as given
-from consumer.commands.options.run_request import RunRequest, read_run, with_run_options
+from consumer.commands.options.run_request import RunRequest, read_run, show_unknown_symbol, with_run_options
 from engine.audit.probe import DEFAULT_MOMENTS, Audit, audit_strategy
 from engine.deciders.chosen import ChosenStrategy
 from engine.numeric.times import iso_time
@@ -36,6 +36,8 @@ def audit(
     strategy = request.strategy
     if strategy is None:
         raise typer.BadParameter("give the --strategy KEY to audit", param_hint="'--strategy'")
+    if not as_json:
+        show_unknown_symbol(request)
     # What a strategy prints is not the finding: stdout holds nothing but that.
     with redirect_stdout(sys.stderr), _progress_bar() as show:
         ready = read_run(request)

@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,7 +34,6 @@ from engine.market.instruments import Instrument, Session
 from engine.market.passport import data_passport
 from engine.market.timeframes import TIMEFRAMES, Timeframe
 
-_FAR_FUTURE = datetime(9999, 1, 1, tzinfo=UTC)
 _SHOWN_BARS = 5
 _ANY_LENGTH = Timeframe("any", 1)
 """Of bars whose length nobody named: their times must rise, and no more."""
@@ -101,7 +100,7 @@ def _stored(market_data: str | None, symbol: str | None, of: Timeframe | None) -
         raise typer.BadParameter("give a FILE or --market-data URL", param_hint="'FILE'")
     if symbol is None or of is None:
         raise typer.BadParameter("market data are checked by --symbol and --timeframe", param_hint="'--market-data'")
-    bars = market_data_at(options.existing_place(market_data)).load(symbol, of.name, _FAR_FUTURE)
+    bars = market_data_at(options.existing_place(market_data)).load(symbol, of.name, options.FAR_FUTURE)
     if bars is None:
         raise NoData(f"no {symbol} {of.name} bars in market data {market_data}")
     return bars

@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -35,8 +35,6 @@ from consumer.wiring.files import (
 from engine.errors import UnknownSymbol
 from engine.market.instruments import Instrument, Session, closest_symbols, symbol_in
 from engine.market.passport import data_passport
-
-_FAR_FUTURE = datetime(9999, 1, 1, tzinfo=UTC)
 
 MarketDataPlace = Annotated[
     str, typer.Option("--market-data", envvar="BACKTEST_MARKET_DATA_URL", help="Path or URL of market data at rest.")
@@ -110,7 +108,7 @@ def list_stored(
     found = []
     for symbol in stored.symbols():
         for name in stored.timeframes(symbol):
-            bars = stored.load(symbol, name, _FAR_FUTURE)
+            bars = stored.load(symbol, name, options.FAR_FUTURE)
             if bars is None:
                 continue
             known = symbol_in(registry, symbol)

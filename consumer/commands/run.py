@@ -7,7 +7,7 @@ import typer
 
 from consumer.commands.display.result import print_json, print_table, progress_bar
 from consumer.commands.options import run_options as given
-from consumer.commands.options.run_request import RunRequest, read_run, with_run_options
+from consumer.commands.options.run_request import RunRequest, read_run, show_unknown_symbol, with_run_options
 from consumer.wiring.files import check_table_path, write_table
 from engine.simulate import run_backtest
 
@@ -27,6 +27,8 @@ def run(
     """
     if trades is not None:
         check_table_path(trades, spare=request.named_files)
+    if not as_json:
+        show_unknown_symbol(request)
     # What a strategy prints is not the result: stdout holds nothing but that.
     with redirect_stdout(sys.stderr), progress_bar() as show:
         ready = read_run(request)

@@ -29,8 +29,8 @@ from tests.engine import reference
 Style = Literal["columns", "bars", "signals"]
 STYLES: tuple[Style, ...] = ("columns", "bars", "signals")
 KNOWS_ORDERS = False
-"""Whether goldens and random runs ask the engine for trails, time exits, moves, entry orders, slippage and leverage. Set
-once the engine knows them."""
+"""Whether goldens and random runs ask the engine for trails, time exits, moves, entry orders, slippage and leverage.
+Set once the engine knows them."""
 SYMBOL = "TESTED"
 _BY_DURATION = {each.duration_us: each for each in TIMEFRAMES.values()} | {reference.MONTH_US: TIMEFRAMES["MN1"]}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

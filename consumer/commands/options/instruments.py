@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
+from consumer.errors import ConsumerError
 from consumer.rules.instrument_guess import guessed_instrument, instruments_table
-from engine.errors import InputRefused, UnknownSymbol
+from engine.errors import EngineError, UnknownSymbol
 from engine.market.bars import Bars
 from engine.market.instruments import Instrument, instrument_for, share, symbol_in
 
@@ -25,11 +26,10 @@ class InstrumentClass(StrEnum):
     STOCK = "stock"
 
 
-InstrumentClassOption = Annotated[
-    InstrumentClass | None,
-    typer.Option(help="What a symbol is that no instruments file has: stock (a lot is a share, prices in --quote)."),
-]
-QuoteOption = Annotated[str, typer.Option(help="Currency of the prices of an --instrument-class.")]
+CLASS_HELP = "What a symbol is that no instruments file has: stock (a lot is a share, prices in --quote)."
+QUOTE_HELP = "Currency of prices, for --instrument-class."
+InstrumentClassOption = Annotated[InstrumentClass | None, typer.Option(help=CLASS_HELP)]
+QuoteOption = Annotated[str, typer.Option(help=QUOTE_HELP)]
 
 
 def with_class(
@@ -61,7 +61,7 @@ def print_guess(symbol: str, registry: Mapping[str, Instrument], load_bars: Call
     """Print a table for the instruments file on stdout."""
     try:
         bars = load_bars()
-    except InputRefused:
+    except (EngineError, ConsumerError):
         bars = None
     seen = f"its name and {bars.height} bars" if bars is not None else "its name"
     guess = guessed_instrument(symbol, bars, registry)

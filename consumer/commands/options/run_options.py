@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from consumer.commands.options import values as options
+from consumer.commands.options.instruments import CLASS_HELP, QUOTE_HELP, InstrumentClass
 from consumer.wiring.files import DateOrder
 from engine.specification import ExecutionMode, OnOpposite, SpreadSource
 
@@ -84,6 +85,8 @@ InstrumentsOption = Annotated[
         help="TOML file that extends the packaged instruments. [env: BACKTEST_INSTRUMENTS_FILE]", rich_help_panel=_BARS
     ),
 ]
+InstrumentClassOption = Annotated[InstrumentClass | None, typer.Option(help=CLASS_HELP, rich_help_panel=_BARS)]
+QuoteOption = Annotated[str, typer.Option(help=QUOTE_HELP, rich_help_panel=_BARS)]
 StrategyOption = Annotated[
     str | None, typer.Option(help="Registered strategy (`backtest strategy list`).", rich_help_panel=_STRATEGY)
 ]

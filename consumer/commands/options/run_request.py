@@ -14,6 +14,7 @@ import typer
 
 from consumer.commands.options import run_options as given
 from consumer.commands.options import values as options
+from consumer.commands.options.instruments import print_guess, with_class
 from consumer.preparation.inputs import assemble, extent_us
 from consumer.preparation.strategy import strategy_with
 from consumer.settings import StoreSettings, load_settings
@@ -23,12 +24,14 @@ from consumer.wiring.files import (
     instruments_of,
     market_data_at,
     microseconds,
+    read_bars,
     read_signals,
 )
 from engine.deciders.decider import Decider
 from engine.deciders.signals import signals_from_frame
 from engine.errors import NoData, UnknownSymbol
-from engine.market.instruments import Instrument, instrument_for
+from engine.market.bars import Bars
+from engine.market.instruments import Instrument, closest_symbols, instrument_for, symbol_in
 from engine.market.timeframes import Timeframe
 from engine.prepared import RunData
 from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource, check_specification
@@ -56,6 +59,8 @@ class RunRequest:
     end: given.EndOption = None
     warm_up_bars: given.WarmUpBarsOption = None
     instruments: given.InstrumentsOption = None
+    instrument_class: given.InstrumentClassOption = None
+    quote: given.QuoteOption = "USD"
     strategy: given.StrategyOption = None
     params: given.ParamsOption = None
     signals: given.SignalsOption = None
@@ -131,9 +136,16 @@ class ReadyRun:
     decider: Decider
 
 
+def show_unknown_symbol(request: RunRequest) -> None:
+    """Print on stdout what could stand in the instruments file for the request's symbol, where it is not known."""
+    registry = _registry(request)
+    if symbol_in(registry, request.symbol) is None:
+        print_guess(request.symbol, registry, lambda: _some_bars(request))
+
+
 def read_run(request: RunRequest) -> ReadyRun:
     """Check the options, read the files and choose who decides. Raises what each step refuses, and NoData."""
-    registry = instruments_of(request.instruments)
+    registry = _registry(request)
     instrument = instrument_for(request.symbol, registry)
     request = replace(request, symbol=instrument.symbol)
     run_timeframe = options.known_timeframe(request.timeframe)
@@ -178,6 +190,24 @@ def read_run(request: RunRequest) -> ReadyRun:
     return ReadyRun(specification, instrument, data, decider)
 
 
+def _registry(request: RunRequest) -> Mapping[str, Instrument]:
+    return with_class(request.symbol, instruments_of(request.instruments), request.instrument_class, request.quote)
+
+
+def _some_bars(request: RunRequest) -> Bars | None:
+    """All bars of the symbol that the request names, whatever the range."""
+    of = options.known_timeframe(request.timeframe)
+    if request.bars is not None:
+        return read_bars(
+            request.bars, of, request.bars_timezone, format_name=request.format_name, date_order=request.date_order
+        )
+    return (
+        market_data_at(request.market_data).load(request.symbol, of.name, options.FAR_FUTURE)
+        if request.market_data
+        else None
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _DecidedBy:
     """Who decides: a registered strategy with parameters, or a signal file."""
@@ -201,8 +231,10 @@ def _source(request: RunRequest, run_timeframe: Timeframe, registry: Mapping[str
     conversion = {}
     for text in request.conversion_bars or ():
         pair, own_timeframe, path = options.conversion_file(text, "--conversion-bars")
-        if pair not in registry:
-            raise UnknownSymbol(f"--conversion-bars: unknown symbol {pair!r}")
+        known = symbol_in(registry, pair)
+        if known is None:
+            raise UnknownSymbol(f"--conversion-bars: unknown symbol {pair!r}{closest_symbols(pair, registry)}")
+        pair = known
         if pair in conversion:
             raise typer.BadParameter(f"there are bars of {pair} already", param_hint="'--conversion-bars'")
         conversion[pair] = ConversionFile(path, own_timeframe)

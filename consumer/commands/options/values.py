@@ -4,9 +4,9 @@ Each raises typer.BadParameter, which names the option: `Invalid value for '--sp
 """
 
 import math
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import typer
 
@@ -15,6 +15,9 @@ from engine.errors import InputRefused, UnknownTimeframe
 from engine.market.timeframes import Timeframe, timeframe
 from engine.market.zones import UnknownZoneError, zone_named
 from schemas.json_text import JsonTextError, strict_json
+
+FAR_FUTURE: Final = datetime(9999, 1, 1, tzinfo=UTC)
+"""Until when all stored bars are asked for."""
 
 
 def at_least_zero(value: float | None) -> float | None:

@@ -169,6 +169,30 @@ def test_no_trades_is_a_header_and_figures_without_them(backtest: Program, tmp_p
     assert (tmp_path / "trades.csv").read_text() == TRADE_COLUMNS + "\n"
 
 
+def test_an_unknown_symbol_is_answered_with_its_table_which_is_all_a_run_needs(
+    backtest: Program, tmp_path: Path
+) -> None:
+    unknown = ("--bars", EURUSD_H1, "--symbol", "EURUSDm", "--timeframe", "H1", "--strategy", "sma_cross")
+    ended = backtest("run", *unknown)
+    assert (ended.status, ended.err.count("\n")) == (2, 1)
+    assert ended.err.startswith("backtest: unknown symbol 'EURUSDm' (did you mean EURUSD")
+    assert "[EURUSDm]" in ended.out
+    (tmp_path / "mine.toml").write_text(ended.out)
+    assert backtest("run", *unknown, "--json", "--instruments", tmp_path / "mine.toml").figures["total_trades"] > 100
+    assert backtest("run", *unknown, "--json").out == ""
+    assert "[EURUSDm]" in backtest("audit", *unknown).out
+
+
+def test_a_share_is_traded_by_the_piece(backtest: Program) -> None:
+    share = ("--symbol", "NOVELTY", "--instrument-class", "stock", "--volume", "7", "--spread-pips", "0")
+    priced = backtest.run(*share).figures["net_profit"]
+    assert priced == pytest.approx(
+        backtest.run("--volume", "0.1", "--spread-pips", "0").figures["net_profit"] * 7 / 1e4
+    )
+    assert backtest.run(*share[:-4], "--volume", "0.5").status == 2
+    assert "NOVELTY is in EUR" in backtest.run(*share, "--quote", "eur").err
+
+
 def test_hourly_bars_run_as_half_hourly_ones_are_refused(backtest: Program) -> None:
     """They exited 0, and each was known half an hour before its close."""
     ended = backtest.run("--timeframe", "M30")
