@@ -8,6 +8,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from consumer.wiring.files import IncomingBars, import_bars
+from engine.market.bars import bars_from_frame
+from engine.market.timeframes import timeframe
+
 FIRST_YEAR, LAST_YEAR = 2007, 2017
 """Eleven years."""
 _WEEK_HOURS = 168
@@ -16,13 +20,13 @@ _CLOSES, _OPENS = 45, 93
 
 
 def write_hours(root: Path, first_year: int = FIRST_YEAR, last_year: int = LAST_YEAR) -> None:
-    """EURUSD H1 as market data at rest, a file a year."""
-    _write(root / "EURUSD" / "H1", made_up_bars(3600, first_year, last_year))
+    """EURUSD H1 as market data at rest."""
+    store(root, "H1", made_up_bars(3600, first_year, last_year))
 
 
 def write_minutes(root: Path, first_year: int, last_year: int) -> None:
-    """EURUSD M1 as market data at rest, a file a year: 370 000 bars each."""
-    _write(root / "EURUSD" / "M1", made_up_bars(60, first_year, last_year))
+    """EURUSD M1 as market data at rest: 370 000 bars a year."""
+    store(root, "M1", made_up_bars(60, first_year, last_year))
 
 
 def made_up_bars(seconds: int, first_year: int, last_year: int) -> pl.DataFrame:
@@ -58,7 +62,7 @@ def random_windows(times: pl.Series, bars: int, before: int, seed: int = 1) -> I
         yield {"start_date": f"{start:%Y-%m-%dT%H:%M:%SZ}", "end_date": f"{end:%Y-%m-%dT%H:%M:%SZ}"}
 
 
-def _write(folder: Path, bars: pl.DataFrame) -> None:
-    folder.mkdir(parents=True)
-    for (year,), frame in bars.group_by(pl.col("time").dt.year(), maintain_order=True):
-        frame.write_parquet(folder / f"{year}.parquet")
+def store(root: Path, timeframe_name: str, bars: pl.DataFrame) -> None:
+    """Put bars into market data at rest as `backtest data import` does."""
+    of = timeframe(timeframe_name)
+    import_bars(str(root), "EURUSD", of, [IncomingBars("made up", bars_from_frame(bars, of, "made up"))], replace=False)

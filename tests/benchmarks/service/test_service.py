@@ -4,12 +4,16 @@ Figures depend on the machine and on what else it does, so a target missed is a 
 a plan that reads a whole table, a cancel that takes longer than it may, a run lost or doubled, memory that grows.
 """
 
+from pathlib import Path
+
 import pytest
 
 from tests.benchmarks.service.cancel import measure_cancels
 from tests.benchmarks.service.cancel import summary as cancel_summary
 from tests.benchmarks.service.compare import Plan, compare
 from tests.benchmarks.service.compare import summary as compare_summary
+from tests.benchmarks.service.history import measure_history
+from tests.benchmarks.service.history import summary as history_summary
 from tests.benchmarks.service.intake import measure_intake
 from tests.benchmarks.service.intake import summary as intake_summary
 from tests.benchmarks.service.queue_length import measure_queue
@@ -34,6 +38,10 @@ async def test_small_runs_beside_a_faststream_handler() -> None:
     async with open_rig() as rig:
         rounds = await compare(rig, subjects, Plan(runs=500, rounds=3))
     keep("compared", compare_summary(rounds, subjects))
+
+
+def test_a_run_pays_for_no_history_before_it(tmp_path: Path) -> None:
+    keep("history", history_summary(measure_history(tmp_path, rounds=3, runs=100)))
 
 
 async def test_requests_made_durable() -> None:
