@@ -32,8 +32,8 @@ from consumer.adapters.files.market_data import MarketDataUnavailable
 from consumer.adapters.files.store import FileStore, FileStoreError, open_file_store
 from consumer.adapters.files.stored_rows import ROW_GROUP
 from consumer.adapters.files.stored_years import change_years, finish_change, read_notes, read_year, year_files
-from consumer.rules.bar_length import other_length
 from engine.errors import BadBars
+from engine.market.bar_length import other_length
 from engine.market.bars import PRICES, Bars, bars_from_frame
 from engine.market.instruments import refuse_impossible
 from engine.market.timeframes import Timeframe
