@@ -6,9 +6,10 @@ from engine.market.instruments import Instrument
 from engine.numeric.sums import sums_by_sign
 from engine.prepared import PreparedRun, RunData, prepare_run
 from engine.results.digest import input_parts
-from engine.results.measuring import Pass, measure, warnings_of
+from engine.results.measuring import Pass, measure
 from engine.results.metrics import net_profit
 from engine.results.result import BacktestResult
+from engine.results.warnings import warnings_of
 from engine.simulation import Simulation
 from engine.specification import Specification
 from engine.watch import CHUNK_BARS, OnProgress, Watch
@@ -105,7 +106,7 @@ def _result(run: PreparedRun, decider: Decider, stop_first: Pass, target_first: 
         metrics=measure(run, trail),
         ambiguous_bars=stop_first.ambiguous_bars,
         net_profit_target_first=net_profit(sums_by_sign(target_first.trail.column("profit"))),
-        run_warnings=(*run.warnings, *warnings_of(run, stop_first)),
+        run_warnings=(*run.warnings, *decider.warnings, *warnings_of(run, stop_first)),
         bars=run.bars,
         first_row=run.first,
         days=run.days.of_first(trail.equity.size),

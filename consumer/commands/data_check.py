@@ -19,7 +19,6 @@ from consumer.commands.options.instruments import (
     found_instrument,
     with_class,
 )
-from consumer.rules.bar_length import usual_spacing_us
 from consumer.wiring.files import (
     BarFile,
     DateOrder,
@@ -29,6 +28,7 @@ from consumer.wiring.files import (
     read_bar_file,
 )
 from engine.errors import NoData
+from engine.market.bar_length import usual_spacing_us
 from engine.market.bars import Bars
 from engine.market.instruments import Instrument, Session
 from engine.market.passport import data_passport

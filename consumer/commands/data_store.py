@@ -19,7 +19,6 @@ from consumer.commands.options.instruments import (
     print_guess,
     with_class,
 )
-from consumer.rules.bar_length import usual_spacing_us
 from consumer.wiring.files import (
     BarFile,
     DateOrder,
@@ -33,6 +32,7 @@ from consumer.wiring.files import (
     remove_bars,
 )
 from engine.errors import UnknownSymbol
+from engine.market.bar_length import usual_spacing_us
 from engine.market.instruments import Instrument, Session, closest_symbols, symbol_in
 from engine.market.passport import data_passport
 

@@ -15,11 +15,13 @@ from typing import Protocol
 import numpy as np
 
 from engine.errors import NoData, UnknownTimeframe
+from engine.market.bar_length import other_length
 from engine.market.bars import Bars
 from engine.market.conversion import pairs_wanted
 from engine.market.instruments import Instrument, instrument_for
 from engine.market.resampling import resample
 from engine.market.timeframes import DAY_US, HOUR_US, TIMEFRAMES, WEEK_US, Timeframe, can_resample, timeframe
+from engine.market.zone_advice import zone_advice
 from engine.numeric.times import as_us, iso_time
 from engine.prepared import RunData
 from engine.specification import ExecutionMode, Specification
@@ -27,6 +29,7 @@ from engine.warm_up import WarmUp
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CONVERSION_LEAD = timedelta(days=8)
+_BARS_THAT_TELL = 10_000
 
 
 class MarketData(Protocol):
@@ -79,7 +82,7 @@ def assemble(
         finer=_finer(specification, source),
         conversion=conversion,
         registry=registry,
-        warnings=(*wanted.warnings, *_short_context(context, bars)),
+        warnings=(*wanted.warnings, *_looks_otherwise(wanted, bars), *_short_context(context, bars)),
     )
 
 
@@ -197,6 +200,20 @@ def _finer_in(of: Timeframe, made_of: Timeframe) -> int:
     """How many bars lie in a longer one at most: in a day of 25 hours, a month of 31 such days."""
     longest_us = of.duration_us + (0 if of.duration_us < DAY_US else HOUR_US if of.duration_us <= WEEK_US else DAY_US)
     return -(-longest_us // made_of.duration_us)
+
+
+def _looks_otherwise(wanted: _Wanted, bars: Bars) -> Iterator[str]:
+    """Say where stored bars seem to be of another timeframe or zone than they are stored as; of named files their
+    reader says it."""
+    asked = wanted.specification
+    if wanted.source.were_named(asked.symbol, asked.timeframe) or bars.closes_us is not None:
+        return
+    longer = other_length(bars.time_us[:_BARS_THAT_TELL], bars.timeframe)
+    if longer is not None:
+        yield f"{asked.symbol} {asked.timeframe}: the spacing of these bars is that of {longer.name}"
+    advice = zone_advice(bars.time_us, wanted.instrument.session)
+    if advice is not None:
+        yield f"{asked.symbol} {asked.timeframe}, as stored: {advice}"
 
 
 def _short_context(context: Mapping[str, Bars], bars: Bars) -> Iterator[str]:

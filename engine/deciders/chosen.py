@@ -33,6 +33,10 @@ class ChosenStrategy:
     def source(self) -> str:
         return "rule"
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return ()
+
     def digest_inputs(self) -> DigestInputs:
         return DigestInputs(self.params.model_dump(mode="json"), version=self.version)
 

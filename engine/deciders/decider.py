@@ -34,6 +34,11 @@ class Decider(Protocol):
         """Who opened a trade, as its row says."""
         ...
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What whoever believes its runs should know of it."""
+        ...
+
     def digest_inputs(self) -> DigestInputs: ...
 
     def warm_up(self, specification: Specification) -> WarmUp:

@@ -22,14 +22,25 @@ from engine.warm_up import WarmUp, signals_warm_up
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Signals:
-    """A signal file, checked, as the decider of a run: see signals_from_frame. values: time, then each column."""
+    """A signal file, checked, as the decider of a run: see signals_from_frame.
+
+    values: time, then each column. left_out: rows outside of the run's range.
+    """
 
     decisions: Decisions
     values: tuple[NDArray[Any], ...]
+    left_out: int = 0
 
     @property
     def source(self) -> str:
         return "signals"
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        if not self.left_out:
+            return ()
+        are = "signal is" if self.left_out == 1 else "signals are"
+        return (f"{self.left_out} of {self.values[0].size} {are} outside of the run's range and left out",)
 
     def digest_inputs(self) -> DigestInputs:
         return DigestInputs({}, self.values)
@@ -84,7 +95,7 @@ def signals_from_frame(
     )
     # A target column without a value is no input: the same rows give one digest with or without it.
     targets = table.targets[:, table.targets_given.any(axis=0)]
-    return Signals(decisions, (time_us, table.codes, table.volume, table.stop, targets))
+    return Signals(decisions, (time_us, table.codes, table.volume, table.stop, targets), left_out=int((~inside).sum()))
 
 
 def _signal_times(column: pl.Series, source: str) -> pl.Series:

@@ -20,6 +20,8 @@ TIME = pl.Datetime("us", "UTC")
 PRICES = ("open", "high", "low", "close")
 _ARRAYS = ("time_us", "close_time_us", "open", "high", "low", "close", "volume", "spread_points")
 """The cached properties of `Bars` with one value a bar."""
+_ARRAY_OF = {"time": "time_us", "spread": "spread_points"}
+"""By column, where they are not called alike."""
 _LATE_US = 2 * HOUR_US
 _LATE_MONTH_US = 3 * DAY_US
 """How far from its nominal close the next bar may open and still be what closes a bar of a day, a week or a month."""
@@ -48,7 +50,7 @@ def bars_from_frame(
     if frame.height == 0:
         raise BadBars(f"{source}: there are no bars in it")
     columns = ["time", *PRICES, *(name for name in ("volume", "spread") if name in frame.columns)]
-    typed = frame.select(_typed(frame, name, source) for name in columns).rechunk()
+    typed = pl.DataFrame([_typed(frame, name, source) for name in columns]).rechunk()
     lacking = spread_may_lack and "spread" in typed.columns and typed["spread"].null_count() > 0
     judged = typed.with_columns(pl.col("spread").fill_null(0.0)) if lacking else typed
     sound = _rows_before_first_null(judged)
@@ -129,17 +131,14 @@ class Bars:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 in hex over timeframe and values: times as int64 microseconds, the rest as float64, little-endian.
+        """SHA-256 in hex over timeframe and values: times as int64 microseconds, the rest as float64, as in memory.
 
         Column by column, each preceded by its name and length. Equal for CSV and Parquet of the same bars.
         """
         hasher = hashlib.sha256(self.timeframe.name.encode())
         for name in self.frame.columns:
-            values = (
-                read_only(self.frame[name].to_physical().to_numpy()).astype("<i8", copy=False)
-                if name == "time"
-                else read_only(self.frame[name].to_numpy())
-            )
+            # The arrays are needed by the run anyway.
+            values = getattr(self, _ARRAY_OF.get(name, name))
             hasher.update(f"|{name}:{values.size}|".encode())
             hasher.update(values.data)
         return hasher.hexdigest()

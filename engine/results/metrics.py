@@ -172,7 +172,8 @@ def returns_by_day(closing: Floats, deposit: float) -> Floats:
     before = np.concatenate(([deposit], closing[:-1]))
     ruined = np.flatnonzero(before <= 0)
     days = int(ruined[0]) if ruined.size else closing.size
-    return (closing[:days] - before[:days]) / before[:days]
+    # Equity is whole units of 1e-8; the difference of two doubles is not, and a ratio magnifies what it is off by.
+    return np.round(closing[:days] - before[:days], 8) / before[:days]
 
 
 def returns_per_year(session: Session, duration_us: int) -> float:

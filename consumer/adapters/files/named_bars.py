@@ -8,8 +8,8 @@ from pathlib import Path
 from consumer.adapters.files.bars import BarFile, read_bar_file
 from consumer.adapters.files.market_data import ParquetMarketData
 from consumer.adapters.files.written_times import DateOrder
-from consumer.rules.bar_length import other_length
 from engine.errors import BadBars
+from engine.market.bar_length import other_length
 from engine.market.bars import Bars
 from engine.market.instruments import Session
 from engine.market.timeframes import Timeframe, timeframe

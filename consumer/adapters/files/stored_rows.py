@@ -9,7 +9,6 @@ from collections import OrderedDict
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -22,8 +21,10 @@ from engine.errors import BadBars
 from engine.market.bars import PRICES, TIME, Bars, bars_from_frame
 from engine.market.timeframes import DAY_US, Timeframe
 
-STRETCH = 8_192
-"""Rows between two known times of a large file; its row groups had better be no longer."""
+STEP = 256
+"""Rows between two known times of a large file."""
+ROW_GROUP = 4_096
+"""Rows that are decoded together; files with longer groups are read all the same, more slowly."""
 _SMALL_FILE_BYTES = 1 << 20
 """A file so small is read whole: opening it takes longer than decoding it."""
 _RUNS_KEPT = 64
@@ -35,16 +36,16 @@ _NUMBERS = (*PRICES, "volume", "spread")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Year:
-    """What is known of one year's file. content: all its bars, where they are read whole; else where to read rows: a
-    local file, or a Parquet file in memory.
+    """What is known of one year's file. content: all its bars, where they are read whole; else where rows are read.
 
-    index_us: open time of each STRETCH-th row, and of the last.
+    index_us: open time of each STEP-th row, and of the last. size_bytes: in memory.
     """
 
     file: StoredFile
     height: int
     index_us: NDArray[np.int64]
-    content: pl.DataFrame | Path | bytes
+    content: pl.DataFrame | pl.LazyFrame
+    size_bytes: int
 
     def around(self, moment_us: int) -> tuple[int, int]:
         """Two rows, of which the first is no later and the second no earlier than the first that opens at or after."""
@@ -52,26 +53,16 @@ class _Year:
             row = int(_times(self.content).searchsorted(moment_us))
             return row, row
         known = int(np.searchsorted(self.index_us, moment_us))
-        earliest = max(0, known - 1) * STRETCH
-        return min(earliest, self.height), min(known * STRETCH, self.height)
+        earliest = max(0, known - 1) * STEP
+        return min(earliest, self.height), min(known * STEP, self.height)
 
     def rows(self, first: int, end: int) -> pl.DataFrame:
         if isinstance(self.content, pl.DataFrame):
             return self.content.slice(first, end - first)
         try:
-            return _scan(self.content).slice(first, end - first).collect()
+            return self.content.slice(first, end - first).collect()
         except (OSError, pl.exceptions.PolarsError) as error:
             raise FileStoreError(f"{self.file.name}: {error}") from error
-
-    @property
-    def size_bytes(self) -> int:
-        match self.content:
-            case pl.DataFrame():
-                return int(self.content.estimated_size())
-            case bytes():
-                return len(self.content)
-            case Path():
-                return self.index_us.nbytes
 
 
 class StoredRows:
@@ -188,34 +179,34 @@ class StoredRows:
     def _open(self, of: Timeframe, file: StoredFile) -> _Year:
         if file.size > _SMALL_FILE_BYTES:
             content = self._files.path_of(file.name) or self._files.read(file.name)
-            times = _times_of_plain(content)
+            # Kept as it is: what it knows of the file by now need not be read again.
+            rows = pl.scan_parquet(BytesIO(content) if isinstance(content, bytes) else content)
+            times = _times_of_plain(rows)
             if times is not None:
-                return _Year(file, times.size, np.append(times[::STRETCH], times[-1:]), content)
+                index_us = np.append(times[::STEP], times[-1:])
+                size = index_us.nbytes + (len(content) if isinstance(content, bytes) else 0)
+                return _Year(file, times.size, index_us, rows, size)
         frame = read_year(self._files, file)
         if frame["time"].null_count() or not _rises(_times(frame)):
             # Where in the year a row lies is not known then.
             bars_from_frame(frame, of, place_of(self._files, file), spread_may_lack=True)
         times = _times(frame)
-        return _Year(file, frame.height, np.append(times[:1], times[-1:]), frame)
+        return _Year(file, frame.height, np.append(times[:1], times[-1:]), frame, int(frame.estimated_size()))
 
 
-def _times_of_plain(content: Path | bytes) -> NDArray[np.int64] | None:
+def _times_of_plain(rows: pl.LazyFrame) -> NDArray[np.int64] | None:
     """The open times in a file whose rows can be taken as they are; None: it is to be read whole, and parsed."""
     try:
-        schema = _scan(content).collect_schema()
+        schema = rows.collect_schema()
         names = list(schema)
         plain = names[:1] == ["time"] and {*PRICES} <= {*names} and {*names[1:]} <= {*_NUMBERS}
         if not plain or schema["time"] != TIME or any(schema[name] != pl.Float64 for name in names[1:]):
             return None
-        column = _scan(content).select("time").collect()["time"]
+        column = rows.select("time").collect()["time"]
     except (OSError, pl.exceptions.PolarsError):
         return None
     times = column.to_physical().to_numpy()
     return times if not column.null_count() and times.size and _rises(times) else None
-
-
-def _scan(content: Path | bytes) -> pl.LazyFrame:
-    return pl.scan_parquet(BytesIO(content) if isinstance(content, bytes) else content)
 
 
 def _rises(times: NDArray[np.int64]) -> bool:
@@ -230,6 +221,8 @@ def _rows_before(years: list[_Year], moment_us: int) -> tuple[int, int]:
 
 def _canonical(frame: pl.DataFrame) -> pl.DataFrame:
     """All columns of bars, in one order; absent volume is 0, absent spread null."""
+    if frame.columns == ["time", *_NUMBERS]:
+        return frame
     lacking = {"volume": 0.0, "spread": None}
     added = [pl.lit(value, pl.Float64).alias(name) for name, value in lacking.items() if name not in frame.columns]
     return frame.with_columns(added).select("time", *_NUMBERS)

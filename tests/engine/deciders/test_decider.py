@@ -35,6 +35,10 @@ class EveryTenth:
     def source(self) -> str:
         return "every tenth"
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return ("every tenth bar, whatever happens",)
+
     def digest_inputs(self) -> DigestInputs:
         return DigestInputs({"every": 10}, (np.array([10.0]),))
 

@@ -22,6 +22,7 @@ from engine.results.metrics import (
     longest_streaks,
     profit_factor,
     recovery_factor,
+    returns_by_day,
     sharpe_ratio,
     sortino_ratio,
 )
@@ -164,10 +165,7 @@ def test_one_day_has_no_ratio() -> None:
 
 
 def test_the_same_return_every_day_is_no_dispersion_although_floats_differ() -> None:
-    returns = daily_returns(
-        np.array([10_100.0, 10_201.0, 10_303.01]), MONDAY_US + DAY_US * np.arange(3), 10_000.0, "always"
-    )
-    assert len(set(returns.tolist())) > 1
+    returns = np.array([0.01, np.nextafter(0.01, 1.0), np.nextafter(0.01, 0.0)])
     assert sharpe_ratio(returns, 252) is None
     assert sortino_ratio(returns, 252) is None
     assert sharpe_ratio(np.array([3.0, np.nextafter(3.0, 4.0)]), 252) is None
@@ -251,3 +249,9 @@ def test_a_sum_of_very_many_values_stays_exact_from_part_to_part() -> None:
     values[[0, 40_000, 99_999]] = 1e16, 1.0, -1e16
     assert exact_sum(values) == 1.0
     assert sums_by_sign(values)[:5] == (1.0, 2, 1, 1e16, -1e16)
+
+
+def test_a_loss_of_the_last_digit_is_no_more_and_no_less_than_that() -> None:
+    equity = np.array([10_000.1, 10_000.1 - 1e-8, 10_200.1])
+    returns = returns_by_day(equity, 10_000.0)
+    assert returns[1] == pytest.approx(-1e-8 / 10_000.1, rel=1e-12)

@@ -45,7 +45,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> str:
 def place(request: pytest.FixtureRequest, root: str) -> Iterator[str]:
     """The same years as small files, as large ones, and as large ones of a store that gives whole files only."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(stored_rows, "STRETCH", 100)
+        patched.setattr(stored_rows, "STEP", 100)
         if request.param != "whole":
             patched.setattr(stored_rows, "_SMALL_FILE_BYTES", 0)
         if request.param == "in memory":
@@ -84,7 +84,7 @@ def test_the_extent_is_that_of_all_years(place: str) -> None:
 def test_a_bad_bar_outside_of_what_is_wanted_is_not_spoken_of_and_one_inside_by_its_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stored_rows, "STRETCH", 100)
+    monkeypatch.setattr(stored_rows, "STEP", 100)
     import_bars(str(tmp_path), "EURUSD", timeframe("H1"), [IncomingBars("made", WHOLE)], replace=False)
     path = tmp_path / "EURUSD" / "H1" / "2020.parquet"
     low = pl.when(pl.int_range(pl.len()) == 4_000).then(9.0).otherwise(pl.col("low"))
@@ -118,7 +118,7 @@ def test_the_last_day_of_a_year_closes_with_the_first_of_the_next(tmp_path: Path
 def test_of_a_large_file_only_the_stretches_around_the_range_are_decoded(
     root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stored_rows, "STRETCH", 100)
+    monkeypatch.setattr(stored_rows, "STEP", 100)
     monkeypatch.setattr(stored_rows, "_SMALL_FILE_BYTES", 0)
     read: list[int] = []
     rows = stored_rows._Year.rows  # what is read is what this is about

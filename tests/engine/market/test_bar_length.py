@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from consumer.rules.bar_length import other_length
+from engine.market.bar_length import other_length
 from engine.market.timeframes import DAY_US, HOUR_US, MINUTE_US, timeframe
 
 MONDAY_US = 19_730 * DAY_US

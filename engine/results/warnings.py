@@ -1,0 +1,116 @@
+"""What a careful person would want to know before believing a run's figures, in short sentences with counts."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from engine.market.conversion import pegged_warning
+from engine.market.timeframes import DAY_US
+from engine.numeric.times import as_us, iso_time
+from engine.prepared import PreparedRun
+from engine.results.measuring import Pass
+from engine.results.trail import Trail
+
+_BEYOND_US = 4 * DAY_US
+"""A weekend with a holiday on both sides."""
+_LARGEST_RISK = 0.2
+_LARGEST_NOTIONAL = 100.0
+"""Times equity."""
+
+
+def warnings_of(run: PreparedRun, finished: Pass) -> tuple[str, ...]:
+    """Say what a user should know about the run, with counts."""
+    return (
+        *_beyond_the_data(run),
+        *_rates(run),
+        *_sizes(run, finished.trail),
+        *_opened_nothing(finished),
+        *_ends(run, finished),
+    )
+
+
+def _beyond_the_data(run: PreparedRun) -> Iterator[str]:
+    """Where the range asked for is longer than its bars. Above D1 a bar may open its own length after the start."""
+    longer_us = run.duration_us if run.duration_us > DAY_US else 0
+    sides = (
+        ("begins", "before its first bar", int(run.time_us[0]) - as_us(run.specification.start), int(run.time_us[0])),
+        ("ends", "after its last", as_us(run.specification.end) - int(run.close_time_us[-1]), int(run.time_us[-1])),
+    )
+    for does, where, beyond_us, bar_us in sides:
+        if beyond_us > _BEYOND_US + longer_us:
+            yield f"the range asked for {does} {beyond_us / DAY_US:.0f} days {where}, at {iso_time(bar_us)}"
+
+
+def _rates(run: PreparedRun) -> Iterator[str]:
+    """Where profit counts as another currency's, or is converted by bars that are not there for all of the run."""
+    pegged = pegged_warning(run.instrument, run.specification.account_currency)
+    if pegged is not None:
+        yield pegged
+    for symbol, pair in run.rates.pairs.items() if run.rates is not None else ():
+        if symbol == run.instrument.symbol or not pair.height:
+            continue
+        newest = np.searchsorted(pair.close_time_us, run.close_time_us, side="right") - 1
+        if newest[0] < 0:
+            yield f"conversion {symbol}: its bars begin at {iso_time(int(pair.time_us[0]))}, no rate is known before"
+        ages_us = np.where(newest >= 0, run.close_time_us - pair.close_time_us[newest], 0)
+        if int(ages_us[-1]) > _BEYOND_US:
+            yield f"conversion {symbol}: its bars end at {iso_time(int(pair.close_time_us[-1]))}, before the run does"
+        oldest = int(np.argmax(ages_us))
+        if int(ages_us[oldest]) > max(_BEYOND_US, 2 * pair.timeframe.duration_us):
+            days, at = int(ages_us[oldest]) / DAY_US, iso_time(int(run.close_time_us[oldest]))
+            yield f"conversion {symbol}: its newest rate is up to {days:.0f} days old, at {at}"
+
+
+def _sizes(run: PreparedRun, trail: Trail) -> Iterator[str]:
+    """A risk written as a percentage, and positions that no broker would open."""
+    risk = run.specification.risk_pct
+    if risk is not None and risk > _LARGEST_RISK:
+        yield f"risk_pct {risk:g} risks {risk * 100:g} % of equity a trade: it is a fraction, 0.01 is 1 %"
+    largest, bar = _largest_notional(run, trail)
+    if largest > _LARGEST_NOTIONAL:
+        yield f"a position was {largest:,.0f} times equity, the largest at {iso_time(int(run.time_us[bar]))}"
+
+
+def _largest_notional(run: PreparedRun, trail: Trail) -> tuple[float, int]:
+    """Contract * volume * entry price, converted, over equity at the close before: the largest, and its entry bar."""
+    if not trail.rows.size:
+        return 0.0, 0
+    positions = trail.column("position_id")
+    first = np.flatnonzero(np.diff(positions, prepend=-1))
+    volume = np.add.reduceat(trail.column("volume"), first)
+    entry_bar, entry_price = trail.column("entry_bar")[first], trail.column("entry_price")[first]
+    rates = run.prices[-1]
+    rate = rates[entry_bar] if rates.size > 1 else rates[0]
+    deposit = run.specification.initial_balance
+    before = np.where(entry_bar > 0, trail.equity[np.maximum(entry_bar - 1, 0)], deposit)
+    with np.errstate(all="ignore"):
+        ratios = run.instrument.contract * volume * entry_price * rate / before
+    ratios = np.where(np.isfinite(ratios) & (before > 0), ratios, 0.0)
+    at = int(np.argmax(ratios))
+    return float(ratios[at]), int(entry_bar[at])
+
+
+def _opened_nothing(finished: Pass) -> Iterator[str]:
+    reasons = (
+        ("refused_without_stop", "no stop to size the risk by"),
+        ("refused_stop_beyond", "stop at or beyond the entry"),
+        ("refused_below_step", "less than one lot step"),
+    )
+    counted = [(int(finished.state[name]), reason) for name, reason in reasons if finished.state[name]]
+    if counted:
+        total = sum(count for count, _ in counted)
+        listed = ", ".join(f"{count} {reason}" for count, reason in counted)
+        yield f"{total} decision{'s' if total > 1 else ''} opened nothing: {listed}"
+
+
+def _ends(run: PreparedRun, finished: Pass) -> Iterator[str]:
+    """What finer bars would have to tell, and an end before the data's."""
+    if finished.ambiguous_bars:
+        count = finished.ambiguous_bars
+        yield (
+            f"{count} bar{'s' if count > 1 else ''} reached both stop and target in an order not known:"
+            " net_profit counts the stop first, net_profit_target_first the other way round"
+        )
+    if finished.state["stopped_out"]:
+        time = iso_time(int(run.time_us[finished.trail.equity.size - 1]))
+        yield f"stopped out: no equity was left at the close of the bar at {time}, the run ended there"
