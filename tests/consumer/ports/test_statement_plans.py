@@ -34,7 +34,7 @@ STATEMENTS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "load runs": (journal.LOAD_RUNS, ([1, 2],)),
     "end": (
         endings._END_EXECUTIONS,
-        ([1], ["completed"], [2], [0], [None], [None], "worker", 15.0, ["{}"], ["{}"], [0.5]),
+        ([1], ["completed"], [2], [0], [None], [None], "worker", 15.0, ["{}"], ["{}"], [0.5], [None]),
     ),
     "take over": (endings._TAKE_OVER, ([1, 2], "worker", 15.0)),
     "adopt": (outbox._ADOPT.format(limit=10), ("worker", 15.0)),

@@ -279,10 +279,10 @@ backtest_executions: Final = Table(
     # Of a completed run: the digest of its result (engine.results.digest) and the version that computed it.
     Column("result_digest", String(64)),
     Column("engine_version", String(40)),
-    # And of the strategy's code that decided in it.
-    Column("strategy_version", String(64)),
     # Whether the request named the run: a cancel of this number that came earlier was meant for it only then.
     Column("is_named", Boolean, nullable=False, default=True, server_default=true()),
+    # Of a completed run: which code of its strategy decided in it.
+    Column("strategy_version", String(64)),
     PrimaryKeyConstraint("run_id", name="pk_backtest_executions"),
     CheckConstraint(
         "state IN ('queued', 'running', 'completed', 'failed', 'cancelled')", name="ck_backtest_executions_state"
