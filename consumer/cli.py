@@ -30,7 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "replay": ("consumer.commands.replay", "Emit requests of the past again, as new ones."),
     "run": ("consumer.commands.run", "Run one backtest here and now, without any server."),
     "data": ("consumer.commands.data", "Import, list, check and remove market data."),
-    "strategy": ("consumer.commands.strategy", "List, show and start strategies."),
+    "strategy": ("consumer.commands.strategy", "List, show and start strategies; add and edit their rows."),
     "audit": ("consumer.commands.audit", "Find out whether a strategy looks ahead."),
     "report": ("consumer.commands.report", "Say how a run went: figures, trades and drawdowns."),
     "runs": ("consumer.commands.runs", "List the runs in the database; `runs prune` removes files of old ones."),

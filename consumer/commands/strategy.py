@@ -11,11 +11,17 @@ from typing import Annotated, Any
 import typer
 
 from consumer.commands.display.columns import text_columns
+from consumer.commands.strategy_rows import add_row, edit_row, list_rows
 from consumer.commands.strategy_template import project_file, strategy_file
 from consumer.installed.registry import load_strategy, registered_strategies
 from engine.errors import InputRefused
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="List, show and start strategies.")
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="List, show and start strategies; rows that use them."
+)
+app.command("add")(add_row)
+app.command("edit")(edit_row)
+app.command("rows")(list_rows)
 
 
 @app.command("list")

@@ -50,6 +50,28 @@ async def test_submit_waits_and_exits_by_the_outcome(door: FrontDoor) -> None:
     assert (rejected.status, rejected.json["error"]["code"]) == (1, "unknown_strategy")
 
 
+async def test_a_strategy_is_added_by_command_and_its_id_runs(door: FrontDoor) -> None:
+    params = '{"fast": 5, "slow": 20}'
+    added = await backtest(
+        door, "strategy", "add", "by hand", "--key", "sma_cross", "--params", params, "--primary-tf", "H1"
+    )
+    assert added.status == 0, added.errors
+    row_id = added.output.strip()
+    done = await backtest(door, "submit", "--strategy-id", row_id, *YEAR, "--wait", "--wait-timeout", "90")
+    assert done.status == 0, done.errors
+    twice = await backtest(door, "strategy", "add", "by hand", "--key", "sma_cross")
+    assert (twice.status, "named 'by hand' already" in twice.errors) == (2, True)
+    wrong = await backtest(door, "strategy", "add", "wrong", "--key", "sma_cross", "--params", '{"fats": 3}')
+    assert (wrong.status, wrong.errors.count("\n"), "strategy_params.fats" in wrong.errors) == (2, 1, True)
+    assert (await backtest(door, "strategy", "edit", row_id, "--inactive", "--lot-size", "0.3")).status == 0
+    rows = await backtest(door, "strategy", "rows", "--json")
+    [row] = [row for row in rows.json if row["id"] == int(row_id)]
+    assert (row["name"], row["strategy_params"], row["lot_size"], row["is_active"]) == (
+        "by hand", {"fast": 5, "slow": 20}, 0.3, False,
+    )  # fmt: skip
+    assert (await backtest(door, "strategy", "edit", "999999", "--active")).status == 2
+
+
 async def test_a_request_id_used_before_with_other_content_is_told_to_be_a_conflict(door: FrontDoor) -> None:
     strategy = str(await door.add_strategy())
     arguments = ("submit", "--strategy-id", strategy, *YEAR, "--request-id", "used-twice", "--wait", "--json")
