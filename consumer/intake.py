@@ -230,6 +230,20 @@ class Intake:
         if result.new_runs:
             self.work_arrived.set()
 
+    async def record_waiting(self) -> None:
+        """Decide requests that had to wait for a client's lock, whoever read them. Called every second or so."""
+        if not self.source.reads_requests:
+            return
+        result = await self.journal.record_waiting(self.admit_by(NO_VERDICTS))
+        self.announce_decided(result)
+        if result.unchecked:
+            async for verdicts in self.checker.check([check for _, check in result.unchecked]):
+                self.announce_decided(await self.journal.record_waiting(self.admit_by(verdicts)))
+
+    def announce_decided(self, result: IntakeResult) -> None:
+        if result.outcomes:
+            self.announce(result, sum(result.outcomes.values()))
+
     async def watch_queue(self) -> None:
         """Hold request partitions while the queue is full; cancels keep coming. Called every second or so; a worker
         that reads no requests counts at few of the calls, for its metric alone.

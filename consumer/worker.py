@@ -21,6 +21,8 @@ IDLE_CLAIM_SECONDS = 0.25
 CANCEL_POLL_SECONDS = 0.2
 """With the engine's grace this keeps a cancel under its second."""
 QUEUE_WATCH_SECONDS = 1.0
+WAITING_SECONDS = 1.0
+"""Between two looks at requests that wait for a client's lock."""
 DRAIN_GRACE_SECONDS = 2.0
 """To stop children and give their runs back."""
 RELAY_GRACE_SECONDS = 1.5
@@ -55,6 +57,7 @@ class Worker:
                 (CANCEL_POLL_SECONDS, self.dispatcher.look_for_cancels),
                 (self.sweep_seconds, self.relay.keep),
                 (QUEUE_WATCH_SECONDS, self.intake.watch_queue),
+                (WAITING_SECONDS, self.intake.record_waiting),
             )
         ]
         log.info("worker_started", owner=self.owner, slots=self.settings.slots)

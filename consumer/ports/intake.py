@@ -151,7 +151,17 @@ class RequestJournal(Protocol):
         cancel that came earlier wins. Cancels of queued runs end them here; of running ones they are noted.
         Where `admit` says Unchecked nothing is written for the request, nor for what repeats it in the batch, and the
         result names them.
+        Never waits for a lock that a client outside holds on a row of strategies or backtest_runs: a request that needs
+        a new row for such a strategy is kept (`waiting`), and `record_waiting` decides it later.
         Raises StoreUnavailable; then the whole batch may be recorded again.
+        """
+        ...
+
+    async def record_waiting(self, admit: Admit) -> IntakeResult:
+        """Decide kept requests whose strategy is free again, or gone, the oldest first, some hundreds at most.
+
+        In one transaction; any number of workers may do so at once. Where `admit` says Unchecked the request goes on
+        waiting, and the result names it. Raises StoreUnavailable.
         """
         ...
 

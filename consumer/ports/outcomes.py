@@ -12,6 +12,8 @@ class RecordOutcome(StrEnum):
 
     ACCEPTED = "accepted"
     REJECTED = "rejected"
+    WAITING = "waiting"
+    """Kept, and decided once a client's lock on its strategy's row is gone."""
     DUPLICATE = "duplicate"
     DEAD_LETTERED = "dead_lettered"
     CANCEL_KEPT = "cancel_kept"

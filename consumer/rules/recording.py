@@ -2,8 +2,10 @@
 writes the answer. In the order in which a store calls them, within one transaction.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from consumer.ports import (
     Admit,
@@ -11,6 +13,7 @@ from consumer.ports import (
     CancelToRecord,
     EventWriter,
     OutgoingEvent,
+    Record,
     Refused,
     RequestToRecord,
     RunRow,
@@ -23,6 +26,7 @@ from consumer.rules.endings import Standing, cancel_reason, facts_of, stored_spe
 from schemas.cancelled import REASON_REQUESTED
 from schemas.dead_letter import DeadLetterReason
 from schemas.problems import FieldProblem
+from schemas.requested import parse_requested
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +138,33 @@ def put_off(unchecked: Sequence[PutOff], repeats: Repeats) -> tuple[tuple[PutOff
     )
 
 
+def hold_back(
+    accepted: Iterable[Accepted], locked: Collection[int]
+) -> tuple[tuple[Accepted, ...], tuple[RequestToRecord, ...]]:
+    """Those that can become runs now, and those that have to wait: for a new row its strategy must be ours to lock."""
+    going_on, waiting = [], []
+    for each in accepted:
+        if each.row is not None or each.admitted.columns["strategy_id"] in locked:
+            going_on.append(each)
+        else:
+            waiting.append(each.request)
+    return tuple(going_on), tuple(waiting)
+
+
+def waiting_request(row: Mapping[str, Any]) -> RequestToRecord:
+    """A kept request as it was, from its columns in backtest_requests; its record's bytes are not needed any more."""
+    data = json.loads(row["data"])
+    return RequestToRecord(
+        request_id=row["request_id"],
+        content_hash=row["content_hash"],
+        record=Record(row["topic"], row["partition"], row["kafka_offset"], None, None),
+        source=row["source"],
+        data=row["data"],
+        given=data,
+        request=parse_requested(data),
+    )
+
+
 KeptCancels = Mapping[int | str, str | None]
 """Run id or request id -> reason."""
 
@@ -225,12 +256,14 @@ class Recorded:
     repeats: Repeats
     rejected: Sequence[Rejected]
     new_runs: Sequence[NewRun]
+    waiting: Sequence[RequestToRecord] = ()
 
     def outcomes(self) -> dict[str, int]:
         """How many records came to which outcome; those that none came to are left out."""
         counts = {
             RecordOutcome.ACCEPTED: len(self.new_runs),
             RecordOutcome.REJECTED: len(self.rejected),
+            RecordOutcome.WAITING: len(self.waiting),
             RecordOutcome.DUPLICATE: len(self.repeats.duplicates),
             RecordOutcome.DEAD_LETTERED: len(self.dead_letters) + len(self.repeats.conflicts),
             RecordOutcome.CANCEL_KEPT: len(self.cancels),

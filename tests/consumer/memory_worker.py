@@ -102,6 +102,7 @@ class MemoryWorker:
             "beat": self.dispatcher.beat_once,
             "cancels": self.dispatcher.look_for_cancels,
             "sweep": self.dispatcher.sweep,
+            "waiting": self.intake.record_waiting,
             "publish": self.relay.publish_once,
             "keep": self.relay.keep,
         }
@@ -119,7 +120,7 @@ class MemoryWorker:
     async def finish_everything(self) -> None:
         """Work until nothing is left to do."""
         for _ in range(30):
-            for name in ("read", "claim", "cancels", "beat", "sweep", "keep", "publish"):
+            for name in ("read", "waiting", "claim", "cancels", "beat", "sweep", "keep", "publish"):
                 await self.step(name)
                 await settle()
         while self.relay.sent or any(self.relay.waiting.values()):

@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 
+from consumer.adapters.postgres.pool import driver_dsn
 from consumer.devstack import StackKind
 from tests.integration.front_door import FrontDoor, open_front_door
 from tests.waiting import eventually
@@ -38,6 +40,30 @@ async def test_outages_longer_than_a_lease_take_no_run_from_a_worker_that_lives(
         gate.touch()
         terminal = await door.terminal_event(request_id)
     assert (terminal.kind, terminal.data["attempt"]) == ("completed", 1)
+
+
+async def test_a_client_that_holds_a_strategy_stops_neither_other_requests_nor_cancels_nor_dead_letters(
+    door: FrontDoor,
+) -> None:
+    held, free = await door.add_strategy(), await door.add_strategy()
+    outside = await asyncpg.connect(driver_dsn(door.stack.postgres.database_url))
+    try:
+        async with door.worker():
+            async with outside.transaction():
+                await outside.execute("SELECT 1 FROM strategies WHERE id = $1 FOR UPDATE", held)
+                waiting, given_up = await door.request(held), await door.request(held)
+                poison = b"no JSON at all"
+                await door.send_raw("backtest.requested", poison)
+                await door.cancel(request_id=given_up)
+                other = await door.request(free)
+
+                assert (await door.terminal_event(other)).kind == "completed"
+                await door.message(lambda message: message.value == poison, "the dead letter")
+                assert await door.run_of(waiting) is None
+            assert (await door.terminal_event(waiting)).kind == "completed"
+            assert (await door.terminal_event(given_up)).kind == "cancelled"
+    finally:
+        await outside.close()
 
 
 async def _away_past_a_lease(door: FrontDoor, how: str) -> None:

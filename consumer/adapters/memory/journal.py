@@ -3,7 +3,7 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 from consumer.adapters.memory.tables import MemoryTables, Row
 from consumer.ports import (
@@ -24,8 +24,10 @@ from consumer.rules.recording import (
     NewRun,
     Recorded,
     Rejected,
+    Repeats,
     SourceTurns,
     decide_all,
+    hold_back,
     named_runs,
     named_strategies,
     number,
@@ -33,6 +35,7 @@ from consumer.rules.recording import (
     place,
     put_off,
     sort_out_repeats,
+    waiting_request,
 )
 from schemas.cancelled import REASON_REQUESTED
 from schemas.problems import FieldProblem
@@ -62,16 +65,30 @@ class MemoryJournal:
             recording.keep_cancels(cancels)
             known = {name: row["content_hash"] for name, row in self.tables.requests.items()}
             repeats = sort_out_repeats(requests, known)
-            decisions = recording.decide(repeats.unseen, admit)
+            decisions, waiting = recording.decide(repeats.unseen, admit)
             unchecked, repeats = put_off(decisions.unchecked, repeats)
             new_runs = recording.number(decisions.accepted)
             recording.insert(new_runs, decisions.rejected)
+            recording.keep_waiting(waiting)
             ended = recording.end_queued([run.run_id for run in new_runs if run.cancelled is not None])
             ended += recording.cancel_known(of_known_runs(cancels, new_runs))
-            recorded = Recorded(cancels, dead_letters, repeats, decisions.rejected, new_runs)
+            recorded = Recorded(cancels, dead_letters, repeats, decisions.rejected, new_runs, waiting)
             stored = self.tables.store_events(recorded.events(self.writer), self.owner, self.lease_seconds)
             queued = tuple(run.run_id for run in new_runs if run.cancelled is None)
             return IntakeResult(recorded.outcomes(), (*stored, *ended), queued, unchecked)
+
+    async def record_waiting(self, admit: Admit) -> IntakeResult:
+        async with self.tables.transaction():
+            recording = _Recording(self.tables, self)
+            requests = [waiting_request(row) for row in self.tables.requests.values() if row["outcome"] == "waiting"]
+            decisions, _ = recording.decide(requests, admit)
+            new_runs = recording.number(decisions.accepted)
+            recording.insert(new_runs, decisions.rejected)
+            ended = recording.end_queued([run.run_id for run in new_runs if run.cancelled is not None])
+            recorded = Recorded((), (), Repeats((), (), ()), decisions.rejected, new_runs)
+            stored = self.tables.store_events(recorded.events(self.writer), self.owner, self.lease_seconds)
+            queued = tuple(run.run_id for run in new_runs if run.cancelled is None)
+            return IntakeResult(recorded.outcomes(), (*stored, *ended), queued, decisions.unchecked)
 
     async def queued_count(self) -> int:
         async with self.tables.transaction():
@@ -89,14 +106,19 @@ class _Recording:
         for cancel in cancels:
             self.tables.cancels.setdefault(_target(cancel), cancel.reason)
 
-    def decide(self, requests: Sequence[RequestToRecord], admit: Admit) -> Decisions:
+    def decide(
+        self, requests: Sequence[RequestToRecord], admit: Admit
+    ) -> tuple[Decisions, tuple[RequestToRecord, ...]]:
+        """Decisions, and what would be accepted but for a client's lock."""
         runs = {run_id: self._run_row(run_id) for run_id in named_runs(requests) if run_id in self.tables.runs}
         strategies = {
             strategy_id: StrategyRow(**{name: self.tables.strategies[strategy_id][name] for name in _STRATEGY_FIELDS})
             for strategy_id in named_strategies(requests, runs)
             if strategy_id in self.tables.strategies
         }
-        return decide_all(requests, runs, strategies, admit)
+        decisions = decide_all(requests, runs, strategies, admit)
+        accepted, waiting = hold_back(decisions.accepted, strategies.keys() - self.tables.held_strategies)
+        return replace(decisions, accepted=accepted), waiting
 
     def _run_row(self, run_id: int) -> RunRow:
         row = self.tables.runs[run_id]
@@ -139,6 +161,10 @@ class _Recording:
         for each in rejected:
             self._remember(each.request, RecordOutcome.REJECTED, None, None, each.problems)
 
+    def keep_waiting(self, waiting: Sequence[RequestToRecord]) -> None:
+        for request in waiting:
+            self._remember(request, RecordOutcome.WAITING, None, None)
+
     def _turns_of(self, source: str) -> SourceTurns:
         queued = [row for row in self.tables.executions.values() if row["state"] == "queued"]
         return SourceTurns(
@@ -155,6 +181,10 @@ class _Recording:
         problems: Sequence[FieldProblem] = (),
     ) -> None:
         self.tables.requests[request.request_id] = {
+            "request_id": request.request_id,
+            "topic": request.record.topic,
+            "partition": request.record.partition,
+            "kafka_offset": request.record.offset,
             "content_hash": request.content_hash,
             "outcome": outcome.value,
             "run_id": run_id,

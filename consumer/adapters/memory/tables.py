@@ -104,6 +104,8 @@ class MemoryTables:
     """Row id -> event, owner, lease_until."""
     last_ids: dict[str, int] = field(default_factory=dict)
     """Sequences: not undone by a rollback."""
+    held_strategies: set[int] = field(default_factory=set)
+    """Strategies whose row a client outside keeps locked."""
     held: set[int] = field(default_factory=set)
     """Runs whose row a client outside keeps locked."""
     released: asyncio.Event = field(default_factory=asyncio.Event)
@@ -189,6 +191,15 @@ class MemoryTables:
         finally:
             self.held.discard(run_id)
             self.released.set()
+
+    @asynccontextmanager
+    async def holding_strategy(self, strategy_id: int) -> AsyncIterator[None]:
+        """Keep a strategy's row locked, as a client in a long transaction does."""
+        self.held_strategies.add(strategy_id)
+        try:
+            yield
+        finally:
+            self.held_strategies.discard(strategy_id)
 
     async def wait_for_row(self, run_id: int) -> None:
         while run_id in self.held:

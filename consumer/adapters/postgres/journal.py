@@ -4,7 +4,9 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+
+import asyncpg
 
 from consumer.adapters.postgres import journal_statements as statements
 from consumer.adapters.postgres.endings import EventOwner, end_runs, standings, store_events
@@ -31,8 +33,10 @@ from consumer.rules.recording import (
     NewRun,
     Recorded,
     Rejected,
+    Repeats,
     SourceTurns,
     decide_all,
+    hold_back,
     named_runs,
     named_strategies,
     number,
@@ -40,12 +44,15 @@ from consumer.rules.recording import (
     place,
     put_off,
     sort_out_repeats,
+    waiting_request,
 )
 from schemas.cancelled import REASON_REQUESTED
 from schemas.json_text import storable
 from schemas.problems import FieldProblem
 
 GREATEST_ID = 2**31 - 1
+NO_REPEATS = Repeats((), (), ())
+STRATEGY_FIELDS = [each.name for each in fields(StrategyRow)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,15 @@ class PostgresJournal:
                     return await recording.record(requests, cancels, dead_letters, admit)
             except _Raced:
                 continue  # another worker recorded one of these requests meanwhile: now it is a duplicate or a conflict
+
+    async def record_waiting(self, admit: Admit) -> IntakeResult:
+        while True:
+            try:
+                async with transaction(self.pool) as connection:
+                    recording = _Recording(connection, self.writer, EventOwner(self.owner, self.lease_seconds))
+                    return await recording.record_waiting(admit)
+            except _Raced:
+                continue
 
     async def queued_count(self) -> int:
         with translated():
@@ -98,18 +114,33 @@ class _Recording:
     ) -> IntakeResult:
         await self._keep_cancels(cancels)
         repeats = sort_out_repeats(requests, await self._known_hashes(requests))
-        decisions = await self._decide(repeats.unseen, admit)
+        decisions, waiting = await self._decide(repeats.unseen, admit)
         unchecked, repeats = put_off(decisions.unchecked, repeats)
         new_runs = await self._number(decisions.accepted)
-        await self._insert_requests(new_runs, decisions.rejected)
+        await self._insert_requests(new_runs, decisions.rejected, waiting)
         await self._insert_runs(new_runs)
         await self._insert_executions(new_runs)
         ended = await self._end_queued([run.standing for run in new_runs if run.cancelled is not None])
         ended += await self._cancel_known(of_known_runs(cancels, new_runs))
-        recorded = Recorded(cancels, dead_letters, repeats, decisions.rejected, new_runs)
+        recorded = Recorded(cancels, dead_letters, repeats, decisions.rejected, new_runs, waiting)
         stored = await store_events(self.connection, recorded.events(self.writer), self.owner)
         queued = tuple(run.run_id for run in new_runs if run.cancelled is None)
         return IntakeResult(recorded.outcomes(), (*stored, *ended), queued, unchecked)
+
+    async def record_waiting(self, admit: Admit) -> IntakeResult:
+        rows = await self.connection.fetch(statements.PICK_WAITING)
+        if not rows:
+            return IntakeResult({})
+        decisions, _ = await self._decide([waiting_request(row) for row in rows], admit)
+        new_runs = await self._number(decisions.accepted)
+        await self._decide_waiting(new_runs, decisions.rejected)
+        await self._insert_runs(new_runs)
+        await self._insert_executions(new_runs)
+        ended = await self._end_queued([run.standing for run in new_runs if run.cancelled is not None])
+        recorded = Recorded((), (), NO_REPEATS, decisions.rejected, new_runs)
+        stored = await store_events(self.connection, recorded.events(self.writer), self.owner)
+        queued = tuple(run.run_id for run in new_runs if run.cancelled is None)
+        return IntakeResult(recorded.outcomes(), (*stored, *ended), queued, decisions.unchecked)
 
     async def _keep_cancels(self, cancels: Sequence[CancelToRecord]) -> None:
         """Remember every cancel; the first of a target counts."""
@@ -132,10 +163,17 @@ class _Recording:
         rows = await self.connection.fetch(statements.KNOWN_HASHES, [request.request_id for request in requests])
         return {row["request_id"]: row["content_hash"] for row in rows}
 
-    async def _decide(self, requests: Sequence[RequestToRecord], admit: Admit) -> Decisions:
+    async def _decide(
+        self, requests: Sequence[RequestToRecord], admit: Admit
+    ) -> tuple[Decisions, tuple[RequestToRecord, ...]]:
+        """Decisions, and what would be accepted but for a client's lock."""
         runs = await self._load_runs(named_runs(requests))
-        strategies = await self._lock_strategies(named_strategies(requests, runs))
-        return decide_all(requests, runs, strategies, admit)
+        wanted = named_strategies(requests, runs)
+        rows = await self.connection.fetch(statements.LOAD_STRATEGIES, wanted) if wanted else []
+        strategies = {row["id"]: StrategyRow(**{name: row[name] for name in STRATEGY_FIELDS}) for row in rows}
+        decisions = decide_all(requests, runs, strategies, admit)
+        accepted, waiting = hold_back(decisions.accepted, {row["id"] for row in rows if row["is_locked"]})
+        return replace(decisions, accepted=accepted), waiting
 
     async def _load_runs(self, run_ids: Sequence[int]) -> dict[int, RunRow]:
         """Not locked, since a client that holds one would stop the whole batch: of two requests for a row its one
@@ -143,11 +181,6 @@ class _Recording:
         """
         rows = await self.connection.fetch(statements.LOAD_RUNS, run_ids) if run_ids else []
         return {row["id"]: RunRow(**row) for row in rows}
-
-    async def _lock_strategies(self, strategy_ids: Sequence[int]) -> dict[int, StrategyRow]:
-        """Kept from being deleted until the rows that refer to them are in."""
-        rows = await self.connection.fetch(statements.LOCK_STRATEGIES, strategy_ids) if strategy_ids else []
-        return {row["id"]: StrategyRow(**row) for row in rows}
 
     async def _number(self, accepted: Sequence[Accepted]) -> tuple[NewRun, ...]:
         if not accepted:
@@ -177,11 +210,22 @@ class _Recording:
                 await pass_taken_ids(self.connection, "backtest_runs")
         return ids
 
-    async def _insert_requests(self, new_runs: Sequence[NewRun], rejected: Sequence[Rejected]) -> None:
-        rows = [(run.request, RecordOutcome.ACCEPTED, run.run_id, run.specification, None) for run in new_runs] + [
-            (each.request, RecordOutcome.REJECTED, each.request.request.run_id, None, _error_json(each.problems))
-            for each in rejected
-        ]
+    async def _decide_waiting(self, new_runs: Sequence[NewRun], rejected: Sequence[Rejected]) -> None:
+        rows = _decided(new_runs, rejected)
+        await self.connection.execute(
+            statements.DECIDE_WAITING,
+            [request.request_id for request, *_ in rows],
+            [outcome.value for _, outcome, *_ in rows],
+            [run_id for _, _, run_id, _, _ in rows],
+            [specification for _, _, _, specification, _ in rows],
+            [error for *_, error in rows],
+        )
+
+    async def _insert_requests(
+        self, new_runs: Sequence[NewRun], rejected: Sequence[Rejected], waiting: Sequence[RequestToRecord]
+    ) -> None:
+        rows = _decided(new_runs, rejected)
+        rows += [(request, RecordOutcome.WAITING, None, None, None) for request in waiting]
         if not rows:
             return
         rows.sort(key=lambda row: row[0].request_id)  # one order in every worker: no deadlock between two batches
@@ -205,11 +249,11 @@ class _Recording:
     async def _insert_runs(self, new_runs: Sequence[NewRun]) -> None:
         made = [run for run in new_runs if run.is_new_row]
         if made:
-            inserted = await self.connection.fetch(
-                statements.INSERT_RUNS,
-                [run.run_id for run in made],
-                *([run.admitted.columns[name] for run in made] for name in RUN_COLUMNS),
-            )
+            columns = ([run.admitted.columns[name] for run in made] for name in RUN_COLUMNS)
+            try:
+                inserted = await self.connection.fetch(statements.INSERT_RUNS, [run.run_id for run in made], *columns)
+            except asyncpg.LockNotAvailableError as error:
+                raise _Raced from error  # as below, but not committed yet: the next try takes other numbers
             if len(inserted) != len(made):  # another service took one by hand just now
                 raise _Raced
         named = [run.run_id for run in new_runs if not run.is_new_row]
@@ -258,6 +302,21 @@ class _Recording:
             (found, statuses[found.facts.run_id]) for found in queued if found.facts.run_id in statuses
         )
         return await end_runs(self.connection, endings, self.writer, self.owner)
+
+
+def _decided(new_runs: Sequence[NewRun], rejected: Sequence[Rejected]) -> "list[_Decided]":
+    rows: list[_Decided] = [
+        (run.request, RecordOutcome.ACCEPTED, run.run_id, run.specification, None) for run in new_runs
+    ]
+    rows += [
+        (each.request, RecordOutcome.REJECTED, each.request.request.run_id, None, _error_json(each.problems))
+        for each in rejected
+    ]
+    return rows
+
+
+_Decided = tuple[RequestToRecord, RecordOutcome, int | None, str | None, str | None]
+"""Request, outcome, run_id, specification, error."""
 
 
 def _error_json(problems: Sequence[FieldProblem]) -> str:

@@ -7,6 +7,8 @@ from consumer.adapters.postgres.queue_statements import STANDING
 from consumer.ports import StrategyRow
 from consumer.rules.columns import RUN_COLUMNS
 
+LOCK_PATIENCE_MILLISECONDS = 500
+
 KNOWN_HASHES = """
 SELECT request_id, content_hash FROM backtest_requests WHERE request_id = ANY($1)
 """
@@ -17,18 +19,50 @@ SELECT r.id, {readable_dates(", ".join(f"r.{name}" for name in RUN_COLUMNS))}, r
 FROM backtest_runs r WHERE r.id = ANY($1)
 """
 
-LOCK_STRATEGIES = f"""
-SELECT {", ".join(each.name for each in fields(StrategyRow))}
-FROM strategies WHERE id = ANY($1) ORDER BY id FOR KEY SHARE
+# Kept from being deleted until the rows that refer to them are in; who has one locked is not waited for.
+LOAD_STRATEGIES = f"""
+WITH locked AS (SELECT id FROM strategies WHERE id = ANY($1) ORDER BY id FOR KEY SHARE SKIP LOCKED)
+SELECT {", ".join(f"s.{each.name}" for each in fields(StrategyRow))},
+       EXISTS (SELECT 1 FROM locked WHERE locked.id = s.id) AS is_locked
+FROM strategies s WHERE s.id = ANY($1)
+"""
+
+# Also those whose strategy is gone: they will be rejected.
+PICK_WAITING = """
+WITH waiting AS MATERIALIZED (
+    SELECT request_id, received_at, (data::json ->> 'strategy_id')::int AS strategy_id
+    FROM backtest_requests WHERE outcome = 'waiting'
+), free AS MATERIALIZED (
+    SELECT s.id FROM strategies s WHERE s.id IN (SELECT strategy_id FROM waiting)
+    ORDER BY s.id FOR KEY SHARE OF s SKIP LOCKED
+)
+SELECT q.request_id, q.topic, q.partition, q.kafka_offset, q.content_hash, q.source, q.data
+FROM backtest_requests q JOIN waiting w ON w.request_id = q.request_id
+WHERE q.outcome = 'waiting'
+  AND (w.strategy_id IN (SELECT id FROM free) OR NOT EXISTS (SELECT 1 FROM strategies s WHERE s.id = w.strategy_id))
+ORDER BY w.received_at, w.request_id
+LIMIT 500
+FOR UPDATE OF q SKIP LOCKED
+"""
+
+DECIDE_WAITING = """
+UPDATE backtest_requests q SET outcome = i.outcome, run_id = i.run_id, specification = i.specification, error = i.error
+FROM unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::text[])
+    AS i(request_id, outcome, run_id, specification, error)
+WHERE q.request_id = i.request_id
 """
 
 KEPT_CANCELS = """
 SELECT run_id, request_id, reason FROM backtest_cancels WHERE run_id = ANY($1) OR request_id = ANY($2)
 """
 
-NEXT_RUN_IDS = """
-WITH next AS MATERIALIZED (
-    SELECT nextval(pg_get_serial_sequence('backtest_runs', 'id')) AS id FROM generate_series(1, $1)
+# From here on the transaction waits for no lock for longer: a client that put a row in by hand, under a number that
+# comes next, may take its time to commit.
+NEXT_RUN_IDS = f"""
+WITH patience AS MATERIALIZED (
+    SELECT set_config('lock_timeout', '{LOCK_PATIENCE_MILLISECONDS}', true)
+), next AS MATERIALIZED (
+    SELECT nextval(pg_get_serial_sequence('backtest_runs', 'id')) AS id FROM generate_series(1, $1), patience
 )
 SELECT next.id, EXISTS (SELECT 1 FROM backtest_runs r WHERE r.id = next.id) AS is_taken FROM next
 """

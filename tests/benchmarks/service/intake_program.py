@@ -48,6 +48,9 @@ class TellingJournal:
         print(json.dumps([time.perf_counter(), len(requests)]), flush=True)
         return result
 
+    async def record_waiting(self, admit: Admit) -> IntakeResult:
+        return await self.journal.record_waiting(admit)
+
     async def queued_count(self) -> int:
         return await self.journal.queued_count()
 

@@ -75,6 +75,10 @@ class Store(Protocol):
         """A client outside keeps the run's row locked."""
         ...
 
+    def holding_strategy(self, strategy_id: int) -> AbstractAsyncContextManager[None]:
+        """A client outside keeps the strategy's row locked."""
+        ...
+
     async def run(self, run_id: int) -> dict[str, Any] | None: ...
 
     async def runs(self) -> list[int]: ...
@@ -147,6 +151,9 @@ class MemoryStore:
 
     def holding(self, run_id: int) -> AbstractAsyncContextManager[None]:
         return self.tables.holding(run_id)
+
+    def holding_strategy(self, strategy_id: int) -> AbstractAsyncContextManager[None]:
+        return self.tables.holding_strategy(strategy_id)
 
     async def run(self, run_id: int) -> dict[str, Any] | None:
         return self.tables.runs.get(run_id)
@@ -246,6 +253,12 @@ class PostgresStore:
     async def holding(self, run_id: int) -> AsyncIterator[None]:
         async with self.outside.acquire() as connection, connection.transaction():
             await connection.execute("SELECT 1 FROM backtest_runs WHERE id = $1 FOR UPDATE", run_id)
+            yield
+
+    @asynccontextmanager
+    async def holding_strategy(self, strategy_id: int) -> AsyncIterator[None]:
+        async with self.outside.acquire() as connection, connection.transaction():
+            await connection.execute("SELECT 1 FROM strategies WHERE id = $1 FOR UPDATE", strategy_id)
             yield
 
     async def run(self, run_id: int) -> dict[str, Any] | None:

@@ -339,6 +339,89 @@ async def test_a_sequence_at_its_end_holds_intake_and_dead_letters_nobody(postgr
     assert (await record(worker, requested("b"))).new_runs == (1,)
 
 
+# --- locks of other clients -----------------------------------------------------------------------------------------
+
+
+async def test_a_client_that_holds_a_strategy_stops_only_requests_that_need_a_new_row_for_it(store: Store) -> None:
+    worker = await store.worker()
+    other, run_id = await store.add_strategy(), await store.add_run()
+    batch = [
+        requested("waits", strategy_id=1),
+        requested("refused", strategy_id=1, symbol="NOSUCH"),
+        requested("named", run_id=run_id),
+        requested("other", strategy_id=other),
+    ]
+    async with store.holding_strategy(1), asyncio.timeout(5):
+        result = await record(worker, *batch, cancels=[cancel(request_id="x")])
+        again = await record(worker, requested("waits", strategy_id=1), requested("waits", strategy_id=other))
+        still = await worker.journal.record_waiting(ADMIT)
+
+    assert result.outcomes == {"accepted": 2, "rejected": 1, "waiting": 1, "cancel_kept": 1}
+    assert again.outcomes == {"duplicate": 1, "dead_lettered": 1}, "the first made durable counts, also while it waits"
+    assert still.outcomes == {}
+    decided = await worker.journal.record_waiting(ADMIT)
+    assert (decided.outcomes, len(decided.new_runs)) == ({"accepted": 1}, 1)
+    assert (await worker.journal.record_waiting(ADMIT)).outcomes == {}
+    kept = await store.request("waits")
+    assert kept is not None
+    assert (kept["outcome"], kept["run_id"]) == ("accepted", decided.new_runs[0])
+
+
+async def test_requests_wait_for_their_own_strategy_alone(store: Store) -> None:
+    worker = await store.worker()
+    other = await store.add_strategy()
+    async with store.holding_strategy(1):
+        async with store.holding_strategy(other):
+            await record(worker, requested("a", strategy_id=1), requested("b", strategy_id=other))
+        decided = await worker.journal.record_waiting(ADMIT)
+
+    assert decided.outcomes == {"accepted": 1}
+    assert ((await store.request("b")) or {})["outcome"] == "accepted"
+
+
+async def test_a_request_that_waits_is_cancelled_by_its_id_and_rejected_where_its_strategy_goes(store: Store) -> None:
+    worker = await store.worker()
+    other = await store.add_strategy()
+    async with store.holding_strategy(1), store.holding_strategy(other):
+        await record(worker, requested("a", strategy_id=1), requested("b", strategy_id=other))
+        await record(worker, cancels=[cancel(request_id="a", reason="too late")])
+    await store.delete_strategy(other)
+
+    decided = await worker.journal.record_waiting(ADMIT)
+
+    told = {body(event.value)["request_id"]: body(event.value) for event in decided.events}
+    assert (told["a"]["type"], told["a"]["reason"]) == ("backtest.cancelled", "too late")
+    assert (told["b"]["type"], told["b"]["error"]["code"]) == ("backtest.rejected", "unknown_strategy")
+    assert told["b"]["symbol"] == "EURUSD"
+
+
+async def test_a_client_that_put_a_row_in_by_hand_and_does_not_commit_stops_no_batch(
+    postgres_store: PostgresStore,
+) -> None:
+    worker = await postgres_store.worker()
+    async with postgres_store.outside.acquire() as connection, connection.transaction(), asyncio.timeout(10):
+        await connection.execute(
+            "INSERT INTO backtest_runs (id, strategy_id, symbol, timeframe, start_date, end_date)"
+            " VALUES (2, 1, 'EURUSD', 'H1', now(), now())"
+        )
+        result = await record(worker, *(requested(name) for name in "abc"))
+
+    assert result.outcomes == {"accepted": 3}
+    assert 2 not in result.new_runs
+
+
+async def test_many_workers_decide_each_waiting_request_once(store: Store) -> None:
+    workers = [await store.worker(f"worker {number}") for number in range(4)]
+    async with store.holding_strategy(1):
+        await record(workers[0], *(requested(f"request-{number}") for number in range(40)))
+
+    results = await asyncio.gather(*(worker.journal.record_waiting(ADMIT) for worker in workers))
+    results += await asyncio.gather(*(worker.journal.record_waiting(ADMIT) for worker in workers))
+
+    assert sum(result.outcomes.get("accepted", 0) for result in results) == 40
+    assert len(await store.runs()) == 40
+
+
 # --- cancels --------------------------------------------------------------------------------------------------------
 
 

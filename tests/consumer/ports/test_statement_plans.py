@@ -32,6 +32,8 @@ STATEMENTS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "turns": (journal.TURNS, (["source 1", "a new source"],)),
     "note cancels": (journal.NOTE_CANCELS, ([1, None], [None, "request-7"], ["a", "b"])),
     "load runs": (journal.LOAD_RUNS, ([1, 2],)),
+    "load strategies": (journal.LOAD_STRATEGIES, ([1],)),
+    "pick waiting": (journal.PICK_WAITING, ()),
     "end": (
         endings._END_EXECUTIONS,
         ([1], ["completed"], [2], [0], [None], [None], "worker", 15.0, ["{}"], ["{}"], [0.5], [None]),

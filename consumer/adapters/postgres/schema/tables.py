@@ -218,7 +218,7 @@ strategies: Final[Table] = metadata.tables["strategies"]
 backtest_runs: Final[Table] = metadata.tables["backtest_runs"]
 backtest_trades: Final[Table] = metadata.tables["backtest_trades"]
 
-# Memory of every accepted or rejected request. Rows are written once and never updated.
+# Memory of every request. Rows are written once and never updated, but for those that wait.
 backtest_requests: Final = Table(
     "backtest_requests",
     metadata,
@@ -230,22 +230,23 @@ backtest_requests: Final = Table(
     Column("received_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     # SHA-256 of the content: same id and same content is a duplicate, other content a conflict.
     Column("content_hash", LargeBinary, nullable=False),
-    # accepted, rejected.
+    # accepted, rejected; waiting: not decided yet, since a client holds a lock on the strategy's row.
     Column("outcome", String(20), nullable=False),
     # As named by the request, or the one made for it. Null where a rejected request names none the column can hold.
     Column("run_id", Integer),
     # The event's source, '' for plain JSON.
     Column("source", Text, nullable=False),
-    # JSON: content as sent where rejected, canonical where accepted.
+    # JSON: content as sent where it breaks the schema, else canonical.
     Column("data", Text, nullable=False),
     # JSON: what the run executes, resolved when it was accepted; later changes of the strategy do not reach it.
     Column("specification", Text),
     # JSON: why it was rejected.
     Column("error", Text),
     PrimaryKeyConstraint("request_id", name="pk_backtest_requests"),
-    CheckConstraint("outcome IN ('accepted', 'rejected')", name="ck_backtest_requests_outcome"),
+    CheckConstraint("outcome IN ('accepted', 'rejected', 'waiting')", name="ck_backtest_requests_outcome"),
     CheckConstraint("octet_length(content_hash) = 32", name="ck_backtest_requests_content_hash"),
     Index("idx_backtest_requests_run", "run_id"),
+    Index("idx_backtest_requests_waiting", "received_at", postgresql_where=text("outcome = 'waiting'")),
 )
 
 # One row a run: the queue, the lease and the fence.
