@@ -157,8 +157,9 @@ def _context(
 def _short_warm_up(specification: Specification, before: int, warm_up: WarmUp) -> Iterator[str]:
     wanted = warm_up.wanted[specification.timeframe]
     if before < wanted:
-        bars = "bar lies" if before == 1 else "bars lie"
-        yield f"only {before} {specification.timeframe} {bars} before the start: the strategy's figures need {wanted}"
+        name = specification.timeframe
+        lie = {0: f"no {name} bar lies", 1: f"only 1 {name} bar lies"}.get(before, f"only {before} {name} bars lie")
+        yield f"{lie} before the start: the strategy's figures need {wanted}"
 
 
 def _used(data: RunData, bars: Bars, context: Mapping[str, Bars]) -> dict[str, Bars]:

@@ -155,6 +155,7 @@ def test_data_that_begin_too_late_for_the_longest_length_are_a_warning() -> None
 
     assert warnings(11) == ("only 11 H1 bars lie before the start: the strategy's figures need 12",)
     assert warnings(1) == ("only 1 H1 bar lies before the start: the strategy's figures need 12",)
+    assert warnings(0) == ("no H1 bar lies before the start: the strategy's figures need 12",)
     assert warnings(12) == ()
     assert warnings(0, warm_up_bars=0) == ()
     assert backtest(BARS, scripted([None] * 4_000)).run_warnings == ()
