@@ -241,7 +241,7 @@ async def is_rejected(door: FrontDoor, request_id: str, expected: set[tuple[str,
     assert {(each["field"], each["code"]) for each in error["details"]} == expected
     assert all(each["message"] for each in error["details"])
     assert error["code"] == min((code for _, code in expected), key=REJECTION_CODES.index)
-    assert (message.key, data["attempt"], data["sequence"]) == (request_id.encode(), 0, 1)
+    assert (message.key, data["attempt"], data["sequence"]) == (f"request/{request_id}".encode(), 0, 1)
     assert not door.events_of(request_id)
     return data
 
