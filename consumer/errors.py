@@ -3,6 +3,7 @@
 ConsumerError
     ├── Unavailable               a server is away: retry, with backoff, for as long as it takes
     │   ├── StoreUnavailable      Postgres
+    │   │   └── StoreTooSlow      it gave a statement up for the time it took: ask for less at once
     │   ├── BrokerUnavailable     Kafka
     │   └── ArtifactsUnavailable  the artefact store (a full disk, say)
     ├── SettingsInvalid           stop: exit 2, one clear line
@@ -27,6 +28,10 @@ class Unavailable(ConsumerError):
 
 class StoreUnavailable(Unavailable):
     """Postgres does not answer, or dropped the connection: what was being committed may or may not have been."""
+
+
+class StoreTooSlow(StoreUnavailable):
+    """Postgres gave a statement up (statement_timeout, an administrator): what takes less time may pass."""
 
 
 class BrokerUnavailable(Unavailable):

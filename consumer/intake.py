@@ -17,7 +17,7 @@ from typing import Final, Protocol, assert_never
 
 import structlog
 
-from consumer.errors import StoreUnavailable
+from consumer.errors import StoreTooSlow, StoreUnavailable
 from consumer.outbox_relay import OutboxRelay
 from consumer.ports import (
     Admit,
@@ -52,6 +52,10 @@ log = structlog.get_logger(__name__)
 
 DEFECT_PAUSE_SECONDS = 1.0
 """Before a batch that met a defect here is tried again."""
+SPARED_CALLS = 15
+"""One look at the queue's length in so many, where nobody depends on it."""
+LARGEST_PART = 10_000
+"""Records that are written at once, where the store allows the time: more than one poll brings."""
 MAX_WAITING = 5_000
 """Records that wait for verdicts, beyond which no more are read: they are held in memory."""
 REMEMBERED_SECONDS = 5.0
@@ -75,10 +79,6 @@ class Judge(Protocol):
         problems: tuple[FieldProblem, ...],
         verdicts: Verdicts,
     ) -> Decision: ...
-
-
-SPARED_CALLS = 15
-"""One look at the queue's length in so many, where nobody depends on it."""
 
 
 @dataclass(slots=True)
@@ -107,6 +107,8 @@ class Intake:
     waiting: int = field(default=0, init=False)
     """Records of theirs that wait for verdicts."""
     calls_spared: int = field(default=SPARED_CALLS, init=False)
+    part_size: int = field(default=LARGEST_PART, init=False)
+    """Records that are written at once."""
 
     async def run(self) -> None:
         try:
@@ -179,14 +181,41 @@ class Intake:
                 await asyncio.sleep(DEFECT_PAUSE_SECONDS)
 
     async def record(self, records: Sequence[Record], verdicts: Verdicts) -> IntakeResult:
-        """Make a batch durable, but for what is unchecked, however long Postgres is away."""
+        """Make a batch durable, but for what is unchecked, however long Postgres is away.
+
+        In parts as large as it takes in the time that its role has for a statement: they shrink until one passes, and
+        grow again.
+        """
+        results = []
+        rest = records
+        while rest:
+            part = rest[: self.part_size]
+            try:
+                results.append(await self.record_part(part, verdicts))
+            except _GivenUp as error:
+                self.part_size = max(1, len(part) // 2)
+                log.warning("part_given_up", records=len(part), error=str(error))
+                continue
+            rest = rest[len(part) :]
+            self.part_size = min(LARGEST_PART, self.part_size + 1 + self.part_size // 4)
+        return merge(results)
+
+    async def record_part(self, records: Sequence[Record], verdicts: Verdicts) -> IntakeResult:
+        """Raises _GivenUp for more than one record that the store gave up for the time they took."""
         requests, cancels, dead_letters = decode_all(records, self.writer)
 
         async def attempt() -> IntakeResult:
-            return await self.journal.record_batch(requests, cancels, dead_letters, self.admit_by(verdicts))
+            try:
+                return await self.journal.record_batch(requests, cancels, dead_letters, self.admit_by(verdicts))
+            except StoreTooSlow as error:
+                if len(records) > 1:
+                    raise _GivenUp(str(error)) from error
+                raise
 
         try:
             return await retry_while_unavailable(attempt, StoreUnavailable)
+        except _GivenUp:
+            raise
         except Exception as error:
             # One of them holds what the store refuses: find it by halves, and let the others through.
             log.exception("batch_refused", records=len(records))
@@ -340,6 +369,10 @@ def decode_cancel(record: Record) -> CancelToRecord:
     envelope = open_envelope(record.value, record.headers, EventType.CANCEL_REQUESTED)
     cancel = parse_cancel_requested(envelope.data, envelope.duplicate_keys)
     return CancelToRecord(record, cancel.run_id, cancel.request_id, cancel.reason)
+
+
+class _GivenUp(Exception):
+    """The store gave up several records for the time they took together."""
 
 
 def merge(results: Sequence[IntakeResult]) -> IntakeResult:

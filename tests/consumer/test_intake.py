@@ -10,6 +10,7 @@ import pytest
 
 from consumer.adapters.memory.journal import MemoryJournal
 from consumer.adapters.memory.tables import Weather
+from consumer.errors import StoreTooSlow
 from consumer.intake import REMEMBERED_SECONDS, Intake, Verdicts, decode
 from consumer.ports import (
     Admit,
@@ -230,6 +231,41 @@ async def test_a_full_queue_holds_requests_and_lets_cancels_through() -> None:
     await worker.read()
 
     assert sorted(world.tables.requests) == ["a", "b", "c"], "the cancel made room"
+
+
+class SlowJournal(MemoryJournal):
+    """Has time for three records at once, as a role with a short statement_timeout does."""
+
+    async def record_batch(
+        self,
+        requests: Sequence[RequestToRecord],
+        cancels: Sequence[CancelToRecord],
+        dead_letters: Sequence[OutgoingEvent],
+        admit: Admit,
+    ) -> IntakeResult:
+        if len(requests) + len(cancels) + len(dead_letters) > 3:
+            raise StoreTooSlow("canceling statement due to statement timeout")
+        return await MemoryJournal.record_batch(self, requests, cancels, dead_letters, admit)
+
+
+async def test_batches_shrink_until_a_store_with_little_time_takes_them_and_grow_again() -> None:
+    world = World()
+    worker = MemoryWorker(world)
+    worker.intake.journal = SlowJournal(world.tables, event_writer(), "worker", 15.0)
+    for number in range(40):
+        world.produce(requested_record(f"request-{number}"))
+
+    await worker.read()
+    await worker.intake.settle()
+
+    assert len(world.tables.runs) == 40
+    assert worker.intake.part_size <= 4
+    worker.intake.journal = worker.journal
+    for number in range(40, 60):
+        world.produce(requested_record(f"request-{number}"))
+    await worker.read()
+    assert worker.intake.part_size > 4
+    assert len(world.tables.runs) == 60
 
 
 class CountingJournal(MemoryJournal):

@@ -35,7 +35,9 @@ CRASH_POINTS = {
     "intake: execution queued": CrashPoint(f"{JOURNAL}_Recording._insert_executions", "after"),
     "intake: events stored, not committed": CrashPoint(f"{JOURNAL}store_events", "after", "DEAD_LETTER"),
     "intake: recorded, offset not marked": CrashPoint(f"{JOURNAL}PostgresJournal.record_batch", "after", "crash"),
-    "intake: offset marked, not committed": CrashPoint(f"{SOURCE}KafkaSource.mark_durable", "after", "crash"),
+    "intake: offset marked, not committed": CrashPoint(
+        f"{SOURCE}KafkaSource.mark_durable", "after", "backtest.requested"
+    ),
     "intake: offset about to be committed": CrashPoint(f"{SOURCE}_commit_once", "before"),
     "intake: offset committed": CrashPoint(f"{SOURCE}_commit_once", "after"),
     "claim: picked, not taken": CrashPoint(f"{QUEUE}PostgresQueue._take", "before"),

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Protocol
 
 import asyncpg
 
-from consumer.errors import StoreUnavailable
+from consumer.errors import StoreTooSlow, StoreUnavailable
 
 COMMAND_TIMEOUT_SECONDS = 30.0
 """Longest wait for one statement: a silent network is an error, not a hang."""
@@ -137,13 +137,15 @@ def translated() -> Iterator[None]:
 
     Whatever is not known to be about the data that were being written counts as the server's: a deadlock, a missing
     table or right, which somebody mends while the worker waits, a sequence at its end, an internal error, a word of a
-    later Postgres. To
-    wait too long loses nothing; to take a server's trouble for the record's would throw valid requests away.
+    later Postgres. To wait too long loses nothing; to take a server's trouble for the record's would throw valid
+    requests away.
     """
     try:
         yield
     except asyncpg.SequenceGeneratorLimitExceededError as error:
         raise StoreUnavailable(first_line(f"Postgres has no number left for a new row: {error}")) from error
+    except asyncpg.QueryCanceledError as error:
+        raise StoreTooSlow(first_line(f"Postgres: {error}")) from error
     except _ABOUT_THE_DATA:
         raise
     except (asyncpg.PostgresError, OSError, TimeoutError, asyncpg.InternalClientError) as error:

@@ -9,8 +9,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from consumer.adapters.postgres.pool import open_pool, translated
-from consumer.errors import StoreUnavailable
+from consumer.adapters.postgres.pool import open_pool, transaction, translated
+from consumer.errors import StoreTooSlow, StoreUnavailable
 from consumer.ports import Beat
 from consumer.ports.outcomes import Failed
 from tests.consumer.messages import ADMIT, cancel, completed, requested
@@ -280,3 +280,17 @@ async def test_a_worker_that_is_stopped_inside_a_transaction_holds_up_the_others
         async with asyncio.timeout(20):
             while claim is None:
                 claim = next(iter((await worker.queue.claim(1, lapsed=await worker.queue.lapsed())).claims), None)
+
+
+async def test_a_statement_that_a_role_has_no_time_for_is_not_taken_for_a_server_that_is_away(
+    postgres_store: PostgresStore,
+) -> None:
+    async with open_pool(postgres_store.database_url, max_connections=1, name="hurried") as pool:
+
+        async def hurried() -> None:
+            async with transaction(pool) as connection:
+                await connection.execute("SET LOCAL statement_timeout = 20")
+                await connection.execute("SELECT pg_sleep(1)")
+
+        with pytest.raises(StoreTooSlow, match="statement timeout"):
+            await hurried()

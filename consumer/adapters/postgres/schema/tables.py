@@ -282,7 +282,7 @@ backtest_executions: Final = Table(
     Column("engine_version", String(40)),
     # Whether the request named the run: a cancel of this number that came earlier was meant for it only then.
     Column("is_named", Boolean, nullable=False, default=True, server_default=true()),
-    # Of a completed run: which code of its strategy decided in it.
+    # Of a completed run: the version of the strategy's code that decided in it.
     Column("strategy_version", String(64)),
     PrimaryKeyConstraint("run_id", name="pk_backtest_executions"),
     CheckConstraint(
