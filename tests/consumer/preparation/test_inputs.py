@@ -316,3 +316,13 @@ def test_named_files_come_before_stored_bars_of_the_same_timeframe(root: str, tm
     data = gather(specification(), named)
     assert data.finer is not None
     assert (data.finer.timeframe.name, data.finer.height) == ("M1", 7)
+
+
+def test_stored_bars_whose_spacing_is_another_timeframes_are_told_of() -> None:
+    half_hours = Bars(timeframe("M30"), bars_of(200, begin=START).frame)
+    asked = replace(specification(), timeframe="M30")
+    assert gather(asked, Shelf({("EURUSD", "M30"): half_hours})).warnings == (
+        "EURUSD M30: the spacing of these bars is that of H1",
+    )
+    named = Shelf({("EURUSD", "M30"): half_hours}, named={("EURUSD", "M30")})
+    assert gather(asked, named).warnings == ()
