@@ -81,7 +81,11 @@ def assemble(
         finer=_finer(specification, source),
         conversion=conversion,
         registry=registry,
-        warnings=(*wanted.warnings, *_looks_otherwise(wanted, bars), *_short_context(context, bars)),
+        warnings=(
+            *wanted.warnings,
+            *_looks_otherwise(wanted, bars),
+            *_short_context(context, bars, specification),
+        ),
     )
 
 
@@ -212,12 +216,13 @@ def _looks_otherwise(wanted: _Wanted, bars: Bars) -> Iterator[str]:
         yield f"{asked.symbol} {asked.timeframe}: the spacing of these bars is that of {longer.name}"
 
 
-def _short_context(context: Mapping[str, Bars], bars: Bars) -> Iterator[str]:
+def _short_context(context: Mapping[str, Bars], bars: Bars, asked: Specification) -> Iterator[str]:
     """Say where a strategy looks at context that is not there yet, or no longer moves."""
+    run = bars.rows(int(np.searchsorted(bars.time_us, as_us(asked.start))), bars.height)
     for name, own in context.items():
-        if _begins_late(own, bars):
+        if _begins_late(own, run):
             yield f"context {name}: its bars begin at {iso_time(int(own.time_us[0]))}, a strategy sees none before"
-        if _ends_early(own, bars):
+        if _ends_early(own, run):
             yield f"context {name}: its bars end at {iso_time(int(own.close_time_us[-1]))}, a strategy sees none later"
 
 
