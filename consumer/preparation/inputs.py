@@ -21,7 +21,6 @@ from engine.market.conversion import pairs_wanted
 from engine.market.instruments import Instrument, instrument_for
 from engine.market.resampling import resample
 from engine.market.timeframes import DAY_US, HOUR_US, TIMEFRAMES, WEEK_US, Timeframe, can_resample, timeframe
-from engine.market.zone_advice import zone_advice
 from engine.numeric.times import as_us, iso_time
 from engine.prepared import RunData
 from engine.specification import ExecutionMode, Specification
@@ -82,7 +81,11 @@ def assemble(
         finer=_finer(specification, source),
         conversion=conversion,
         registry=registry,
-        warnings=(*wanted.warnings, *_looks_otherwise(wanted, bars), *_short_context(context, bars)),
+        warnings=(
+            *wanted.warnings,
+            *_looks_otherwise(wanted, bars),
+            *_short_context(context, bars, specification),
+        ),
     )
 
 
@@ -203,25 +206,23 @@ def _finer_in(of: Timeframe, made_of: Timeframe) -> int:
 
 
 def _looks_otherwise(wanted: _Wanted, bars: Bars) -> Iterator[str]:
-    """Say where stored bars seem to be of another timeframe or zone than they are stored as; of named files their
-    reader says it."""
+    """Say where stored bars seem to be of another timeframe than they are stored as; of named files their reader says
+    it. Which zone fits them is said at their import: asking takes longer than a small run."""
     asked = wanted.specification
     if wanted.source.were_named(asked.symbol, asked.timeframe) or bars.closes_us is not None:
         return
     longer = other_length(bars.time_us[:_BARS_THAT_TELL], bars.timeframe)
     if longer is not None:
         yield f"{asked.symbol} {asked.timeframe}: the spacing of these bars is that of {longer.name}"
-    advice = zone_advice(bars.time_us, wanted.instrument.session)
-    if advice is not None:
-        yield f"{asked.symbol} {asked.timeframe}, as stored: {advice}"
 
 
-def _short_context(context: Mapping[str, Bars], bars: Bars) -> Iterator[str]:
+def _short_context(context: Mapping[str, Bars], bars: Bars, asked: Specification) -> Iterator[str]:
     """Say where a strategy looks at context that is not there yet, or no longer moves."""
+    run = bars.rows(int(np.searchsorted(bars.time_us, as_us(asked.start))), bars.height)
     for name, own in context.items():
-        if _begins_late(own, bars):
+        if _begins_late(own, run):
             yield f"context {name}: its bars begin at {iso_time(int(own.time_us[0]))}, a strategy sees none before"
-        if _ends_early(own, bars):
+        if _ends_early(own, run):
             yield f"context {name}: its bars end at {iso_time(int(own.close_time_us[-1]))}, a strategy sees none later"
 
 

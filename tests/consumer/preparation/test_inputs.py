@@ -230,7 +230,7 @@ def test_stored_days_of_another_midnight_are_used(eurusd: Bars) -> None:
 
 def test_context_bars_that_were_named_are_used_whatever_they_span_and_a_warning_says_so(eurusd: Bars) -> None:
     own = resample(eurusd, timeframe("H4"), EURUSD)
-    begin, end = own.between(as_us(START - timedelta(days=3)), as_us(START))
+    begin, end = own.between(as_us(START + timedelta(days=3)), as_us(START + timedelta(days=6)))
     short = own.rows(begin, end)
     shelf = Shelf({("EURUSD", "H1"): eurusd, ("EURUSD", "H4"): short}, named={("EURUSD", "H4")})
     data = gather(specification(context=("H4",)), shelf)
@@ -316,3 +316,21 @@ def test_named_files_come_before_stored_bars_of_the_same_timeframe(root: str, tm
     data = gather(specification(), named)
     assert data.finer is not None
     assert (data.finer.timeframe.name, data.finer.height) == ("M1", 7)
+
+
+def test_stored_bars_whose_spacing_is_another_timeframes_are_told_of() -> None:
+    half_hours = Bars(timeframe("M30"), bars_of(200, begin=START).frame)
+    asked = replace(specification(), timeframe="M30")
+    assert gather(asked, Shelf({("EURUSD", "M30"): half_hours})).warnings == (
+        "EURUSD M30: the spacing of these bars is that of H1",
+    )
+    named = Shelf({("EURUSD", "M30"): half_hours}, named={("EURUSD", "M30")})
+    assert gather(asked, named).warnings == ()
+
+
+def test_a_shorter_context_whose_warm_up_reaches_less_far_back_is_not_late(eurusd: Bars) -> None:
+    quarters = bars_of(4 * 24 * 60, of="M15", begin=START - timedelta(days=20))
+    shelf = Shelf({("EURUSD", "H1"): eurusd, ("EURUSD", "M15"): quarters})
+    data = gather(specification(context=("M15",)), shelf, 100)
+    assert data.context["M15"].time_us[0] > data.bars.time_us[0]
+    assert data.warnings == ()
