@@ -124,7 +124,8 @@ class Intake:
     async def take(self, batch: Batch) -> None:
         """Record what can be decided at once, and see to the rest beside the batches that come next."""
         result = await self.record_at_last(batch.records)
-        self.announce(result, len(batch.records))
+        if batch.records:
+            self.announce(result, len(batch.records))
         task = None
         if result.unchecked:
             task = asyncio.create_task(self.record_when_checked(result.unchecked), name="requests to be checked")

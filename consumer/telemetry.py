@@ -14,6 +14,7 @@ class Telemetry:
 
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     _records: Counter = field(init=False)
+    _removed: Counter = field(init=False)
     _runs: Counter = field(init=False)
     _seconds: Histogram = field(init=False)
     _events: Counter = field(init=False)
@@ -23,6 +24,11 @@ class Telemetry:
     def __post_init__(self) -> None:
         made = {
             "_records": Counter("backtest_records", "Input records by outcome.", ["outcome"], registry=self.registry),
+            "_removed": Counter(
+                "backtest_records_removed_unread",
+                "Input records that the topic's retention removed before they were read.",
+                registry=self.registry,
+            ),
             "_runs": Counter(
                 "backtest_runs_finished", "Runs ended here by outcome.", ["outcome"], registry=self.registry
             ),
@@ -42,6 +48,9 @@ class Telemetry:
     def records_recorded(self, outcomes: Mapping[str, int]) -> None:
         for outcome, count in outcomes.items():
             self._records.labels(outcome).inc(count)
+
+    def records_removed(self, count: int) -> None:
+        self._removed.inc(count)
 
     def run_finished(self, outcome: str, seconds: float) -> None:
         self._runs.labels(outcome).inc()

@@ -21,7 +21,9 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Records polled together, and the positions that may be committed once all of them are durable."""
+    """Records polled together, and the positions that may be committed once all of them, and all of the batches before,
+    are durable. Without records where there was nothing to read before a position.
+    """
 
     records: tuple[Record, ...]
     positions: Mapping[tuple[str, int], int]

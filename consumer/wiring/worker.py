@@ -118,7 +118,7 @@ async def open_worker(settings: Settings, clock: SystemClock) -> AsyncIterator[W
             PostgresOutbox(pool, owner, settings.lease_seconds), publisher, telemetry, clock, settings.lease_seconds
         )
         queue = PostgresQueue(pool, writer, owner, settings.lease_seconds, settings.max_attempts)
-        source = KafkaSource(connection, settings.kafka_group_id)
+        source = KafkaSource(connection, settings.kafka_group_id, telemetry.records_removed)
         work_arrived = asyncio.Event()
         dispatcher = Dispatcher(
             RunPorts(queue, engine, relay, clock, settings.max_attempts),

@@ -145,6 +145,7 @@ BROKEN: dict[str, list[Callable[[Evidence], Evidence]]] = {
     "nothing_is_left_undone": [
         lambda e: row(e, "executions", 1, state="queued"),
         lambda e: row(e, "runs", 1, status="running"),
+        lambda e: row(e, "requests", "r", outcome="waiting"),
         lambda e: replace(e, outbox=({"event_id": "run/1/4", "kind": "terminal"},)),
         lambda e: replace(e, committed={}),
     ],

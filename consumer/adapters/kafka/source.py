@@ -4,7 +4,7 @@ Implements `RecordSource`.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 import structlog
@@ -23,6 +23,8 @@ INPUT_TOPICS = (Topic.REQUESTED.value, Topic.CANCEL_REQUESTED.value)
 RECORDS_A_POLL = 1_000
 POLL_SECONDS = 0.2
 """Longest wait of one poll, so that commits, pauses and a stop are seen to in time."""
+LOOK_SECONDS = 0.2
+"""For one question about a partition beside the polls; it is asked again."""
 COMMIT_INTERVAL_SECONDS = 1.0
 COMMIT_TIMEOUT_SECONDS = 5.0
 STOP_TIMEOUT_SECONDS = 1.5
@@ -38,7 +40,13 @@ class KafkaSource:
 
     connection: KafkaConnection
     group_id: str
+    on_removed: Callable[[int], None] = lambda _: None
+    """Told how many records were removed by the topic's retention before anybody of the group read them."""
     handed_over: asyncio.Queue[Batch | None] = field(default_factory=lambda: asyncio.Queue(maxsize=1), init=False)
+    reached: dict[TopicPartition, int] = field(default_factory=dict, init=False)
+    """Next offset to be read, of what was assigned: by the group's commit, then by what was handed over; -1: the group
+    never committed one.
+    """
     durable: dict[TopicPartition, int] = field(default_factory=dict, init=False)
     """Positions that may be committed and are not yet."""
     assignment: int = field(default=0, init=False)
@@ -112,6 +120,7 @@ class KafkaSource:
         commit_at = loop.time() + COMMIT_INTERVAL_SECONDS
         while not self.stopping:
             self._pause_or_resume(consumer)
+            await self._learn_commits(consumer)
             if self.handed_over.full():
                 # Polled with everything paused: membership stays, nothing piles up.
                 await consumer.getmany(timeout_ms=0)
@@ -121,6 +130,7 @@ class KafkaSource:
             else:
                 await self._poll_once(consumer)
             if loop.time() >= commit_at:
+                await self._hand_over_tails(consumer)
                 await self._commit(consumer)
                 commit_at = loop.time() + COMMIT_INTERVAL_SECONDS
         await self._commit(consumer)
@@ -138,8 +148,52 @@ class KafkaSource:
             positions[partition.topic, partition.partition] = await consumer.position(partition)
         if assignment != self.assignment:
             return
+        for partition, found in polled.items():
+            await self._tell_removed(consumer, partition, found[0].offset)
         records = tuple(read_record(record) for partition_records in polled.values() for record in partition_records)
-        await self.handed_over.put(Batch(records, positions, assignment))
+        await self._hand_over(Batch(records, positions, assignment))
+
+    async def _hand_over(self, batch: Batch) -> None:
+        self.reached.update({TopicPartition(*place): position for place, position in batch.positions.items()})
+        await self.handed_over.put(batch)
+
+    async def _learn_commits(self, consumer: AIOKafkaConsumer) -> None:
+        """Where the group stood in partitions that were just assigned."""
+        for partition in consumer.assignment() - self.reached.keys():
+            with contextlib.suppress(TimeoutError, KafkaError):
+                committed = await asyncio.wait_for(consumer.committed(partition), LOOK_SECONDS)
+                if partition in consumer.assignment():
+                    self.reached[partition] = -1 if committed is None else committed
+
+    async def _hand_over_tails(self, consumer: AIOKafkaConsumer) -> None:
+        """Positions that went on without a record: behind the last one stand aborted transactions alone. They may be
+        committed once everything before them is durable, so they go the way of the batches.
+        """
+        assignment, positions = self.assignment, {}
+        for partition in consumer.assignment() & self.reached.keys():
+            with contextlib.suppress(TimeoutError, KafkaError):
+                position = await asyncio.wait_for(consumer.position(partition), LOOK_SECONDS)
+                if position > self.reached[partition]:
+                    positions[partition.topic, partition.partition] = position
+        if positions and assignment == self.assignment and not self.handed_over.full():
+            await self._hand_over(Batch((), positions, assignment))
+
+    async def _tell_removed(self, consumer: AIOKafkaConsumer, partition: TopicPartition, found: int) -> None:
+        """Say so where retention removed what the group had not read; other gaps are of transactions."""
+        expected = self.reached.get(partition, -1)
+        if expected < 0 or found <= expected:
+            return
+        begins = (await consumer.beginning_offsets([partition]))[partition]
+        removed = min(begins, found) - expected
+        if removed > 0:
+            log.error(
+                "records_removed_unread",
+                topic=partition.topic,
+                partition=partition.partition,
+                first=expected,
+                records=removed,
+            )
+            self.on_removed(removed)
 
     def _pause_or_resume(self, consumer: AIOKafkaConsumer) -> None:
         """Everything while a batch waits to be taken, requests while they are held; said anew after each assignment."""
@@ -178,6 +232,7 @@ class KafkaSource:
         self.assignment += 1
         self.is_member = self.reads_requests = False
         self.durable.clear()
+        self.reached.clear()
         if self.committing is not None:
             self.committing.cancel()
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from consumer.adapters.kafka.connection import KafkaConnection
 from consumer.adapters.kafka.source import KafkaSource
@@ -14,6 +15,7 @@ from consumer.adapters.kafka.topics import TopicSettings, create_topics
 from consumer.adapters.memory.broker import MemoryBroker, MemorySource
 from consumer.ports import Batch, Delivery, Record, RecordSource
 from schemas.topics import Topic
+from tests.waiting import eventually
 
 TIMEOUT_SECONDS = 30.0
 Headers = tuple[tuple[str, bytes | None], ...]
@@ -202,6 +204,70 @@ async def test_a_member_knows_whether_it_reads_requests(side: Side) -> None:
     reader = await with_reader(side, body)
 
     assert not reader.source.reads_requests, "it left the group"
+
+
+async def test_the_tail_of_aborted_transactions_is_committed(kafka_bootstrap_servers: str, topic_prefix: str) -> None:
+    connection = KafkaConnection(kafka_bootstrap_servers)
+    await create_topics(connection, TopicSettings(2))
+    producer = AIOKafkaProducer(bootstrap_servers=kafka_bootstrap_servers, transactional_id=topic_prefix)
+    await producer.start()
+    try:
+        await producer.begin_transaction()
+        at = await producer.send_and_wait(Topic.REQUESTED.value, key=b"aborted", value=b"aborted")
+        await producer.abort_transaction()
+    finally:
+        await producer.stop()
+    place = TopicPartition(Topic.REQUESTED.value, at.partition)
+    looker = AIOKafkaConsumer(bootstrap_servers=kafka_bootstrap_servers, group_id=topic_prefix)
+    await looker.start()
+    try:
+        [end] = (await looker.end_offsets([place])).values()
+
+        async def is_committed() -> bool:
+            return bool(await looker.committed(place) == end)
+
+        async def body(_: Reader) -> None:
+            await eventually(is_committed, "the end of the partition to be committed", seconds=TIMEOUT_SECONDS)
+
+        await with_reader(KafkaSide(topic_prefix, kafka_bootstrap_servers, producer), body)
+    finally:
+        await looker.stop()
+
+
+async def test_records_that_retention_removed_before_they_were_read_are_counted(
+    kafka_bootstrap_servers: str, topic_prefix: str
+) -> None:
+    connection = KafkaConnection(kafka_bootstrap_servers)
+    await create_topics(connection, TopicSettings(2))
+    producer = AIOKafkaProducer(bootstrap_servers=kafka_bootstrap_servers, enable_idempotence=True)
+    await producer.start()
+    side = KafkaSide(topic_prefix, kafka_bootstrap_servers, producer)
+    key = f"{topic_prefix}key".encode()
+    removed: list[int] = []
+    try:
+        at = await producer.send_and_wait(Topic.REQUESTED.value, key=key, value=b"read")
+
+        async def first(reader: Reader) -> None:
+            await reader.until(lambda got: len(got) >= 1)
+
+        await with_reader(side, first)
+        for value in (b"gone", b"gone too", b"there"):
+            await side.produce(Topic.REQUESTED, key, value)
+        admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap_servers)
+        await admin.start()
+        place = TopicPartition(Topic.REQUESTED.value, at.partition)
+        await admin.delete_records({place: RecordsToDelete(before_offset=at.offset + 3)})
+        await admin.close()
+        reader = Reader(KafkaSource(connection, topic_prefix, removed.append), side)
+        reading = asyncio.create_task(reader.read())
+        await reader.until(lambda got: len(got) >= 1)
+        await reader.source.stop()
+        await reading
+    finally:
+        await producer.stop()
+
+    assert reader.values(Topic.REQUESTED) == [b"there"]
+    assert removed == [2]
 
 
 async def test_stopping_ends_the_batches_also_when_nothing_was_ever_read(side: Side) -> None:
