@@ -19,14 +19,8 @@ from consumer.commands.options.instruments import (
     found_instrument,
     with_class,
 )
-from consumer.wiring.files import (
-    BarFile,
-    DateOrder,
-    bar_formats,
-    instruments_of,
-    market_data_at,
-    read_bar_file,
-)
+from consumer.wiring.files import BarFile, instruments_of, market_data_at, read_bar_file
+from consumer.wiring.times import DateOrder, bar_formats
 from engine.errors import NoData
 from engine.market.bar_length import usual_spacing_us
 from engine.market.bars import Bars

@@ -21,7 +21,6 @@ from consumer.commands.options.instruments import (
 )
 from consumer.wiring.files import (
     BarFile,
-    DateOrder,
     ImportedYear,
     IncomingBars,
     import_bars,
@@ -31,6 +30,7 @@ from consumer.wiring.files import (
     read_bar_file,
     remove_bars,
 )
+from consumer.wiring.times import DateOrder
 from engine.errors import UnknownSymbol
 from engine.market.bar_length import usual_spacing_us
 from engine.market.instruments import Instrument, Session, closest_symbols, symbol_in

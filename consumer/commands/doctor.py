@@ -23,8 +23,9 @@ from consumer.settings import (
     load_settings,
     unknown_variables,
 )
+from consumer.wiring.artifacts import FileStoreError, probe_artifacts
 from consumer.wiring.broker import TopicFacts, facts_of_topics
-from consumer.wiring.files import FileStoreError, instruments_of, market_data_at, probe_artifacts
+from consumer.wiring.files import instruments_of, market_data_at
 from consumer.wiring.schema import head_revision, notes_on_schema
 from consumer.wiring.strategies import open_checker
 from engine.errors import EngineError

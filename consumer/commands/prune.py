@@ -14,8 +14,8 @@ from consumer.commands.connections import database_settings
 from consumer.ports.retention import KeptFiles
 from consumer.retention import Pruned, prune
 from consumer.settings import DatabaseSettings, StoreSettings, load_settings
+from consumer.wiring.artifacts import open_artifacts
 from consumer.wiring.database import open_retention
-from consumer.wiring.files import open_artifacts
 
 SHORTEST = timedelta(days=1)
 _UNITS = {"d": timedelta(days=1), "w": timedelta(weeks=1)}

@@ -18,8 +18,8 @@ from consumer.ports.run_files import RunFiles
 from consumer.reports.figure_groups import ambiguity, figure_groups
 from consumer.reports.figures import Drawdown, RunReport, TradeGroup, run_ledger, run_report
 from consumer.settings import DatabaseSettings, StoreSettings, load_settings
+from consumer.wiring.artifacts import check_table_path, open_artifacts, write_table
 from consumer.wiring.database import open_history
-from consumer.wiring.files import check_table_path, open_artifacts, write_table
 from schemas.json_text import printable
 
 app = typer.Typer(add_completion=False)

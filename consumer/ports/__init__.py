@@ -1,4 +1,4 @@
-"""The service's borders: Protocols, each with the guarantees that its implementations are tested for (tests/ports).
+"""The service's borders: Protocols, each with the guarantees that its implementations are tested for (tests/consumer/ports).
 
 A module a border; the values that cross it stand beside its Protocol. Everybody imports from here.
 """

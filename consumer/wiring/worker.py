@@ -37,7 +37,7 @@ from consumer.rules.events import EventRenderer
 from consumer.settings import Settings
 from consumer.starting import Server, unless_stopped, wait_for_servers
 from consumer.telemetry import Telemetry
-from consumer.wiring.files import FileStoreError, probe_artifacts
+from consumer.wiring.artifacts import FileStoreError, probe_artifacts
 from consumer.worker import Worker
 
 log = structlog.get_logger(__name__)

@@ -22,7 +22,7 @@ from consumer.ports import EngineProgress, EngineTask, Record, StrategyCheck, Ve
 from consumer.ports.outcomes import Completed, EngineOutcome
 from consumer.preparation.judging import verdict_of
 from consumer.telemetry import Telemetry
-from tests.consumer.messages import ADMISSION, STRATEGY, event_writer, trade_row
+from tests.support.messages import ADMISSION, STRATEGY, event_writer, trade_row
 
 LEASE_SECONDS = 15.0
 MAX_ATTEMPTS = 3

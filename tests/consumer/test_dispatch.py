@@ -22,7 +22,7 @@ from tests.consumer.memory_worker import (
     settle,
     until,
 )
-from tests.consumer.messages import ADMIT, body, cancel, requested
+from tests.support.messages import ADMIT, body, cancel, requested
 
 
 class Gate:

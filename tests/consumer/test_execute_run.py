@@ -24,7 +24,7 @@ from consumer.ports.outcomes import (
     TerminalOutcome,
 )
 from tests.consumer.memory_worker import LEASE_SECONDS, MAX_ATTEMPTS, MemoryWorker, World, result_of, settle
-from tests.consumer.messages import ADMIT, requested
+from tests.support.messages import ADMIT, requested
 
 
 def answering(outcome: EngineOutcome | Exception | None) -> Any:

@@ -26,7 +26,7 @@ from consumer.preparation.judging import verdict_of
 from schemas.problems import FieldProblem
 from schemas.topics import Topic
 from tests.consumer.memory_worker import MemoryWorker, World, settle, until
-from tests.consumer.messages import STRATEGY, cancel_record, event_writer, raw_record, requested_record
+from tests.support.messages import STRATEGY, cancel_record, event_writer, raw_record, requested_record
 
 
 def test_a_request_is_decoded_with_its_identity_source_and_content() -> None:

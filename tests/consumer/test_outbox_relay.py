@@ -10,7 +10,7 @@ from consumer.ports import Claim, EventKind, OutgoingEvent, Record
 from consumer.ports.outcomes import Failed
 from schemas.topics import Topic
 from tests.consumer.memory_worker import MemoryWorker, World, progress, until
-from tests.consumer.messages import ADMIT, body, completed, event_writer, raw_record, requested
+from tests.support.messages import ADMIT, body, completed, event_writer, raw_record, requested
 
 
 async def claimed(worker: MemoryWorker, name: str = "a") -> Claim:

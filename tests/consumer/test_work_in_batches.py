@@ -7,9 +7,9 @@ from consumer.dispatch import CLAIMS_AHEAD_A_SLOT
 from consumer.outbox_relay import FORGET_AT_ONCE
 from schemas.topics import Topic
 from tests.consumer.memory_worker import MemoryWorker, World, settle, until
-from tests.consumer.messages import ADMIT, completed, requested
 from tests.consumer.test_dispatch import Gate, queue, states
 from tests.consumer.test_outbox_relay import claimed, published
+from tests.support.messages import ADMIT, completed, requested
 
 SLOTS = 2
 FULL = SLOTS + SLOTS * CLAIMS_AHEAD_A_SLOT

@@ -20,7 +20,7 @@ from consumer.ports import EngineProgress, EngineTask
 from consumer.ports.outcomes import EngineOutcome, Failed
 from schemas.topics import Topic
 from tests.consumer.memory_worker import LEASE_SECONDS, MemoryWorker, World, progress, result_of, settle
-from tests.consumer.messages import body, cancel_record, raw_record, requested_record
+from tests.support.messages import body, cancel_record, raw_record, requested_record
 
 STEPS = ("read", "claim", "beat", "cancels", "sweep", "publish", "keep")
 

@@ -37,7 +37,7 @@ from tests.faults.field import Field, open_field, persistently
 from tests.faults.guards_removed import GUARDS
 from tests.faults.load import Load
 from tests.faults.worker_program import Orders
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 REPLAY_GROUP = "replay"
 

@@ -11,7 +11,7 @@ import psutil
 
 from tests.faults.checker import Finding, no_process_left_over
 from tests.faults.field import AWAY, LEASE_SECONDS, Field, Worker, lasting
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 MOST_WORKERS = 3
 TAKEN_OVER_SECONDS = 10.0

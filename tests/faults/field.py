@@ -29,8 +29,8 @@ from tests.faults.checker import processes_with
 from tests.faults.evidence import INPUT_TOPICS, Evidence, read_committed, read_evidence
 from tests.faults.proxy import Proxy, open_proxy
 from tests.faults.worker_program import ORDERS_VARIABLE, CrashPoint, Orders
-from tests.integration.front_door import write_market_data
-from tests.waiting import eventually
+from tests.support.front_door import write_market_data
+from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = Path(__file__).parent / "plugin_strategies"

@@ -16,7 +16,7 @@ from tests.faults.checker import check, digests, processes_with, results_equal_a
 from tests.faults.field import Field, Worker, event, open_field
 from tests.faults.load import CANCEL_REQUESTED, FEBRUARY, REQUESTED, Load
 from tests.faults.worker_program import CrashPoint, Orders
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.faults]
 

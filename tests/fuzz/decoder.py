@@ -18,7 +18,7 @@ with atheris.instrument_imports(include=["schemas", "consumer.intake", "consumer
     from consumer.ports import Record
     from schemas.topics import Topic
     from tests.fuzz.judge import judge
-    from tests.schemas.builders import cloud_event, request_data
+    from tests.support.builders import cloud_event, request_data
 
 SEEDS = (
     json.dumps(cloud_event()).encode(),

@@ -7,8 +7,8 @@ from consumer.ports import Admitted, CancelToRecord, OutgoingEvent, Record, Requ
 from schemas.dead_letter import DeadLetterReason
 from schemas.outgoing import parse_event
 from schemas.problems import first_code
-from tests.consumer.messages import ADMIT, event_writer
 from tests.consumer.rules.test_admission import STRATEGY
+from tests.support.messages import ADMIT, event_writer
 
 WRITER = event_writer()
 

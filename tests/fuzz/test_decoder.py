@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from consumer.ports import Record
 from schemas.topics import Topic
 from tests.fuzz.judge import judge
-from tests.schemas.builders import request_data
 from tests.schemas.test_envelope import HEADER_NAMES, HEADER_VALUES
 from tests.schemas.test_requested import EVERYTHING, JSON_VALUES
+from tests.support.builders import request_data
 
 TOPICS = st.sampled_from([Topic.REQUESTED.value, Topic.CANCEL_REQUESTED.value])
 HEADERS = st.lists(st.tuples(HEADER_NAMES, HEADER_VALUES), max_size=5).map(tuple)

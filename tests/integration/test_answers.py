@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaProducer
 from consumer.devstack import StackKind
 from schemas.dead_letter import DeadLetterReason
 from schemas.problems import REJECTION_CODES
-from tests.integration.front_door import JANUARY, SAMPLE, FrontDoor, open_front_door
+from tests.support.front_door import JANUARY, SAMPLE, FrontDoor, open_front_door
 
 pytestmark = pytest.mark.integration
 

@@ -12,8 +12,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tests.aged_files import age_files
-from tests.integration.front_door import FrontDoor, open_front_door
+from tests.support.aged_files import age_files
+from tests.support.front_door import FrontDoor, open_front_door
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from consumer.devstack import StackKind
-from tests.integration.front_door import FrontDoor, open_front_door
+from tests.support.front_door import FrontDoor, open_front_door
 
 pytestmark = pytest.mark.integration
 

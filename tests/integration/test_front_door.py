@@ -14,8 +14,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from consumer.devstack import StackKind
-from tests.integration.front_door import JANUARY, FrontDoor, Message, open_front_door
-from tests.waiting import eventually
+from tests.support.front_door import JANUARY, FrontDoor, Message, open_front_door
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.integration
 

@@ -9,8 +9,8 @@ import pytest
 
 from consumer.adapters.postgres.pool import driver_dsn
 from consumer.devstack import StackKind
-from tests.integration.front_door import FrontDoor, open_front_door
-from tests.waiting import eventually
+from tests.support.front_door import FrontDoor, open_front_door
+from tests.support.waiting import eventually
 
 LEASE_SECONDS = 3.0
 

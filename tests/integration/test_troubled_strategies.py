@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from consumer.devstack import StackKind
-from tests.integration.front_door import TROUBLED, FrontDoor, Message, open_front_door
 from tests.integration.test_front_door import gate
+from tests.support.front_door import TROUBLED, FrontDoor, Message, open_front_door
 
 pytestmark = pytest.mark.integration
 

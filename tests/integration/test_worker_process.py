@@ -15,8 +15,8 @@ import pytest
 
 from consumer.devstack import StackKind
 from consumer.devstack.free_ports import free_ports
-from tests.integration.front_door import FrontDoor, open_front_door
-from tests.waiting import eventually
+from tests.support.front_door import FrontDoor, open_front_door
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.integration
 

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 NEEDED = (
     "engine.errors",
     "engine.specification",
@@ -10,12 +12,36 @@ NEEDED = (
     "engine.market.instruments",
     "engine.market.lots",
     "engine.market.timeframes",
+    "schemas.requested",
+    "consumer.intake",
+    "consumer.rules.admission",
+    "consumer.requests.strategy_rows",
 )
 HEAVY = ("numba", "llvmlite", "talib", "engine.kernel")
 
 
 def test_checking_a_request_loads_neither_compiler_nor_kernel() -> None:
     program = f"import sys, {', '.join(NEEDED)}; print(*(name for name in {HEAVY!r} if name in sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert loaded.stdout.split() == []
+
+
+@pytest.mark.parametrize(
+    ("command", "unneeded"),
+    [
+        ("cancel", {"sqlalchemy"}),
+        ("follow", {"asyncpg", "sqlalchemy"}),
+        ("submit", {"sqlalchemy"}),
+        ("runs", {"aiokafka", "sqlalchemy"}),
+        ("report", {"aiokafka", "sqlalchemy"}),
+        ("replay", {"sqlalchemy"}),
+        ("strategy", {"aiokafka", "asyncpg", "sqlalchemy"}),
+        ("run", {"aiokafka", "asyncpg", "sqlalchemy"}),
+    ],
+)
+def test_a_command_pays_for_no_client_that_it_does_not_use(command: str, unneeded: set[str]) -> None:
+    heavy = unneeded if command == "run" else unneeded | set(HEAVY)
+    program = f"import sys, consumer.commands.{command}; print(*({heavy!r} & set(sys.modules)))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert loaded.stdout.split() == []
 

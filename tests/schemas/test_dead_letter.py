@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.dead_letter import DeadLetter, DeadLetterReason, dead_letter, truncated
-from tests.schemas.builders import NOON
+from tests.support.builders import NOON
 
 
 def letter(**changes: Any) -> DeadLetter:

@@ -11,7 +11,7 @@ from schemas.envelope import MAX_VALUE_BYTES, Envelope, EnvelopeError, Headers, 
 from schemas.json_text import MAX_DEPTH, OversizedInteger
 from schemas.problems import FieldProblem, InvalidRequestError
 from schemas.requested import BacktestRequested, parse_requested
-from tests.schemas.builders import binary_headers, cloud_event, request_data, structured, without
+from tests.support.builders import binary_headers, cloud_event, request_data, structured, without
 
 REQUESTED = "backtest.requested"
 STRUCTURED_HEADER: Headers = [("content-type", b"application/cloudevents+json; charset=UTF-8")]

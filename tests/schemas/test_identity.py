@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from schemas.identity import content_hash, content_text, raw_content_hash, raw_content_text, request_identity
 from schemas.json_text import OversizedInteger, canonical_json
 from schemas.requested import content_of, parse_requested
-from tests.schemas.builders import request_data
+from tests.support.builders import request_data
 
 
 def hash_of(**changes: Any) -> bytes:

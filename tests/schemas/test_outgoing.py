@@ -30,7 +30,7 @@ from schemas.progress import Progress
 from schemas.rejected import rejection
 from schemas.requested import parse_requested
 from schemas.started import Started
-from tests.schemas.builders import NOON, completed, progress, request_data, run_fields
+from tests.support.builders import NOON, completed, progress, request_data, run_fields
 
 PROBLEM = FieldProblem("symbol", "unknown_symbol", "is not a known symbol")
 EVENTS: list[EventData] = [

@@ -13,7 +13,7 @@ from schemas.outgoing import parse_event, render
 from schemas.problems import MAX_PROBLEMS, FieldProblem, InvalidRequestError
 from schemas.rejected import rejection
 from schemas.requested import BacktestRequested, parse_requested, set_fields
-from tests.schemas.builders import NOON, request_data, without
+from tests.support.builders import NOON, request_data, without
 
 
 def problems(data: dict[str, Any], duplicate_keys: tuple[str, ...] = ()) -> dict[str, str]:

@@ -7,7 +7,7 @@ import typer
 
 from consumer.commands.options import values as options
 from consumer.commands.options.instruments import CLASS_HELP, QUOTE_HELP, InstrumentClass
-from consumer.wiring.files import DateOrder
+from consumer.wiring.times import DateOrder
 from engine.specification import ExecutionMode, OnOpposite, SpreadSource
 
 _BARS, _STRATEGY, _MONEY, _FILLS, _OUTPUT = "Bars", "Decisions", "Money", "Fills", "Output"

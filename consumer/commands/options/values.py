@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import typer
 
-from consumer.wiring.files import UnreadableTimeError, bar_formats, one_utc_time
+from consumer.wiring.times import UnreadableTimeError, bar_formats, one_utc_time
 from engine.errors import InputRefused, UnknownTimeframe
 from engine.market.timeframes import Timeframe, timeframe
 from engine.market.zones import UnknownZoneError, zone_named

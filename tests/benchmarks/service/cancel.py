@@ -15,7 +15,7 @@ import psutil
 from tests.benchmarks.service.report import table
 from tests.benchmarks.service.rig import Rig, add_strategy, open_rig, trees
 from tests.benchmarks.service.subjects import OURS, running
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 STRATEGIES = {
     "bench_spin": ("a bar strategy that never returns and swallows exceptions", "{}"),

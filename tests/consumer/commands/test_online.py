@@ -19,7 +19,7 @@ from consumer.commands.submit import read_request
 from consumer.rules.columns import METRIC_COLUMNS
 from engine.errors import InputRefused
 from schemas.cancel_requested import parse_cancel_requested
-from tests.schemas.builders import NOON, cloud_event, request_data
+from tests.support.builders import NOON, cloud_event, request_data
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from consumer.devstack.supervised_process import ServerCommand, SupervisedProcess
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 PROGRAM = "import os, signal, sys; print(os.environ.get('SECRET'), flush=True); signal.pause()"
 

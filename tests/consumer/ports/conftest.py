@@ -6,7 +6,7 @@ import pytest
 
 from consumer.adapters.postgres.schema.migrating import migrate
 from consumer.devstack import Postgres
-from tests.consumer.ports.stores import MemoryStore, PostgresStore, Store, open_postgres_store
+from tests.consumer.stores import MemoryStore, PostgresStore, Store, open_postgres_store
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from consumer.adapters.memory.engine import InMemoryEnginePool
 from consumer.ports import EnginePool, EngineProgress, EngineTask, StopSignal
 from consumer.ports.outcomes import ChildDied, Completed, EngineOutcome, Stopped
 from tests.consumer.adapters.engine_pool import behaviours as engine_behaviours
-from tests.consumer.adapters.engine_pool.pools import Started, run, settings, until
+from tests.consumer.pools import Started, run, settings, until
 
 SLOTS = 2
 

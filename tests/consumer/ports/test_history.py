@@ -9,9 +9,9 @@ from consumer.errors import StartFailed
 from consumer.ports.history import History, Row, RunFilter, RunOrder
 from consumer.ports.outcomes import Failed
 from consumer.rules.columns import ALL_RUN_COLUMNS, EXECUTION_COLUMNS, STRATEGY_COLUMNS, TRADE_COLUMNS
-from tests.consumer.messages import ADMIT, completed, requested
-from tests.consumer.ports.queue_steps import claim_one, queue, queued_and_claimed
-from tests.consumer.ports.stores import PostgresStore, Store
+from tests.consumer.queue_steps import claim_one, queue, queued_and_claimed
+from tests.consumer.stores import PostgresStore, Store
+from tests.support.messages import ADMIT, completed, requested
 
 NOON = datetime(2024, 5, 6, 12, tzinfo=UTC)
 

@@ -3,9 +3,9 @@
 import asyncio
 
 from consumer.ports import Beat, Claim, EventKind, OutgoingEvent
-from tests.consumer.messages import ADMIT, cancel, completed, event_writer, raw_record, requested
-from tests.consumer.ports.queue_steps import beat, claim_one, queued_and_claimed
-from tests.consumer.ports.stores import LEASE_SECONDS, Store, WorkerPorts
+from tests.consumer.queue_steps import beat, claim_one, queued_and_claimed
+from tests.consumer.stores import LEASE_SECONDS, Store, WorkerPorts
+from tests.support.messages import ADMIT, cancel, completed, event_writer, raw_record, requested
 
 
 async def dead_letters(worker: WorkerPorts, count: int) -> tuple[OutgoingEvent, ...]:

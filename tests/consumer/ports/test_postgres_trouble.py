@@ -13,9 +13,9 @@ from consumer.adapters.postgres.pool import open_pool, transaction, translated
 from consumer.errors import StoreTooSlow, StoreUnavailable
 from consumer.ports import Beat
 from consumer.ports.outcomes import Failed
-from tests.consumer.messages import ADMIT, cancel, completed, requested
-from tests.consumer.ports.queue_steps import beat_of, claim_one, queue
-from tests.consumer.ports.stores import PostgresStore, WorkerPorts
+from tests.consumer.queue_steps import beat_of, claim_one, queue
+from tests.consumer.stores import PostgresStore, WorkerPorts
+from tests.support.messages import ADMIT, cancel, completed, requested
 
 STATEMENTS = {"execute", "fetch", "fetchrow", "fetchval", "copy_to_table"}
 

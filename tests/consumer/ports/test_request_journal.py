@@ -17,8 +17,8 @@ from consumer.ports import (
     Unchecked,
 )
 from consumer.ports.outcomes import Completed
-from tests.consumer.messages import ADMIT, STRATEGY, body, cancel, completed, event_writer, raw_record, requested
-from tests.consumer.ports.stores import PostgresStore, Store, WorkerPorts
+from tests.consumer.stores import PostgresStore, Store, WorkerPorts
+from tests.support.messages import ADMIT, STRATEGY, body, cancel, completed, event_writer, raw_record, requested
 
 
 async def record(worker: WorkerPorts, *requests: RequestToRecord, **others: Any) -> IntakeResult:

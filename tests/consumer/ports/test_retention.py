@@ -14,10 +14,10 @@ from consumer.adapters.memory.tables import ManualClock, MemoryTables
 from consumer.errors import AlreadyAtWork
 from consumer.ports.outcomes import Failed
 from consumer.retention import Pruned, prune
-from tests.aged_files import age_files
-from tests.consumer.messages import ADMIT, completed, requested
-from tests.consumer.ports.queue_steps import claim_one, queue, queued_and_claimed
-from tests.consumer.ports.stores import MemoryStore, PostgresStore, Store, WorkerPorts, open_postgres_store
+from tests.consumer.queue_steps import claim_one, queue, queued_and_claimed
+from tests.consumer.stores import MemoryStore, PostgresStore, Store, WorkerPorts, open_postgres_store
+from tests.support.aged_files import age_files
+from tests.support.messages import ADMIT, completed, requested
 
 MONTH = timedelta(days=30)
 LONG_AGO = timedelta(days=100)

@@ -4,9 +4,9 @@ import asyncio
 from datetime import UTC, datetime
 
 from consumer.ports import BeatAnswer, Claim, EventKind
-from tests.consumer.messages import completed
-from tests.consumer.ports.queue_steps import beat, claim_one, queue, queued_and_claimed, status, told
-from tests.consumer.ports.stores import MAX_ATTEMPTS, Store, WorkerPorts
+from tests.consumer.queue_steps import beat, claim_one, queue, queued_and_claimed, status, told
+from tests.consumer.stores import MAX_ATTEMPTS, Store, WorkerPorts
+from tests.support.messages import completed
 
 
 async def test_a_claim_shows_in_the_row_and_brings_its_started_event(store: Store) -> None:

@@ -7,9 +7,9 @@ import pytest
 from consumer.errors import StoreUnavailable
 from consumer.ports import BeatAnswer, EventKind
 from consumer.ports.outcomes import Cancelled, Completed, Failed, TerminalOutcome
-from tests.consumer.messages import ADMIT, cancel, completed, requested
-from tests.consumer.ports.queue_steps import FAILED, beat, claim_one, queue, queued_and_claimed, status, told
-from tests.consumer.ports.stores import PostgresStore, Store
+from tests.consumer.queue_steps import FAILED, beat, claim_one, queue, queued_and_claimed, status, told
+from tests.consumer.stores import PostgresStore, Store
+from tests.support.messages import ADMIT, cancel, completed, requested
 
 
 async def test_a_finish_writes_row_trades_and_terminal_event_and_drops_unsent_progress(store: Store) -> None:

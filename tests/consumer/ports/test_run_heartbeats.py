@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from consumer.ports import BeatAnswer, BeatResult, EventKind
-from tests.consumer.messages import ADMIT, cancel, completed
-from tests.consumer.ports.queue_steps import FAILED, beat, beat_of, claim_one, queue, queued_and_claimed, status, told
-from tests.consumer.ports.stores import Store
+from tests.consumer.queue_steps import FAILED, beat, beat_of, claim_one, queue, queued_and_claimed, status, told
+from tests.consumer.stores import Store
+from tests.support.messages import ADMIT, cancel, completed
 
 
 async def test_a_heartbeat_renews_a_lease_that_lapsed_with_nobody_claiming(store: Store) -> None:

@@ -4,9 +4,9 @@ import asyncio
 
 from consumer.adapters.postgres import lock_keys
 from consumer.ports import BeatAnswer, EventKind
-from tests.consumer.messages import ADMIT, completed, requested
-from tests.consumer.ports.queue_steps import beat, queue, queued_and_claimed, told
-from tests.consumer.ports.stores import PostgresStore, Store
+from tests.consumer.queue_steps import beat, queue, queued_and_claimed, told
+from tests.consumer.stores import PostgresStore, Store
+from tests.support.messages import ADMIT, completed, requested
 
 
 async def test_a_sweep_ends_queued_runs_that_are_cancelled_in_any_way_without_a_slot(store: Store) -> None:

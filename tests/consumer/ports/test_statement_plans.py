@@ -11,7 +11,7 @@ from consumer.adapters.postgres import endings, outbox
 from consumer.adapters.postgres import journal_statements as journal
 from consumer.adapters.postgres import queue_statements as queue
 from consumer.adapters.postgres.pool import open_pool
-from tests.consumer.ports.stores import PostgresStore
+from tests.consumer.stores import PostgresStore
 
 QUEUED, ENDED = 20_000, 10_000
 

@@ -4,7 +4,7 @@ import pytest
 
 from consumer.errors import NameTaken
 from consumer.ports.history import Row
-from tests.consumer.ports.stores import Store
+from tests.consumer.stores import Store
 
 
 async def row_of(store: Store, strategy_id: int) -> Row:

@@ -10,10 +10,10 @@ from consumer.errors import ArtifactsUnavailable, NoSuchRun
 from consumer.ports.outcomes import Failed
 from consumer.reports.figures import RunReport, deepest_drawdowns, run_ledger, run_report, trade_groups
 from engine.errors import InputRefused
-from tests.consumer.messages import completed
-from tests.consumer.ports.queue_steps import queued_and_claimed
-from tests.consumer.ports.stores import MemoryStore
-from tests.schemas.builders import NOON
+from tests.consumer.queue_steps import queued_and_claimed
+from tests.consumer.stores import MemoryStore
+from tests.support.builders import NOON
+from tests.support.messages import completed
 
 METRICS = {"total_trades": 2, "ambiguous_bars": 3, "warnings": ["the data end early"], "null_reasons": {}}
 

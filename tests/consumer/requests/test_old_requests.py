@@ -15,7 +15,7 @@ from consumer.requests.old_requests import REPLAY_SOURCE, Offsets, Range, reques
 from consumer.requests.replaying import OldRequest, emit_new, plan_with_history
 from engine.errors import InputRefused
 from schemas.topics import Topic
-from tests.schemas.builders import NOON, cloud_event, request_data
+from tests.support.builders import NOON, cloud_event, request_data
 
 
 def world() -> tuple[MemoryTopics, MemoryTables]:

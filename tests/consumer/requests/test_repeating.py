@@ -9,7 +9,7 @@ from consumer.adapters.memory.tables import MemoryTables
 from consumer.errors import NoSuchRun
 from consumer.requests.repeating import repeat_run, repeated_request
 from engine.errors import InputRefused
-from tests.schemas.builders import NOON, request_data
+from tests.support.builders import NOON, request_data
 
 
 def test_a_repeated_run_asks_for_what_its_row_and_its_request_say() -> None:

@@ -5,7 +5,7 @@ import pytest
 from consumer.requests.replaying import Effect, OldRequest, plan_replay, replay_id
 from schemas.identity import content_hash
 from schemas.requested import parse_requested
-from tests.schemas.builders import request_data
+from tests.support.builders import request_data
 
 
 def test_what_was_never_replayed_under_this_label_is_new() -> None:

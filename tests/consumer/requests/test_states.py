@@ -14,7 +14,7 @@ from schemas.outgoing import EventData, render
 from schemas.progress import Progress
 from schemas.rejected import Rejected
 from schemas.started import Started
-from tests.schemas.builders import progress, run_fields
+from tests.support.builders import progress, run_fields
 
 NOON = datetime(2024, 5, 6, 12, tzinfo=UTC)
 

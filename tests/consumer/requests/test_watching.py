@@ -13,7 +13,7 @@ from schemas.completed import Completed
 from schemas.outgoing import EventData, TerminalEvent, render
 from schemas.requested import BacktestRequested, parse_requested
 from schemas.topics import Topic
-from tests.schemas.builders import NOON, completed, progress, request_data
+from tests.support.builders import NOON, completed, progress, request_data
 
 Answers = list[tuple[EventData, tuple[Topic, ...]]]
 

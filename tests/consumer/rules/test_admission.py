@@ -14,7 +14,7 @@ from schemas.problems import MAX_PROBLEMS, REJECTION_CODES
 from schemas.rejected import rejection
 from schemas.requested import BacktestRequested
 from tests.consumer.memory_worker import World
-from tests.consumer.messages import ADMIT, body, requested
+from tests.support.messages import ADMIT, body, requested
 
 STRATEGY = StrategyRow(
     id=1,

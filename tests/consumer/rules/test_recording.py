@@ -16,8 +16,8 @@ from consumer.rules.recording import (
     sort_out_repeats,
 )
 from schemas.cancelled import REASON_ROW
-from tests.consumer.messages import ADMIT, requested
 from tests.consumer.rules.test_admission import ROW, STRATEGY
+from tests.support.messages import ADMIT, requested
 
 
 def accepted(request_id: str = "a", row: RunRow | None = None, source: str = "upstream") -> Accepted:

@@ -29,8 +29,8 @@ from engine.results.result import TRADE_COLUMNS, BacktestResult
 from engine.simulate import run_backtest
 from engine.specification import ExecutionMode, Specification
 from engine.strategies.sma_cross import SmaCross
-from tests.consumer import user_strategies
-from tests.consumer.adapters.engine_pool.pools import until
+from tests.consumer.pools import until
+from tests.consumer.wiring import user_strategies
 
 BARS_FILE = Path(__file__).parents[2] / "data" / "gbpusd_h1.parquet"
 START, END = datetime(2017, 3, 1, tzinfo=UTC), datetime(2017, 6, 1, tzinfo=UTC)

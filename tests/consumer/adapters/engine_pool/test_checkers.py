@@ -16,7 +16,7 @@ from consumer.adapters.engine_pool import checkers as checkers_module
 from consumer.adapters.engine_pool.checkers import MAX_CHECKERS, StrategyCheckers
 from consumer.adapters.engine_pool.settings import EngineProcessSettings
 from consumer.ports import StrategyCheck, Verdict
-from tests.consumer.adapters.engine_pool.pools import is_running, settings, title, until
+from tests.consumer.pools import is_running, settings, title, until
 
 LOAD_SECONDS = 1.5
 MARGIN_SECONDS = 6.0

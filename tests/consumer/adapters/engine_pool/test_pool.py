@@ -14,7 +14,7 @@ from consumer.adapters.engine_pool.pool import EngineProcesses
 from consumer.ports import EngineProgress, EngineTask, StopSignal
 from consumer.ports.outcomes import ChildDied, Completed, EngineOutcome, Failed, Stopped
 from schemas.problems import FieldProblem
-from tests.consumer.adapters.engine_pool.pools import (
+from tests.consumer.pools import (
     Started,
     is_running,
     open_descriptors,

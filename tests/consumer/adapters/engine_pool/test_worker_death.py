@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.consumer.adapters.engine_pool.pools import is_running, pid_in, title, until
+from tests.consumer.pools import is_running, pid_in, title, until
 
 GONE_WITHIN_SECONDS = 2.0
 """Engine children end within that time of their worker's death, however it died."""

@@ -8,7 +8,7 @@ import json
 import sys
 
 from consumer.adapters.engine_pool.pool import EngineProcesses
-from tests.consumer.adapters.engine_pool.pools import Started, settings, until
+from tests.consumer.pools import Started, settings, until
 
 
 async def main() -> None:

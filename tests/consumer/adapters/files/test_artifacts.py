@@ -17,7 +17,7 @@ from consumer.adapters.files.store import FileStore, FileStoreError, LocalFiles,
 from consumer.adapters.files.table_output import check_table_path, write_table
 from consumer.errors import ArtifactsUnavailable
 from engine.errors import InputRefused
-from tests.aged_files import age_files
+from tests.support.aged_files import age_files
 
 BARS = pl.DataFrame(
     {

@@ -12,7 +12,7 @@ from engine.strategy import Decision, Instrument, Market, StrategyParams, View
 ENTRY_POINTS = {
     "test_cross": "engine.strategies.sma_cross:SmaCross",
     **{
-        key: f"tests.consumer.user_strategies:{name}"
+        key: f"tests.consumer.wiring.user_strategies:{name}"
         for key, name in {
             "test_every_tenth": "EveryTenth",
             "test_endless": "Endless",

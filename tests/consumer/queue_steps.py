@@ -5,8 +5,8 @@ from typing import Any
 
 from consumer.ports import Beat, BeatResult, Claim, EngineProgress, OutgoingEvent
 from consumer.ports.outcomes import Failed
-from tests.consumer.messages import ADMIT, body, event_writer, requested
-from tests.consumer.ports.stores import Store, WorkerPorts
+from tests.consumer.stores import Store, WorkerPorts
+from tests.support.messages import ADMIT, body, event_writer, requested
 
 FAILED = Failed("no_data", "there are no bars")
 

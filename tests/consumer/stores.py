@@ -25,7 +25,7 @@ from consumer.ports import Outbox, RequestJournal, RunQueue
 from consumer.ports.history import History
 from consumer.ports.retention import RetentionTables
 from consumer.ports.strategy_rows import StrategyRows
-from tests.consumer.messages import STRATEGY, event_writer
+from tests.support.messages import STRATEGY, event_writer
 
 LEASE_SECONDS = 60.0
 MAX_ATTEMPTS = 3

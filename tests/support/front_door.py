@@ -21,7 +21,7 @@ from consumer.adapters.kafka.connection import KafkaConnection
 from consumer.adapters.kafka.topics import TopicSettings, create_topics
 from consumer.adapters.postgres.schema.migrating import migrate
 from consumer.devstack import DevStack, StackKind, devstack
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 PLUGINS = Path(__file__).parent / "plugin_strategies"
 TROUBLED = Path(__file__).parent / "troubled_strategies"
