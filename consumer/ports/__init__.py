@@ -1,6 +1,7 @@
-"""The service's borders: Protocols, each with the guarantees that its implementations are tested for (tests/consumer/ports).
+"""The service's borders: Protocols, each with the guarantees that its implementations are tested for.
 
-A module a border; the values that cross it stand beside its Protocol. Everybody imports from here.
+A module a border; the values that cross it stand beside its Protocol. Everybody imports from here. The tests are in
+tests/consumer/ports.
 """
 
 from consumer.ports.clock import Clock
