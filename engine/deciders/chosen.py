@@ -16,6 +16,8 @@ from engine.warm_up import WarmUp, strategy_warm_up
 
 KINDS: tuple[StrategyKind, ...] = (columns, bar_by_bar)
 """In the order in which a strategy is offered to them; the last one takes what no other does."""
+_PLAIN = (bool, int, float, str, type(None))
+"""What cannot be changed, and need not be copied deeply, which takes longer than a small run's kernel."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +48,8 @@ class ChosenStrategy:
 
     def decide(self, run: PreparedRun, carrier: Carrier, before: Decisions | None) -> Decisions:
         # Copies: a strategy may well fill a list among its parameters, and the instrument is that of all runs.
-        params, instrument = self.params.model_copy(deep=True), copy(run.instrument)
+        plain = all(isinstance(value, _PLAIN) for value in vars(self.params).values())
+        params, instrument = self.params.model_copy(deep=not plain), copy(run.instrument)
         strategy = guarded(lambda: self.strategy(params, instrument), "making the strategy")
         return kind_of(strategy).decide(strategy, run, carrier, before)
 

@@ -149,6 +149,7 @@ class _Vandal:
     def __init__(self, params: VandalParams, instrument: Instrument) -> None:
         params.levels.append(len(params.levels))
         vars(instrument)["pip"] = 0.5
+        vars(params)["more"] = 1
         vars(instrument)["contract"] = 1.0
 
 
