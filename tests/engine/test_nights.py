@@ -137,7 +137,7 @@ def test_a_strategy_asked_bar_by_bar_pays_the_same_nights() -> None:
         utc("2024-01-11 08:00"): "BUY",
     }
     actions = [times.get(time) for time in bars.frame["time"]]
-    by_time = {time.replace(tzinfo=None): action for time, action in times.items()}
+    by_time: dict[datetime, Action] = {time.replace(tzinfo=None): action for time, action in times.items()}
 
     def decide(view: Any) -> Any:
         action = by_time.get(view.time[-1].item())

@@ -180,7 +180,8 @@ class StoredRows:
         if file.size > _SMALL_FILE_BYTES:
             content = self._files.path_of(file.name) or self._files.read(file.name)
             # Kept as it is: what it knows of the file by now need not be read again.
-            rows = pl.scan_parquet(BytesIO(content) if isinstance(content, bytes) else content)
+            source = BytesIO(content) if isinstance(content, bytes) else content
+            rows = pl.scan_parquet(source, glob=False, hive_partitioning=False)
             times = _times_of_plain(rows)
             if times is not None:
                 index_us = np.append(times[::STEP], times[-1:])

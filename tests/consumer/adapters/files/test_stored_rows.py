@@ -133,3 +133,14 @@ def test_of_a_large_file_only_the_stretches_around_the_range_are_decoded(
     assert bars is not None
     assert bars.height == 400
     assert sum(read) <= 400 + 2 * 100
+
+
+def test_a_place_whose_name_looks_like_a_pattern_is_only_a_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored_rows, "_SMALL_FILE_BYTES", 0)
+    odd = tmp_path / "bars [2020] *" / "year=7"
+    import_bars(str(odd), "EURUSD", timeframe("H1"), [IncomingBars("made", WHOLE)], replace=False)
+    loaded = ParquetMarketData(str(odd)).load("EURUSD", "H1", FAR)
+    assert loaded is not None
+    assert loaded.digest == WHOLE.digest
