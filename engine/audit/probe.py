@@ -6,7 +6,8 @@ A decision that follows from what was known stays as it is, whatever comes after
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -27,6 +28,8 @@ __all__ = ["Audit", "Finding", "audit_strategy"]
 
 DEFAULT_MOMENTS = 24
 _SEED = 20_240_229
+_ASKED_BEFORE = 150
+"""Bars up to a moment at which a strategy is asked that answers bar by bar: each costs an answer in every future."""
 
 Defect = Literal["look_ahead", "unrepeatable"]
 
@@ -91,6 +94,8 @@ def audit_strategy(
 
     moments: at how many bars the future begins; half of them are spread over the run, half stand at decisions that the
     strategy took, where leaning on the next bars shows at once. on_probe(done, total) is called after each future.
+    A bar strategy is asked over the last bars before each moment, by a run that begins there, with its warm-up.
+
     Deterministic. Raises what run_backtest raises on the data as they are, NoData for fewer than two bars, and
     StrategyError when no other future could be tried.
     """
@@ -99,21 +104,21 @@ def audit_strategy(
         raise NoData("an audit needs two bars in the range at least, so that there is a future to rewrite")
     spread = _spread(asked, (moments + 1) // 2)
     # Pasts that end early come first, before the whole is shown: a strategy may keep what it has seen.
-    early = [(row, asked.with_future(row, Future.CUT, 0)) for row in spread]
+    early = {row: asked.with_future(asked.begin(row), row, Future.CUT, 0) for row in spread}
     whole = asked.as_is()
     decided = whole.decisions
-    again = first_change(decided, asked.again().decisions, asked.last)
+    again = first_change(decided, asked.again(asked.first, asked.last).decisions, asked.last)
     if again is not None:
         finding = Finding("unrepeatable", asked.time_us(again.row), again.column, again.was, again.became)
         return Audit(finding, decided.height, 0, 0, 0, 0, None, whole.notes)
     at_decisions = _at_decisions(asked, decided, moments - len(spread))
     probes = _Probes(asked, on_probe, (len(spread) + len(at_decisions)) * len(Future))
-    for row, answer in early:
-        probes.compare(decided, row, Future.CUT, answer)
     for number, row in enumerate([*spread, *at_decisions]):
+        begin, past = asked.past(row, decided)
         for future in Future:
-            if future is not Future.CUT or number >= len(spread):
-                probes.compare(decided, row, future, asked.with_future(row, future, _SEED + number))
+            known = early.pop(row, None) if future is Future.CUT and begin == asked.begin(row) else None
+            answer = asked.with_future(begin, row, future, _SEED + number) if known is None else known
+            probes.compare(past, row, future, answer)
     return probes.audit(whole, len(spread) + len(at_decisions))
 
 
@@ -127,6 +132,16 @@ class _Asked:
         self._data, self._strategy = data, strategy
         self.first, behind = data.bars.between(as_us(specification.start), as_us(specification.end))
         self.last = behind - 1
+        self._warm_up = strategy.warm_up(specification).bars[specification.timeframe]
+
+    @cached_property
+    def _asked_at_each_close(self) -> bool:
+        """Ask for the first bar alone, and see how; a failure there says nothing yet."""
+        recording = self._recording(self.first, self.first)
+        with suppress(EngineError, Cancelled):
+            data = rewrite_after(self._data, self.close_time_us(self.first), Future.CUT, 0)
+            run_backtest(self._specification, self._instrument, data, recording.chosen)
+        return recording.asked_at_each_close
 
     def time_us(self, row: int) -> int:
         return int(self._data.bars.time_us[row])
@@ -134,32 +149,57 @@ class _Asked:
     def close_time_us(self, row: int) -> int:
         return int(self._data.bars.close_time_us[row])
 
+    def begin(self, row: int) -> int:
+        """At which bar the run begins that asks about the decisions up to `row`."""
+        return max(self.first, row - _ASKED_BEFORE + 1) if self._asked_at_each_close else self.first
+
+    def past(self, row: int, decided: pl.DataFrame) -> tuple[int, pl.DataFrame]:
+        """Return where to begin for the decisions up to `row`, and what they are in a run that begins there.
+
+        decided: those of the whole run. They count from its first bar where a later beginning leaves nothing of them:
+        a strategy may have to be asked many times before it decides.
+        """
+        begin = self.begin(row)
+        of_whole = decided.filter(pl.col("row").is_between(begin, row))
+        if begin > self.first:
+            with suppress(EngineError):
+                past = self.again(begin, row).decisions
+                if past.height or not of_whole.height:
+                    return begin, past
+        return self.first, decided
+
     def as_is(self) -> Recording:
         """Ask on the data as they are, through a run to its end, which checks every decision on its way."""
-        recording = Recording(self._strategy, self.first, None)
+        recording = self._recording(self.first, None)
         run_backtest(self._specification, self._instrument, self._data, recording.chosen)
         return recording
 
-    def again(self) -> Recording:
-        """Ask once more on the data as they are."""
-        return self._overhear(self._data, self.last)
+    def again(self, begin: int, last_row: int) -> Recording:
+        """Ask from one bar to another, on the data as they are."""
+        return self._overhear(self._data, begin, last_row)
 
-    def with_future(self, row: int, future: Future, seed: int) -> Recording | EngineError:
+    def with_future(self, begin: int, row: int, future: Future, seed: int) -> Recording | EngineError:
         """Ask up to bar `row`, with another future after its close; an error is an answer too."""
         try:
-            return self._overhear(rewrite_after(self._data, self.close_time_us(row), future, seed), row)
+            return self._overhear(rewrite_after(self._data, self.close_time_us(row), future, seed), begin, row)
         except EngineError as error:
             return error
 
-    def _overhear(self, data: RunData, last_row: int) -> Recording:
-        recording = Recording(self._strategy, self.first, last_row)
+    def _overhear(self, data: RunData, begin: int, last_row: int) -> Recording:
+        recording = self._recording(begin, last_row)
+        specification = self._specification
+        if begin > self.first:
+            specification = replace(specification, start=self._data.bars.frame["time"][begin])
 
         def go_on(_: Progress) -> bool:
             return not recording.finished
 
         with suppress(Cancelled):
-            run_backtest(self._specification, self._instrument, data, recording.chosen, on_progress=go_on)
+            run_backtest(specification, self._instrument, data, recording.chosen, on_progress=go_on)
         return recording
+
+    def _recording(self, begin: int, last_row: int | None) -> Recording:
+        return Recording(self._strategy, max(0, begin - self._warm_up), begin, last_row)
 
 
 class _Probes:

@@ -4,6 +4,8 @@ Apart from `probe` because it knows how strategies are asked and nothing of futu
 """
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,22 +30,25 @@ _NOTHING = pl.DataFrame(schema={"row": pl.Int64, "action": pl.String})
 class Recording:
     """Overhears the first simulation of a run, as the Listener of its strategy.
 
-    last_row: asked no further than this bar; None: to the end.
+    Rows are those of all bars there are. unseen: how many of them lie before what the run sees. last_row: asked no
+    further than this bar; None: to the end.
 
-    finished: nothing more will be recorded, so that the run may as well be stopped.
+    finished: nothing more will be recorded, so that the run may as well be stopped. asked_at_each_close: it is asked
+    bar by bar, from the run's first bar on; else one answer decides for all bars. Known once it was asked.
     """
 
-    def __init__(self, strategy: ChosenStrategy, first_row: int, last_row: int | None) -> None:
-        self._strategy, self._first_row, self._last_row = strategy, first_row, last_row
+    def __init__(self, strategy: ChosenStrategy, unseen: int, first_row: int, last_row: int | None) -> None:
+        self._strategy, self._unseen = strategy, unseen
+        self._first_row, self._last_row = first_row, last_row
         self._simulations = 0
         self._said: list[dict[str, Any]] = []
         self._columns: pl.DataFrame | None = None
-        self.finished = False
+        self.finished = self.asked_at_each_close = False
         self._notes: list[str] = []
 
     @property
     def chosen(self) -> ChosenStrategy:
-        return ChosenStrategy(self._make, self._strategy.params, self._strategy.version)
+        return replace(self._strategy, strategy=_Overheard(self._strategy.strategy, self._make))
 
     @property
     def decisions(self) -> pl.DataFrame:
@@ -74,7 +79,7 @@ class Recording:
             return frame
         if columns_problem(columns_of(frame), needed=("action",)):
             return frame
-        self._columns = _taken(frame, self._first_row, self._last_row)
+        self._columns = self._taken(frame)
         if self._last_row is None:
             return frame
         self.finished = True
@@ -108,7 +113,8 @@ class Recording:
 
     def decide(self, strategy: Any, view: View) -> Decision | None:
         """Ask and record, up to the last row."""
-        row = len(view.close) - 1
+        self.asked_at_each_close = True
+        row = self._unseen + len(view.close) - 1
         if self._last_row is not None and row > self._last_row:
             self.finished = True
             return None
@@ -117,24 +123,36 @@ class Recording:
             self._said.append(_as_row(row, decision))
         return decision
 
+    def _taken(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Keep what is a decision and taken: levels beside a CLOSE or beside nothing no run looks at either."""
+        behind = frame.height if self._last_row is None else self._last_row + 1 - self._unseen
+        rows = frame["action"].is_not_null().arg_true().cast(pl.Int64)
+        rows = rows.filter((rows >= self._first_row - self._unseen) & (rows < behind))
+        kept = frame[rows]
+        action = kept["action"].cast(pl.String)
+        opens = action != "CLOSE"
+        columns = [(rows + self._unseen).alias("row"), action]
+        for name in frame.columns:
+            if name in PATTERN_COLUMNS:
+                text = pattern_texts({name: kept[name]}, name)
+                columns += [] if text is None else [text.alias(name)]
+            elif name != "action":
+                numbers = kept[name].cast(pl.Float64)
+                columns.append(pl.select(pl.when(opens).then(numbers).otherwise(None).alias(name)).to_series())
+        return pl.DataFrame(columns)
 
-def _taken(frame: pl.DataFrame, first_row: int, last_row: int | None) -> pl.DataFrame:
-    """Keep what is a decision and taken: levels beside a CLOSE or beside nothing are not looked at by a run either."""
-    behind = frame.height if last_row is None else last_row + 1
-    rows = frame["action"].is_not_null().arg_true().cast(pl.Int64)
-    rows = rows.filter((rows >= first_row) & (rows < behind))
-    kept = frame[rows]
-    action = kept["action"].cast(pl.String)
-    opens = action != "CLOSE"
-    columns = [rows.alias("row"), action]
-    for name in frame.columns:
-        if name in PATTERN_COLUMNS:
-            text = pattern_texts({name: kept[name]}, name)
-            columns += [] if text is None else [text.alias(name)]
-        elif name != "action":
-            numbers = kept[name].cast(pl.Float64)
-            columns.append(pl.select(pl.when(opens).then(numbers).otherwise(None).alias(name)).to_series())
-    return pl.DataFrame(columns)
+
+class _Overheard:
+    """A strategy class that makes other objects, and else says what the class says: of its warm-up, for one."""
+
+    def __init__(self, strategy: Callable[[Any, Instrument], Any], make: Callable[[Any, Instrument], Any]) -> None:
+        self._strategy, self._make = strategy, make
+
+    def __call__(self, params: Any, instrument: Instrument) -> Any:
+        return self._make(params, instrument)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._strategy, name)
 
 
 def _as_row(row: int, decision: Decision) -> dict[str, Any]:

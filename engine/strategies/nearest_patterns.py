@@ -11,8 +11,8 @@ from engine.strategy import Decision, Instrument, StrategyParams, View
 class NearestPatterns:
     """Bar strategy. Compares the shape of the newest closes with that of every stretch in its memory, at each bar.
 
-    Work is memory * length for each bar: about a millisecond for 10 000 * 24. Only sums of whole columns are taken, in
-    a fixed order, so that every machine finds the same neighbours.
+    Work is memory * length for each bar: about half a millisecond for 10 000 * 24. Only sums of whole columns are
+    taken, in a fixed order, so that every machine finds the same neighbours.
     """
 
     class Params(StrategyParams):
@@ -60,11 +60,21 @@ def _distances(closes: NDArray[np.float64], length: int) -> NDArray[np.float64]:
 
     A stretch is measured from its last close in units of its own range, so that its level and its size do not count.
     """
-    stretches = np.lib.stride_tricks.sliding_window_view(closes, length)
-    ranges = np.maximum(stretches.max(axis=1) - stretches.min(axis=1), 1e-9 * closes[length - 1 :])
     lasts = closes[length - 1 :]
+    highest, lowest = (_of_stretches(extreme, closes, length) for extreme in (np.maximum, np.minimum))
+    ranges = np.maximum(highest - lowest, 1e-9 * lasts)
     distances = np.zeros(lasts.size)
     for position in range(length):
         shapes = (closes[position : position + lasts.size] - lasts) / ranges
         distances += np.abs(shapes - shapes[-1])
     return distances
+
+
+def _of_stretches(extreme: np.ufunc, closes: NDArray[np.float64], length: int) -> NDArray[np.float64]:
+    """The highest or lowest of each stretch: those of twice as many bars are the extremes of two shorter stretches."""
+    found, reached = closes, 1
+    while reached < length:
+        step = min(reached, length - reached)
+        found = extreme(found[:-step], found[step:])
+        reached += step
+    return found

@@ -19,7 +19,8 @@ from engine.market.timeframes import timeframe
 from engine.numeric.times import as_us
 from engine.prepared import RunData
 from engine.specification import ExecutionMode, Specification
-from engine.strategy import Market
+from engine.strategies.sma_cross import SmaCross
+from engine.strategy import Decision, Market, View
 from tests.engine.audit import look_ahead_strategies as strategies
 from tests.engine.bar_builders import utc
 from tests.engine.run_builders import EURUSD
@@ -169,6 +170,46 @@ def test_given_context_bars_are_rewritten_too() -> None:
     bars = gbpusd()
     found = audit(strategies.ContextInTime, RunData(bars=bars, context={"H4": resample(bars, timeframe("H4"), EURUSD)}))
     assert (found.finding, found.unanswered) == (None, 0)
+
+
+def test_a_strategy_asked_bar_by_bar_is_asked_for_few_bars_before_each_moment() -> None:
+    """Asked from the start of the run, 96 futures of two half and whole runs each took minutes."""
+    asked = 0
+
+    class Counts(strategies.BarCrossWithWarmUp):
+        def decide(self, view: View) -> Decision | None:
+            nonlocal asked
+            asked += 1
+            return super().decide(view)
+
+    found = audit(Counts)
+    assert (found.finding, found.probes) == (None, 96)
+    assert asked < 13 * 1900
+    asked_from_the_start = 48 * 1900
+    assert asked < asked_from_the_start / 3
+
+
+def test_an_audit_sees_as_many_bars_before_the_start_as_a_run_does() -> None:
+    """It saw 2000 whatever the strategy asked for, and took rows for others where the data hold more."""
+    heights: set[int] = set()
+
+    class Columns(SmaCross):
+        warm_up_bars = 40
+
+        def decide_all(self, market: Market) -> pl.DataFrame:
+            heights.add(market.bars.height)
+            return super().decide_all(market)
+
+    class ByBar(strategies.BarCrossWithWarmUp):
+        def decide(self, view: View) -> Decision | None:
+            heights.add(len(view.close))
+            return super().decide(view)
+
+    for strategy in (Columns, ByBar):
+        heights.clear()
+        found = audit(strategy, start=gbpusd().frame["time"][1000])
+        assert (found.finding, found.unanswered) == (None, 0)
+        assert (max(heights), min(heights)) == (1040, 41)
 
 
 # ---------------------------------------------------------------------------------------------------- futures
