@@ -39,6 +39,20 @@ class CodeChanged(UnknownStrategy):
 
 def load_current(key: str) -> tuple[type[Any], str]:
     """Return the strategy class as its files are now, and their version. Raises UnknownStrategy, CodeChanged."""
+    own = _own.get(key)
+    if own is not None and own[0] == installed():
+        return own[1]
+    loaded = _load_current(key)
+    if is_own(key):
+        _own[key] = (installed(), loaded)
+    return loaded
+
+
+_own: Final[dict[str, tuple[Installed, tuple[type[Any], str]]]] = {}
+"""What this program brings along does not change under it, and small runs would notice the look-ups."""
+
+
+def _load_current(key: str) -> tuple[type[Any], str]:
     package, now = package_of(key), fingerprint(key)
     if package not in _imported:
         _imported[package] = (now, strategy_version(key))
