@@ -21,6 +21,7 @@ from engine.market.conversion import pairs_wanted
 from engine.market.instruments import Instrument, instrument_for
 from engine.market.resampling import resample
 from engine.market.timeframes import DAY_US, HOUR_US, TIMEFRAMES, WEEK_US, Timeframe, can_resample, timeframe
+from engine.market.zone_advice import zone_advice_on
 from engine.numeric.times import as_us, iso_time
 from engine.prepared import RunData
 from engine.specification import ExecutionMode, Specification
@@ -206,14 +207,18 @@ def _finer_in(of: Timeframe, made_of: Timeframe) -> int:
 
 
 def _looks_otherwise(wanted: _Wanted, bars: Bars) -> Iterator[str]:
-    """Say where stored bars seem to be of another timeframe than they are stored as; of named files their reader says
-    it. Which zone fits them is said at their import: asking takes longer than a small run."""
+    """Say where stored bars seem to be of another timeframe or zone than they are stored as; of named files their
+    reader says it."""
     asked = wanted.specification
-    if wanted.source.were_named(asked.symbol, asked.timeframe) or bars.closes_us is not None:
+    if wanted.source.were_named(asked.symbol, asked.timeframe):
         return
-    longer = other_length(bars.time_us[:_BARS_THAT_TELL], bars.timeframe)
+    # What was made of finer bars has the spacing it should.
+    longer = other_length(bars.time_us[:_BARS_THAT_TELL], bars.timeframe) if bars.closes_us is None else None
     if longer is not None:
         yield f"{asked.symbol} {asked.timeframe}: the spacing of these bars is that of {longer.name}"
+    advice = zone_advice_on(bars, wanted.instrument.session)
+    if advice is not None:
+        yield f"{asked.symbol} {asked.timeframe}, as stored: {advice}, in data import --replace"
 
 
 def _short_context(context: Mapping[str, Bars], bars: Bars, asked: Specification) -> Iterator[str]:

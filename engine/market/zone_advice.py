@@ -7,11 +7,13 @@ that millions of bars cost as little as thousands.
 
 import math
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from engine.market.bars import Bars
 from engine.market.instruments import Session
 from engine.market.sessions import fx_weekends
 from engine.market.timeframes import HOUR_US, MINUTE_US
@@ -47,6 +49,7 @@ _LATE_US = 20 * MINUTE_US
 """Brokers open and close some minutes inside the week."""
 _WEEKS_THAT_SETTLE_IT = 0.03
 """A zone whose clock changes on other days than the right one's errs in some four weeks a year."""
+_ADVICE: WeakKeyDictionary[Bars, dict[Session, "ZoneAdvice | None"]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,14 @@ class ZoneAdvice:
         )
 
 
+def zone_advice_on(bars: Bars, session: Session) -> ZoneAdvice | None:
+    """Say it of bars read as UTC; worked out once for each object, as many runs may share them."""
+    known = _ADVICE.setdefault(bars, {})
+    if session not in known:
+        known[session] = zone_advice(bars.time_us, session)
+    return known[session]
+
+
 def zone_advice(time_us: NDArray[np.int64], session: Session, read_as: str = "UTC") -> ZoneAdvice | None:
     """Say which zone the bars' times seem to be written in; None where that read in fits, or no other fits better.
 
@@ -90,10 +101,15 @@ def zone_advice(time_us: NDArray[np.int64], session: Session, read_as: str = "UT
     if before.size == 0:
         return None
     given = _misfits(time_us[before], time_us[before + 1], bar_us)
-    if given.sides == 0:
+    # Times an hour or more off leave such bars in the closed market, at one end of the week or at the other; a holiday
+    # leaves none, and is what most misfits are. Candidates take a hundred times as long as this.
+    if given.sides == 0 or (given.closed == 0 and bar_us <= HOUR_US):
         return None
-    last, first = (_clock_of(time_us[rows], read_as) for rows in (before, before + 1))
-    candidates = {each: _misfits(_read_in(each, last), _read_in(each, first), bar_us) for each in _CANDIDATES}
+    sides = _clock_of(time_us[np.concatenate([before, before + 1])], read_as)
+    candidates = {
+        zone: _misfits(read_us[: before.size], read_us[before.size :], bar_us)
+        for zone, read_us in _read_in_each(sides).items()
+    }
     return _better(given, candidates, read_as)
 
 
@@ -148,12 +164,17 @@ def _clock_of(time_us: NDArray[np.int64], zone_name: str) -> pl.Series:
     return (clock.to_physical() + zone.ahead_us).cast(pl.Datetime("us"))
 
 
-def _read_in(zone_name: str, clock: pl.Series) -> NDArray[np.int64]:
-    """The moments at which the zone's clock showed this. An hour that does not exist counts as the next."""
+def _read_in_each(clock: pl.Series) -> dict[str, NDArray[np.int64]]:
+    """By candidate, the moments at which its clock showed this. An hour that does not exist counts as the next."""
+    moments = clock.alias("clock").to_frame().select(**{name: _moments(name) for name in _CANDIDATES})
+    return {name: moments[name].to_physical().to_numpy() for name in _CANDIDATES}
+
+
+def _moments(zone_name: str) -> pl.Expr:
     zone = zone_named(zone_name)
-    own = (clock.to_physical() - zone.ahead_us).cast(pl.Datetime("us"))
+    own = pl.col("clock") - pl.duration(microseconds=zone.ahead_us)
     moments, later = (
         each.dt.replace_time_zone(zone.iana, ambiguous="earliest", non_existent="null")
-        for each in (own, own.dt.offset_by("1h"))
+        for each in (own, own + pl.duration(hours=1))
     )
-    return moments.fill_null(later).to_physical().to_numpy()
+    return moments.fill_null(later)

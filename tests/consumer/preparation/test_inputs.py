@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -13,10 +14,10 @@ from consumer.adapters.files.named_bars import ConversionFile, NamedBarFiles
 from consumer.demo_data import EURUSD_H1
 from consumer.preparation.inputs import MarketData, assemble
 from engine.errors import NoData, UnknownTimeframe
-from engine.market.bars import Bars
+from engine.market.bars import Bars, bars_from_frame
 from engine.market.instruments import packaged_instruments
 from engine.market.resampling import resample
-from engine.market.timeframes import timeframe
+from engine.market.timeframes import DAY_US, WEEK_US, timeframe
 from engine.numeric.times import as_us
 from engine.prepared import RunData
 from engine.specification import ExecutionMode, Specification
@@ -334,3 +335,23 @@ def test_a_shorter_context_whose_warm_up_reaches_less_far_back_is_not_late(eurus
     data = gather(specification(context=("M15",)), shelf, 100)
     assert data.context["M15"].time_us[0] > data.bars.time_us[0]
     assert data.warnings == ()
+
+
+@pytest.mark.parametrize("stored_as", ["H1", "M30"])
+def test_stored_bars_whose_week_is_another_zones_are_told_of(stored_as: str) -> None:
+    """In server time read as UTC, every night and every day's candle is off: a run said nothing of it."""
+    every = timeframe(stored_as)
+    week_us = np.concatenate([np.arange(0, 5 * DAY_US, every.duration_us) + week * WEEK_US for week in range(8)])
+    flat = dict.fromkeys(("open", "high", "low", "close"), pl.lit(1.1))
+    times = pl.Series("time", week_us + as_us(datetime(2016, 1, 3, 22, tzinfo=UTC))).cast(pl.Datetime("us", "UTC"))
+
+    def warnings(frame: pl.DataFrame) -> tuple[str, ...]:
+        stored = Shelf({("EURUSD", stored_as): bars_from_frame(frame, every, "stored")})
+        asked = specification(start=datetime(2016, 2, 1, tzinfo=UTC), end=datetime(2016, 2, 20, tzinfo=UTC))
+        return gather(asked, stored).warnings
+
+    utc = pl.DataFrame(times).with_columns(**flat)
+    assert warnings(utc) == ()
+    (warning,) = warnings(utc.with_columns(pl.col("time").dt.offset_by("2h")))
+    assert warning.startswith("EURUSD H1, as stored: read as UTC, ")
+    assert warning.endswith("--bars-timezone America/New_York+7, in data import --replace")

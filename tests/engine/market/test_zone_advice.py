@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from consumer.demo_data import EURUSD_H1
 from engine.market.zone_advice import METATRADER, zone_advice
-from engine.market.zones import zone_named
+from engine.market.zones import UnknownZoneError, zone_named
 
 HOUR_US = 3_600_000_000
 UTC_US = pl.read_parquet(EURUSD_H1)["time"].dt.cast_time_unit("us").to_physical().to_numpy()
@@ -106,3 +106,13 @@ def test_bars_without_a_closed_weekend_say_nothing(time_us: NDArray[np.int64]) -
 
 def test_markets_open_at_weekends_are_not_asked() -> None:
     assert zone_advice(clock_us(METATRADER), "always") is None
+
+
+def test_a_holiday_is_no_reason_to_try_other_zones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trying them takes longer than a small run, and every Christmas closes early."""
+    monkeypatch.setattr("engine.market.zone_advice._CANDIDATES", ("No/Such_Zone",))
+    closes = np.flatnonzero(np.diff(UTC_US) > 40 * HOUR_US)
+    closed_early = np.delete(UTC_US, closes[10] - np.arange(4))
+    assert zone_advice(closed_early[:1500], "fx") is None
+    with pytest.raises(UnknownZoneError):
+        zone_advice(clock_us(METATRADER), "fx")
