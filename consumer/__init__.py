@@ -2,11 +2,11 @@
 
 adapters/kafka/source    polls the two input topics, whatever becomes of what it polled
 intake                   decodes a batch: schemas says what it is, rules.admission whether it may run
-adapters/postgres/ledger records it in one transaction, as rules.recording has it; only then are offsets committed
+adapters/postgres/journal records it at once, as rules.recording has it; only then are offsets committed
 dispatch                 claims the oldest queued runs for free slots, beats for those at work, looks for cancels
 execute_run              takes one claimed run to its end, step by step
 adapters/engine_pool     a child process simulates: wiring.engine_program, preparation.inputs, the engine
-rules.endings            decides how it ends; adapters/postgres/queue writes row, trades and terminal event at once
+rules.ownership          says who may write its row; rules.endings how it ends; adapters/postgres/endings writes that
 outbox_relay             brings events to the broker, each run's in order, until it has them
 requests.states          is how a subscriber reads them: `follow`, `submit --wait`, the library
 """

@@ -1,12 +1,13 @@
 """How a run ends, whoever ends it: pure functions, so that a store only reads what they take and writes the answer."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, assert_never
 
 from consumer.ports import BeatAnswer, BeatResult, Claim, EndedRun, OutgoingEvent, RunFacts
 from consumer.ports.outcomes import Cancelled, Completed, Failed, TerminalOutcome
+from consumer.rules.ownership import Standing
 from schemas.cancelled import REASON_REQUESTED, REASON_ROW, REASON_RUN_DELETED
 
 
@@ -16,44 +17,6 @@ class SpecificationCorrupt(Exception):
     def __init__(self, run_id: int) -> None:
         super().__init__(f"the specification of run {run_id} cannot be read")
         self.run_id = run_id
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """A run's execution as whoever may end it has read it, with its row of backtest_executions locked."""
-
-    facts: RunFacts
-    state: str
-    epoch: int
-    attempts: int
-    deaths: int
-    sequence: int
-    """Of the last event made for the run."""
-    progress_pct: int
-    cancel_noted: str | None
-    """Why its end was asked for; None: it was not."""
-
-    def is_owned_by(self, claim: Claim) -> bool:
-        """Whether the claim still is the right to the run: every write under it depends on this."""
-        return self.epoch == claim.epoch and self.state == "running"
-
-    def was_ended_by(self, claim: Claim) -> bool:
-        """Whether the run ended under this claim: by its owner's own finish, whose answer was lost."""
-        return self.epoch == claim.epoch and self.state not in {"queued", "running"}
-
-
-def standing_of(row: Mapping[str, Any], facts: RunFacts) -> Standing:
-    """row: columns of backtest_executions; its cancel_reason includes cancels that are kept and not noted there."""
-    return Standing(
-        facts=facts,
-        state=row["state"],
-        epoch=row["epoch"],
-        attempts=row["attempts"],
-        deaths=row["deaths"],
-        sequence=row["sequence"],
-        progress_pct=row["progress_pct"],
-        cancel_noted=row["cancel_reason"],
-    )
 
 
 @dataclass(frozen=True, slots=True)

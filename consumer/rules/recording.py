@@ -22,7 +22,8 @@ from consumer.ports import (
     Unchecked,
 )
 from consumer.ports.outcomes import RecordOutcome
-from consumer.rules.endings import Standing, cancel_reason, facts_of, stored_specification
+from consumer.rules.endings import cancel_reason, facts_of, stored_specification
+from consumer.rules.ownership import Standing
 from schemas.cancelled import REASON_REQUESTED
 from schemas.dead_letter import DeadLetterReason
 from schemas.problems import FieldProblem

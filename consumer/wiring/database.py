@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from consumer.adapters.postgres.reading import open_history as open_history_at
+from consumer.adapters.postgres.history import open_history as open_history_at
 from consumer.adapters.postgres.retention import open_retention as open_retention_at
 from consumer.adapters.postgres.strategy_rows import open_strategies as open_strategies_at
 from consumer.ports.history import History

@@ -20,7 +20,7 @@ from consumer.intake import Intake
 from consumer.outbox_relay import OutboxRelay
 from consumer.ports import EngineProgress, EngineTask, Record, StrategyCheck, Verdict
 from consumer.ports.outcomes import Completed, EngineOutcome
-from consumer.preparation.judging import verdict_of
+from consumer.preparation.strategy_verdict import verdict_of
 from consumer.telemetry import Telemetry
 from tests.support.messages import ADMISSION, STRATEGY, event_writer, trade_row
 

@@ -14,11 +14,11 @@ from consumer.adapters.memory.outbox import MemoryOutbox
 from consumer.adapters.memory.queue import MemoryQueue
 from consumer.adapters.memory.strategy_rows import MemoryStrategies
 from consumer.adapters.memory.tables import MemoryTables
+from consumer.adapters.postgres.history import open_history
 from consumer.adapters.postgres.journal import PostgresJournal
 from consumer.adapters.postgres.outbox import PostgresOutbox
 from consumer.adapters.postgres.pool import driver_dsn, open_pool
 from consumer.adapters.postgres.queue import PostgresQueue
-from consumer.adapters.postgres.reading import open_history
 from consumer.adapters.postgres.retention import open_retention
 from consumer.adapters.postgres.strategy_rows import open_strategies
 from consumer.ports import Outbox, RequestJournal, RunQueue

@@ -22,7 +22,7 @@ from consumer.ports import (
     StrategyCheck,
     Verdict,
 )
-from consumer.preparation.judging import verdict_of
+from consumer.preparation.strategy_verdict import verdict_of
 from schemas.problems import FieldProblem
 from schemas.topics import Topic
 from tests.consumer.memory_worker import MemoryWorker, World, settle, until

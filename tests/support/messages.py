@@ -21,7 +21,7 @@ from consumer.ports import (
     Verdict,
 )
 from consumer.ports.outcomes import Completed
-from consumer.preparation.judging import verdict_of
+from consumer.preparation.strategy_verdict import verdict_of
 from consumer.rules.admission import Admission
 from consumer.rules.events import EventRenderer
 from schemas.problems import FieldProblem

@@ -20,7 +20,7 @@ def main() -> None:
     """Serve the worker until it goes away."""
     channel, _ = attach(TITLE)
     # Imported late, as in an engine child, and before the first check, whose time is limited.
-    from consumer.preparation import judging  # noqa: F401
+    from consumer.preparation import strategy_verdict  # noqa: F401
 
     channel.send({"type": "ready"})
     while True:
@@ -34,7 +34,7 @@ def main() -> None:
 def _answer(message: dict[str, Any], channel: Channel) -> dict[str, Any]:
     from consumer.installed.strategy_code import CodeChanged, load_current
     from consumer.ports.strategies import StrategyCheck
-    from consumer.preparation.judging import unknown_strategy, verdict_of
+    from consumer.preparation.strategy_verdict import unknown_strategy, verdict_of
     from engine.errors import EngineError
 
     check = StrategyCheck(message["key"], message["params"])

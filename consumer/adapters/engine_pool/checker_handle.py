@@ -14,7 +14,7 @@ from consumer.adapters.engine_pool.messages import UnreadableMessage, problems_f
 from consumer.adapters.engine_pool.process_tree import tree_memory_bytes
 from consumer.adapters.engine_pool.settings import EngineProcessSettings
 from consumer.ports import StrategyCheck, Verdict
-from consumer.preparation.judging import unchecked_params, unknown_strategy
+from consumer.preparation.strategy_verdict import unchecked_params, unknown_strategy
 from schemas.problems import FieldProblem
 
 MODULE: Final = "consumer.adapters.engine_pool.checker"

@@ -24,7 +24,7 @@ from consumer.adapters.engine_pool.settings import EngineProcessSettings
 from consumer.installed.registry import registered_strategies
 from consumer.installed.strategy_code import Fingerprint, fingerprint, is_own, package_of
 from consumer.ports import StrategyCheck, Verdict
-from consumer.preparation.judging import unchecked_params, verdict_of
+from consumer.preparation.strategy_verdict import unchecked_params, verdict_of
 from engine.errors import EngineError
 from schemas.problems import MAX_MESSAGE_CHARACTERS, FieldProblem
 

@@ -20,7 +20,6 @@ from consumer.ports import (
 from consumer.ports.outcomes import Completed, TerminalOutcome
 from consumer.rules.endings import (
     Ending,
-    Standing,
     alive,
     asked_to_stop,
     cancelled_unclaimed,
@@ -30,6 +29,7 @@ from consumer.rules.endings import (
     given_up,
     is_live,
 )
+from consumer.rules.ownership import Standing
 from consumer.rules.row_agreement import held_to_row
 
 

@@ -17,7 +17,8 @@ from consumer.errors import StoreUnavailable
 from consumer.ports import EventKind, EventWriter, OutgoingEvent
 from consumer.ports.outcomes import Cancelled, Completed, Failed
 from consumer.rules.columns import METRIC_COLUMNS, TRADE_COLUMNS
-from consumer.rules.endings import Ending, Standing, facts_of, final_progress, standing_of, state_of
+from consumer.rules.endings import Ending, facts_of, final_progress, state_of
+from consumer.rules.ownership import Standing, standing_of
 from schemas.cancelled import REASON_REQUESTED
 
 Row = dict[str, Any]

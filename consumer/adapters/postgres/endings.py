@@ -11,15 +11,8 @@ import structlog
 from consumer.adapters.postgres.pool import Connection, Row
 from consumer.ports import EventKind, EventWriter, OutgoingEvent, RunFacts
 from consumer.ports.outcomes import Cancelled, Completed, Failed
-from consumer.rules.endings import (
-    Ending,
-    SpecificationCorrupt,
-    Standing,
-    facts_of,
-    final_progress,
-    standing_of,
-    state_of,
-)
+from consumer.rules.endings import Ending, SpecificationCorrupt, facts_of, final_progress, state_of
+from consumer.rules.ownership import Standing, standing_of
 from schemas.json_text import storable
 
 log = structlog.get_logger(__name__)

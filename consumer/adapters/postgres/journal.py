@@ -26,7 +26,8 @@ from consumer.ports import (
 )
 from consumer.ports.outcomes import RecordOutcome
 from consumer.rules.columns import RUN_COLUMNS
-from consumer.rules.endings import Standing, cancelled_unclaimed
+from consumer.rules.endings import cancelled_unclaimed
+from consumer.rules.ownership import Standing
 from consumer.rules.recording import (
     Accepted,
     Decisions,

@@ -40,7 +40,6 @@ from consumer.ports import (
 from consumer.ports.outcomes import Completed, TerminalOutcome
 from consumer.rules.columns import TRADE_COLUMNS
 from consumer.rules.endings import (
-    Standing,
     alive,
     asked_to_stop,
     cancelled_unclaimed,
@@ -48,8 +47,8 @@ from consumer.rules.endings import (
     finished_before,
     given_up,
     is_live,
-    standing_of,
 )
+from consumer.rules.ownership import Standing, standing_of
 from consumer.rules.row_agreement import held_to_row
 
 BEFORE_ALL = (-1, -1)

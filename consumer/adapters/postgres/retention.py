@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 from consumer.adapters.postgres import lock_keys
+from consumer.adapters.postgres.history import connected
 from consumer.adapters.postgres.pool import Connection
-from consumer.adapters.postgres.reading import connected
 from consumer.errors import AlreadyAtWork
 from consumer.ports.retention import BarsInUse, EndedLongAgo, RetentionTables
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import asyncpg
 
+from consumer.adapters.postgres.history import connected
 from consumer.adapters.postgres.pool import Connection, Pool, translated
-from consumer.adapters.postgres.reading import connected
 from consumer.errors import NameTaken
 from consumer.rules.columns import STRATEGY_COLUMNS
 

@@ -12,7 +12,7 @@ from consumer.adapters.memory.strategy_rows import MemoryStrategies
 from consumer.adapters.memory.tables import MemoryTables
 from consumer.errors import NameTaken, NoSuchStrategy
 from consumer.ports import StrategyCheck, Verdict
-from consumer.preparation.judging import verdict_of
+from consumer.preparation.strategy_verdict import verdict_of
 from consumer.requests.strategy_rows import RowJudge, add_strategy, edit_strategy
 from consumer.rules.admission import Admission
 from schemas.problems import InvalidRequestError

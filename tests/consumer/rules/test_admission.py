@@ -228,7 +228,9 @@ def test_parameters_whose_check_fails_in_the_strategys_own_code_are_a_refusal_an
         def model_validate(_: object) -> None:
             raise KeyError("a defect of the strategy")
 
-    monkeypatch.setattr("consumer.preparation.judging.load_strategy", lambda _: type("Broken", (), {"Params": Params}))
+    monkeypatch.setattr(
+        "consumer.preparation.strategy_verdict.load_strategy", lambda _: type("Broken", (), {"Params": Params})
+    )
 
     assert refusals(decide()) == [("strategy_params", "invalid_params")]
 

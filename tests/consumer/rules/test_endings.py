@@ -6,7 +6,8 @@ import pytest
 
 from consumer.ports import BeatAnswer, Claim, RunFacts
 from consumer.ports.outcomes import Cancelled, Failed, TerminalOutcome
-from consumer.rules.endings import Standing, asked_to_stop, cancelled_unclaimed, finished, finished_before, given_up
+from consumer.rules.endings import asked_to_stop, cancelled_unclaimed, finished, finished_before, given_up
+from consumer.rules.ownership import Standing
 
 FACTS = RunFacts(7, "a", 1, "EURUSD", "H1")
 RUNNING = Standing(FACTS, "running", 2, 2, 1, 5, 40, None)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from consumer.adapters.postgres.history import open_history
 from consumer.adapters.postgres.pool import open_pool
-from consumer.adapters.postgres.reading import open_history
 from consumer.adapters.postgres.schema.migrating import migrate
 
 PASSWORD = "p@ss/w:rd?#%"
