@@ -23,7 +23,7 @@ BarsOption = Annotated[
 MarketDataOption = Annotated[
     str | None,
     typer.Option(
-        help="In place of --bars: path or URL of market data at rest. [env: BACKTEST_MARKET_DATA_URL]",
+        help="In place of --bars: path or URL of market data at rest. Else BACKTEST_MARKET_DATA_URL.",
         rich_help_panel=_BARS,
     ),
 ]
@@ -82,7 +82,7 @@ EndOption = Annotated[
 InstrumentsOption = Annotated[
     Path | None,
     typer.Option(
-        help="TOML file that extends the packaged instruments. [env: BACKTEST_INSTRUMENTS_FILE]", rich_help_panel=_BARS
+        help="TOML file that extends the packaged instruments. Else BACKTEST_INSTRUMENTS_FILE.", rich_help_panel=_BARS
     ),
 ]
 InstrumentClassOption = Annotated[InstrumentClass | None, typer.Option(help=CLASS_HELP, rich_help_panel=_BARS)]
@@ -120,9 +120,7 @@ InitialBalanceOption = Annotated[
 ]
 AccountCurrencyOption = Annotated[
     str | None,
-    typer.Option(
-        help="Currency of the account. [env: BACKTEST_ACCOUNT_CURRENCY] [default: USD]", rich_help_panel=_MONEY
-    ),
+    typer.Option(help="Currency of the account. Else BACKTEST_ACCOUNT_CURRENCY. Else USD.", rich_help_panel=_MONEY),
 ]
 VolumeOption = Annotated[
     float | None,

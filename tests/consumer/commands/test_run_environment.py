@@ -80,3 +80,12 @@ def test_an_instruments_file_of_the_environment_that_is_not_there_is_one_line(
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert "BACKTEST_INSTRUMENTS_FILE: must be" in err
+
+
+@pytest.mark.parametrize("name", ["MARKET_DATA_URL", "INSTRUMENTS_FILE", "ACCOUNT_CURRENCY"])
+def test_help_names_the_variables_that_stand_in_for_options(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "250")
+    assert run_program(["run", "--help"]) == 0
+    assert f"BACKTEST_{name}" in capsys.readouterr().out
