@@ -2,6 +2,8 @@
 
 Each test gets a database and topic names of its own, so tests do not see each other. A test that stops, kills or
 pauses a server starts a stack for itself (`async with devstack() as stack`): it takes about a second.
+
+Hypothesis has no deadline: the first call of a compiled function may compile it, and a busy machine is no fault.
 """
 
 from __future__ import annotations
@@ -10,8 +12,12 @@ import secrets
 from collections.abc import AsyncIterator
 
 import pytest
+from hypothesis import settings
 
 from consumer.devstack import DevStackError, Kafka, Postgres, StackKind, check_containers, devstack
+
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -195,7 +195,7 @@ class Day:
         await last.crash()
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(actions)
 async def test_whatever_happens_each_request_ends_once_and_in_order(no_retry_pauses: None, plan: list[Action]) -> None:
     day = Day()

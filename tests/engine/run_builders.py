@@ -98,3 +98,9 @@ def sample(name: str, largest: int | None = None) -> Bars:
     folder = _ROOT / "consumer" / "demo_data" if name == "eurusd_h1" else _ROOT / "tests" / "data"
     frame = pl.read_parquet(folder / f"{name}.parquet")
     return bars_from_frame(frame if largest is None else frame.head(largest), timeframe(name[-2:].upper()), name)
+
+
+def sample_minutes_of_hours() -> Bars:
+    """Minutes of usdjpy_m1, which are in UTC, by the clock of usdjpy_h1, which was an hour ahead then."""
+    minutes = sample("usdjpy_m1")
+    return Bars(minutes.timeframe, minutes.frame.with_columns(pl.col("time").dt.offset_by("1h")))

@@ -174,7 +174,7 @@ WAYS = ("run", "sweep", "audit")
 
 
 @pytest.mark.parametrize("way", WAYS)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(
     deeds=st.one_of(
         st.tuples(st.just(True), st.lists(st.sampled_from(sorted(TO_FRAMES)), min_size=1, max_size=4)),

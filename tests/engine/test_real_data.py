@@ -20,7 +20,7 @@ from engine.results.result import BacktestResult
 from engine.specification import ExecutionMode, OnOpposite
 from engine.strategy import Instrument as StrategyInstrument
 from engine.strategy import Market, StrategyParams
-from tests.engine.run_builders import backtest, opened, sample
+from tests.engine.run_builders import backtest, opened, sample, sample_minutes_of_hours
 
 SAMPLES = ("eurusd_h1", "gbpusd_h1", "usdjpy_h1", "usdjpy_m1")
 LARGEST = 6000
@@ -66,7 +66,7 @@ def run(name: str, bars: Bars | None = None, instrument: Instrument | None = Non
         "tp_partial_close_ratio": 0.4,
         "volume": 1.0,
         "execution_mode": ExecutionMode.INTRA_CANDLE,
-        "finer": sample("usdjpy_m1") if name == "usdjpy_h1" else None,
+        "finer": sample_minutes_of_hours() if name == "usdjpy_h1" else None,
         **changes,
     }
     bars = sample(name, LARGEST) if bars is None else bars
@@ -170,8 +170,8 @@ def test_csv_and_parquet_of_a_sample_give_one_digest(name: str, tmp_path: Path) 
 
 def test_minutes_settle_bars_that_hours_leave_open() -> None:
     """Ten days of minutes in a year of hours: what they decide is ambiguous no more, and the interval closes up."""
-    bars = sample("usdjpy_h1")
-    first, behind = bars.between(*(sample("usdjpy_m1").time_us[[0, -1]].tolist()))
+    bars, minutes = sample("usdjpy_h1"), sample_minutes_of_hours()
+    first, behind = bars.between(*(minutes.time_us[[0, -1]].tolist()))
     tight = ChosenStrategy(TwoTargets, TwoTargets.Params(length=2))
 
     def ambiguous(finer: Bars | None) -> BacktestResult:
@@ -185,6 +185,6 @@ def test_minutes_settle_bars_that_hours_leave_open() -> None:
             on_opposite=OnOpposite.IGNORE,
         )
 
-    by_hours, by_minutes = ambiguous(None), ambiguous(sample("usdjpy_m1"))
+    by_hours, by_minutes = ambiguous(None), ambiguous(minutes)
     assert by_hours.ambiguous_bars > by_minutes.ambiguous_bars
     assert by_hours.net_profit_stop_first <= by_minutes.net_profit <= by_hours.net_profit_target_first

@@ -13,6 +13,7 @@ import pytest
 
 from consumer.cli import run_program
 from consumer.demo_data import EURUSD_H1
+from tests.engine.run_builders import sample_minutes_of_hours
 
 DATA = Path(__file__).parents[2] / "data"
 TRADE_COLUMNS = (
@@ -246,14 +247,16 @@ def test_bars_before_the_start_warm_up_and_none_after_the_end_are_traded(backtes
     assert entries[0] == entries[1] != []
 
 
-def test_finer_bars_settle_what_the_run_s_own_bars_leave_open(backtest: Program) -> None:
+def test_finer_bars_settle_what_the_run_s_own_bars_leave_open(backtest: Program, tmp_path: Path) -> None:
+    minutes = tmp_path / "minutes.parquet"
+    sample_minutes_of_hours().frame.write_parquet(minutes)
     arguments = (
         "--bars", DATA / "usdjpy_h1.parquet", "--symbol", "USDJPY", "--execution-mode", "intra_candle",
         "--params", '{"fast":2,"slow":3}', "--sl-pips", 5, "--tp-pips", 5,
         "--start", "2013-02-01", "--end", "2013-02-12",
     )  # fmt: skip
     coarse = backtest.run(*arguments).figures
-    finer = backtest.run(*arguments, "--context-bars", f"M1={DATA / 'usdjpy_m1.parquet'}").figures
+    finer = backtest.run(*arguments, "--context-bars", f"M1={minutes}").figures
     assert coarse["ambiguous_bars"] > finer["ambiguous_bars"]
     low, high = coarse["net_profit_stop_first"], coarse["net_profit_target_first"]
     assert low < finer["net_profit"] <= high

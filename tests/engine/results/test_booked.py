@@ -17,7 +17,7 @@ from tests.engine.random_runs import RandomRun, random_runs
 from tests.engine.run_builders import EURUSD, backtest, scripted
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(run=random_runs())
 def test_the_items_are_what_the_trades_and_the_balance_are_made_of(run: RandomRun) -> None:
     arguments: dict[str, Any] = {each.name: getattr(run, each.name) for each in fields(run)}

@@ -66,7 +66,7 @@ def test_a_file_of_another_layout_is_refused_when_a_format_is_forced(way: str, f
     assert f"leave --format out, or --format {name}" in message
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_the_same_bars_in_any_format_packing_and_encoding_have_one_digest(data: st.DataObject) -> None:
     count = data.draw(st.integers(2, 40))
