@@ -112,7 +112,7 @@ async def open_worker(settings: Settings, clock: SystemClock) -> AsyncIterator[W
         checkers = await stack.enter_async_context(
             StrategyCheckers(engine_settings(settings), settings.strategy_load_seconds)
         )
-        publisher = KafkaPublisher(connection, client_id=owner.replace("/", "-"))
+        publisher = KafkaPublisher(connection, owner.replace("/", "-"), clock)
         stack.push_async_callback(publisher.close)
         relay = OutboxRelay(
             PostgresOutbox(pool, owner, settings.lease_seconds), publisher, telemetry, clock, settings.lease_seconds
@@ -142,7 +142,11 @@ async def open_worker(settings: Settings, clock: SystemClock) -> AsyncIterator[W
         worker = Worker(owner, settings, source, relay, intake, dispatcher, clock)
 
         async def readiness() -> Checks:
-            return {"postgres": await _postgres_trouble(pool), "kafka": await _kafka_trouble(connection, source)}
+            return {
+                "postgres": await _postgres_trouble(pool),
+                "kafka": await _kafka_trouble(connection, source),
+                "events": "; ".join(relay.complaints()) or None,
+            }
 
         await stack.enter_async_context(
             http_server(settings.http_host, settings.http_port, readiness, telemetry.registry, worker.liveness)
