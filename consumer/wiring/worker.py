@@ -118,7 +118,8 @@ async def open_worker(settings: Settings, clock: SystemClock) -> AsyncIterator[W
             PostgresOutbox(pool, owner, settings.lease_seconds), publisher, telemetry, clock, settings.lease_seconds
         )
         queue = PostgresQueue(pool, writer, owner, settings.lease_seconds, settings.max_attempts)
-        source = KafkaSource(connection, settings.kafka_group_id, telemetry.records_removed)
+        batch_bytes = settings.intake_batch_mb * 1_048_576
+        source = KafkaSource(connection, settings.kafka_group_id, telemetry.records_removed, batch_bytes)
         work_arrived = asyncio.Event()
         dispatcher = Dispatcher(
             RunPorts(queue, engine, relay, clock, settings.max_attempts),
@@ -137,6 +138,7 @@ async def open_worker(settings: Settings, clock: SystemClock) -> AsyncIterator[W
             telemetry=telemetry,
             work_arrived=work_arrived,
             max_queued=settings.max_queued,
+            max_bytes=batch_bytes,
             clock=clock,
         )
         worker = Worker(owner, settings, source, relay, intake, dispatcher, clock)

@@ -13,9 +13,9 @@ from consumer.adapters.kafka.connection import KafkaConnection
 from consumer.adapters.kafka.topics import TopicSettings, create_topics
 from consumer.devstack import StackKind
 from consumer.devstack.free_ports import free_ports
-from tests.integration import kafka_admin
-from tests.integration.front_door import FrontDoor, Message, open_front_door
-from tests.waiting import eventually
+from tests.support import kafka_admin
+from tests.support.front_door import FrontDoor, Message, open_front_door
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.integration
 
@@ -47,7 +47,7 @@ async def ready(port: int, *, told: str = "", seconds: float = 30.0) -> str:
 
 
 async def test_a_topic_that_refuses_an_event_floods_no_other_and_starves_nobody(door: FrontDoor) -> None:
-    """Its terminal event stood 78 times on backtest.completed in 20 s, and after 600 more runs nothing else went out."""
+    """Its terminal event stood 78 times on the other topic in 20 s, and after 600 more runs nothing else went out."""
     servers = door.stack.kafka_bootstrap_servers
     [port] = free_ports(1)
     strategy_id = await door.add_strategy()
@@ -85,13 +85,14 @@ async def test_a_dead_letter_without_a_topic_slows_no_event(door: FrontDoor) -> 
     strategy_id = await door.add_strategy()
     async with door.worker(http_port=str(port), kafka_create_topics="false"):
         await ready(port)
+        await door.terminal_event(await door.request(strategy_id), seconds=180)  # the engine is warm
         await kafka_admin.delete(servers, "backtest.requested.dlq")
         await door.send_raw("backtest.requested", b"poison without a topic")
         await ready(port, told="backtest.requested.dlq")
         for _ in range(5):
             since = time.monotonic()
             await door.terminal_event(await door.request(strategy_id))
-            assert time.monotonic() - since < 3
+            assert time.monotonic() - since < 5
         await create_topics(KafkaConnection(servers), TopicSettings(partitions=3))
         await ready(port)
         rows = await door.database.fetchval("SELECT count(*) FROM backtest_outbox")

@@ -15,7 +15,7 @@ from consumer.adapters.kafka.topics import TopicSettings, create_topics
 from consumer.adapters.memory.broker import MemoryBroker, MemorySource
 from consumer.ports import Batch, Delivery, Record, RecordSource
 from schemas.topics import Topic
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 TIMEOUT_SECONDS = 30.0
 Headers = tuple[tuple[str, bytes | None], ...]
