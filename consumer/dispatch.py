@@ -54,6 +54,8 @@ class Dispatcher:
         room = self.capacity() - len(self.active)
         if self.draining or room < self.smallest_claim() or not self.ports.engine.is_ready:
             return False
+        if self.ports.relay.is_cut_off:  # of its runs nobody would hear
+            return False
         abandoned = [lease for lease in self.abandoned if lease.run_id not in self.active]
         try:
             if self.claim_unsure:

@@ -10,7 +10,7 @@ when there is a verdict. Later batches are recorded meanwhile; their offsets are
 
 import asyncio
 from collections import ChainMap, Counter, defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, Protocol, assert_never
@@ -61,10 +61,16 @@ MAX_WAITING = 5_000
 REMEMBERED_SECONDS = 5.0
 MAX_REMEMBERED = 10_000
 """Parameters that strategies' code took lately."""
+MAX_REMEMBERED_CHARACTERS = 1_000
+"""Of one of them; longer ones are asked about anew."""
+PORTIONS = 8
+"""A batch that is as large as it may be is recorded in so many transactions: what is read of a record, and what is
+written, takes many times its bytes.
+"""
 
 Verdicts = Mapping[StrategyCheck, Verdict]
 NO_VERDICTS: Final[Verdicts] = MappingProxyType({})
-Unchecked = tuple[RequestToRecord, StrategyCheck]
+Unchecked = tuple[Record, StrategyCheck]
 Waiting = defaultdict[StrategyCheck, list[Record]]
 
 
@@ -96,6 +102,8 @@ class Intake:
     """Set when runs were queued: the dispatcher claims at once."""
     max_queued: int
     clock: Clock
+    max_bytes: int = 32 * 1_048_576
+    """Of a batch, and of records that are held here because they wait for verdicts."""
     held: bool = field(default=False, init=False)
     passed: dict[StrategyCheck, Verdict] = field(default_factory=dict, init=False)
     """What strategies' code found nothing wrong with just now: most requests repeat it. What it refused is asked anew
@@ -106,6 +114,7 @@ class Intake:
     """Batches that are not durable yet or stand behind one that is not, oldest first, and who records the rest."""
     waiting: int = field(default=0, init=False)
     """Records of theirs that wait for verdicts."""
+    waiting_bytes: int = field(default=0, init=False)
     calls_spared: int = field(default=SPARED_CALLS, init=False)
     part_size: int = field(default=LARGEST_PART, init=False)
     """Records that are written at once."""
@@ -114,7 +123,7 @@ class Intake:
         try:
             async for batch in self.source.batches():
                 await self.take(batch)
-                while self.waiting > MAX_WAITING:
+                while self.waiting > MAX_WAITING or self.waiting_bytes > self.max_bytes:
                     await asyncio.wait(self.checks_under_way(), return_when=asyncio.FIRST_COMPLETED)
             await self.settle()
         finally:
@@ -123,12 +132,14 @@ class Intake:
 
     async def take(self, batch: Batch) -> None:
         """Record what can be decided at once, and see to the rest beside the batches that come next."""
-        result = await self.record_at_last(batch.records)
-        if batch.records:
-            self.announce(result, len(batch.records))
+        unchecked: list[Unchecked] = []
+        for records in portions(batch.records, self.max_bytes // PORTIONS):
+            result = await self.record_at_last(records)
+            self.announce(result, len(records))
+            unchecked += records_of(result.unchecked)
         task = None
-        if result.unchecked:
-            task = asyncio.create_task(self.record_when_checked(result.unchecked), name="requests to be checked")
+        if unchecked:
+            task = asyncio.create_task(self.record_when_checked(unchecked), name="requests to be checked")
             task.add_done_callback(lambda _: self.let_go())
         self.under_way.append((replace(batch, records=()), task))
         self.let_go()
@@ -159,18 +170,25 @@ class Intake:
                 await asyncio.sleep(DEFECT_PAUSE_SECONDS)
 
     def keep_waiting(self, unchecked: Sequence[Unchecked], waiting: Waiting) -> None:
-        for request, check in unchecked:
-            waiting[check].append(request.record)
+        for record, check in unchecked:
+            waiting[check].append(record)
+            self.waiting_bytes += size_of(record)
         self.waiting += len(unchecked)
 
     async def record_checked(self, verdicts: Verdicts, waiting: Waiting) -> None:
         """Record the waiting that have a verdict. One whose rows call for another check by now goes on waiting."""
-        records = [record for check in verdicts for record in waiting.pop(check, ())]
-        result = await self.record_at_last(records, verdicts)
-        self.announce(result, len(records))
-        self.passed.update((check, verdict) for check, verdict in verdicts.items() if not verdict)
-        self.waiting -= len(records)
-        self.keep_waiting(result.unchecked, waiting)
+        checked = [record for check in verdicts for record in waiting.pop(check, ())]
+        for records in portions(checked, self.max_bytes // PORTIONS):
+            result = await self.record_at_last(records, verdicts)
+            self.announce(result, len(records))
+            self.waiting -= len(records)
+            self.waiting_bytes -= sum(map(size_of, records))
+            self.keep_waiting(records_of(result.unchecked), waiting)
+        self.passed.update(
+            (check, verdict)
+            for check, verdict in verdicts.items()
+            if not verdict and len(check.params) <= MAX_REMEMBERED_CHARACTERS
+        )
 
     async def record_at_last(self, records: Sequence[Record], verdicts: Verdicts = NO_VERDICTS) -> IntakeResult:
         """Record a batch, whatever it takes: to go on without it would let a later batch commit past its records."""
@@ -314,6 +332,8 @@ def decode_all(
 
 def decode(record: Record, writer: EventWriter) -> RequestToRecord | CancelToRecord | OutgoingEvent:
     """Decode one record; whatever its bytes, it becomes one of the three."""
+    if record.unread:
+        return writer.dead_letter(record, DeadLetterReason.TOO_LARGE, record.unread)
     try:
         if record.topic == Topic.CANCEL_REQUESTED:
             return decode_cancel(record)
@@ -374,6 +394,27 @@ def decode_cancel(record: Record) -> CancelToRecord:
 
 class _GivenUp(Exception):
     """The store gave up several records for the time they took together."""
+
+
+def records_of(unchecked: Iterable[tuple[RequestToRecord, StrategyCheck]]) -> list[Unchecked]:
+    """Without what was read of them: it is read again when there is a verdict."""
+    return [(request.record, check) for request, check in unchecked]
+
+
+def size_of(record: Record) -> int:
+    return len(record.value or b"") + len(record.key or b"") + sum(len(value or b"") for _, value in record.headers)
+
+
+def portions(records: Sequence[Record], max_bytes: int) -> Iterator[Sequence[Record]]:
+    """The records in order, in parts of at most so many bytes, or of one record."""
+    first, size = 0, 0
+    for place, record in enumerate(records):
+        size += size_of(record)
+        if size > max_bytes and place > first:
+            yield records[first:place]
+            first, size = place, size_of(record)
+    if records:
+        yield records[first:]
 
 
 def merge(results: Sequence[IntakeResult]) -> IntakeResult:

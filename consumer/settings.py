@@ -271,6 +271,8 @@ class Settings(DatabaseSettings, KafkaSettings, StoreSettings, StrategySettings)
     max_attempts: _Count = 3
     """Deaths of a run's engine process, or of its worker, after which the run fails with crash_loop."""
     run_timeout_seconds: _Seconds = 3600.0
+    intake_batch_mb: _Count = 32
+    """What records that are fetched and recorded together may come to."""
     max_queued: _Count = 100_000
     """Queued runs of the database beyond which intake pauses."""
     drain_seconds: _SecondsOrNone = 0.0

@@ -20,6 +20,7 @@ class Telemetry:
     _events: Counter = field(init=False)
     _queued: Gauge = field(init=False)
     _active: Gauge = field(init=False)
+    _refused: Gauge = field(init=False)
 
     def __post_init__(self) -> None:
         made = {
@@ -41,6 +42,12 @@ class Telemetry:
             "_events": Counter("backtest_events_published", "Events by kind.", ["kind"], registry=self.registry),
             "_queued": Gauge("backtest_queued_runs", "Runs queued in the database.", registry=self.registry),
             "_active": Gauge("backtest_active_runs", "Runs held by this worker.", registry=self.registry),
+            "_refused": Gauge(
+                "backtest_events_refused",
+                "Events that wait here because their topic does not take them.",
+                ["topic"],
+                registry=self.registry,
+            ),
         }
         for name, metric in made.items():
             object.__setattr__(self, name, metric)
@@ -58,6 +65,9 @@ class Telemetry:
 
     def event_published(self, kind: str) -> None:
         self._events.labels(kind).inc()
+
+    def events_refused(self, topic: str, count: int) -> None:
+        self._refused.labels(topic).set(count)
 
     def queue_length(self, queued: int) -> None:
         self._queued.set(queued)

@@ -47,6 +47,10 @@ class SendResult(StrEnum):
     ACKNOWLEDGED = "acknowledged"
     TOO_LARGE = "too_large"
     """The broker or the client will never take it as it is."""
+    REFUSED = "refused"
+    """The broker answered, and does not take it: a record it finds wrong, a right that is missing."""
+    NO_TOPIC = "no_topic"
+    """The broker has no such topic. Nothing was sent."""
     UNKNOWN = "unknown"
     """No answer in time: it may or may not have arrived; send it again."""
 
@@ -58,8 +62,14 @@ class Publisher(Protocol):
         """Send all, wait for the answers (bounded in time), and return one result a delivery, in order.
 
         Order among deliveries of one call is not promised, so the caller puts at most one of each run into a call.
-        Never raises for a broker that is away: results are UNKNOWN, and the next call uses a new producer.
+        What is refused is refused for itself, not for what it was sent together with. Topics do not wait for each
+        other between calls, and records carry the store's time. Never raises for a broker that is away: results are
+        UNKNOWN, and the next call uses a new producer.
         """
+        ...
+
+    async def is_reachable(self) -> bool:
+        """Whether the brokers that lead the topics sent to answer; bounded to a second or two."""
         ...
 
 
@@ -89,8 +99,14 @@ class Outbox(Protocol):
         """Keep these from being adopted by other workers while they wait here."""
         ...
 
-    async def adopt(self, limit: int) -> Sequence[OutgoingEvent]:
-        """Take over unsent events whose owner let them lapse, run by run, sequence rising."""
+    async def adopt(self, limit: int, max_bytes: int) -> Sequence[OutgoingEvent]:
+        """Take over unsent events whose owner let them lapse, run by run, sequence rising: about so many, and those
+        that lapsed first until their values come to about so many bytes.
+        """
+        ...
+
+    async def take_over(self, run_ids: Sequence[int]) -> Sequence[OutgoingEvent]:
+        """Make this worker the one who relays all unsent events of these runs; by run, sequence rising."""
         ...
 
     async def release(self, events: Sequence[OutgoingEvent]) -> None:

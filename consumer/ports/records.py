@@ -17,6 +17,8 @@ class Record:
     headers: tuple[tuple[str, bytes | None], ...] = ()
     timestamp_ms: int = -1
     """As the broker has it, since 1970; -1: it has none (logs of old format)."""
+    unread: str = ""
+    """Why key, value and headers are not here, where the record is part of a batch that cannot be unpacked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,13 +112,14 @@ async def open_worker(settings: Settings, clock: SystemClock) -> AsyncIterator[W
         checkers = await stack.enter_async_context(
             StrategyCheckers(engine_settings(settings), settings.strategy_load_seconds)
         )
-        publisher = KafkaPublisher(connection, client_id=owner.replace("/", "-"))
+        publisher = KafkaPublisher(connection, owner.replace("/", "-"), clock)
         stack.push_async_callback(publisher.close)
         relay = OutboxRelay(
             PostgresOutbox(pool, owner, settings.lease_seconds), publisher, telemetry, clock, settings.lease_seconds
         )
         queue = PostgresQueue(pool, writer, owner, settings.lease_seconds, settings.max_attempts)
-        source = KafkaSource(connection, settings.kafka_group_id, telemetry.records_removed)
+        batch_bytes = settings.intake_batch_mb * 1_048_576
+        source = KafkaSource(connection, settings.kafka_group_id, telemetry.records_removed, batch_bytes)
         work_arrived = asyncio.Event()
         dispatcher = Dispatcher(
             RunPorts(queue, engine, relay, clock, settings.max_attempts),
@@ -137,12 +138,17 @@ async def open_worker(settings: Settings, clock: SystemClock) -> AsyncIterator[W
             telemetry=telemetry,
             work_arrived=work_arrived,
             max_queued=settings.max_queued,
+            max_bytes=batch_bytes,
             clock=clock,
         )
         worker = Worker(owner, settings, source, relay, intake, dispatcher, clock)
 
         async def readiness() -> Checks:
-            return {"postgres": await _postgres_trouble(pool), "kafka": await _kafka_trouble(connection, source)}
+            return {
+                "postgres": await _postgres_trouble(pool),
+                "kafka": await _kafka_trouble(connection, source),
+                "events": "; ".join(relay.complaints()) or None,
+            }
 
         await stack.enter_async_context(
             http_server(settings.http_host, settings.http_port, readiness, telemetry.registry, worker.liveness)

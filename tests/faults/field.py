@@ -22,6 +22,7 @@ from consumer.adapters.kafka.publisher import KafkaPublisher
 from consumer.adapters.kafka.reader import open_reader
 from consumer.adapters.kafka.topics import TopicSettings, create_topics
 from consumer.adapters.postgres.schema.migrating import migrate
+from consumer.clock import SystemClock
 from consumer.devstack import DevStack, StackKind, devstack
 from consumer.errors import BrokerUnavailable
 from consumer.ports import Delivery, SendResult
@@ -244,7 +245,7 @@ async def open_field(
         await create_topics(connection, TopicSettings(partitions=3))
         broker_port = int(stack.kafka_bootstrap_servers.rpartition(":")[2])
         proxy = await cleanup.enter_async_context(open_proxy(broker_port))
-        producer = KafkaPublisher(connection, client_id="upstream")
+        producer = KafkaPublisher(connection, "upstream", SystemClock())
         cleanup.push_async_callback(producer.close)
         given = orders or Orders()
         ordered = replace(

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import SecretStr
 
+from consumer.adapters.kafka.no_auto_creation import ask_without_creating
 from consumer.errors import SettingsInvalid
 from consumer.settings import KafkaSettings
 
@@ -31,6 +32,7 @@ class KafkaConnection:
 
     def client_arguments(self) -> dict[str, Any]:
         """Keyword arguments that every aiokafka client takes. Reads the TLS files; raises OSError or ssl.SSLError."""
+        ask_without_creating()
         arguments: dict[str, Any] = {
             "bootstrap_servers": self.bootstrap_servers,
             "security_protocol": self.security_protocol,

@@ -1,109 +1,59 @@
-"""Events to Kafka: an idempotent producer that waits for all replicas, replaced when in doubt. Implements
-`Publisher`.
-"""
+"""Events to Kafka: idempotent producers that wait for all replicas, replaced when in doubt. Implements `Publisher`."""
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-import structlog
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordTooLargeError
+from aiokafka.errors import KafkaError
 
 from consumer.adapters.kafka.connection import KafkaConnection
-from consumer.ports import Delivery, SendResult
-from schemas.topics import DEAD_LETTER_MAX_MESSAGE_BYTES
+from consumer.adapters.kafka.topic_sender import TopicSender
+from consumer.ports import Clock, Delivery, SendResult
 
-log = structlog.get_logger(__name__)
-
-SEND_TIMEOUT_SECONDS = 10.0
-START_TIMEOUT_SECONDS = 10.0
-STOP_TIMEOUT_SECONDS = 1.0
+REACH_TIMEOUT_SECONDS = 1.5
 
 
 @dataclass(slots=True)
 class KafkaPublisher:
-    """Owns one producer at a time; after a time-out or a fatal error the next call builds a new one."""
+    """One producer a topic, opened when it is first sent to: what one topic refuses or loses concerns no other."""
 
     connection: KafkaConnection
     client_id: str
-    producer: "AIOKafkaProducer | None" = field(default=None, init=False)
+    clock: Clock
+    """Of the records' timestamps."""
+    senders: dict[str, TopicSender] = field(default_factory=dict, init=False)
 
     async def send(self, deliveries: Sequence[Delivery]) -> Sequence[SendResult]:
-        if not deliveries:
-            return []
-        try:
-            producer = await self._started_producer()
-        except (KafkaError, OSError, TimeoutError) as error:
-            log.warning("kafka_producer_not_started", error=f"{type(error).__name__}: {error}")
-            return [SendResult.UNKNOWN] * len(deliveries)
-        results = await asyncio.gather(*(_send_one(producer, delivery) for delivery in deliveries))
-        if SendResult.UNKNOWN in results:
-            await self.close()
+        by_topic: dict[str, list[int]] = {}
+        for place, delivery in enumerate(deliveries):
+            by_topic.setdefault(delivery.topic, []).append(place)
+        answers = await asyncio.gather(
+            *(
+                self._sender(topic).send([deliveries[place] for place in places], self.clock.now_utc())
+                for topic, places in by_topic.items()
+            )
+        )
+        results = [SendResult.UNKNOWN] * len(deliveries)
+        for places, found in zip(by_topic.values(), answers, strict=True):
+            for place, result in zip(places, found, strict=True):
+                results[place] = result
         return results
 
+    async def is_reachable(self) -> bool:
+        """A broker that answers, and a connection to each that leads a partition of a topic sent to."""
+        senders = list(self.senders.values()) or [self._sender("")]
+        try:
+            async with asyncio.timeout(REACH_TIMEOUT_SECONDS):
+                found = await asyncio.gather(*(sender.is_reachable() for sender in senders))
+        except (KafkaError, OSError, TimeoutError):
+            return False
+        return all(found)
+
     async def close(self) -> None:
-        """Let go of the producer; what it has not sent is the outbox's to keep."""
-        producer, self.producer = self.producer, None
-        if producer is not None:
-            await _stop(producer)
+        """Let go of the producers; what they have not sent is the outbox's to keep."""
+        await asyncio.gather(*(sender.close() for sender in self.senders.values()))
 
-    async def _started_producer(self) -> AIOKafkaProducer:
-        if self.producer is None:
-            producer = AIOKafkaProducer(
-                **self.connection.client_arguments(),
-                client_id=self.client_id,
-                enable_idempotence=True,
-                acks="all",
-                linger_ms=0,
-                max_request_size=DEAD_LETTER_MAX_MESSAGE_BYTES,
-                request_timeout_ms=int(SEND_TIMEOUT_SECONDS * 1000),
-                metadata_max_age_ms=30_000,
-            )
-            try:
-                await asyncio.wait_for(producer.start(), START_TIMEOUT_SECONDS)
-            except BaseException:
-                await _stop(producer)
-                raise
-            self.producer = producer
-        return self.producer
-
-
-async def _send_one(producer: AIOKafkaProducer, delivery: Delivery) -> SendResult:
-    try:
-        async with asyncio.timeout(SEND_TIMEOUT_SECONDS):
-            await (await _hand_over(producer, delivery))
-    except (MessageSizeTooLargeError, RecordTooLargeError):
-        return SendResult.TOO_LARGE
-    except (KafkaError, OSError, TimeoutError) as error:
-        log.warning("send_unanswered", topic=delivery.topic, error=f"{type(error).__name__}: {error}")
-        return SendResult.UNKNOWN
-    except Exception:
-        log.exception("send_failed", topic=delivery.topic)  # a defect: it must not hold up what else is to be sent
-        return SendResult.UNKNOWN
-    return SendResult.ACKNOWLEDGED
-
-
-async def _hand_over(producer: AIOKafkaProducer, delivery: Delivery) -> Awaitable[Any]:
-    """Give the producer one record; what it returns ends with the broker's answer."""
-    headers = list(delivery.headers)
-    if delivery.key is not None or delivery.value is not None:
-        future: Awaitable[Any] = await producer.send(
-            delivery.topic, key=delivery.key, value=delivery.value, headers=headers
-        )
-        return future
-    # Kafka knows records without key and value, and the dead letter of one has neither; `send` refuses them.
-    batch = producer.create_batch()
-    if batch.append(timestamp=None, key=None, value=None, headers=headers) is None:
-        raise RecordTooLargeError(f"the headers of a record for {delivery.topic} do not fit into a batch")
-    partitions = await producer.partitions_for(delivery.topic)
-    answered: Awaitable[Any] = await producer.send_batch(batch, delivery.topic, partition=min(partitions))
-    return answered
-
-
-async def _stop(producer: AIOKafkaProducer) -> None:
-    """Stop within bounds: a producer flushes what it holds, and its broker may be away."""
-    with contextlib.suppress(KafkaError, OSError, TimeoutError, asyncio.CancelledError):
-        await asyncio.wait_for(producer.stop(), STOP_TIMEOUT_SECONDS)
+    def _sender(self, topic: str) -> TopicSender:
+        if topic not in self.senders:
+            self.senders[topic] = TopicSender(self.connection, self.client_id, topic)
+        return self.senders[topic]

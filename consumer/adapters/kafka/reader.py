@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from consumer.adapters.kafka.connection import KafkaConnection, close_consumer
-from consumer.adapters.kafka.header_names import read_any_header_name
+from consumer.adapters.kafka.record_batches import poll, read_any_batch
 from consumer.adapters.kafka.records import read_record
 from consumer.adapters.kafka.topics import present_topics
 from consumer.errors import BrokerUnavailable, StartFailed
@@ -20,6 +20,7 @@ from consumer.ports.requests import Place
 START_TIMEOUT_SECONDS = 15.0
 STOP_TIMEOUT_SECONDS = 5.0
 MAX_FETCH_BYTES = 10 * 1_048_576
+RECORDS_A_POLL = 10_000
 
 
 @asynccontextmanager
@@ -29,7 +30,7 @@ async def open_reader(
     """As `Topics.reading` promises."""
     # A consumer that is started on a topic that is not there asks for it until its time is over.
     _check_presence(topics, await present_topics(connection))
-    read_any_header_name()
+    read_any_batch()
     try:
         consumer = AIOKafkaConsumer(
             *topics,
@@ -38,6 +39,7 @@ async def open_reader(
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             max_partition_fetch_bytes=MAX_FETCH_BYTES,
+            fetch_max_bytes=MAX_FETCH_BYTES,
             metadata_max_age_ms=30_000,
         )
     except (OSError, ValueError) as error:  # TLS files, a mechanism
@@ -69,7 +71,12 @@ class KafkaReader:
 
     async def read(self, timeout_seconds: float) -> Sequence[Record]:
         try:
-            polled = await self.consumer.getmany(timeout_ms=int(timeout_seconds * 1000))
+            polled = await poll(
+                self.consumer,
+                timeout_ms=int(timeout_seconds * 1000),
+                max_records=RECORDS_A_POLL,
+                max_bytes=MAX_FETCH_BYTES,
+            )
         except KafkaError as error:
             raise BrokerUnavailable(f"Kafka: {type(error).__name__}: {error}") from error
         return [read_record(record) for records in polled.values() for record in records]

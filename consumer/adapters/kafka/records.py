@@ -14,5 +14,6 @@ def read_record(found: ConsumerRecord) -> Record:
         key=found.key,
         value=found.value,
         headers=tuple(found.headers),
+        unread=found.checksum if isinstance(found.checksum, str) else "",
         timestamp_ms=found.timestamp if found.timestamp is not None else -1,
     )

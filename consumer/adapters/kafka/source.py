@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
 from consumer.adapters.kafka.connection import KafkaConnection, close_consumer
-from consumer.adapters.kafka.header_names import read_any_header_name
+from consumer.adapters.kafka.record_batches import poll, read_any_batch
 from consumer.adapters.kafka.records import read_record
 from consumer.ports import Batch
 from schemas.topics import Topic
@@ -42,6 +42,8 @@ class KafkaSource:
     group_id: str
     on_removed: Callable[[int], None] = lambda _: None
     """Told how many records were removed by the topic's retention before anybody of the group read them."""
+    batch_bytes: int = 32 * 1_048_576
+    """What the records of one batch may come to, but for the last one of them."""
     handed_over: asyncio.Queue[Batch | None] = field(default_factory=lambda: asyncio.Queue(maxsize=1), init=False)
     reached: dict[TopicPartition, int] = field(default_factory=dict, init=False)
     """Next offset to be read, of what was assigned: by the group's commit, then by what was handed over; -1: the group
@@ -83,7 +85,7 @@ class KafkaSource:
 
     async def _own_consumers(self) -> None:
         """Keep one consumer going until stopped; one that fails for good is replaced."""
-        read_any_header_name()
+        read_any_batch()
         while not self.stopping:
             consumer = AIOKafkaConsumer(
                 **self.connection.client_arguments(),
@@ -93,10 +95,11 @@ class KafkaSource:
                 # An upstream that aborts its transaction has not asked for anything.
                 isolation_level="read_committed",
                 max_partition_fetch_bytes=MAX_FETCH_BYTES,
+                fetch_max_bytes=max(self.batch_bytes, MAX_FETCH_BYTES),
                 max_poll_interval_ms=60_000,
                 session_timeout_ms=10_000,
                 heartbeat_interval_ms=2_000,
-                metadata_max_age_ms=30_000,
+                metadata_max_age_ms=10_000,
                 request_timeout_ms=15_000,
             )
             consumer.subscribe(INPUT_TOPICS, listener=_Listener(self, consumer))
@@ -136,7 +139,9 @@ class KafkaSource:
         await self._commit(consumer)
 
     async def _poll_once(self, consumer: AIOKafkaConsumer) -> None:
-        polled = await consumer.getmany(timeout_ms=int(POLL_SECONDS * 1000), max_records=RECORDS_A_POLL)
+        polled = await poll(
+            consumer, timeout_ms=int(POLL_SECONDS * 1000), max_records=RECORDS_A_POLL, max_bytes=self.batch_bytes
+        )
         if not polled:
             return
         # Not before: a rebalance may come and go during the poll, and what it then returns is of the new assignment.

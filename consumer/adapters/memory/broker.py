@@ -25,6 +25,8 @@ class Trouble(Enum):
     """It never arrives, and nobody answers."""
     UNANSWERED = "unanswered"
     """It arrives, but the acknowledgement is lost."""
+    REFUSED = "refused"
+    """The broker answers that it does not take it."""
 
 
 @dataclass(slots=True)
@@ -34,6 +36,10 @@ class MemoryBroker:
     partitions: int = 1
     max_message_bytes: int = 1_048_576
     """Of every topic but the dead letters', which take eight times as much."""
+    limits: dict[str, int] = field(default_factory=dict)
+    """The same for single topics, where it is another one."""
+    absent: set[str] = field(default_factory=set)
+    """Topics that somebody deleted."""
     away: bool = False
     trouble: list[Trouble] = field(default_factory=list)
     """What comes over the next deliveries, first to last; none: nothing."""
@@ -66,7 +72,8 @@ class MemoryBroker:
     def fits(self, delivery: Delivery) -> bool:
         headers = sum(len(name.encode("utf-8", "replace")) + len(value or b"") for name, value in delivery.headers)
         size = len(delivery.key or b"") + len(delivery.value or b"") + headers
-        return size <= self.max_message_bytes * (8 if delivery.topic == Topic.DEAD_LETTER else 1)
+        usual = self.max_message_bytes * (8 if delivery.topic == Topic.DEAD_LETTER else 1)
+        return size <= self.limits.get(delivery.topic, usual)
 
     def rebalance(self, group: str) -> None:
         """Share the partitions anew: everybody forgets what was polled and starts at what is committed."""
@@ -89,12 +96,20 @@ class MemoryPublisher:
         await asyncio.sleep(0)
         return results
 
+    async def is_reachable(self) -> bool:
+        await asyncio.sleep(0)
+        return not self.broker.away
+
     def _send(self, delivery: Delivery) -> SendResult:
         if self.broker.away:
             return SendResult.UNKNOWN
+        if delivery.topic in self.broker.absent:
+            return SendResult.NO_TOPIC
         if not self.broker.fits(delivery):
             return SendResult.TOO_LARGE
         trouble = self.broker.trouble.pop(0) if self.broker.trouble else Trouble.NONE
+        if trouble is Trouble.REFUSED:
+            return SendResult.REFUSED
         if trouble is not Trouble.LOST:
             self.broker.append(delivery)
         return SendResult.ACKNOWLEDGED if trouble is Trouble.NONE else SendResult.UNKNOWN

@@ -26,15 +26,28 @@ class MemoryOutbox:
     async def release(self, events: Sequence[OutgoingEvent]) -> None:
         await self._lease(events, -0.001)
 
-    async def adopt(self, limit: int) -> Sequence[OutgoingEvent]:
+    async def adopt(self, limit: int, max_bytes: int) -> Sequence[OutgoingEvent]:
         async with self.tables.transaction():
             outbox = self.tables.outbox
             now = self.tables.clock.now_utc()
             lapsed = sorted((row_id for row_id in outbox if outbox[row_id]["lease_until"] < now), key=self._lease_until)
-            first = lapsed[:limit]
+            first = self._that_fit(lapsed[:limit], max_bytes)
             runs = {outbox[row_id]["event"].run_id for row_id in first} - {None}
             whole = [row_id for row_id, row in outbox.items() if row_id in first or row["event"].run_id in runs]
             return self.tables.lease_events(whole, self.owner, self.lease_seconds)
+
+    async def take_over(self, run_ids: Sequence[int]) -> Sequence[OutgoingEvent]:
+        async with self.tables.transaction():
+            return self.tables.take_over(run_ids, self.owner, self.lease_seconds)
+
+    def _that_fit(self, row_ids: Sequence[int], max_bytes: int) -> list[int]:
+        fitting, size = [], 0
+        for row_id in row_ids:
+            if size >= max_bytes:
+                break
+            fitting.append(row_id)
+            size += len(self.tables.outbox[row_id]["event"].value or b"")
+        return fitting
 
     async def _lease(self, events: Sequence[OutgoingEvent], seconds: float) -> None:
         async with self.tables.transaction():

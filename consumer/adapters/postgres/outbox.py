@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from consumer.adapters.postgres.endings import events_of
-from consumer.adapters.postgres.pool import Pool, translated
+from consumer.adapters.postgres.endings import EventOwner, events_of, take_over
+from consumer.adapters.postgres.pool import Pool, transaction, translated
 from consumer.ports import OutgoingEvent
 
 
@@ -28,9 +28,14 @@ class PostgresOutbox:
         with translated():
             await self.pool.execute(_LEASE, *_keys(events), self.owner, -0.001)
 
-    async def adopt(self, limit: int) -> Sequence[OutgoingEvent]:
+    async def adopt(self, limit: int, max_bytes: int) -> Sequence[OutgoingEvent]:
+        statement = _ADOPT.format(limit=int(limit))
         with translated():
-            return events_of(await self.pool.fetch(_ADOPT.format(limit=int(limit)), self.owner, self.lease_seconds))
+            return events_of(await self.pool.fetch(statement, self.owner, self.lease_seconds, max_bytes))
+
+    async def take_over(self, run_ids: Sequence[int]) -> Sequence[OutgoingEvent]:
+        async with transaction(self.pool) as connection:
+            return await take_over(connection, run_ids, EventOwner(self.owner, self.lease_seconds))
 
 
 def _keys(events: Sequence[OutgoingEvent]) -> tuple[list[int], list[int]]:
@@ -62,8 +67,13 @@ FROM locked WHERE o.id = locked.id
 # somebody holds one is left for the next time. So this waits for nobody, and two adoptions never for each other. What
 # is wanted is listed first: an OR of two memberships fits no index, and in a broker's outage the outbox is long.
 _ADOPT = """
-WITH lapsed AS (
-    SELECT id, run_id FROM backtest_outbox WHERE lease_until < now() ORDER BY lease_until LIMIT {limit}
+WITH oldest AS (
+    SELECT id, run_id, lease_until, coalesce(octet_length(value), 0) AS bytes
+    FROM backtest_outbox WHERE lease_until < now() ORDER BY lease_until LIMIT {limit}
+), summed AS (
+    SELECT id, run_id, sum(bytes) OVER (ORDER BY lease_until, id) - bytes AS bytes_before FROM oldest
+), lapsed AS (
+    SELECT id, run_id FROM summed WHERE bytes_before < $3
 ), wanted AS (
     SELECT id FROM lapsed WHERE run_id IS NULL
     UNION

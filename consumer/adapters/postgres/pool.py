@@ -148,6 +148,10 @@ def translated() -> Iterator[None]:
         raise StoreTooSlow(first_line(f"Postgres: {error}")) from error
     except _ABOUT_THE_DATA:
         raise
+    except asyncpg.ProtocolViolationError as error:
+        if "invalid message length" in str(error):  # a statement longer than the server reads
+            raise
+        raise StoreUnavailable(first_line(f"Postgres: {type(error).__name__}: {error}")) from error
     except (asyncpg.PostgresError, OSError, TimeoutError, asyncpg.InternalClientError) as error:
         raise StoreUnavailable(first_line(f"Postgres: {type(error).__name__}: {error}")) from error
     except asyncpg.InterfaceError as error:

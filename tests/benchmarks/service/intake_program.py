@@ -64,7 +64,7 @@ async def main() -> None:
         open_pool(settings.database_url.get_secret_value(), max_connections=4, name="intake") as pool,
         StrategyCheckers(engine_settings(settings), settings.strategy_load_seconds) as checkers,
     ):
-        publisher = KafkaPublisher(connection, client_id="intake")
+        publisher = KafkaPublisher(connection, "intake", SystemClock())
         relay = OutboxRelay(PostgresOutbox(pool, "intake", 15.0), publisher, telemetry, clock, 15.0)
         keep_for_good()
         await Intake(

@@ -15,6 +15,9 @@ async def dead_letters(worker: WorkerPorts, count: int) -> tuple[OutgoingEvent, 
     return (await worker.journal.record_batch([], [], letters, ADMIT)).events
 
 
+PLENTY = 1_000_000_000
+
+
 def sequences(events: object) -> list[int]:
     assert isinstance(events, list | tuple)
     return [event.sequence for event in events]
@@ -27,7 +30,7 @@ async def test_an_acknowledged_event_is_forgotten(store: Store) -> None:
     await worker.outbox.delete([first])
     await store.lapse_events()
 
-    assert [event.event_id for event in await worker.outbox.adopt(10)] == [second.event_id]
+    assert [event.event_id for event in await worker.outbox.adopt(10, PLENTY)] == [second.event_id]
 
 
 async def test_deleting_progress_that_was_replaced_meanwhile_leaves_the_newer_one(store: Store) -> None:
@@ -56,7 +59,7 @@ async def test_an_event_comes_back_as_it_was_stored(store: Store) -> None:
     progress = (await beat(worker, claim, 2, 10)).event
     await store.lapse_events()
 
-    adopted = await worker.outbox.adopt(10)
+    adopted = await worker.outbox.adopt(10, PLENTY)
 
     by_kind = {event.kind: event for event in adopted}
     assert (by_kind[EventKind.DEAD_LETTER].key, by_kind[EventKind.DEAD_LETTER].value) == (None, None)
@@ -69,12 +72,12 @@ async def test_only_lapsed_events_are_adopted_and_then_they_are_leased(store: St
     dead, alive, third = [await store.worker(name) for name in ("dead", "alive", "third")]
     await dead_letters(dead, 3)
     await queued_and_claimed(dead)
-    assert list(await alive.outbox.adopt(10)) == []
+    assert list(await alive.outbox.adopt(10, PLENTY)) == []
 
     await store.lapse_events()
 
-    assert len(await alive.outbox.adopt(10)) == 4
-    assert len(await third.outbox.adopt(10)) == 0
+    assert len(await alive.outbox.adopt(10, PLENTY)) == 4
+    assert len(await third.outbox.adopt(10, PLENTY)) == 0
     assert {owner for *_, owner in await store.unsent()} == {"alive"}
 
 
@@ -84,7 +87,7 @@ async def test_adopting_brings_all_events_of_a_run_sequence_rising_even_beyond_t
     await beat(dead, claim, 2, 10)
     await store.lapse_events()
 
-    assert sequences(await alive.outbox.adopt(1)) == [1, 2]
+    assert sequences(await alive.outbox.adopt(1, PLENTY)) == [1, 2]
 
 
 async def test_of_a_run_with_one_lapsed_event_all_are_adopted(store: Store) -> None:
@@ -93,7 +96,7 @@ async def test_of_a_run_with_one_lapsed_event_all_are_adopted(store: Store) -> N
     await store.lapse_events()
     await beat(dead, claim, 2, 10)
 
-    assert sequences(await alive.outbox.adopt(10)) == [1, 2]
+    assert sequences(await alive.outbox.adopt(10, PLENTY)) == [1, 2]
 
 
 async def test_renewed_events_are_not_adopted(store: Store) -> None:
@@ -103,20 +106,20 @@ async def test_renewed_events_are_not_adopted(store: Store) -> None:
 
     await worker.outbox.renew(events)
 
-    assert list(await other.outbox.adopt(10)) == []
+    assert list(await other.outbox.adopt(10, PLENTY)) == []
 
 
 async def test_events_that_somebody_adopted_cannot_be_renewed_or_released_by_their_old_owner(store: Store) -> None:
     old, new, third = [await store.worker(name) for name in ("old", "new", "third")]
     events = await dead_letters(old, 1)
     await store.lapse_events()
-    await new.outbox.adopt(10)
+    await new.outbox.adopt(10, PLENTY)
 
     await old.outbox.renew(events)
     await old.outbox.release(events)
 
     assert [owner for *_, owner in await store.unsent()] == ["new"]
-    assert list(await third.outbox.adopt(10)) == []
+    assert list(await third.outbox.adopt(10, PLENTY)) == []
 
 
 async def test_released_events_are_adopted_at_once(store: Store) -> None:
@@ -125,7 +128,7 @@ async def test_released_events_are_adopted_at_once(store: Store) -> None:
 
     await worker.outbox.release(events)
 
-    assert len(await other.outbox.adopt(10)) == 2
+    assert len(await other.outbox.adopt(10, PLENTY)) == 2
 
 
 async def test_whoever_writes_an_event_takes_over_the_unsent_ones_of_the_run(store: Store) -> None:
@@ -153,9 +156,9 @@ async def test_concurrent_adoptions_share_the_events_and_split_no_run(store: Sto
         await beat(dead, claim, 2, 10)
     await store.lapse_events()
 
-    adopted = await asyncio.gather(*(other.outbox.adopt(20) for other in others))
+    adopted = await asyncio.gather(*(other.outbox.adopt(20, PLENTY) for other in others))
     for _ in range(3):
-        adopted.append(await others[0].outbox.adopt(50))
+        adopted.append(await others[0].outbox.adopt(50, PLENTY))
 
     for share in adopted:
         runs = {event.run_id for event in share}
@@ -182,8 +185,8 @@ async def test_everything_at_once_on_the_same_rows_ends_in_no_deadlock(store: St
             await asyncio.gather(
                 one.queue.beat([Beat(claim) for claim in order]),
                 one.outbox.renew(mixed),
-                other.outbox.adopt(500),
-                one.outbox.adopt(500),
+                other.outbox.adopt(500, PLENTY),
+                one.outbox.adopt(500, PLENTY),
                 cancel_all(order),
                 other.queue.sweep(),
                 *(one.queue.finish(claim, completed(claim)) for claim in order[turn * 10 : turn * 10 + 10]),

@@ -135,7 +135,7 @@ OPERATIONS: dict[str, tuple[Callable[[WorkerPorts], Awaitable[Any]], Operation]]
     "forget": (one_claimed, lambda worker, _: worker.queue.forget_unknown([])),
     "sweep": (one_queued, lambda worker, _: worker.queue.sweep()),
     "cancels": (one_claimed, lambda worker, claim: worker.queue.cancels_wanted([claim])),
-    "adopt": (one_claimed, lambda worker, _: worker.outbox.adopt(5)),
+    "adopt": (one_claimed, lambda worker, _: worker.outbox.adopt(5, 1_000_000)),
     "delete": (one_claimed, lambda worker, claim: worker.outbox.delete(claim.events)),
     "renew": (one_claimed, lambda worker, claim: worker.outbox.renew(claim.events)),
 }

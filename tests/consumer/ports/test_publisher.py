@@ -12,7 +12,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from consumer.adapters.kafka.connection import KafkaConnection
 from consumer.adapters.kafka.publisher import KafkaPublisher
+from consumer.adapters.kafka.topics import present_topics
 from consumer.adapters.memory.broker import MemoryBroker, MemoryPublisher
+from consumer.clock import SystemClock
 from consumer.ports import Delivery, Publisher, SendResult
 
 LIMITS = {"max.message.bytes": "1048588"}
@@ -68,13 +70,17 @@ async def side(request: pytest.FixtureRequest, kafka_bootstrap_servers: str, top
     if request.param == "memory":
         yield MemorySide(MemoryPublisher(MemoryBroker()), topic)
         return
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap_servers)
-    await admin.start()
-    await admin.create_topics([NewTopic(topic, num_partitions=1, replication_factor=1, topic_configs=LIMITS)])
-    await admin.close()
-    publisher = KafkaPublisher(KafkaConnection(kafka_bootstrap_servers), f"{topic_prefix}publisher")
+    await make_topic(kafka_bootstrap_servers, topic, LIMITS)
+    publisher = KafkaPublisher(KafkaConnection(kafka_bootstrap_servers), f"{topic_prefix}publisher", SystemClock())
     yield KafkaSide(publisher, topic, kafka_bootstrap_servers)
     await publisher.close()
+
+
+async def make_topic(servers: str, topic: str, configs: dict[str, str]) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    await admin.start()
+    await admin.create_topics([NewTopic(topic, num_partitions=1, replication_factor=1, topic_configs=configs)])
+    await admin.close()
 
 
 async def test_each_delivery_is_answered_in_order_and_arrives_as_it_was(side: Side) -> None:
@@ -110,16 +116,82 @@ async def test_what_the_topic_will_never_take_is_told_apart_and_the_others_go(si
     assert await side.arrived(3) == [(b"k", b"v", ()), (b"k", b"w", ()), (b"k", b"w", ())]
 
 
+async def test_what_is_refused_only_together_goes_alone(side: Side) -> None:
+    """A broker refuses whole batches: small records were refused with a large one of the same partition, or for what
+    they came to together.
+    """
+    small = [Delivery(side.topic, b"k", b"%d" % number) for number in range(20)]
+    huge = Delivery(side.topic, b"k", b"x" * 1_500_000)
+
+    for _ in range(2):
+        results = await side.publisher.send([*small[:10], huge, *small[10:]])
+        assert list(results) == [SendResult.ACKNOWLEDGED] * 10 + [SendResult.TOO_LARGE] + [SendResult.ACKNOWLEDGED] * 10
+
+    assert len(await side.arrived(40)) == 40
+
+
+@pytest.mark.integration
+async def test_a_topic_that_takes_small_records_alone_takes_each(
+    kafka_bootstrap_servers: str, topic_prefix: str
+) -> None:
+    topic = f"{topic_prefix}narrow"
+    await make_topic(kafka_bootstrap_servers, topic, {"max.message.bytes": "400"})
+    publisher = KafkaPublisher(KafkaConnection(kafka_bootstrap_servers), f"{topic_prefix}publisher", SystemClock())
+
+    results = await publisher.send([Delivery(topic, b"k", b"v" * 200)] * 10 + [Delivery(topic, b"k", b"v" * 500)])
+
+    assert list(results) == [SendResult.ACKNOWLEDGED] * 10 + [SendResult.TOO_LARGE]
+    await publisher.close()
+
+
+@pytest.mark.integration
+async def test_a_record_that_the_broker_finds_wrong_is_refused_and_another_topic_is_none_the_worse(
+    kafka_bootstrap_servers: str, topic_prefix: str
+) -> None:
+    """A compacted topic takes no record without a key."""
+    compacted, other = f"{topic_prefix}compacted", f"{topic_prefix}other"
+    await make_topic(kafka_bootstrap_servers, compacted, {"cleanup.policy": "compact"})
+    await make_topic(kafka_bootstrap_servers, other, {})
+    publisher = KafkaPublisher(KafkaConnection(kafka_bootstrap_servers), f"{topic_prefix}publisher", SystemClock())
+
+    for _ in range(3):
+        results = await publisher.send(
+            [Delivery(compacted, None, b"v"), Delivery(compacted, b"k", b"v"), Delivery(other, b"k", b"v")]
+        )
+        assert list(results) == [SendResult.REFUSED, SendResult.ACKNOWLEDGED, SendResult.ACKNOWLEDGED]
+
+    assert await publisher.is_reachable()
+    await publisher.close()
+
+
+@pytest.mark.integration
+async def test_a_topic_that_is_not_there_is_told_at_once_and_is_not_made(
+    kafka_bootstrap_servers: str, topic_prefix: str
+) -> None:
+    topic = f"{topic_prefix}gone"
+    publisher = KafkaPublisher(KafkaConnection(kafka_bootstrap_servers), f"{topic_prefix}publisher", SystemClock())
+
+    async with asyncio.timeout(5):
+        for _ in range(3):
+            assert list(await publisher.send([Delivery(topic, b"k", b"v")])) == [SendResult.NO_TOPIC]
+
+    assert topic not in await present_topics(KafkaConnection(kafka_bootstrap_servers))
+    await make_topic(kafka_bootstrap_servers, topic, {})
+    assert list(await publisher.send([Delivery(topic, b"k", b"v")])) == [SendResult.ACKNOWLEDGED]
+    await publisher.close()
+
+
 async def test_nothing_to_send_is_answered_with_nothing(side: Side) -> None:
     assert list(await side.publisher.send([])) == []
 
 
 async def test_a_broker_that_is_away_is_no_error_but_unknown(free_port: int) -> None:
-    publisher = KafkaPublisher(KafkaConnection(f"127.0.0.1:{free_port}"), "test")
+    publisher = KafkaPublisher(KafkaConnection(f"127.0.0.1:{free_port}"), "test", SystemClock())
 
     results = await publisher.send([Delivery("any", b"k", b"v")] * 2)
 
     assert list(results) == [SendResult.UNKNOWN] * 2
+    assert not await publisher.is_reachable()
     await publisher.close()
 
 

@@ -39,7 +39,7 @@ STATEMENTS: dict[str, tuple[str, tuple[Any, ...]]] = {
         ([1], ["completed"], [2], [0], [None], [None], "worker", 15.0, ["{}"], ["{}"], [0.5], [None]),
     ),
     "take over": (endings._TAKE_OVER, ([1, 2], "worker", 15.0)),
-    "adopt": (outbox._ADOPT.format(limit=10), ("worker", 15.0)),
+    "adopt": (outbox._ADOPT.format(limit=10), ("worker", 15.0, 1_000_000)),
     "renew": (outbox._LEASE, ([1, 2], [1, 1], "worker", 15.0)),
     "delete sent": (outbox._DELETE, ([1, 2], [1, 1])),
 }

@@ -1,0 +1,110 @@
+"""Topics that somebody else has set up otherwise, made too narrow, or deleted, while a worker works."""
+
+import asyncio
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator
+
+import pytest
+
+from consumer.adapters.kafka.connection import KafkaConnection
+from consumer.adapters.kafka.topics import TopicSettings, create_topics
+from consumer.devstack import StackKind
+from consumer.devstack.free_ports import free_ports
+from tests.support import kafka_admin
+from tests.support.front_door import FrontDoor, Message, open_front_door
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+async def door(tmp_path_factory: pytest.TempPathFactory, stack_kind: StackKind) -> AsyncIterator[FrontDoor]:
+    async with open_front_door(tmp_path_factory.mktemp("topics-of-others"), stack_kind) as opened:
+        yield opened
+
+
+def asked(port: int, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except OSError as error:
+        return 0, str(error)
+
+
+async def ready(port: int, *, told: str = "", seconds: float = 30.0) -> str:
+    """Wait for /readyz: 200 where nothing is to be told, else 503 with these words."""
+
+    async def probe() -> str | None:
+        status, text = await asyncio.to_thread(asked, port, "/readyz")
+        return text if (status == 503 and told in text if told else status == 200) else None
+
+    return await eventually(probe, f"readiness {told}", seconds=seconds)
+
+
+async def test_a_topic_that_refuses_an_event_floods_no_other_and_starves_nobody(door: FrontDoor) -> None:
+    """Its terminal event stood 78 times on the other topic in 20 s, and after 600 more runs nothing else went out."""
+    servers = door.stack.kafka_bootstrap_servers
+    [port] = free_ports(1)
+    strategy_id = await door.add_strategy()
+    async with door.worker(http_port=str(port)) as worker:
+        await ready(port)
+        await kafka_admin.configure(servers, "backtest.progress", {"max.message.bytes": "1000"})
+        ids = [await door.request(strategy_id) for _ in range(30)]
+        for request_id in ids:
+            await door.terminal_event(request_id, seconds=180)
+        told = await ready(port, told="backtest.progress refuses 30 events (too_large)")
+        assert json.loads(told)["checks"]["kafka"] == "ok"
+        await door.send_raw("backtest.requested", b"poison")
+        await door.message(lambda message: message.topic == "backtest.requested.dlq", "the dead letter", seconds=10)
+        assert 'backtest_events_refused{topic="backtest.progress"} 30.0' in asked(port, "/metrics")[1]
+        since = time.monotonic()
+
+        async def is_over() -> bool:
+            return time.monotonic() - since > 6
+
+        await eventually(is_over, "some tries to go by")
+        assert len([each for each in door.messages if each.topic == "backtest.completed"]) == 30
+        assert len(worker.log_events("events_not_taken")) == 1
+        assert len(worker.log_text().splitlines()) < 500
+
+        await kafka_admin.configure(servers, "backtest.progress", {})
+        for request_id in ids:
+            await _terminal_on_progress(door, request_id)
+        await ready(port)
+        assert len([each for each in door.messages if each.topic == "backtest.completed"]) == 30
+
+
+async def test_a_dead_letter_without_a_topic_slows_no_event(door: FrontDoor) -> None:
+    servers = door.stack.kafka_bootstrap_servers
+    [port] = free_ports(1)
+    strategy_id = await door.add_strategy()
+    async with door.worker(http_port=str(port), kafka_create_topics="false"):
+        await ready(port)
+        await door.terminal_event(await door.request(strategy_id), seconds=180)  # the engine is warm
+        await kafka_admin.delete(servers, "backtest.requested.dlq")
+        await door.send_raw("backtest.requested", b"poison without a topic")
+        await ready(port, told="backtest.requested.dlq")
+        for _ in range(5):
+            since = time.monotonic()
+            await door.terminal_event(await door.request(strategy_id))
+            assert time.monotonic() - since < 5
+        await create_topics(KafkaConnection(servers), TopicSettings(partitions=3))
+        await ready(port)
+        rows = await door.database.fetchval("SELECT count(*) FROM backtest_outbox")
+        assert rows == 0
+
+
+async def _terminal_on_progress(door: FrontDoor, request_id: str) -> Message:
+    def fits(message: Message) -> bool:
+        return (
+            message.topic == "backtest.progress"
+            and message.data["request_id"] == request_id
+            and message.kind == "completed"
+        )
+
+    return await door.message(fits, f"terminal event of {request_id} on backtest.progress", seconds=90)
