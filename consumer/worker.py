@@ -23,6 +23,8 @@ CANCEL_POLL_SECONDS = 0.2
 QUEUE_WATCH_SECONDS = 1.0
 WAITING_SECONDS = 1.0
 """Between two looks at requests that wait for a client's lock."""
+CLOCK_SECONDS = 10.0
+"""Between two looks at the store's clock."""
 DRAIN_GRACE_SECONDS = 2.0
 """To stop children and give their runs back."""
 RELAY_GRACE_SECONDS = 1.5
@@ -43,6 +45,8 @@ class Worker:
     intake: Intake
     dispatcher: Dispatcher
     clock: Clock
+    adjust_clock: Callable[[], Awaitable[None]]
+    """Reads the store's time anew."""
     tasks: list[asyncio.Task[None]] = field(default_factory=list, init=False)
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -57,6 +61,7 @@ class Worker:
                 (CANCEL_POLL_SECONDS, self.dispatcher.look_for_cancels),
                 (self.sweep_seconds, self.relay.keep),
                 (QUEUE_WATCH_SECONDS, self.intake.watch_queue),
+                (CLOCK_SECONDS, self.adjust_clock),
                 (WAITING_SECONDS, self.intake.record_waiting),
             )
         ]

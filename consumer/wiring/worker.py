@@ -23,10 +23,10 @@ from consumer.adapters.kafka.source import KafkaSource
 from consumer.adapters.kafka.topics import create_topics, missing_topics, topic_settings
 from consumer.adapters.postgres.journal import PostgresJournal
 from consumer.adapters.postgres.outbox import PostgresOutbox
-from consumer.adapters.postgres.pool import Pool, open_pool, translated
+from consumer.adapters.postgres.pool import Pool, open_pool, server_time, translated
 from consumer.adapters.postgres.queue import PostgresQueue
 from consumer.adapters.postgres.schema.migrating import check_schema
-from consumer.clock import SystemClock
+from consumer.clock import StoreClock
 from consumer.dispatch import Dispatcher
 from consumer.errors import ArtifactsUnavailable, BrokerUnavailable, Unavailable
 from consumer.execute_run import RunPorts
@@ -52,21 +52,26 @@ async def run_worker(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    clock = SystemClock()
-    if await unless_stopped(stopping, wait_for_servers(servers(settings), settings.start_timeout_seconds, clock)):
+    clock = StoreClock()
+    if await unless_stopped(
+        stopping, wait_for_servers(servers(settings, clock), settings.start_timeout_seconds, clock)
+    ):
         async with open_worker(settings, clock) as worker:
             keep_for_good()
             await worker.run(stopping)
 
 
-def servers(settings: Settings) -> tuple[Server, ...]:
-    """Postgres is fit once it has our tables; Kafka once it has our topics, which a look makes where it may; the store
+def servers(settings: Settings, clock: StoreClock) -> tuple[Server, ...]:
+    """Postgres is fit once it has our tables and has told its time; Kafka once it has our topics, which a look makes where it may; the store
     of artefacts once it takes a file: without it every run would be simulated and then fail.
     """
     connection = kafka_connection(settings)
 
     async def database() -> None:
-        await check_schema(settings.database_url.get_secret_value())
+        url = settings.database_url.get_secret_value()
+        await check_schema(url)
+        async with open_pool(url, max_connections=1, name="backtest start") as pool:
+            await clock.adjust(lambda: server_time(pool))
 
     async def topics() -> None:
         if settings.kafka_create_topics:
@@ -92,7 +97,7 @@ def keep_for_good() -> None:
 
 
 @asynccontextmanager
-async def open_worker(settings: Settings, clock: SystemClock) -> AsyncIterator[Worker]:
+async def open_worker(settings: Settings, clock: StoreClock) -> AsyncIterator[Worker]:
     """Open everything a worker needs; close it in the opposite order."""
     stamina.set_active(True)
     owner = f"{socket.gethostname()}/{os.getpid()}/{uuid4().hex[:12]}"
@@ -141,7 +146,11 @@ async def open_worker(settings: Settings, clock: SystemClock) -> AsyncIterator[W
             max_bytes=batch_bytes,
             clock=clock,
         )
-        worker = Worker(owner, settings, source, relay, intake, dispatcher, clock)
+
+        async def adjust_clock() -> None:
+            await clock.adjust(lambda: server_time(pool))
+
+        worker = Worker(owner, settings, source, relay, intake, dispatcher, clock, adjust_clock)
 
         async def readiness() -> Checks:
             return {

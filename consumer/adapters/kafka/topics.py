@@ -18,14 +18,17 @@ from schemas.topics import DEAD_LETTER_MAX_MESSAGE_BYTES, Topic
 DAY_MS = 24 * 3600 * 1000
 REQUEST_TIMEOUT_SECONDS = 15.0
 
+BROKERS_CLOCK = {"message.timestamp.type": "LogAppendTime"}
+"""A sender's wrong clock neither has its records refused nor removed early."""
 TOPIC_CONFIGS: dict[Topic, dict[str, str]] = {
-    Topic.REQUESTED: {"retention.ms": str(28 * DAY_MS)},
-    Topic.CANCEL_REQUESTED: {"retention.ms": str(7 * DAY_MS)},
-    Topic.PROGRESS: {"retention.ms": str(DAY_MS)},
-    Topic.COMPLETED: {"cleanup.policy": "compact", "retention.ms": "-1"},
+    Topic.REQUESTED: {"retention.ms": str(28 * DAY_MS), **BROKERS_CLOCK},
+    Topic.CANCEL_REQUESTED: {"retention.ms": str(7 * DAY_MS), **BROKERS_CLOCK},
+    Topic.PROGRESS: {"retention.ms": str(DAY_MS), **BROKERS_CLOCK},
+    Topic.COMPLETED: {"cleanup.policy": "compact", "retention.ms": "-1", **BROKERS_CLOCK},
     Topic.DEAD_LETTER: {
         "retention.ms": str(28 * DAY_MS),
         "max.message.bytes": str(DEAD_LETTER_MAX_MESSAGE_BYTES),
+        **BROKERS_CLOCK,
     },
 }
 """What each is made with; the retention is for whoever runs the broker to change."""
