@@ -20,7 +20,8 @@ from consumer.adapters.http.server import Checks, http_server
 from consumer.adapters.kafka.connection import KafkaConnection, kafka_connection
 from consumer.adapters.kafka.publisher import KafkaPublisher
 from consumer.adapters.kafka.source import KafkaSource
-from consumer.adapters.kafka.topics import create_topics, missing_topics, topic_settings
+from consumer.adapters.kafka.topic_watch import TopicWatch
+from consumer.adapters.kafka.topics import missing_topics, topic_settings
 from consumer.adapters.postgres.journal import PostgresJournal
 from consumer.adapters.postgres.outbox import PostgresOutbox
 from consumer.adapters.postgres.pool import Pool, open_pool, server_time, translated
@@ -53,17 +54,16 @@ async def run_worker(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     clock = StoreClock()
-    if await unless_stopped(
-        stopping, wait_for_servers(servers(settings, clock), settings.start_timeout_seconds, clock)
-    ):
+    starting = wait_for_servers(servers(settings, clock), settings.start_timeout_seconds, clock)
+    if await unless_stopped(stopping, starting):
         async with open_worker(settings, clock) as worker:
             keep_for_good()
             await worker.run(stopping)
 
 
 def servers(settings: Settings, clock: StoreClock) -> tuple[Server, ...]:
-    """Postgres is fit once it has our tables and has told its time; Kafka once it has our topics, which a look makes where it may; the store
-    of artefacts once it takes a file: without it every run would be simulated and then fail.
+    """Postgres is fit once it has our tables and has told its time; Kafka once it has our topics, which a look makes
+    where it may; the store of artefacts once it takes a file: without it every run would be simulated and then fail.
     """
     connection = kafka_connection(settings)
 
@@ -74,11 +74,8 @@ def servers(settings: Settings, clock: StoreClock) -> tuple[Server, ...]:
             await clock.adjust(lambda: server_time(pool))
 
     async def topics() -> None:
-        if settings.kafka_create_topics:
-            made = await create_topics(connection, topic_settings(settings))
-            if made:
-                log.info("topics_created", topics=made)
-        elif missing := await missing_topics(connection):
+        await watch_of_topics(settings, connection).look()
+        if missing := await missing_topics(connection):
             raise BrokerUnavailable(f"Kafka has no {', '.join(missing)}, and BACKTEST_KAFKA_CREATE_TOPICS is off")
 
     async def artifacts() -> None:
@@ -88,6 +85,10 @@ def servers(settings: Settings, clock: StoreClock) -> tuple[Server, ...]:
             raise ArtifactsUnavailable(f"BACKTEST_ARTIFACTS_URL takes no files: {error}") from error
 
     return Server("Postgres", database), Server("Kafka", topics), Server("the store of artefacts", artifacts)
+
+
+def watch_of_topics(settings: Settings, connection: KafkaConnection) -> TopicWatch:
+    return TopicWatch(connection, topic_settings(settings), settings.kafka_create_topics)
 
 
 def keep_for_good() -> None:
@@ -150,12 +151,14 @@ async def open_worker(settings: Settings, clock: StoreClock) -> AsyncIterator[Wo
         async def adjust_clock() -> None:
             await clock.adjust(lambda: server_time(pool))
 
-        worker = Worker(owner, settings, source, relay, intake, dispatcher, clock, adjust_clock)
+        watch = watch_of_topics(settings, connection)
+        worker = Worker(owner, settings, source, relay, intake, dispatcher, clock, adjust_clock, watch.look)
 
         async def readiness() -> Checks:
             return {
                 "postgres": await _postgres_trouble(pool),
                 "kafka": await _kafka_trouble(connection, source),
+                "topics": "; ".join(watch.complaints) or None,
                 "events": "; ".join(relay.complaints()) or None,
             }
 

@@ -23,7 +23,8 @@ def record_of_zeros(offset: int, value_bytes: int) -> bytes:
     zeros = value_bytes + 1  # the last one: no headers
     whole, rest = divmod(zeros, PIECE_BYTES)
     piece = zstd_encode(b"\0" * PIECE_BYTES) if whole else b""
-    return zstd_encode(bytes(head + body)) + piece * whole + zstd_encode(b"\0" * rest)
+    packed: bytes = zstd_encode(bytes(head + body)) + piece * whole + zstd_encode(b"\0" * rest)
+    return packed
 
 
 def packed_batch(records: Sequence[bytes], timestamp_ms: int) -> bytes:
