@@ -124,7 +124,7 @@ async def open_worker(settings: Settings, clock: StoreClock) -> AsyncIterator[Wo
             PostgresOutbox(pool, owner, settings.lease_seconds), publisher, telemetry, clock, settings.lease_seconds
         )
         queue = PostgresQueue(pool, writer, owner, settings.lease_seconds, settings.max_attempts)
-        batch_bytes = settings.intake_batch_mb * 1_048_576
+        batch_bytes = settings.intake_batch_mb * 1_048_576 // 4
         source = KafkaSource(connection, settings.kafka_group_id, telemetry.records_removed, batch_bytes)
         work_arrived = asyncio.Event()
         dispatcher = Dispatcher(
