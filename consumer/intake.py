@@ -63,7 +63,7 @@ MAX_REMEMBERED = 10_000
 """Parameters that strategies' code took lately."""
 MAX_REMEMBERED_CHARACTERS = 1_000
 """Of one of them; longer ones are asked about anew."""
-PORTIONS = 8
+PORTIONS = 4
 """A batch that is as large as it may be is recorded in so many transactions: what is read of a record, and what is
 written, takes many times its bytes.
 """
@@ -102,7 +102,7 @@ class Intake:
     """Set when runs were queued: the dispatcher claims at once."""
     max_queued: int
     clock: Clock
-    max_bytes: int = 32 * 1_048_576
+    max_bytes: int = 8 * 1_048_576
     """Of a batch, and of records that are held here because they wait for verdicts."""
     held: bool = field(default=False, init=False)
     passed: dict[StrategyCheck, Verdict] = field(default_factory=dict, init=False)

@@ -272,7 +272,7 @@ class Settings(DatabaseSettings, KafkaSettings, StoreSettings, StrategySettings)
     """Deaths of a run's engine process, or of its worker, after which the run fails with crash_loop."""
     run_timeout_seconds: _Seconds = 3600.0
     intake_batch_mb: _Count = 32
-    """What records that are fetched and recorded together may come to."""
+    """What is held of records between their fetch and the statement that records them; a quarter of it is a batch."""
     max_queued: _Count = 100_000
     """Queued runs of the database beyond which intake pauses."""
     drain_seconds: _SecondsOrNone = 0.0

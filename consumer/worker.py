@@ -23,6 +23,9 @@ CANCEL_POLL_SECONDS = 0.2
 QUEUE_WATCH_SECONDS = 1.0
 WAITING_SECONDS = 1.0
 """Between two looks at requests that wait for a client's lock."""
+CLOCK_SECONDS = 10.0
+"""Between two looks at the store's clock."""
+TOPICS_SECONDS = 5.0
 DRAIN_GRACE_SECONDS = 2.0
 """To stop children and give their runs back."""
 RELAY_GRACE_SECONDS = 1.5
@@ -43,6 +46,10 @@ class Worker:
     intake: Intake
     dispatcher: Dispatcher
     clock: Clock
+    adjust_clock: Callable[[], Awaitable[None]]
+    """Reads the store's time anew."""
+    look_at_topics: Callable[[], Awaitable[None]]
+    """Notices what others have done to them, and mends what it may."""
     tasks: list[asyncio.Task[None]] = field(default_factory=list, init=False)
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -57,6 +64,8 @@ class Worker:
                 (CANCEL_POLL_SECONDS, self.dispatcher.look_for_cancels),
                 (self.sweep_seconds, self.relay.keep),
                 (QUEUE_WATCH_SECONDS, self.intake.watch_queue),
+                (CLOCK_SECONDS, self.adjust_clock),
+                (TOPICS_SECONDS, self.look_at_topics),
                 (WAITING_SECONDS, self.intake.record_waiting),
             )
         ]

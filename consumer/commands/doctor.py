@@ -29,8 +29,7 @@ from consumer.wiring.files import instruments_of, market_data_at
 from consumer.wiring.schema import head_revision, notes_on_schema
 from consumer.wiring.strategies import open_checker
 from engine.errors import EngineError
-from schemas.envelope import MAX_VALUE_BYTES
-from schemas.topics import DEAD_LETTER_MAX_MESSAGE_BYTES, Topic
+from schemas.topics import Topic
 
 app = typer.Typer(add_completion=False)
 
@@ -137,7 +136,7 @@ async def _examine_kafka() -> list[Finding]:
     settings = load_settings(KafkaSettings)
     facts = await facts_of_topics(settings, tuple(Topic))
     missing = [topic.value for topic in Topic if topic not in facts]
-    findings = [_topic_finding(Topic(name), each) for name, each in facts.items()]
+    findings = [_topic_finding(Topic(name), each, settings) for name, each in facts.items()]
     if not missing:
         return findings
     named = ", ".join(missing)
@@ -146,14 +145,18 @@ async def _examine_kafka() -> list[Finding]:
     return [*findings, Finding("kafka", False, f"missing: {named}", "make them, or BACKTEST_KAFKA_CREATE_TOPICS=true")]
 
 
-def _topic_finding(topic: Topic, facts: TopicFacts) -> Finding:
-    needed = DEAD_LETTER_MAX_MESSAGE_BYTES if topic is Topic.DEAD_LETTER else MAX_VALUE_BYTES
+def _topic_finding(topic: Topic, facts: TopicFacts, settings: KafkaSettings) -> Finding:
     told = f"{topic.value}: {facts.partitions} partitions, records to {facts.max_message_bytes} bytes"
-    if facts.max_message_bytes < needed:
-        return Finding("kafka", False, told, f"raise its max.message.bytes to {needed}")
-    if topic is Topic.COMPLETED and "compact" not in facts.cleanup_policy:
-        return Finding("kafka", True, f"{told}, not compacted", "set cleanup.policy=compact to keep every outcome")
-    return Finding("kafka", True, told)
+    if "compact" not in facts.cleanup_policy and topic is Topic.COMPLETED:
+        told += ", not compacted: outcomes older than its retention are lost"
+    if wrong := facts.shortcomings(topic):
+        return Finding("kafka", False, told, f"set {', '.join(f'{name}={value}' for name, value in wrong.items())}")
+    notes = []
+    if facts.partitions < settings.kafka_topic_partitions:
+        notes.append(f"BACKTEST_KAFKA_TOPIC_PARTITIONS is {settings.kafka_topic_partitions}")
+    if facts.timestamp_type != "LogAppendTime":
+        notes.append("message.timestamp.type=LogAppendTime would keep a sender's wrong clock out of it")
+    return Finding("kafka", True, told, "; ".join(notes))
 
 
 def _examine_market_data() -> Iterable[Finding]:

@@ -20,13 +20,14 @@ from consumer.adapters.http.server import Checks, http_server
 from consumer.adapters.kafka.connection import KafkaConnection, kafka_connection
 from consumer.adapters.kafka.publisher import KafkaPublisher
 from consumer.adapters.kafka.source import KafkaSource
-from consumer.adapters.kafka.topics import create_topics, missing_topics, topic_settings
+from consumer.adapters.kafka.topic_watch import TopicWatch
+from consumer.adapters.kafka.topics import missing_topics, topic_settings
 from consumer.adapters.postgres.journal import PostgresJournal
 from consumer.adapters.postgres.outbox import PostgresOutbox
-from consumer.adapters.postgres.pool import Pool, open_pool, translated
+from consumer.adapters.postgres.pool import Pool, open_pool, server_time, translated
 from consumer.adapters.postgres.queue import PostgresQueue
 from consumer.adapters.postgres.schema.migrating import check_schema
-from consumer.clock import SystemClock
+from consumer.clock import StoreClock
 from consumer.dispatch import Dispatcher
 from consumer.errors import ArtifactsUnavailable, BrokerUnavailable, Unavailable
 from consumer.execute_run import RunPorts
@@ -52,28 +53,29 @@ async def run_worker(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    clock = SystemClock()
-    if await unless_stopped(stopping, wait_for_servers(servers(settings), settings.start_timeout_seconds, clock)):
+    clock = StoreClock()
+    starting = wait_for_servers(servers(settings, clock), settings.start_timeout_seconds, clock)
+    if await unless_stopped(stopping, starting):
         async with open_worker(settings, clock) as worker:
             keep_for_good()
             await worker.run(stopping)
 
 
-def servers(settings: Settings) -> tuple[Server, ...]:
-    """Postgres is fit once it has our tables; Kafka once it has our topics, which a look makes where it may; the store
-    of artefacts once it takes a file: without it every run would be simulated and then fail.
+def servers(settings: Settings, clock: StoreClock) -> tuple[Server, ...]:
+    """Postgres is fit once it has our tables and has told its time; Kafka once it has our topics, which a look makes
+    where it may; the store of artefacts once it takes a file: without it every run would be simulated and then fail.
     """
     connection = kafka_connection(settings)
 
     async def database() -> None:
-        await check_schema(settings.database_url.get_secret_value())
+        url = settings.database_url.get_secret_value()
+        await check_schema(url)
+        async with open_pool(url, max_connections=1, name="backtest start") as pool:
+            await clock.adjust(lambda: server_time(pool))
 
     async def topics() -> None:
-        if settings.kafka_create_topics:
-            made = await create_topics(connection, topic_settings(settings))
-            if made:
-                log.info("topics_created", topics=made)
-        elif missing := await missing_topics(connection):
+        await watch_of_topics(settings, connection).look()
+        if missing := await missing_topics(connection):
             raise BrokerUnavailable(f"Kafka has no {', '.join(missing)}, and BACKTEST_KAFKA_CREATE_TOPICS is off")
 
     async def artifacts() -> None:
@@ -85,6 +87,10 @@ def servers(settings: Settings) -> tuple[Server, ...]:
     return Server("Postgres", database), Server("Kafka", topics), Server("the store of artefacts", artifacts)
 
 
+def watch_of_topics(settings: Settings, connection: KafkaConnection) -> TopicWatch:
+    return TopicWatch(connection, topic_settings(settings), settings.kafka_create_topics)
+
+
 def keep_for_good() -> None:
     """Take what is there now, some 275 000 objects of modules, out of what later collections walk."""
     gc.collect()
@@ -92,7 +98,7 @@ def keep_for_good() -> None:
 
 
 @asynccontextmanager
-async def open_worker(settings: Settings, clock: SystemClock) -> AsyncIterator[Worker]:
+async def open_worker(settings: Settings, clock: StoreClock) -> AsyncIterator[Worker]:
     """Open everything a worker needs; close it in the opposite order."""
     stamina.set_active(True)
     owner = f"{socket.gethostname()}/{os.getpid()}/{uuid4().hex[:12]}"
@@ -118,7 +124,7 @@ async def open_worker(settings: Settings, clock: SystemClock) -> AsyncIterator[W
             PostgresOutbox(pool, owner, settings.lease_seconds), publisher, telemetry, clock, settings.lease_seconds
         )
         queue = PostgresQueue(pool, writer, owner, settings.lease_seconds, settings.max_attempts)
-        batch_bytes = settings.intake_batch_mb * 1_048_576
+        batch_bytes = settings.intake_batch_mb * 1_048_576 // 4
         source = KafkaSource(connection, settings.kafka_group_id, telemetry.records_removed, batch_bytes)
         work_arrived = asyncio.Event()
         dispatcher = Dispatcher(
@@ -141,12 +147,18 @@ async def open_worker(settings: Settings, clock: SystemClock) -> AsyncIterator[W
             max_bytes=batch_bytes,
             clock=clock,
         )
-        worker = Worker(owner, settings, source, relay, intake, dispatcher, clock)
+
+        async def adjust_clock() -> None:
+            await clock.adjust(lambda: server_time(pool))
+
+        watch = watch_of_topics(settings, connection)
+        worker = Worker(owner, settings, source, relay, intake, dispatcher, clock, adjust_clock, watch.look)
 
         async def readiness() -> Checks:
             return {
                 "postgres": await _postgres_trouble(pool),
                 "kafka": await _kafka_trouble(connection, source),
+                "topics": "; ".join(watch.complaints) or None,
                 "events": "; ".join(relay.complaints()) or None,
             }
 

@@ -57,6 +57,6 @@ def place_of(record: Record) -> Place:
 
 def _is_json_object(value: bytes | None) -> bool:
     try:
-        return isinstance(json.loads((value or b"").decode()), dict)
+        return isinstance(json.loads((value or b"").decode("utf-8-sig")), dict)
     except (ValueError, RecursionError):
         return False

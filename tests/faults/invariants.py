@@ -4,7 +4,8 @@ Each is a function of the evidence that yields what breaks it, and its name is t
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
 from math import fsum, isclose
 from typing import Any
 
@@ -28,10 +29,10 @@ Invariant = Callable[[Evidence], Iterator[str]]
 
 def committed_offsets_are_durable(evidence: Evidence) -> Iterator[str]:
     """Every input record below the group's committed offset is durable: in a table, or in the dead-letter topic."""
-    letters = evidence.dead_letters()
+    durable = _Durable.of(evidence)
     for record in evidence.inputs:
         committed = evidence.committed.get((record.topic, record.partition), 0)
-        if record.offset < committed and (missing := _missing(read_input(record), evidence, letters)):
+        if record.offset < committed and (missing := durable.missing(read_input(record))):
             yield f"{place_of(record)} is below the committed {committed}, and {missing}"
 
 
@@ -93,9 +94,9 @@ def a_request_has_one_run(evidence: Evidence) -> Iterator[str]:
 
 def no_record_is_lost(evidence: Evidence) -> Iterator[str]:
     """Every input record is in a table, or in the dead-letter topic."""
-    letters = evidence.dead_letters()
+    durable = _Durable.of(evidence)
     for record in evidence.inputs:
-        if missing := _missing(read_input(record), evidence, letters):
+        if missing := durable.missing(read_input(record)):
             yield f"{place_of(record)}: {missing}"
 
 
@@ -282,25 +283,43 @@ def first_appearances(events: Sequence[Event]) -> list[Event]:
     return list(first.values())
 
 
-def _missing(record: Wanted | Kept | Poison, evidence: Evidence, letters: Mapping[Place, Any]) -> str | None:
-    """What is missing of a record that must be durable; None: nothing."""
-    waiting = {row["event_id"] for row in evidence.outbox if row["kind"] == "dead_letter"}
-    is_letter = record.place in letters or "dead-letter/{}/{}/{}".format(*record.place) in waiting
-    match record:
-        case Poison():
-            return None if is_letter else "no dead letter keeps it"
-        case Wanted(request_id=request_id, content_hash=content_hash):
-            row = evidence.requests.get(request_id)
-            if row is None:
-                return None if is_letter else f"request {request_id!r} is in no table"
-            if row["content_hash"] != content_hash and not is_letter:
-                return f"conflicts with request {request_id!r}, and no dead letter keeps it"
-            return None
-        case Kept(run_id=run_id, request_id=request_id):
-            targets = {(row["run_id"], row["request_id"]) for row in evidence.cancels}
-            return (
-                None if (run_id, request_id) in targets or is_letter else f"cancel of {run_id or request_id!r} is lost"
-            )
+@dataclass(frozen=True, slots=True)
+class _Durable:
+    """What stands in a table or in the dead-letter topic."""
+
+    requests: Mapping[str, Row]
+    cancels: Set[tuple[int | None, str | None]]
+    """Targets."""
+    letters: Set[Place]
+    waiting: Set[str]
+    """Ids of dead letters in the outbox."""
+
+    @staticmethod
+    def of(evidence: Evidence) -> "_Durable":
+        return _Durable(
+            evidence.requests,
+            {(row["run_id"], row["request_id"]) for row in evidence.cancels},
+            evidence.dead_letters().keys(),
+            {row["event_id"] for row in evidence.outbox if row["kind"] == "dead_letter"},
+        )
+
+    def missing(self, record: Wanted | Kept | Poison) -> str | None:
+        """What is missing of a record that must be durable; None: nothing."""
+        is_letter = record.place in self.letters or "dead-letter/{}/{}/{}".format(*record.place) in self.waiting
+        match record:
+            case _ if is_letter:
+                return None
+            case Poison():
+                return "no dead letter keeps it"
+            case Wanted(request_id=request_id, content_hash=content_hash):
+                row = self.requests.get(request_id)
+                if row is None:
+                    return f"request {request_id!r} is in no table"
+                conflict = f"conflicts with request {request_id!r}, and no dead letter keeps it"
+                return None if row["content_hash"] == content_hash else conflict
+            case Kept(run_id=run_id, request_id=request_id):
+                is_kept = (run_id, request_id) in self.cancels
+                return None if is_kept else f"cancel of {run_id or request_id!r} is lost"
 
 
 AT_EVERY_MOMENT: tuple[Invariant, ...] = (

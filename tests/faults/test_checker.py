@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -248,3 +249,25 @@ def test_a_replay_that_changes_something_is_found() -> None:
     assert replay_changed_nothing(before, after) != []
     more = records(before, "backtest.progress", lambda life: [*life, life[0]])
     assert replay_changed_nothing(before, more) != []
+
+
+def test_a_byte_order_mark_makes_no_poison_of_a_request() -> None:
+    """As the decoder has it."""
+    story = flawless()
+    marked = replace(REQUEST, value=b"\xef\xbb\xbf" + (REQUEST.value or b""))
+    records = {**story.records, "backtest.requested": (marked, POISON)}
+    assert check(replace(story, records=records)) == []
+
+
+def test_ten_thousand_cancels_are_judged_in_seconds() -> None:
+    story = flawless()
+    kept = tuple({"run_id": number, "request_id": None, "reason": None} for number in range(2, 10_002))
+    sent = tuple(
+        Record("backtest.cancel_requested", 0, offset, None, json.dumps({"run_id": row["run_id"]}).encode())
+        for offset, row in enumerate(kept)
+    )
+    records = {**story.records, "backtest.cancel_requested": sent}
+    committed = {**story.committed, ("backtest.cancel_requested", 0): len(sent)}
+    started = time.process_time()
+    assert check(replace(story, records=records, cancels=kept, committed=committed)) == []
+    assert time.process_time() - started < 5

@@ -165,7 +165,11 @@ def go_through_proxy(ports: dict[int, int]) -> None:
 
 
 def live_by(clock_file: Path) -> None:
-    """Make this process's wall clock wrong by what the file says; the monotonic one goes on as before."""
+    """Make this process's wall clock wrong by what the file says, as its producers see it too, whose compiled part
+    looks for itself; the monotonic one goes on as before.
+    """
+    from aiokafka.producer.message_accumulator import BatchBuilder
+
     from consumer import clock
 
     true_time = time.time
@@ -182,8 +186,15 @@ def live_by(clock_file: Path) -> None:
             wrong = datetime.now(tz) + timedelta(seconds=offset())
             return cls.fromtimestamp(wrong.timestamp(), tz)
 
+    append = BatchBuilder.append
+
+    def append_by_wrong_time(builder: Any, *, timestamp: int | None, **named: Any) -> Any:
+        stamped = int((true_time() + offset()) * 1000) if timestamp is None else timestamp
+        return append(builder, timestamp=stamped, **named)
+
     patch(time, "time", lambda: true_time() + offset())
     patch(clock, "datetime", WrongDatetime)
+    patch(BatchBuilder, "append", append_by_wrong_time)
 
 
 def patch(owner: Any, name: str, value: object) -> None:

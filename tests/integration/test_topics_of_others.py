@@ -10,9 +10,16 @@ from collections.abc import AsyncIterator
 import pytest
 
 from consumer.adapters.kafka.connection import KafkaConnection
-from consumer.adapters.kafka.topics import TopicSettings, create_topics
+from consumer.adapters.kafka.topics import (
+    TOPIC_CONFIGS,
+    TopicSettings,
+    create_topics,
+    present_topics,
+    topic_facts,
+)
 from consumer.devstack import StackKind
 from consumer.devstack.free_ports import free_ports
+from schemas.topics import Topic
 from tests.support import kafka_admin
 from tests.support.front_door import FrontDoor, Message, open_front_door
 from tests.support.waiting import eventually
@@ -51,7 +58,7 @@ async def test_a_topic_that_refuses_an_event_floods_no_other_and_starves_nobody(
     servers = door.stack.kafka_bootstrap_servers
     [port] = free_ports(1)
     strategy_id = await door.add_strategy()
-    async with door.worker(http_port=str(port)) as worker:
+    async with door.worker(http_port=str(port), kafka_create_topics="false") as worker:
         await ready(port)
         await kafka_admin.configure(servers, "backtest.progress", {"max.message.bytes": "1000"})
         ids = [await door.request(strategy_id) for _ in range(30)]
@@ -97,6 +104,53 @@ async def test_a_dead_letter_without_a_topic_slows_no_event(door: FrontDoor) -> 
         await ready(port)
         rows = await door.database.fetchval("SELECT count(*) FROM backtest_outbox")
         assert rows == 0
+
+
+async def test_topics_that_were_deleted_and_come_back_as_the_brokers_default_are_made_as_they_should_be(
+    door: FrontDoor,
+) -> None:
+    """A subscriber's client had the broker make them, with one partition and without compaction."""
+    connection, servers = KafkaConnection(door.stack.kafka_bootstrap_servers), door.stack.kafka_bootstrap_servers
+    outputs = [Topic.PROGRESS, Topic.COMPLETED, Topic.DEAD_LETTER]
+    [port] = free_ports(1)
+    strategy_id = await door.add_strategy()
+    async with door.worker(http_port=str(port)) as worker:
+        await ready(port)
+        await door.terminal_event(await door.request(strategy_id), seconds=180)
+        for topic in outputs:
+            await kafka_admin.delete(servers, topic)
+            await kafka_admin.make_or_find(servers, topic)
+
+        async def are_mended() -> bool:
+            facts = await topic_facts(connection, outputs)
+            return len(facts) == 3 and all(
+                each.partitions >= 3 and not each.shortcomings(Topic(name)) for name, each in facts.items()
+            )
+
+        await eventually(are_mended, "topics as they were")
+        assert worker.log_events("topic_changed") or worker.log_events("topics_created")
+        await ready(port)
+        await door.terminal_event(await door.request(strategy_id))
+
+
+async def test_topics_that_may_not_be_made_are_named_and_not_made_by_asking(door: FrontDoor) -> None:
+    connection, servers = KafkaConnection(door.stack.kafka_bootstrap_servers), door.stack.kafka_bootstrap_servers
+    [port] = free_ports(1)
+    async with door.worker(http_port=str(port), kafka_create_topics="false") as worker:
+        await ready(port)
+        await kafka_admin.delete(servers, Topic.PROGRESS)
+        await kafka_admin.configure(servers, Topic.COMPLETED, {})
+        told = json.loads(await ready(port, told="needs cleanup.policy=compact"))["checks"]["topics"]
+        assert "backtest.progress does not exist" in told
+        assert [event["why"] for event in worker.log_events("topics_not_as_they_should_be")]
+        doctor = await door.command("doctor", kafka_create_topics="false")
+        assert doctor.status == 1
+        assert "missing: backtest.progress" in doctor.stdout
+        assert "set cleanup.policy=compact" in doctor.stdout
+        assert Topic.PROGRESS not in await present_topics(connection)
+        await create_topics(connection, TopicSettings(partitions=3))
+        await kafka_admin.configure(servers, Topic.COMPLETED, TOPIC_CONFIGS[Topic.COMPLETED])
+        await ready(port)
 
 
 async def _terminal_on_progress(door: FrontDoor, request_id: str) -> Message:

@@ -18,11 +18,10 @@ async def delete(servers: str, *topics: str) -> None:
         await admin.delete_topics(list(topics))
 
 
-async def make(servers: str, topic: str, partitions: int = 1, **configs: str) -> None:
-    """Make a topic; in the settings' names a dot is written as `__`."""
-    made = {name.replace("__", "."): value for name, value in configs.items()}
+async def make_or_find(servers: str, topic: str) -> None:
+    """Have a topic as the broker makes it for whoever asks, unless somebody was quicker."""
     async with _Admin(servers) as admin:
-        await admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=made)])
+        await admin.create_topics([NewTopic(topic, 1, 1)])
 
 
 class _Admin(AIOKafkaAdminClient):  # type: ignore[misc]  # aiokafka has no types

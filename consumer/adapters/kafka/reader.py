@@ -1,4 +1,7 @@
-"""Reads topics from outside any group, as a subscriber does: every partition, from a known point on, no commits."""
+"""Reads topics from outside any group, as a subscriber does: every partition, from a known point on, no commits.
+
+What an upstream wrote in a transaction that it aborted is not there.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -38,6 +41,7 @@ async def open_reader(
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            isolation_level="read_committed",
             max_partition_fetch_bytes=MAX_FETCH_BYTES,
             fetch_max_bytes=MAX_FETCH_BYTES,
             metadata_max_age_ms=30_000,

@@ -21,9 +21,9 @@ from consumer.adapters.kafka.unpacking import Unpacked, unpack
 
 log = structlog.get_logger(__name__)
 
-UNPACKED_LIMIT_BYTES = 32 * 1_048_576
+UNPACKED_LIMIT_BYTES = 16 * 1_048_576
 """Of one record batch; a producer's own limit is a megabyte or a few."""
-MOST_UNREAD_RECORDS = 1_000
+MOST_UNREAD_RECORDS = 2_000
 """Told one by one; what else there is of a batch, in one."""
 RECORD_OVERHEAD_BYTES = 100
 

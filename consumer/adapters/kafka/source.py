@@ -42,7 +42,7 @@ class KafkaSource:
     group_id: str
     on_removed: Callable[[int], None] = lambda _: None
     """Told how many records were removed by the topic's retention before anybody of the group read them."""
-    batch_bytes: int = 32 * 1_048_576
+    batch_bytes: int = 8 * 1_048_576
     """What the records of one batch may come to, but for the last one of them."""
     handed_over: asyncio.Queue[Batch | None] = field(default_factory=lambda: asyncio.Queue(maxsize=1), init=False)
     reached: dict[TopicPartition, int] = field(default_factory=dict, init=False)

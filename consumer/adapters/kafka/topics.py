@@ -1,31 +1,37 @@
 """Makes the five topics at a worker's start, before it consumes; and what the brokers say of those that are there."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from consumer.adapters.kafka.connection import KafkaConnection
 from consumer.errors import BrokerUnavailable
 from consumer.settings import KafkaSettings
+from schemas.envelope import MAX_VALUE_BYTES
 from schemas.topics import DEAD_LETTER_MAX_MESSAGE_BYTES, Topic
 
+_OF_THE_TOPIC = 1
+"""Where a setting comes from, as brokers number it: set for this topic."""
 DAY_MS = 24 * 3600 * 1000
 REQUEST_TIMEOUT_SECONDS = 15.0
 
+BROKERS_CLOCK = {"message.timestamp.type": "LogAppendTime"}
+"""A sender's wrong clock neither has its records refused nor removed early."""
 TOPIC_CONFIGS: dict[Topic, dict[str, str]] = {
-    Topic.REQUESTED: {"retention.ms": str(28 * DAY_MS)},
-    Topic.CANCEL_REQUESTED: {"retention.ms": str(7 * DAY_MS)},
-    Topic.PROGRESS: {"retention.ms": str(DAY_MS)},
-    Topic.COMPLETED: {"cleanup.policy": "compact", "retention.ms": "-1"},
+    Topic.REQUESTED: {"retention.ms": str(28 * DAY_MS), **BROKERS_CLOCK},
+    Topic.CANCEL_REQUESTED: {"retention.ms": str(7 * DAY_MS), **BROKERS_CLOCK},
+    Topic.PROGRESS: {"retention.ms": str(DAY_MS), **BROKERS_CLOCK},
+    Topic.COMPLETED: {"cleanup.policy": "compact", "retention.ms": "-1", **BROKERS_CLOCK},
     Topic.DEAD_LETTER: {
         "retention.ms": str(28 * DAY_MS),
         "max.message.bytes": str(DEAD_LETTER_MAX_MESSAGE_BYTES),
+        **BROKERS_CLOCK,
     },
 }
 """What each is made with; the retention is for whoever runs the broker to change."""
@@ -83,6 +89,18 @@ class TopicFacts:
     max_message_bytes: int
     cleanup_policy: str
     """E.g. `delete` or `compact,delete`."""
+    timestamp_type: str
+    """CreateTime, or LogAppendTime: the broker's."""
+    own: Mapping[str, str]
+    """Its settings that are not the broker's defaults."""
+
+    def shortcomings(self, topic: Topic) -> dict[str, str]:
+        """Settings by which something would be lost, each with what it must be (at least)."""
+        needed = DEAD_LETTER_MAX_MESSAGE_BYTES if topic is Topic.DEAD_LETTER else MAX_VALUE_BYTES
+        found = {} if self.max_message_bytes >= needed else {"max.message.bytes": str(needed)}
+        if topic is Topic.COMPLETED and "compact" not in self.cleanup_policy:
+            found["cleanup.policy"] = "compact"
+        return found
 
 
 async def topic_facts(connection: KafkaConnection, topics: Sequence[str]) -> dict[str, TopicFacts]:
@@ -98,16 +116,37 @@ async def topic_facts(connection: KafkaConnection, topics: Sequence[str]) -> dic
         answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in present])
     partitions = {topic["topic"]: len(topic["partitions"]) for topic in described}
     configs = {
-        name: {entry[0]: entry[1] for entry in entries}
+        name: {entry[0]: entry for entry in entries}
         for answer in cast("list[Any]", answers)  # the admin client types every answer as a bare Response
         for _code, _message, _kind, name, entries in answer.resources
+        if entries  # it may have been deleted meanwhile
     }
-    return {
-        name: TopicFacts(
-            partitions[name], int(configs[name]["max.message.bytes"]), str(configs[name]["cleanup.policy"])
-        )
-        for name in present
-    }
+    return {name: _facts(partitions[name], configs[name]) for name in present if name in configs}
+
+
+def _facts(partitions: int, entries: Mapping[str, Any]) -> TopicFacts:
+    """entries: setting -> name, value, whether it is read-only, where it comes from, ..."""
+    return TopicFacts(
+        partitions,
+        int(entries["max.message.bytes"][1]),
+        str(entries["cleanup.policy"][1]),
+        str(entries["message.timestamp.type"][1]),
+        {name: str(entry[1]) for name, entry in entries.items() if entry[3] == _OF_THE_TOPIC},
+    )
+
+
+async def change_topic(connection: KafkaConnection, topic: Topic, own: Mapping[str, str], partitions: int = 0) -> None:
+    """Give a topic these settings in place of all its own, and more partitions, if any are named. Raises
+    BrokerUnavailable, also where the broker refuses.
+    """
+    async with _admin(connection) as admin:
+        resource = ConfigResource(ConfigResourceType.TOPIC, topic.value, dict(own))
+        for answer in cast("list[Any]", await admin.alter_configs([resource])):
+            for code, message, *_ in answer.resources:
+                if code:
+                    raise BrokerUnavailable(f"Kafka refused to change {topic}: {for_code(code).__name__} {message}")
+        if partitions:
+            await admin.create_partitions({topic.value: NewPartitions(partitions)})
 
 
 @asynccontextmanager

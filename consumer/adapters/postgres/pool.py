@@ -8,6 +8,7 @@ every one.
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from datetime import datetime
 from typing import Any, BinaryIO, Protocol
 
 import asyncpg
@@ -129,6 +130,13 @@ async def transaction(pool: Pool) -> AsyncIterator[Connection]:
     with translated():
         async with pool.acquire(timeout=10.0) as connection, connection.transaction():
             yield connection
+
+
+async def server_time(pool: Pool) -> datetime:
+    """The database's clock. Raises StoreUnavailable."""
+    with translated():
+        found: datetime = await pool.fetchval("SELECT clock_timestamp()")
+        return found
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from consumer.adapters.kafka.client import KafkaTopics
 from consumer.adapters.kafka.connection import KafkaConnection
@@ -127,3 +128,23 @@ async def test_a_topic_that_is_not_there_ends_a_command_with_what_makes_it(kafka
     with pytest.raises(StartFailed, match="a worker makes the topics"):
         async with topics.reading(["no-such-topic"], from_beginning=True):
             pass
+
+
+async def test_what_its_sender_aborted_is_not_read(kafka_bootstrap_servers: str, topic_prefix: str) -> None:
+    connection = KafkaConnection(kafka_bootstrap_servers)
+    topics = KafkaTopics(connection, TopicSettings(partitions=2))
+    await topics.prepare()
+    producer = AIOKafkaProducer(bootstrap_servers=kafka_bootstrap_servers, transactional_id=topic_prefix)
+    async with producer:
+        await producer.begin_transaction()
+        await producer.send_and_wait(TOPIC, key=f"{topic_prefix}1".encode(), value=b"aborted")
+        await producer.abort_transaction()
+        await producer.begin_transaction()
+        await producer.send_and_wait(TOPIC, key=f"{topic_prefix}1".encode(), value=b"committed")
+        await producer.commit_transaction()
+    async with topics.reading([TOPIC], from_beginning=True) as reader:
+        found: list[Record] = []
+        async with asyncio.timeout(20):
+            while not await reader.has_caught_up():
+                found += await reader.read(0.2)
+    assert [record.value for record in found if (record.key or b"").startswith(topic_prefix.encode())] == [b"committed"]
