@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -129,7 +128,7 @@ def _settings(root: Path, artifacts: Path) -> EngineProcessSettings:
 class _Nobody:
     """Listens to no progress and never cancels."""
 
-    def report(self, *_: Any) -> None:
+    def report(self, bars_done: int, bars_total: int, simulated_time_us: int, equity: float, trades: int) -> None:
         pass
 
     def pause(self, seconds: float) -> None:
