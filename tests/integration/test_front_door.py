@@ -149,7 +149,7 @@ async def test_a_request_with_mistakes_is_rejected_with_every_field_named_and_ma
         ("timeframe", "unknown_timeframe"),
     }
     assert {d["field"] for d in by_schema.data["error"]["details"]} == {"spread_pips", "execution_mode"}
-    assert rejected.key == request_id.encode()
+    assert rejected.key == f"request/{request_id}".encode()
     assert await door.database.fetchval("SELECT count(*) FROM backtest_runs WHERE strategy_id = $1", strategy_id) == 0
 
 
