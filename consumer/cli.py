@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from consumer.errors import ConsumerError, NameTaken, NotThere, SettingsInvalid
+from consumer.first_process import open_standard_streams, stand_apart_from_first_process
 from engine.errors import InputRefused, RunFailed
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -41,6 +42,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program and exit; `arguments` default to the process's own."""
+    open_standard_streams()
+    stand_apart_from_first_process()
     sys.exit(run_program(sys.argv[1:] if arguments is None else arguments))
 
 
