@@ -11,6 +11,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -112,6 +113,52 @@ async def test_it_tells_health_readiness_and_metrics_over_http(door: FrontDoor) 
         assert 'backtest_runs_finished_total{outcome="completed"} 1.0' in metrics
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+async def test_closed_standard_streams_do_not_end_a_stopping_worker_by_sigabrt(door: FrontDoor, closed: str) -> None:
+    """The next socket got the stream's number, and was closed with it."""
+    command = f"exec {shlex.join(WORKER)} {closed}"
+    process = await asyncio.create_subprocess_exec("sh", "-c", command, env=door.environment())
+
+    async def is_up() -> bool:
+        rows = await door.database.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE $1", f"%/{process.pid}/%"
+        )
+        return bool(rows)
+
+    await eventually(is_up, "the worker's connections", seconds=60)
+    process.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(process.wait(), 30) == 0
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None or os.geteuid() != 0, reason="namespaces are root's")
+async def test_as_a_containers_first_process_it_leaves_no_zombies_and_ends_as_it_is_told(
+    door: FrontDoor, tmp_path: Path
+) -> None:
+    params = json.dumps({"sign_file": str(tmp_path / "sign")})
+    strategy_id = await door.add_strategy("test_orphans", strategy_params=params)
+    log_file = tmp_path / "log"
+    with log_file.open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            *("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", *WORKER),
+            env=door.environment(),
+            stderr=log,
+        )
+    try:
+        await door.terminal_event(await door.request(strategy_id), seconds=120)
+        [first] = psutil.Process(process.pid).children()
+
+        async def are_gone() -> bool:
+            return not [each for each in first.children(recursive=True) if each.status() == psutil.STATUS_ZOMBIE]
+
+        await eventually(are_gone, "no zombies")
+        first.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 30) == 0
+        assert "worker_stopped" in log_file.read_text()
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+
+
 async def test_sigterm_with_kafka_away_ends_it_with_0_within_ten_seconds(door: FrontDoor, tmp_path: Path) -> None:
     gate = json.dumps({"sign_file": str(tmp_path / "sign"), "gate_file": str(tmp_path / "gate")})
     strategy_id = await door.add_strategy("test_gate", strategy_params=gate)
@@ -144,47 +191,3 @@ def answer(port: int, path: str) -> tuple[int, str]:
         return error.code, error.read().decode()
     except OSError:
         return 0, ""
-
-
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-async def test_closed_standard_streams_do_not_end_a_stopping_worker_by_sigabrt(door: FrontDoor, closed: str) -> None:
-    """The next socket got the stream's number, and was closed with it."""
-    command = f"exec {shlex.join(WORKER)} {closed}"
-    process = await asyncio.create_subprocess_exec("sh", "-c", command, env=door.environment())
-
-    async def is_up() -> bool:
-        rows = await door.database.fetchval(
-            "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE $1", f"%/{process.pid}/%"
-        )
-        return bool(rows)
-
-    await eventually(is_up, "the worker's connections", seconds=60)
-    process.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(process.wait(), 30) == 0
-
-
-@pytest.mark.skipif(shutil.which("unshare") is None or os.geteuid() != 0, reason="namespaces are root's")
-async def test_as_a_containers_first_process_it_leaves_no_zombies_and_ends_as_it_is_told(
-    door: FrontDoor, tmp_path: Path
-) -> None:
-    params = json.dumps({"sign_file": str(tmp_path / "sign")})
-    strategy_id = await door.add_strategy("test_orphans", strategy_params=params)
-    log_file = tmp_path / "log"
-    with log_file.open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            *("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", *WORKER),
-            env=door.environment(),
-            stderr=log,
-        )
-    await door.terminal_event(await door.request(strategy_id), seconds=120)
-    first = next(child for child in psutil.Process(process.pid).children())
-    orphan = int((tmp_path / "sign").read_text())
-
-    async def are_gone() -> bool:
-        found = [each for each in first.children(recursive=True) if each.status() == psutil.STATUS_ZOMBIE]
-        return not found
-
-    await eventually(are_gone, f"no zombies, {orphan} had been one")
-    first.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(process.wait(), 30) == 0
-    assert "worker_stopped" in log_file.read_text()
