@@ -9,8 +9,12 @@ from random import Random
 
 import psutil
 
+from consumer.adapters.kafka.topics import TOPIC_CONFIGS
+from schemas.topics import Topic
 from tests.faults.checker import Finding, no_process_left_over
-from tests.faults.field import AWAY, LEASE_SECONDS, Field, Worker, lasting
+from tests.faults.evidence import read_topics
+from tests.faults.field import AWAY, LEASE_SECONDS, OUTPUT_TOPICS, Field, Worker, lasting, persistently
+from tests.support import kafka_admin
 from tests.support.waiting import eventually
 
 MOST_WORKERS = 3
@@ -125,9 +129,47 @@ class Trouble:
 
     async def acknowledgements_lost(self) -> None:
         """Events reach the broker, and nobody hears that they did."""
-        self.place.proxy.loses_acknowledgements = True
-        await lasting(self.random.uniform(0.5, 2))
-        self.place.proxy.loses_acknowledgements = False
+        for lossy in (True, False):
+            for worker in self.place.workers:
+                worker.proxy.loses_acknowledgements = lossy
+            if lossy:
+                await lasting(self.random.uniform(0.5, 2))
+
+    async def one_worker_without_kafka(self) -> None:
+        """For longer than a lease; the others go on, with its events too."""
+        if worker := await self._pick(at_work=True):
+            worker.proxy.cut()
+            await lasting(LEASE_SECONDS * self.random.uniform(0.5, 5))
+            worker.proxy.is_cut = False
+
+    async def kafka_refuses_events(self) -> None:
+        """A topic takes nothing that is longer than a few bytes, or than some events are."""
+        topic = self.random.choice((Topic.PROGRESS, Topic.COMPLETED, Topic.DEAD_LETTER))
+        limit = str(self.random.choice((100, 700, 1_200)))
+        servers = self.place.stack.kafka_bootstrap_servers
+        with suppress(*AWAY):
+            await kafka_admin.configure(servers, topic, {**TOPIC_CONFIGS[topic], "max.message.bytes": limit})
+            await lasting(self.random.uniform(0.5, 4))
+        await persistently(lambda: kafka_admin.configure(servers, topic, TOPIC_CONFIGS[topic]))
+
+    async def kafka_topic_deleted(self) -> None:
+        """An output topic is deleted, and comes back as the broker's default or not at all. What stood there had been
+        read: so nobody sends in the moment when it goes.
+        """
+        topic = self.random.choice(OUTPUT_TOPICS)
+        servers = self.place.stack.kafka_bootstrap_servers
+        stopped = self.place.alive
+        for worker in stopped:
+            worker.send(signal.SIGSTOP)
+        await lasting(0.3)
+        found = (await persistently(lambda: read_topics(servers)))[topic]
+        await persistently(lambda: kafka_admin.delete(servers, topic))
+        self.place.deleted[topic] = self.place.deleted.get(topic, ()) + found
+        if self.random.random() < 0.5:
+            await persistently(lambda: kafka_admin.make_or_find(servers, topic))
+        for worker in stopped:
+            worker.send(signal.SIGCONT)
+        await lasting(self.random.uniform(0.5, 3))
 
     async def disk_full(self) -> None:
         """Engine children can write no file: the kernel refuses the bytes, after some were written."""
@@ -242,6 +284,9 @@ FAULTS: dict[Fault, int] = {
     Trouble.postgres_stopped_past_a_lease: 2,
     Trouble.connections_terminated: 4,
     Trouble.acknowledgements_lost: 3,
+    Trouble.one_worker_without_kafka: 4,
+    Trouble.kafka_refuses_events: 3,
+    Trouble.kafka_topic_deleted: 2,
     Trouble.disk_full: 3,
     Trouble.clock_stepped: 2,
 }
@@ -253,7 +298,11 @@ def name_of(fault: Fault) -> str:
 
 
 def of_one_server(first: Fault, second: Fault) -> bool:
-    """Whether two faults cannot happen at once: both start and stop the same server."""
+    """Whether two faults cannot happen at once: both start and stop the same server, or a topic is deleted, at which
+    nobody may send.
+    """
+    if Trouble.kafka_topic_deleted in {first, second}:
+        return True
     return any(server in name_of(first) and server in name_of(second) for server in ("kafka", "postgres"))
 
 

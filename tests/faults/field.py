@@ -20,16 +20,18 @@ from aiokafka.errors import KafkaError
 from consumer.adapters.kafka.connection import KafkaConnection
 from consumer.adapters.kafka.publisher import KafkaPublisher
 from consumer.adapters.kafka.reader import open_reader
-from consumer.adapters.kafka.topics import TopicSettings, create_topics
+from consumer.adapters.kafka.topics import TOPIC_CONFIGS, TopicSettings, create_topics
 from consumer.adapters.postgres.schema.migrating import migrate
 from consumer.clock import SystemClock
 from consumer.devstack import DevStack, StackKind, devstack
 from consumer.errors import BrokerUnavailable
-from consumer.ports import Delivery, SendResult
+from consumer.ports import Delivery, Record, SendResult
+from schemas.topics import Topic
 from tests.faults.checker import processes_with
 from tests.faults.evidence import INPUT_TOPICS, Evidence, read_committed, read_evidence
 from tests.faults.proxy import Proxy, open_proxy
 from tests.faults.worker_program import ORDERS_VARIABLE, CrashPoint, Orders
+from tests.support import kafka_admin
 from tests.support.front_door import write_market_data
 from tests.support.waiting import eventually
 
@@ -37,6 +39,7 @@ ROOT = Path(__file__).parents[2]
 PLUGINS = Path(__file__).parent / "plugin_strategies"
 GROUP_ID = "backtest-consumer"
 LEASE_SECONDS = 1.5
+OUTPUT_TOPICS = (Topic.PROGRESS, Topic.COMPLETED, Topic.DEAD_LETTER)
 MARKER_VARIABLE = "FAULT_CAMPAIGN"
 AWAY = (
     OSError,
@@ -60,6 +63,8 @@ class Worker:
     process: asyncio.subprocess.Process
     log_file: Path
     go_file: Path
+    proxy: Proxy
+    """Its way to the broker."""
 
     def go(self) -> None:
         """Let one that waits begin."""
@@ -100,14 +105,20 @@ class Field:
 
     stack: DevStack
     directory: Path
-    proxy: Proxy
+    proxies: AsyncExitStack
     producer: KafkaPublisher
     orders: Orders
     """For every worker that is started."""
     marker: str
     """NAME=value in the environment of all workers and what they start."""
     workers: list[Worker] = field(default_factory=list)
+    deleted: dict[str, tuple[Record, ...]] = field(default_factory=dict)
+    """What stood on output topics that were deleted since: others had read it."""
     numbers: "count[int]" = field(default_factory=lambda: count(1))
+
+    @property
+    def broker_port(self) -> int:
+        return int(self.stack.kafka_bootstrap_servers.rpartition(":")[2])
 
     @property
     def clock_file(self) -> Path:
@@ -127,6 +138,7 @@ class Field:
         number = next(self.numbers)
         log_file, go_file = self.directory / f"worker-{number}.log", self.directory / f"worker-{number}.go"
         variable, _, value = self.marker.partition("=")
+        proxy = await self.proxies.enter_async_context(open_proxy(self.broker_port))
         environment = {
             **os.environ,
             **self.stack.settings_environment(),
@@ -139,7 +151,12 @@ class Field:
             # Every worker that is killed counts as a death; here each run is to end as it would without faults.
             "BACKTEST_MAX_ATTEMPTS": "10000",
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(PLUGINS)]),
-            ORDERS_VARIABLE: replace(self.orders, crash=crash, go_file=str(go_file) if waits else "").to_json(),
+            ORDERS_VARIABLE: replace(
+                self.orders,
+                crash=crash,
+                go_file=str(go_file) if waits else "",
+                proxied_ports={str(self.broker_port): proxy.port},  # JSON knows no other keys
+            ).to_json(),
             variable: value,
             **{f"BACKTEST_{name.upper()}": text for name, text in settings.items()},
         }
@@ -151,7 +168,7 @@ class Field:
                 stdout=log,
                 stderr=log,
             )
-        worker = Worker(number, process, log_file, go_file)
+        worker = Worker(number, process, log_file, go_file, proxy)
         self.workers.append(worker)
         return worker
 
@@ -179,21 +196,32 @@ class Field:
 
     async def evidence(self) -> Evidence:
         async def attempt() -> Evidence:
-            return await read_evidence(self.stack.database_url, self.stack.kafka_bootstrap_servers, GROUP_ID)
+            found = await read_evidence(self.stack.database_url, self.stack.kafka_bootstrap_servers, GROUP_ID)
+            records = {topic: self.deleted.get(topic, ()) + present for topic, present in found.records.items()}
+            return replace(found, records=records)
 
         return await persistently(attempt)
 
     async def heal(self, *, workers: int = 1) -> None:
         """End every fault: servers up, nobody stopped, clocks right, and this many workers at least."""
-        self.proxy.loses_acknowledgements = False
+        for worker in self.workers:
+            worker.proxy.loses_acknowledgements = worker.proxy.is_cut = False
         self.clock_file.write_text("0")
         for server in (self.stack.kafka, self.stack.postgres):
             await server.resume()
             await server.start()
+        await persistently(self.make_topics_right)
         for worker in self.alive:
             worker.send(signal.SIGCONT)
         while len(self.alive) < workers:
             await self.start_worker()
+
+    async def make_topics_right(self) -> None:
+        """As their owner has them: there, and with their settings."""
+        servers = self.stack.kafka_bootstrap_servers
+        await create_topics(KafkaConnection(servers), TopicSettings(partitions=3))
+        for topic in OUTPUT_TOPICS:
+            await kafka_admin.configure(servers, topic, TOPIC_CONFIGS[topic])
 
     async def settle(self, *, seconds: float = 120.0) -> Evidence:
         """Wait until nothing is undone, and look. At the deadline it looks anyway: the checker says what is undone."""
@@ -243,15 +271,11 @@ async def open_field(
         await migrate(stack.database_url)
         connection = KafkaConnection(stack.kafka_bootstrap_servers)
         await create_topics(connection, TopicSettings(partitions=3))
-        broker_port = int(stack.kafka_bootstrap_servers.rpartition(":")[2])
-        proxy = await cleanup.enter_async_context(open_proxy(broker_port))
+        proxies = await cleanup.enter_async_context(AsyncExitStack())
         producer = KafkaPublisher(connection, "upstream", SystemClock())
         cleanup.push_async_callback(producer.close)
-        given = orders or Orders()
-        ordered = replace(
-            given, clock_file=str(directory / "clock"), proxied_ports={str(broker_port): proxy.port}
-        )  # JSON knows no other keys
-        opened = Field(stack, directory, proxy, producer, ordered, marker)
+        ordered = replace(orders or Orders(), clock_file=str(directory / "clock"))
+        opened = Field(stack, directory, proxies, producer, ordered, marker)
         cleanup.push_async_callback(end_all, opened)
         yield opened
 

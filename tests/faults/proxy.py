@@ -1,4 +1,5 @@
-"""A TCP proxy between workers and the broker that can lose acknowledgements: requests arrive, their answers do not.
+"""A TCP proxy between a worker and the broker that can be cut, or lose acknowledgements: requests arrive, their answers
+do not.
 
 It reads Kafka's frames (four bytes of length, then two that name the request) only to know which requests are
 produced records.
@@ -23,11 +24,16 @@ class Proxy:
     broker_port: int
     port: int = 0
     loses_acknowledgements: bool = False
+    is_cut: bool = False
+    """Nobody gets through, and no connection stays."""
     lost: int = 0
     """Answers dropped so far."""
     connections: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.is_cut:
+            writer.transport.abort()
+            return
         task = asyncio.current_task()
         assert task is not None
         self.connections.add(task)
@@ -38,6 +44,12 @@ class Proxy:
         finally:
             self.connections.discard(task)
             writer.transport.abort()
+
+    def cut(self) -> None:
+        """Be as a network that is gone, until `is_cut` is unset."""
+        self.is_cut = True
+        for connection in self.connections:
+            connection.cancel()
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         broker_reader, broker_writer = await asyncio.open_connection("127.0.0.1", self.broker_port)

@@ -73,7 +73,10 @@ async def test_many_valid_requests_of_a_megabyte_become_runs_in_bounded_memory(
 ) -> None:
     strategy_id = await door.add_strategy("test_gate")
     count = 100 * TIMES
-    params = {"sign_file": "s", "gate_file": "g" * 1_040_000}  # its runs fail for that name, but they run
+    params = {
+        "sign_file": str(door.directory / "sign"),
+        "gate_file": "g" * 1_040_000,
+    }  # its runs fail for that name, but they run
     data = {"strategy_id": strategy_id, "symbol": "EURUSD", **JANUARY, "strategy_params": params}
     for number in range(count):
         await upstream.send("backtest.requested", json.dumps({**data, "request_id": f"large-{number}"}).encode())
