@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import assert_never
+from typing import Any, assert_never
 
 import typer
 from rich.console import Console
@@ -72,17 +72,21 @@ def news(event: EventData) -> str:
         case progress.Progress():
             at = f" at {event.simulated_time:%Y-%m-%d}" if event.simulated_time is not None else ""
             equity = f", equity {event.equity:,.2f}" if event.equity is not None else ""
-            return f"{event.progress_pct} %{at}{equity}, {event.trades} trades"
+            return f"{event.progress_pct} %{at}{equity}, {_trades(event.trades)}"
         case completed.Completed():
             trades, profit = event.metrics.get("total_trades"), event.metrics.get("net_profit")
             gained = f", net profit {profit:+,.2f}" if isinstance(profit, int | float) else ""
-            return f"completed: {trades} trades{gained} ({event.duration_seconds:.2f} s)"
+            return f"completed: {_trades(trades)}{gained} ({event.duration_seconds:.2f} s)"
         case failed.Failed() | rejected.Rejected():
             return printable(f"{event.status}: {event.error.code}: {event.error.message}")
         case cancelled.Cancelled():
             return printable(f"cancelled: {event.reason}")
         case _:
             assert_never(event)
+
+
+def _trades(count: Any) -> str:
+    return f"{count} trade" if count == 1 else f"{count} trades"
 
 
 @dataclass(slots=True)

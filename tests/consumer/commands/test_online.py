@@ -13,13 +13,14 @@ from consumer.adapters.memory.tables import MemoryTables
 from consumer.adapters.memory.topics import MemoryTopics
 from consumer.cli import COMMANDS, run_program
 from consumer.commands.cancel import expectation
+from consumer.commands.display.live_runs import event_line
 from consumer.commands.report import sparkline
 from consumer.commands.runs import runs_table
 from consumer.commands.submit import read_request
 from consumer.rules.columns import METRIC_COLUMNS
 from engine.errors import InputRefused
 from schemas.cancel_requested import parse_cancel_requested
-from tests.support.builders import NOON, cloud_event, request_data
+from tests.support.builders import NOON, cloud_event, completed, progress, request_data
 
 
 @pytest.fixture(autouse=True)
@@ -90,6 +91,44 @@ def test_a_wrong_argument_is_one_line_and_status_2(
     written = capsys.readouterr().err
     assert told in written
     assert written.count("\n") == 1
+
+
+@pytest.mark.parametrize("origin", ["topic", "table"])
+def test_a_bare_replay_does_not_emit_every_request_at_once(origin: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_program(["replay", "--from", origin]) == 2
+    assert "--all" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--all"], ["--since", "2024-01-01"], ["--partition", "0"], ["--label", "again"], ["--dry-run"]]
+)
+def test_a_replay_that_says_what_it_is_about_goes_on_to_the_servers(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_program(["replay", *arguments]) == 2
+    assert "BACKTEST_DATABASE_URL: is not set" in capsys.readouterr().err
+
+
+def test_the_help_of_edit_says_that_params_replace_all_of_them(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    run_program(["strategy", "edit", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "one that is named is replaced whole: --params too" in told
+    assert "takes the place of the one before" in told
+
+
+def test_the_two_dates_of_a_reversed_range_are_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--strategy-id", "1", "--symbol", "EURUSD", "--start", "2016-01-01", "--end", "2015-01-01"]
+    assert run_program(["submit", *given]) == 2
+    assert capsys.readouterr().err.strip().endswith("not sent: start_date must be before end_date")
+
+
+def test_one_trade_is_no_trades() -> None:
+    assert event_line(progress(trades=1)).endswith(", 1 trade")
+    assert "completed: 1 trade," in event_line(completed(metrics={"total_trades": 1, "net_profit": 2.0}))
+    assert "completed: 2 trades," in event_line(completed(metrics={"total_trades": 2, "net_profit": 2.0}))
 
 
 def test_flags_win_over_the_file(tmp_path: Path) -> None:
