@@ -57,6 +57,13 @@ def event_line(event: EventData, label: str | None = None) -> str:
     return f"{label or title(event)}: {news(event)}"
 
 
+def warning_lines(event: EventData) -> list[str]:
+    """What a careful person would want to know before believing the figures of a run that completed."""
+    return (
+        [printable(f"  warning: {each}") for each in event.warnings] if isinstance(event, completed.Completed) else []
+    )
+
+
 def title(event: EventData) -> str:
     """Which run or request the event is about."""
     if isinstance(event, rejected.Rejected):
@@ -103,7 +110,8 @@ class _RunLines:
             return
         self.tenths[key_of(event)] = reached
         label = self.labels.get(event.request_id)
-        typer.echo(event_line(event, label and label.rstrip()), err=True)
+        for line in (event_line(event, label and label.rstrip()), *warning_lines(event)):
+            typer.echo(line, err=True)
 
 
 @dataclass(slots=True)
@@ -127,7 +135,14 @@ class _RunBars:
         self.bars.update(task, completed=event.progress_pct, news=news(event))
         if is_terminal(event):
             self.bars.stop_task(task)
+            self._warn(event)
             self._retire(key_of(event))
+
+    def _warn(self, event: EventData) -> None:
+        """Above the bars, and so with the run's name; bars come and go, what stands above them stays."""
+        for line in warning_lines(event):
+            told = f"{title(event)}: {line.strip()}"
+            self.bars.console.print(told, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
     def _task_of(self, event: EventData) -> TaskID:
         key = key_of(event)
