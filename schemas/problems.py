@@ -28,6 +28,9 @@ MAX_PROBLEMS: Final = 256
 """More are counted, not listed: the rejection has to fit into one record of 1 MiB."""
 MAX_FIELD_CHARACTERS: Final = 200
 MAX_MESSAGE_CHARACTERS: Final = 300
+BEFORE: Final = "must be before "
+AFTER: Final = "must be after "
+"""What the two fields of a range are told, each with the other's name behind it."""
 THE_REST: Final = "..."
 """Stands as the field of the problem that counts those not listed."""
 
@@ -48,7 +51,7 @@ class InvalidRequestError(ValueError):
 
     def __init__(self, problems: Sequence[FieldProblem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("; ".join(f"{problem.field} {problem.message}" for problem in self.problems))
+        super().__init__("; ".join(_sentences(self.problems)))
 
 
 def first_code(problems: Iterable[FieldProblem]) -> str:
@@ -61,8 +64,20 @@ def first_code(problems: Iterable[FieldProblem]) -> str:
 
 def summarise(problems: Sequence[FieldProblem]) -> str:
     """One line for `error.message`: the first three problems and how many more."""
-    told = "; ".join(f"{problem.field} {problem.message}" for problem in problems[:3])
-    return told if len(problems) <= 3 else f"{told}; and {len(problems) - 3} more"
+    sentences = _sentences(problems)
+    told = "; ".join(sentences[:3])
+    return told if len(sentences) <= 3 else f"{told}; and {len(sentences) - 3} more"
+
+
+def _sentences(problems: Iterable[FieldProblem]) -> list[str]:
+    """A sentence a problem; the two fields of one disagreement (start_date and end_date) make one sentence."""
+    told = list(problems)
+    names = {(each.field, each.message) for each in told}
+    return [
+        f"{each.field} {each.message}"
+        for each in told
+        if not (each.message.startswith(AFTER) and (each.message.removeprefix(AFTER), BEFORE + each.field) in names)
+    ]
 
 
 def one_a_field(problems: Iterable[FieldProblem]) -> tuple[FieldProblem, ...]:

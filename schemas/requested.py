@@ -29,7 +29,15 @@ from schemas.field_types import (
     read_instant,
 )
 from schemas.json_text import printable, shown, shown_key, why_unusable
-from schemas.problems import INVALID_REQUEST, FieldProblem, InvalidRequestError, one_a_field, problems_of
+from schemas.problems import (
+    AFTER,
+    BEFORE,
+    INVALID_REQUEST,
+    FieldProblem,
+    InvalidRequestError,
+    one_a_field,
+    problems_of,
+)
 from schemas.topics import EventType
 
 REQUIRED_WITHOUT_RUN: Final = ("strategy_id", "symbol", "start_date", "end_date")
@@ -198,8 +206,8 @@ def _disagreements(values: Mapping[str, Any], given: frozenset[str]) -> Iterator
                 yield FieldProblem(name, INVALID_REQUEST, "is required without run_id")
     start, end = values.get("start_date"), values.get("end_date")
     if start is not None and end is not None and start >= end:
-        yield FieldProblem("start_date", INVALID_REQUEST, "must be before end_date")
-        yield FieldProblem("end_date", INVALID_REQUEST, "must be after start_date")
+        yield FieldProblem("start_date", INVALID_REQUEST, f"{BEFORE}end_date")
+        yield FieldProblem("end_date", INVALID_REQUEST, f"{AFTER}start_date")
     timeframe, primary = values.get("timeframe"), values.get("primary_tf")
     if timeframe is not None and primary is not None and timeframe != primary:
         message = f"must equal timeframe {shown(timeframe)}, is {shown(primary)}"

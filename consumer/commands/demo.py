@@ -20,7 +20,7 @@ from consumer.commands.connections import quiet_log
 from consumer.commands.devstack import devstack_errors, told_to_stop
 from consumer.commands.display.columns import text_columns
 from consumer.commands.display.live_runs import run_bars
-from consumer.commands.runs import rejections_table, runs_table
+from consumer.commands.runs import rejections_table, runs_table, with_warnings
 from consumer.demo_data import EURUSD_H1
 from consumer.demo_data.requests import STRATEGIES, DemoRequest, demo_requests
 from consumer.devstack import DevStack, devstack
@@ -215,7 +215,7 @@ def _is_well_under_way(event: EventData) -> bool:
 async def _show_results(settings: DatabaseSettings, place: Path) -> None:
     """What the tables say now, where the files are, and how to go on."""
     async with open_history(settings) as history:
-        runs = sorted(await history.runs(limit=20), key=lambda run: int(run["id"]))
+        runs = await with_warnings(history, sorted(await history.runs(limit=20), key=lambda run: int(run["id"])))
         rejected = await history.rejected_requests(limit=20)
     typer.echo(f"\nbacktest_runs, read back from Postgres:\n\n{text_columns(runs_table(runs))}")
     typer.echo(f"\nrejected, without a run:\n\n{text_columns(rejections_table(rejected))}")

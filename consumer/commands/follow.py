@@ -11,7 +11,7 @@ import typer
 
 from consumer.clock import SystemClock
 from consumer.commands.connections import kafka_settings
-from consumer.commands.display.live_runs import event_line, json_line, run_bars
+from consumer.commands.display.live_runs import event_line, json_line, run_bars, warning_lines
 from consumer.ports import Clock
 from consumer.ports.requests import Topics
 from consumer.requests.event_feed import EventFeed, News
@@ -105,5 +105,6 @@ def _show(news: News, show: Show | None, *, as_json: bool) -> None:
     if show is not None:
         show(news.event)
     else:
-        typer.echo(json_line(news.record.value) if as_json else event_line(news.event))
+        lines = [json_line(news.record.value)] if as_json else [event_line(news.event), *warning_lines(news.event)]
+        typer.echo("\n".join(lines))
         sys.stdout.flush()

@@ -46,6 +46,9 @@ def replay(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what each would do, and why.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list on stdout.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="All requests of the topic or the table, where nothing else limits them.")
+    ] = False,
     verify: Annotated[
         int | None, typer.Option(metavar="RUN_ID", help="Emit nothing: compute this run again and compare.")
     ] = None,
@@ -56,7 +59,8 @@ def replay(
     and compares digest and every figure; exit status 1 where anything differs.
 
     What had a row of its own (run_id) becomes a request with that row's configuration, since a row executes once.
-    Records that never were requests are skipped. Without --dry-run what is new is emitted, the rest is told.
+    Records that never were requests are skipped. Without --dry-run what is new is emitted, the rest is told;
+    for that a limit, a label or --all has to be given.
     """
     if verify is not None:
         from consumer.commands.verify_run import show_verification  # here: no other replay needs the engine
@@ -66,6 +70,13 @@ def replay(
     if status is not None and origin == "topic":
         raise typer.BadParameter("only with --from table", param_hint="'--status'")
     offsets = _offsets(origin, partition, from_offset, until_offset)
+    is_limited = any(each is not None for each in (since, until, partition, status, label))
+    if not (every or is_limited or dry_run):
+        raise typer.BadParameter(
+            "say which requests: --since, --until, --partition or --status, give the replay a --label,"
+            " or ask for all of them",
+            param_hint="'--all'",
+        )
     limits = Range(options.utc_moment(since, "--since"), options.utc_moment(until, "--until"))
     settings = database_settings()
     topics = open_topics(kafka_settings())

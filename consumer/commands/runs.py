@@ -12,7 +12,7 @@ import typer
 from consumer.commands.connections import database_settings
 from consumer.commands.display.columns import text_columns
 from consumer.commands.prune import prune_runs
-from consumer.ports.history import RunFilter
+from consumer.ports.history import History, RunFilter
 from consumer.settings import DatabaseSettings
 from consumer.wiring.database import open_history
 from schemas.json_text import printable
@@ -21,7 +21,21 @@ from schemas.problems import FieldProblem, first_code, summarise
 app = typer.Typer(add_completion=False)
 app.command("prune")(prune_runs)
 
-_HEADING = ("run", "strategy", "symbol", "tf", "mode", "from", "to", "status", "%", "trades", "return %", "drawdown %")
+_HEADING = (
+    "run",
+    "strategy",
+    "symbol",
+    "tf",
+    "mode",
+    "from",
+    "to",
+    "deposit",
+    "status",
+    "%",
+    "trades",
+    "return %",
+    "drawdown %",
+)
 _WHY_CHARACTERS = 200
 """Of a failure, in a list; `backtest report` and --json have all of it."""
 
@@ -53,14 +67,26 @@ async def _found(settings: DatabaseSettings, status: str | None, limit: int) -> 
     async with open_history(settings) as history:
         if status == "rejected":
             return await history.rejected_requests(limit=limit)
-        return await history.runs(RunFilter(status=status), limit=limit)
+        return await with_warnings(history, await history.runs(RunFilter(status=status), limit=limit))
+
+
+async def with_warnings(history: History, found: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The runs, each with its `warnings`: the figures stand beside those of other runs, and may not be as good."""
+    warned = await history.warnings_of([run["id"] for run in found])
+    return [{**run, "warnings": list(warned.get(run["id"], ()))} for run in found]
 
 
 def runs_table(found: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
-    """A heading and a row a run, as text; where one of them failed, why it did."""
-    rows = [(_HEADING, "why"), *((_cells(run), _why(run)) for run in found)]
-    failed = any(run["error_message"] for run in found)
-    return [(*cells, why) if failed else cells for cells, why in rows]
+    """A heading and a row a run, as text; where one has warnings, how many; where one failed, why it did.
+
+    found: runs of `with_warnings`.
+    """
+    columns = [[_HEADING, *map(_cells, found)]]
+    if any(run["warnings"] for run in found):
+        columns.append([("warnings",), *((str(len(run["warnings"]) or ""),) for run in found)])
+    if any(run["error_message"] for run in found):
+        columns.append([("why",), *((_why(run),) for run in found)])
+    return [sum(cells, ()) for cells in zip(*columns, strict=True)]
 
 
 def rejections_table(found: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
@@ -104,6 +130,7 @@ def _cells(run: Mapping[str, Any]) -> tuple[str, ...]:
         run["execution_mode"],
         day_of(run["start_date"]),
         day_of(run["end_date"]),
+        f"{run['initial_balance']:,.2f}",
         run["status"],
         str(run["progress_pct"]),
         "" if run["total_trades"] is None else str(run["total_trades"]),

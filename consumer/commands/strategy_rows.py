@@ -10,6 +10,7 @@ import typer
 
 from consumer.commands.connections import database_settings
 from consumer.commands.display.columns import text_columns
+from consumer.ports.history import Row
 from consumer.settings import DatabaseSettings, StoreSettings, StrategySettings, load_settings
 from engine.errors import InputRefused
 from schemas.json_text import printable
@@ -23,7 +24,12 @@ _Text = str | None
 _Number = float | None
 
 KeyOption = Annotated[_Text, typer.Option(help="Registered strategy (`strategy list`).", rich_help_panel=_WHAT)]
-ParamsOption = Annotated[_Text, typer.Option(help="Its parameters, a JSON object.", rich_help_panel=_WHAT)]
+ParamsOption = Annotated[
+    _Text,
+    typer.Option(
+        help="All its parameters, a JSON object that takes the place of the one before.", rich_help_panel=_WHAT
+    ),
+]
 DecidedByOption = Annotated[
     _Text, typer.Option(metavar="MODE", help="rule_only; other modes as they come.", rich_help_panel=_WHAT)
 ]
@@ -126,13 +132,15 @@ def edit_row(
         list[str] | None, typer.Option(metavar="COLUMN", help="Set a column to null, e.g. risk_pct. Repeatable.")
     ] = None,
 ) -> None:
-    """Change columns of a row of `strategies`; what is not named stays. Runs accepted before keep it as it was."""
+    """Change columns of a row of `strategies`; a column that is not named stays, one that is named is replaced whole:
+    --params too, which leaves no parameter of before. Runs accepted before keep the row as it was.
+    """
     given = _given({column: value for column, value in locals().items() if column not in {"strategy_id", "clear"}})
     cleared = dict.fromkeys(clear or ())
     if not given and not cleared:
         raise typer.BadParameter("say what to change", param_hint="'--help'")
 
-    async def edit(settings: DatabaseSettings) -> None:
+    async def edit(settings: DatabaseSettings) -> Row | None:
         from consumer.requests.strategy_rows import edit_strategy
         from consumer.wiring.database import open_history, open_strategies
         from consumer.wiring.strategies import open_row_judge
@@ -143,9 +151,11 @@ def edit_row(
             open_strategies(settings) as rows,
         ):
             await edit_strategy(history, rows, strategy_id, {**given, **cleared}, judge)
+            return await history.strategy(strategy_id)
 
-    _told(edit(database_settings()), "not changed")
-    typer.echo(f"strategy {strategy_id} is changed", err=True)
+    row = _told(edit(database_settings()), "not changed")
+    params = f"; its parameters are now {printable(row['strategy_params'])}" if row is not None else ""
+    typer.echo(f"strategy {strategy_id} is changed{params}", err=True)
 
 
 def list_rows(as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list on stdout.")] = False) -> None:

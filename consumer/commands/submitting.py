@@ -10,7 +10,7 @@ from consumer.clock import SystemClock
 from consumer.commands.connections import kafka_settings
 from consumer.commands.display.live_runs import run_bars
 from consumer.requests.sending import send_request
-from consumer.requests.watching import DeadLettered, deadline_after, watch_request
+from consumer.requests.watching import SILENCE_SECONDS, DeadLettered, deadline_after, watch_request
 from consumer.wiring.broker import open_topics
 from schemas.completed import Completed
 from schemas.outgoing import TerminalEvent
@@ -48,8 +48,17 @@ async def submit_and_report(
             typer.echo(request_id)
             sys.stdout.flush()
         with run_bars() as show:
-            ended = await watch.until_end(sent_to, show, deadline_after(wait_timeout, clock))
+            ended = await watch.until_end(sent_to, show, deadline_after(wait_timeout, clock), _say_nobody_answers)
     return _report_end(ended, request_id, wait_timeout, as_json=as_json)
+
+
+def _say_nobody_answers() -> None:
+    """The request waits in the topic for as long as it takes; who waits for it should know what for."""
+    typer.echo(
+        f"backtest: nothing has answered for {SILENCE_SECONDS:g} s; the queue may be long, or no worker is running"
+        " (see `backtest doctor`; `backtest worker` starts one). Still waiting",
+        err=True,
+    )
 
 
 def _report_end(

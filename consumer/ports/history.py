@@ -87,6 +87,10 @@ class History(Protocol):
         """
         ...
 
+    async def warnings_of(self, run_ids: Sequence[int]) -> Mapping[int, Sequence[str]]:
+        """The warnings of those of the runs that completed with any, by run."""
+        ...
+
     async def trades(self, run_id: int, *, limit: int | None = None, after: int = 0) -> Sequence[Row]:
         """The run's trades in the order they were booked, those with an id above `after` only."""
         ...

@@ -15,6 +15,10 @@ from schemas.topics import Topic
 DEAD_LETTER_PATIENCE_SECONDS: Final = 3.0
 """For a worker to refuse a request whose id had been used before, once the outcome of the earlier one is known."""
 
+SILENCE_SECONDS: Final = 5.0
+"""Without any answer, after which a worker may not be there: one that is up rejects, starts or queues sooner, mostly.
+"""
+
 Show = Callable[[EventData], None]
 
 
@@ -45,12 +49,23 @@ class RequestWatch:
     clock: Clock
 
     async def until_end(
-        self, sent_to: tuple[int, int], show: Show, deadline: float
+        self,
+        sent_to: tuple[int, int],
+        show: Show,
+        deadline: float,
+        on_silence: Callable[[], None] = lambda: None,
     ) -> TerminalEvent | DeadLettered | None:
-        """Show each new event of the request, and return its last one; None when the monotonic deadline comes first."""
+        """Show each new event of the request, and return its last one; None when the monotonic deadline comes first.
+
+        on_silence: called once where nothing at all has answered for SILENCE_SECONDS.
+        """
         feed = EventFeed(self.reader, self.clock)
         ended: TerminalEvent | None = None
+        silent_until = self.clock.monotonic() + SILENCE_SECONDS
         while (now := self.clock.monotonic()) < deadline:
+            if now >= silent_until:
+                silent_until = float("inf")
+                on_silence()
             told = await feed.read(min(0.5, deadline - now))
             dead = next(filter(None, (_dead_letter_of(record, sent_to) for record in feed.others)), None)
             if dead is not None:
@@ -58,6 +73,7 @@ class RequestWatch:
             for news in told:
                 if news.event.request_id != self.request_id:
                     continue
+                silent_until = float("inf")
                 show(news.event)
                 if is_terminal(news.event):
                     ended = news.event

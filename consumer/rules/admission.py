@@ -20,7 +20,7 @@ from consumer.rules.columns import REPEATABLE_COLUMNS
 from engine.errors import InvalidSpecification, UnknownTimeframe
 from engine.market.instruments import Instrument
 from engine.market.lots import volume_problem
-from engine.market.timeframes import timeframe
+from engine.market.timeframes import TIMEFRAMES, timeframe
 from engine.specification import (
     BALANCES,
     LARGEST_COMMISSION,
@@ -113,13 +113,13 @@ class Admission:
     def _check_market(self, columns: Mapping[str, Any], checks: "_Checks") -> tuple[str, ...]:
         """Symbol and timeframes exist; the context timeframes."""
         if columns["symbol"] not in self.instruments:
-            checks.add("symbol", "unknown_symbol", f"{columns['symbol']!r} is in no instruments file")
+            checks.add("symbol", "unknown_symbol", _no_such_symbol(columns["symbol"], self.instruments))
         if not is_timeframe(columns["timeframe"]):
-            checks.add("timeframe", "unknown_timeframe", f"{columns['timeframe']!r} is no timeframe")
+            checks.add("timeframe", "unknown_timeframe", _no_timeframe(columns["timeframe"]))
         contexts = checks.json_of("context_tfs", columns["context_tfs"], _is_text_list, "a JSON list of timeframes")
         for index, name in enumerate(contexts or []):
             if not is_timeframe(name):
-                checks.add(f"context_tfs.{index}", "unknown_timeframe", f"{name!r} is no timeframe")
+                checks.add(f"context_tfs.{index}", "unknown_timeframe", _no_timeframe(name))
         return tuple(contexts or ())
 
 
@@ -170,6 +170,17 @@ def is_timeframe(name: str) -> bool:
     except UnknownTimeframe:
         return False
     return True
+
+
+def _no_such_symbol(symbol: str | None, known: Iterable[str]) -> str:
+    """Tables, events and files spell a symbol in one way, so that another case is told and not taken."""
+    alike = [each for each in known if symbol is not None and each.upper() == symbol.upper()]
+    meant = f"; did you mean {' or '.join(map(repr, alike))}?" if alike else ""
+    return f"{symbol!r} is in no instruments file{meant}"
+
+
+def _no_timeframe(name: str) -> str:
+    return f"{name!r} is no timeframe; known are {', '.join(TIMEFRAMES)}"
 
 
 def _problems_of_run(request: BacktestRequested, run: RunRow | None) -> Iterator[FieldProblem]:

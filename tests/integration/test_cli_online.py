@@ -63,7 +63,9 @@ async def test_a_strategy_is_added_by_command_and_its_id_runs(door: FrontDoor) -
     assert (twice.status, "named 'by hand' already" in twice.errors) == (2, True)
     wrong = await backtest(door, "strategy", "add", "wrong", "--key", "sma_cross", "--params", '{"fats": 3}')
     assert (wrong.status, wrong.errors.count("\n"), "strategy_params.fats" in wrong.errors) == (2, 1, True)
-    assert (await backtest(door, "strategy", "edit", row_id, "--inactive", "--lot-size", "0.3")).status == 0
+    edited = await backtest(door, "strategy", "edit", row_id, "--inactive", "--lot-size", "0.3")
+    assert edited.status == 0
+    assert edited.errors == f'strategy {row_id} is changed; its parameters are now {{"fast": 5, "slow": 20}}\n'
     rows = await backtest(door, "strategy", "rows", "--json")
     [row] = [row for row in rows.json if row["id"] == int(row_id)]
     assert (row["name"], row["strategy_params"], row["lot_size"], row["is_active"]) == (

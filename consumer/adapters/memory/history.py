@@ -47,6 +47,11 @@ class MemoryHistory:
         async with self.tables.transaction():
             return self.tables.results.get(run_id)
 
+    async def warnings_of(self, run_ids: Sequence[int]) -> Mapping[int, Sequence[str]]:
+        async with self.tables.transaction():
+            told = {each: self.tables.results.get(each, {}).get("metrics", {}).get("warnings") for each in run_ids}
+        return {run_id: warnings for run_id, warnings in told.items() if warnings}
+
     async def trades(self, run_id: int, *, limit: int | None = None, after: int = 0) -> Sequence[Row]:
         async with self.tables.transaction():
             rows = self.tables.trades.get(run_id, ())

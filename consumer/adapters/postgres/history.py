@@ -53,6 +53,13 @@ class PostgresHistory:
         as_stored = ("metrics", "artifacts")
         return {**found[0], **{name: json.loads(found[0][name]) for name in as_stored}} if found else None
 
+    async def warnings_of(self, run_ids: Sequence[int]) -> Mapping[int, Sequence[str]]:
+        rows = await self._fetch(
+            "SELECT run_id, metrics FROM backtest_results WHERE run_id = ANY($1::bigint[])", list(run_ids)
+        )
+        told = {row["run_id"]: json.loads(row["metrics"]).get("warnings") for row in rows}
+        return {run_id: warnings for run_id, warnings in told.items() if warnings}
+
     async def trades(self, run_id: int, *, limit: int | None = None, after: int = 0) -> Sequence[Row]:
         return await self._fetch(
             "SELECT * FROM backtest_trades WHERE run_id = $1 AND id > $2 ORDER BY id LIMIT $3", run_id, after, limit

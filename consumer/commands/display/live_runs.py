@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import assert_never
+from typing import Any, assert_never
 
 import typer
 from rich.console import Console
@@ -57,6 +57,13 @@ def event_line(event: EventData, label: str | None = None) -> str:
     return f"{label or title(event)}: {news(event)}"
 
 
+def warning_lines(event: EventData) -> list[str]:
+    """What a careful person would want to know before believing the figures of a run that completed."""
+    return (
+        [printable(f"  warning: {each}") for each in event.warnings] if isinstance(event, completed.Completed) else []
+    )
+
+
 def title(event: EventData) -> str:
     """Which run or request the event is about."""
     if isinstance(event, rejected.Rejected):
@@ -72,17 +79,21 @@ def news(event: EventData) -> str:
         case progress.Progress():
             at = f" at {event.simulated_time:%Y-%m-%d}" if event.simulated_time is not None else ""
             equity = f", equity {event.equity:,.2f}" if event.equity is not None else ""
-            return f"{event.progress_pct} %{at}{equity}, {event.trades} trades"
+            return f"{event.progress_pct} %{at}{equity}, {_trades(event.trades)}"
         case completed.Completed():
             trades, profit = event.metrics.get("total_trades"), event.metrics.get("net_profit")
             gained = f", net profit {profit:+,.2f}" if isinstance(profit, int | float) else ""
-            return f"completed: {trades} trades{gained} ({event.duration_seconds:.2f} s)"
+            return f"completed: {_trades(trades)}{gained} ({event.duration_seconds:.2f} s)"
         case failed.Failed() | rejected.Rejected():
             return printable(f"{event.status}: {event.error.code}: {event.error.message}")
         case cancelled.Cancelled():
             return printable(f"cancelled: {event.reason}")
         case _:
             assert_never(event)
+
+
+def _trades(count: Any) -> str:
+    return f"{count} trade" if count == 1 else f"{count} trades"
 
 
 @dataclass(slots=True)
@@ -99,7 +110,8 @@ class _RunLines:
             return
         self.tenths[key_of(event)] = reached
         label = self.labels.get(event.request_id)
-        typer.echo(event_line(event, label and label.rstrip()), err=True)
+        for line in (event_line(event, label and label.rstrip()), *warning_lines(event)):
+            typer.echo(line, err=True)
 
 
 @dataclass(slots=True)
@@ -123,7 +135,14 @@ class _RunBars:
         self.bars.update(task, completed=event.progress_pct, news=news(event))
         if is_terminal(event):
             self.bars.stop_task(task)
+            self._warn(event)
             self._retire(key_of(event))
+
+    def _warn(self, event: EventData) -> None:
+        """Above the bars, and so with the run's name; bars come and go, what stands above them stays."""
+        for line in warning_lines(event):
+            told = f"{title(event)}: {line.strip()}"
+            self.bars.console.print(told, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
     def _task_of(self, event: EventData) -> TaskID:
         key = key_of(event)

@@ -12,14 +12,21 @@ from consumer.adapters.memory.history import MemoryHistory
 from consumer.adapters.memory.tables import MemoryTables
 from consumer.adapters.memory.topics import MemoryTopics
 from consumer.cli import COMMANDS, run_program
+from consumer.clock import SystemClock
 from consumer.commands.cancel import expectation
+from consumer.commands.display.live_runs import event_line, run_bars, warning_lines
+from consumer.commands.follow import follow_topics
 from consumer.commands.report import sparkline
 from consumer.commands.runs import runs_table
 from consumer.commands.submit import read_request
+from consumer.ports import Delivery
+from consumer.requests.watching import deadline_after
 from consumer.rules.columns import METRIC_COLUMNS
 from engine.errors import InputRefused
 from schemas.cancel_requested import parse_cancel_requested
-from tests.support.builders import NOON, cloud_event, request_data
+from schemas.outgoing import CONTENT_TYPE_HEADER, render
+from schemas.topics import Topic
+from tests.support.builders import NOON, cloud_event, completed, progress, request_data
 
 
 @pytest.fixture(autouse=True)
@@ -92,6 +99,44 @@ def test_a_wrong_argument_is_one_line_and_status_2(
     assert written.count("\n") == 1
 
 
+@pytest.mark.parametrize("origin", ["topic", "table"])
+def test_a_bare_replay_does_not_emit_every_request_at_once(origin: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_program(["replay", "--from", origin]) == 2
+    assert "--all" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--all"], ["--since", "2024-01-01"], ["--partition", "0"], ["--label", "again"], ["--dry-run"]]
+)
+def test_a_replay_that_says_what_it_is_about_goes_on_to_the_servers(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_program(["replay", *arguments]) == 2
+    assert "BACKTEST_DATABASE_URL: is not set" in capsys.readouterr().err
+
+
+def test_the_help_of_edit_says_that_params_replace_all_of_them(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    run_program(["strategy", "edit", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "one that is named is replaced whole: --params too" in told
+    assert "takes the place of the one before" in told
+
+
+def test_the_two_dates_of_a_reversed_range_are_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--strategy-id", "1", "--symbol", "EURUSD", "--start", "2016-01-01", "--end", "2015-01-01"]
+    assert run_program(["submit", *given]) == 2
+    assert capsys.readouterr().err.strip().endswith("not sent: start_date must be before end_date")
+
+
+def test_one_trade_is_no_trades() -> None:
+    assert event_line(progress(trades=1)).endswith(", 1 trade")
+    assert "completed: 1 trade," in event_line(completed(metrics={"total_trades": 1, "net_profit": 2.0}))
+    assert "completed: 2 trades," in event_line(completed(metrics={"total_trades": 2, "net_profit": 2.0}))
+
+
 def test_flags_win_over_the_file(tmp_path: Path) -> None:
     file = tmp_path / "request.json"
     file.write_text(json.dumps(request_data(symbol="EURUSD", volume=0.5)))
@@ -142,7 +187,8 @@ async def test_a_cancel_says_what_will_come_of_it(cancel: dict[str, Any], told: 
     tables = MemoryTables()
     strategy_id = tables.add_strategy()
     for status in ("completed", "pending"):
-        columns = {name: value for name, value in run_row(strategy_id=strategy_id).items() if name != "id"}
+        row = run_row(strategy_id=strategy_id)
+        columns = {name: value for name, value in row.items() if name not in {"id", "warnings"}}
         tables.add_run(**columns, status=status)
     assert told in await expectation(MemoryHistory(tables), parse_cancel_requested(cancel))
 
@@ -162,13 +208,50 @@ def test_a_cancel_without_a_database_says_where_to_look(
 
 def test_a_list_of_failed_runs_says_why_they_failed() -> None:
     figures = {"strategy_name": "mine", "progress_pct": 0, **dict.fromkeys(METRIC_COLUMNS)}
-    completed = run_row(**figures, status="completed", error_message=None)
+    ended = run_row(**figures, status="completed", error_message=None)
     failed = run_row(**figures, status="failed", error_message="no_data: there\nare no bars " + "x" * 300)
-    heading, first, second = runs_table([completed, failed])
+    heading, first, second = runs_table([ended, failed])
     assert heading[-1] == "why"
     assert (first[-1], second[-1][:24]) == ("", "no_data: there are no ba")
     assert len(second[-1]) < 210
-    assert "why" not in runs_table([completed])[0]
+    assert "why" not in runs_table([ended])[0]
+
+
+def test_a_list_of_runs_says_which_have_warnings_and_what_they_began_with() -> None:
+    figures = {"strategy_name": "mine", "progress_pct": 100, "error_message": None, **dict.fromkeys(METRIC_COLUMNS)}
+    doubted = run_row(**figures, status="completed", warnings=["the data end early", "risk_pct 1"])
+    fine = run_row(**figures, status="completed", initial_balance=100_000.0)
+    heading, first, second = runs_table([doubted, fine])
+    assert (heading[-1], first[-1], second[-1]) == ("warnings", "2", "")
+    deposit = heading.index("deposit")
+    assert (first[deposit], second[deposit]) == ("10,000.00", "100,000.00")
+    assert "warnings" not in runs_table([fine])[0]
+
+
+def test_a_run_shows_its_warnings_under_its_last_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with run_bars() as show:
+        show(completed(warnings=["the data end early", "two gaps"]))
+    last, *warnings = capsys.readouterr().err.splitlines()
+    assert ": completed: " in last
+    assert warnings == ["  warning: the data end early", "  warning: two gaps"]
+    assert warning_lines(progress()) == []
+
+
+async def test_a_followed_run_shows_its_warnings_under_its_last_line(capsys: pytest.CaptureFixture[str]) -> None:
+    topics, event = MemoryTopics(MemoryBroker()), completed(warnings=["the data end early"])
+    value = render(event, event_id="1", source="worker", time=NOON)
+    await topics.send([Delivery(Topic.COMPLETED, b"17", value, (CONTENT_TYPE_HEADER,))])
+    clock = SystemClock()
+    await follow_topics(
+        topics,
+        lambda _: True,
+        clock,
+        from_beginning=True,
+        until_end=True,
+        deadline=deadline_after(20, clock),
+        as_json=False,
+    )
+    assert capsys.readouterr().out.splitlines()[-1] == "  warning: the data end early"
 
 
 def test_a_sparkline_shows_low_and_high() -> None:
@@ -192,5 +275,6 @@ def run_row(**changes: Any) -> dict[str, Any]:
         "max_llm_calls": 100,
         "commission_per_lot": 0.0,
         "tp_partial_close_ratio": 0.5,
+        "warnings": [],
     }
     return {**row, **changes}

@@ -41,6 +41,18 @@ async def test_a_run_is_told_with_its_row_its_strategy_and_its_execution(store: 
     assert run["queued_at"] <= run["started_at"] <= run["finished_at"]
 
 
+async def test_the_warnings_of_a_list_of_runs_are_told_at_once(store: Store) -> None:
+    worker = await store.worker()
+    ended = []
+    for request_id, metrics in (("doubted", {"warnings": ["the data end early"]}), ("fine", {"warnings": []})):
+        claim = await queued_and_claimed(worker, request_id)
+        await worker.queue.finish(claim, completed(claim, metrics=metrics))
+        ended.append(claim.run_id)
+    async with store.history() as history:
+        assert await history.warnings_of([*ended, 4711]) == {ended[0]: ["the data end early"]}
+        assert await history.warnings_of([]) == {}
+
+
 async def test_a_run_that_nobody_asked_for_yet_has_no_execution(store: Store) -> None:
     run_id = await store.add_run()
     run = await run_of(store, run_id)

@@ -72,6 +72,11 @@ async def test_a_row_that_could_not_run_is_refused_by_its_column_before_anybody_
     assert tables.strategies == {}
 
 
+async def test_a_row_for_a_symbol_in_another_case_is_told_the_spelling_it_may_have_meant() -> None:
+    with pytest.raises(InvalidRequestError, match=r"symbols\.0 'eurusd' is in no .*; did you mean 'EURUSD'\?"):
+        await added(MemoryTables(), symbols=["eurusd"])
+
+
 async def test_an_inactive_row_is_held_to_the_same_and_may_be_stored() -> None:
     tables = MemoryTables()
     row_id = await added(tables, is_active=False)

@@ -8,7 +8,7 @@ from consumer.adapters.memory.topics import MemoryTopics
 from consumer.clock import SystemClock
 from consumer.ports import Delivery
 from consumer.requests.sending import send_request
-from consumer.requests.watching import DeadLettered, deadline_after, watch_request
+from consumer.requests.watching import SILENCE_SECONDS, DeadLettered, deadline_after, watch_request
 from schemas.completed import Completed
 from schemas.outgoing import EventData, TerminalEvent, render
 from schemas.requested import BacktestRequested, parse_requested
@@ -69,6 +69,27 @@ async def test_the_last_event_ends_the_watch_and_each_is_shown_once() -> None:
     ended, shown = await watched(topics(), may_be_known=False, answers=answers)
     assert isinstance(ended, Completed)
     assert [event.sequence for event in shown] == [2, 3]
+
+
+async def silences(*answers: tuple[EventData, tuple[Topic, ...]], patience: float) -> int:
+    """How often a watch said that nothing answers."""
+    told: list[None] = []
+    where = topics()
+    async with watch_request(where, "request-1", CLOCK, may_be_known=False) as watch:
+        sent_to = await send_request(where, request(), "request-1", source="me", now=datetime.now(UTC))
+        for event, places in answers:
+            await tell(where, event, *places)
+        await watch.until_end(sent_to, lambda _: None, deadline_after(patience, CLOCK), lambda: told.append(None))
+    return len(told)
+
+
+async def test_a_wait_without_any_worker_says_once_that_nothing_answers() -> None:
+    another = progress(run_id=18, request_id="another", sequence=2)
+    assert await silences((another, (Topic.PROGRESS,)), patience=4 * SILENCE_SECONDS) == 1
+
+
+async def test_a_long_run_that_has_answered_is_no_silence() -> None:
+    assert await silences((progress(sequence=2), (Topic.PROGRESS,)), patience=3 * SILENCE_SECONDS) == 0
 
 
 async def test_another_requests_events_are_not_shown() -> None:

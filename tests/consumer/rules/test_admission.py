@@ -118,6 +118,22 @@ def test_a_request_that_cannot_run_is_refused_naming_field_and_code(
     assert refusals(decide(requested(**request_changes), by)) == [expected]
 
 
+def test_a_symbol_in_another_case_is_told_the_spelling_it_may_have_meant() -> None:
+    decision = decide(requested(symbol="eurusd"), STRATEGY)
+    assert isinstance(decision, Refused)
+    (problem,) = decision.problems
+    assert problem.message == "'eurusd' is in no instruments file; did you mean 'EURUSD'?"
+    unlike = decide(requested(symbol="NOSUCH"), STRATEGY)
+    assert isinstance(unlike, Refused)
+    assert "did you mean" not in unlike.problems[0].message
+
+
+def test_an_unknown_timeframe_is_told_the_known_ones() -> None:
+    decision = decide(requested(timeframe="h1"), STRATEGY)
+    assert isinstance(decision, Refused)
+    assert decision.problems[0].message.startswith("'h1' is no timeframe; known are M1, M2, ")
+
+
 def test_a_request_that_breaks_the_schema_is_told_what_else_is_wrong_with_it() -> None:
     request = requested(symbol="NOSUCH", timeframe="H5", volume=-1, strategy_params={"fast": -1}, nonsense=1)
 
