@@ -7,11 +7,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from consumer.devstack import DevStackError, StackKind, devstack
+
+HOW_TO_GO_ON: Final = """Postgres and Kafka are up, while this terminal is open; Ctrl-C stops them.
+Every other terminal needs the exports above, and the same folder or BACKTEST_MARKET_DATA_URL. In there:
+  backtest migrate             once: makes the tables
+  backtest data import ...     bars, into ./market-data
+  backtest worker              goes on until Ctrl-C, in a terminal of its own
+  backtest strategy add ...    and `backtest submit ...`, in another one"""
 
 app = typer.Typer(add_completion=False)
 
@@ -35,7 +42,7 @@ async def _keep_up(data_dir: Path | None, *, durable: bool, stack: StackKind) ->
             for name, value in running.settings_environment().items():
                 typer.echo(f"export {name}={shlex.quote(value)}")
             sys.stdout.flush()
-            typer.echo("Postgres and Kafka are up; `backtest migrate` makes the tables. Ctrl-C stops them.", err=True)
+            typer.echo(HOW_TO_GO_ON, err=True)
             await asyncio.Event().wait()
 
 

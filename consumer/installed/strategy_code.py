@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from consumer.installed.registry import Installed, entry_point_of, installed, load_strategy
+from consumer.installed.search_path import is_search_path_stale
 from engine.errors import UnknownStrategy
 
 OWN_DISTRIBUTION: Final = "backtest-consumer"
@@ -31,10 +32,12 @@ Fingerprint = tuple[tuple[str, int, int, int], ...]
 
 
 class CodeChanged(UnknownStrategy):
-    """The strategy's code is not what this process imported: only a fresh process can run what it is now."""
+    """The strategy's code is not what this process imported, or was installed after it began: only a fresh process can
+    run what it is now.
+    """
 
     def __init__(self, key: str) -> None:
-        super().__init__(f"strategy {key!r}: its code changed since it was imported; run it again")
+        super().__init__(f"strategy {key!r}: its code changed since this process began; run it again")
 
 
 def load_current(key: str) -> tuple[type[Any], str]:
@@ -57,14 +60,23 @@ def _load_current(key: str) -> tuple[type[Any], str]:
     if package not in _imported:
         _imported[package] = (now, strategy_version(key))
         _drop_stale_bytecode(key)
-        load_strategy(key)
+        _load(key)
         now = fingerprint(key)
     state, version = _imported[package]
     if state != now:
         if strategy_version(key) != version:
             raise CodeChanged(key)
         _imported[package] = (now, version)  # touched, with the same text
-    return load_strategy(key), version
+    return _load(key), version
+
+
+def _load(key: str) -> type[Any]:
+    try:
+        return load_strategy(key)
+    except UnknownStrategy as error:
+        if is_search_path_stale():
+            raise CodeChanged(key) from error
+        raise
 
 
 _imported: Final[dict[str, tuple[Fingerprint, str]]] = {}

@@ -4,8 +4,9 @@ go wrong, in an engine checker for users' packages.
 
 import json
 from collections.abc import Iterator
+from difflib import get_close_matches
 
-from consumer.installed.registry import is_registered, load_strategy
+from consumer.installed.registry import is_registered, load_strategy, registered_strategies
 from consumer.ports.strategies import StrategyCheck, Verdict
 from engine.deciders.guard import guarded
 from engine.errors import EngineError, InvalidParams
@@ -17,7 +18,9 @@ from schemas.problems import FieldProblem, bounded
 def verdict_of(check: StrategyCheck) -> Verdict:
     """Import the strategy and have its Params validate. Raises nothing that the strategy raises."""
     if not is_registered(check.key):
-        return (unknown_strategy(f"names a strategy whose key {check.key!r} is not registered here"),)
+        meant = get_close_matches(check.key, registered_strategies(), n=1)
+        advice = f" (did you mean {meant[0]!r}?)" if meant else ""
+        return (unknown_strategy(f"names a strategy whose key {check.key!r} is not registered here{advice}"),)
     try:
         strategy = load_strategy(check.key)
     except EngineError as error:

@@ -20,6 +20,7 @@ from engine.deciders.rules import (
     scalar_problem,
     skipped,
     skips_any,
+    unknown_action,
     with_default_levels,
 )
 from engine.deciders.table import (
@@ -84,7 +85,7 @@ def encode_decision(
     levels = [math.nan]
     steps = 0
     if code is None:
-        what = f"unknown action {decision.action!r}"
+        what = unknown_action(decision.action)
     elif code == CLOSE_CODE:
         what = carried_by_close(decision)
     else:

@@ -21,6 +21,10 @@ LONGEST_PATTERN_NAME = 50
 """Characters: the column of `backtest_trades` holds no more."""
 
 
+def unknown_action(action: object) -> str:
+    return f"unknown action {action!r}: there are {', '.join(CODES)}"
+
+
 def scalar_problem(
     code: int, close: float, volume: float | None, stop: float | None, targets: Sequence[float], lot_step: float
 ) -> str | None:

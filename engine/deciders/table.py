@@ -2,12 +2,21 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from engine.deciders.rules import CODES, LONGEST_PATTERN_NAME, close_carries, name_too_long, scalar_problem, target_name
+from engine.deciders.rules import (
+    CODES,
+    LONGEST_PATTERN_NAME,
+    close_carries,
+    name_too_long,
+    scalar_problem,
+    target_name,
+    unknown_action,
+)
 from engine.kernel.layout import CLOSE_CODE
 from engine.market.instruments import Instrument
 
@@ -35,7 +44,7 @@ class DecisionTable:
     names_too_long: NDArray[np.bool_]
 
     def unknown_action(self, row: int) -> str:
-        return f"unknown action {self.actions[row]!r}" if self.actions[row] is not None else "action is null"
+        return unknown_action(self.actions[row]) if self.actions[row] is not None else "action is null"
 
     def take(self, rows: NDArray[np.int64]) -> "DecisionTable":
         return DecisionTable(
@@ -164,11 +173,12 @@ def columns_problem(columns: Columns, needed: tuple[str, ...]) -> str | None:
     known = {"action", "volume", "stop_loss", *PATTERN_COLUMNS, *needed, *_target_names(columns)}
     for name in needed:
         if name not in columns:
-            return f"column {name} is missing"
+            strangers = [_unknown_column(each, known, columns) for each in columns if each not in known]
+            return "; ".join([f"column {name} is missing", *strangers])
     for name, column in columns.items():
         kind = column.dtype
         if name not in known:
-            return f"unknown column {name}"
+            return _unknown_column(name, known, columns)
         if name == "action" and not isinstance(kind, (pl.String, pl.Enum, pl.Categorical, pl.Null)):
             return f"column action holds {kind}, not BUY, SELL, CLOSE or null"
         if name not in ("time", "action", *PATTERN_COLUMNS) and not (kind.is_numeric() or kind == pl.Null):
@@ -178,6 +188,13 @@ def columns_problem(columns: Columns, needed: tuple[str, ...]) -> str | None:
         if name == "pattern_metadata" and not isinstance(kind, (pl.String, pl.Struct, pl.Null)):
             return f"column pattern_metadata holds {kind}, not JSON text or a struct"
     return None
+
+
+def _unknown_column(name: str, known: set[str], columns: Columns) -> str:
+    """Name it, and what of the columns that are not there it may be meant for."""
+    absent = sorted({*known, target_name(0)} - columns.keys())
+    meant = get_close_matches(name, absent, n=1)
+    return f"unknown column {name}" + (f" (did you mean {meant[0]}?)" if meant else "")
 
 
 def _target_names(columns: Columns) -> list[str]:

@@ -394,12 +394,26 @@ def test_what_a_strategy_raises_is_told_with_its_time() -> None:
         if view.close.size == 10:
             raise ZeroDivisionError("oops")
 
-    with pytest.raises(StrategyError, match=r"at 2015-01-.*Z: the strategy raised ZeroDivisionError: oops"):
+    line = fail_at_ten.__code__.co_firstlineno + 2
+    where = rf" \(test_simulate\.py, line {line}\)$"
+    with pytest.raises(StrategyError, match=rf"at 2015-01-.*Z: the strategy raised ZeroDivisionError: oops{where}"):
         backtest(bars, bar_by_bar(fail_at_ten))
     with pytest.raises(StrategyError, match="decide_all raised ZeroDivisionError: oops"):
         backtest(bars, columns_of(lambda _: (_ for _ in ()).throw(ZeroDivisionError("oops"))))
     with pytest.raises(StrategyError, match="decide_all returned NoneType"):
         backtest(bars, columns_of(lambda _: None))  # type: ignore[arg-type,return-value]  # what a user may do
+
+
+def test_an_error_of_a_library_is_told_in_one_line_with_the_strategys_own_place() -> None:
+    def misnamed(market: Market) -> pl.DataFrame:
+        return market.bars.select(action=pl.col("Close"))
+
+    where = misnamed.__code__.co_firstlineno + 1
+    with pytest.raises(StrategyError) as refused:
+        backtest(sample("eurusd_h1", 50), columns_of(misnamed))
+    assert str(refused.value).startswith("decide_all raised ColumnNotFoundError: ")
+    assert str(refused.value).endswith(f" (test_simulate.py, line {where})")
+    assert "\n" not in str(refused.value)
 
 
 def test_an_exception_that_cannot_say_what_it_is_is_still_the_strategys() -> None:

@@ -95,6 +95,25 @@ async def test_every_run_after_an_edit_has_the_new_code_in_every_worker_and_chil
     assert event.data["metrics"]["strategy_version"] == after[0]["strategy_version"]
 
 
+async def test_a_strategy_installed_while_a_worker_is_up_runs(door: FrontDoor, tmp_path: Path) -> None:
+    """Its .pth file came after the warm child began, which alone would never find the module."""
+    hook, site = tmp_path / "hook", tmp_path / "site"
+    for folder in (hook, site):
+        folder.mkdir()
+    (hook / "sitecustomize.py").write_text(f"import site\nsite.addsitedir({str(site)!r})\n")
+    own, added = await door.add_strategy("sma_cross"), await door.add_strategy("mine")
+    async with door.worker(hook):
+        await run(door, own)  # the child is warm
+        mine = Editable(tmp_path)
+        (site / "_editable_impl_mine.pth").write_text(f"{mine.project}\n")
+        before = await run(door, added)
+        mine.trade_every(40)
+        after = await run(door, added)
+
+    assert before["total_trades"] != after["total_trades"]
+    assert before["strategy_version"] != after["strategy_version"]
+
+
 async def test_two_workers_with_different_code_for_one_key_never_go_unnoticed(door: FrontDoor, tmp_path: Path) -> None:
     """Even where it decides alike."""
     one, other = Editable(tmp_path / "one"), Editable(tmp_path / "other")

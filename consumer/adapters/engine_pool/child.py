@@ -20,6 +20,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
+import consumer.installed.search_path  # noqa: F401  # light; looks at what this process began with
+
 TITLE: Final = "backtest-engine"
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36

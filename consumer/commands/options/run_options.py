@@ -61,13 +61,14 @@ FormatOption = Annotated[
         "--format",
         metavar="NAME",
         callback=options.format_name,
-        help="Format of every file of bars (mt5, binance, ...: `backtest data check` names it). [default: found out]",
+        help="Format of every file of bars (mt5, binance, ...: `backtest data check` names it).",
+        show_default="found out",
         rich_help_panel=_BARS,
     ),
 ]
 DateOrderOption = Annotated[
     DateOrder | None,
-    typer.Option(help="Of dates such as 02/01/2024, in every file. [default: found out]", rich_help_panel=_BARS),
+    typer.Option(help="Of dates such as 02/01/2024, in every file.", show_default="found out", rich_help_panel=_BARS),
 ]
 StartOption = Annotated[
     str | None,
@@ -120,11 +121,13 @@ InitialBalanceOption = Annotated[
 ]
 AccountCurrencyOption = Annotated[
     str | None,
-    typer.Option(help="Currency of the account. Else BACKTEST_ACCOUNT_CURRENCY. Else USD.", rich_help_panel=_MONEY),
+    typer.Option(
+        help="Currency of the account. Else BACKTEST_ACCOUNT_CURRENCY.", show_default="USD", rich_help_panel=_MONEY
+    ),
 ]
 VolumeOption = Annotated[
     float | None,
-    typer.Option(callback=options.above_zero, help="Lots a trade. [default: 0.1]", rich_help_panel=_MONEY),
+    typer.Option(callback=options.above_zero, help="Lots a trade.", show_default="0.1", rich_help_panel=_MONEY),
 ]
 RiskPctOption = Annotated[
     float | None,
@@ -145,7 +148,8 @@ WarmUpBarsOption = Annotated[
     typer.Option(
         min=0,
         max=1_000_000,
-        help="Bars before the start that the strategy sees. [default: as it needs]",
+        help="Bars before the start that the strategy sees.",
+        show_default="as it needs",
         rich_help_panel=_BARS,
     ),
 ]
@@ -154,6 +158,11 @@ CommissionPerLotOption = Annotated[
     typer.Option(callback=options.at_least_zero, help="Round trip, account currency.", rich_help_panel=_MONEY),
 ]
 TradesOption = Annotated[
-    Path | None, typer.Option(help="Write the trades to this .csv or .parquet file.", rich_help_panel=_OUTPUT)
+    Path | None,
+    typer.Option(
+        help="Write the trades to this .csv or .parquet file. Their entry_time and exit_time are when the bar of the"
+        " fill opened, in UTC: what was filled at a close was filled when that bar closed.",
+        rich_help_panel=_OUTPUT,
+    ),
 ]
 AsJsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.", rich_help_panel=_OUTPUT)]

@@ -89,3 +89,15 @@ def test_help_names_the_variables_that_stand_in_for_options(
     monkeypatch.setenv("COLUMNS", "250")
     assert run_program(["run", "--help"]) == 0
     assert f"BACKTEST_{name}" in capsys.readouterr().out
+
+
+def test_help_says_what_an_option_that_is_left_out_comes_to(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Square brackets in an option's text are markup, and vanish."""
+    monkeypatch.setenv("COLUMNS", "200")
+    assert run_program(["run", "--help"]) == 0
+    told = {line.split()[1]: line for line in capsys.readouterr().out.splitlines() if " --" in line}
+    defaults = {"--volume": "(0.1)", "--account-currency": "(USD)", "--warm-up-bars": "(as it needs)"}
+    for option, default in defaults.items():
+        assert f"[default: {default}]" in told[option]

@@ -33,7 +33,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"action": "BUY", "volume": 0.0}, "volume 0.0 is not above 0"),
     ({"action": "SELL", "volume": -0.1}, "volume -0.1 is not above 0"),
     ({"action": "CLOSE", "volume": 0.1}, "CLOSE carries nothing else, but has volume"),
-    ({"action": "HOLD"}, "unknown action 'HOLD'"),
+    ({"action": "HOLD"}, "unknown action 'HOLD': there are BUY, SELL, CLOSE"),
     ({"action": "BUY", "pattern_name": "n" * 51}, "is longer than 50 characters"),
 ]
 
@@ -127,7 +127,7 @@ def test_signals_outside_the_range_are_ignored_but_checked() -> None:
     [
         ({"action": ["BUY"]}, "column time is missing"),
         ({"time": [START]}, "column action is missing"),
-        ({"time": [START], "action": ["BUY"], "stoploss": [1.0]}, "unknown column stoploss"),
+        ({"time": [START], "action": ["BUY"], "stoploss": [1.0]}, "unknown column stoploss (did you mean stop_loss?)"),
         ({"time": [START], "action": ["BUY"], "take_profit_2": [1.0]}, "unknown column take_profit_2"),
         ({"time": [START], "action": ["BUY"], "volume": ["x"]}, "column volume holds String, not numbers"),
         ({"time": [1], "action": ["BUY"]}, "column time holds Int64, not times"),
@@ -159,7 +159,10 @@ def test_a_column_without_a_value_is_no_input_of_the_digest() -> None:
 def test_columns_of_the_wrong_shape_are_refused() -> None:
     for frame, message in [
         (pl.DataFrame({"action": ["BUY"]}), "returned 1 rows for 5 bars"),
-        (pl.DataFrame({"actions": [None] * 5}), "column action is missing"),
+        (
+            pl.DataFrame({"acton": [None] * 5, "mood": [None] * 5}),
+            r"column action is missing; unknown column acton \(did you mean action\?\); unknown column mood$",
+        ),
         (pl.DataFrame({"action": [1] * 5}), "column action holds Int64"),
         (pl.DataFrame({"action": [None] * 5, "sl": [1.0] * 5}), "unknown column sl"),
     ]:

@@ -114,6 +114,8 @@ async def test_what_this_program_brings_along_and_what_is_not_registered_need_no
     [(field, code, message)] = await verdict(checkers, "nowhere")
     assert (field, code) == ("strategy_id", "unknown_strategy")
     assert "'nowhere' is not registered" in message
+    [(_, _, message)] = await verdict(checkers, "sma_cros")
+    assert message.endswith("'sma_cros' is not registered here (did you mean 'sma_cross'?)")
     assert checkers.pids == ()
 
 
