@@ -6,15 +6,19 @@ unless it is registered. Looking keys up imports nothing; loading one imports it
 
 import os
 import sys
+import time
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, Final
 
 from engine.errors import UnknownStrategy
 from engine.strategy import StrategyParams
 
 GROUP = "backtest_consumer.strategies"
+
+SETTLING_NS: Final = 2_000_000_000
+"""For an installer to write a package's metadata, once it made their folder."""
 
 Installed = tuple[tuple[str, int], ...]
 """What may be imported, by the folders of it: another one after something was installed or removed."""
@@ -101,13 +105,19 @@ def _lacks(strategy: type[Any]) -> str | None:
 
 
 def installed() -> Installed:
-    """What is installed now: the folders that packages lie in are touched by every change of it."""
+    """What is installed now: the folders that packages lie in are touched by every change of it.
+
+    Of a folder that was touched just now each call makes another one: an installer makes a package's folder first and
+    writes into it then, which does not touch the folder around it.
+    """
+    now = time.time_ns()
     found = []
     for folder in sys.path:
         try:
-            found.append((folder, os.stat(folder or ".").st_mtime_ns))  # noqa: PTH116  # microseconds, once a run
+            touched = os.stat(folder or ".").st_mtime_ns  # noqa: PTH116  # microseconds, once a run
         except OSError:
-            found.append((folder, 0))
+            touched = 0
+        found.append((folder, now if abs(now - touched) < SETTLING_NS else touched))
     return tuple(found)
 
 

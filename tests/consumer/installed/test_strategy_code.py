@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from consumer.installed import strategy_code
+from consumer.installed.registry import is_registered
 from consumer.installed.strategy_code import OWN_PACKAGES, CodeChanged, fingerprint, load_current, strategy_version
 
 REPOSITORY = Path(__file__).parents[3]
@@ -199,3 +200,16 @@ def test_the_version_of_this_program_does_not_depend_on_where_it_is_installed(tm
     ).stdout.split()
 
     assert told == [str(tmp_path / "consumer/installed/strategy_code.py"), strategy_version("sma_cross")]
+
+
+def test_a_look_while_an_installer_writes_does_not_hide_what_it_installs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is written into a package's own folder leaves no trace on the folder around it."""
+    monkeypatch.syspath_prepend(tmp_path)
+    metadata = tmp_path / "late-1.0.dist-info"
+    metadata.mkdir()
+    assert not is_registered("late")
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: late\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[backtest_consumer.strategies]\nlate = late:Late\n")
+    assert is_registered("late")
