@@ -160,7 +160,8 @@ def _show(described: dict[str, Any], first_bars: list[tuple[str, ...]], *, as_js
 
 
 def _shown(value: Any) -> str:
-    return ", ".join(value) if isinstance(value, list) else str(value)
+    """`-` for what there is none of, such as the first of no outliers."""
+    return "-" if value is None else ", ".join(value) if isinstance(value, list) else str(value)
 
 
 def _iso(moment: datetime) -> str:

@@ -179,7 +179,7 @@ def _warn_of_doubts(file: BarFile, source: IncomingBars, session: Session) -> No
         said.append(f"bars are mostly {timedelta(microseconds=spacing_us)} apart, which is more than {of.name}")
     advice = file.zone_advice(source.bars.time_us, session)
     if advice is not None:
-        said.append(f"{advice}, with --replace" if source.zone else advice)
+        said.append(f"{advice}, with --replace")
     for each in said:
         typer.echo(f"warning: {source.name}: {each}", err=True)
 

@@ -13,6 +13,7 @@ import typer
 
 from consumer.commands.connections import database_settings
 from consumer.commands.display.columns import text_columns
+from consumer.commands.display.spread import spread_text
 from consumer.commands.runs import day_of, json_text
 from consumer.ports.run_files import RunFiles
 from consumer.reports.figure_groups import ambiguity, figure_groups
@@ -20,6 +21,8 @@ from consumer.reports.figures import Drawdown, RunReport, TradeGroup, run_ledger
 from consumer.settings import DatabaseSettings, StoreSettings, load_settings
 from consumer.wiring.artifacts import check_table_path, open_artifacts, write_table
 from consumer.wiring.database import open_history
+from engine.errors import BadInstruments
+from engine.market.instruments import Instrument
 from schemas.json_text import printable
 
 app = typer.Typer(add_completion=False)
@@ -54,7 +57,7 @@ def report(
         }
         sys.stdout.write(json.dumps(told, default=json_text) + "\n")
         return
-    typer.echo("\n\n".join(_sections(found)))
+    typer.echo("\n\n".join(sections(found, instrument_of(found.row["symbol"]))))
 
 
 async def _ledger(settings: DatabaseSettings, files: RunFiles, run_id: int) -> pl.DataFrame:
@@ -67,8 +70,20 @@ async def _report(settings: DatabaseSettings, files: RunFiles, run_id: int) -> R
         return await run_report(history, files, run_id)
 
 
-def _sections(found: RunReport) -> Iterator[str]:
-    yield _heading(found)
+def instrument_of(symbol: str) -> Instrument | None:
+    """As the service's instruments have it; None where they do not know it, or cannot be read: it is only a remark."""
+    from consumer.wiring.files import instruments_of  # here: --json and the ledger need no engine
+
+    try:
+        registry = instruments_of(load_settings(StoreSettings).instruments_file)
+    except BadInstruments:
+        return None
+    return registry.get(symbol)
+
+
+def sections(found: RunReport, instrument: Instrument | None) -> Iterator[str]:
+    """What is shown of a run, an empty line between. instrument: None where it is not known."""
+    yield _heading(found, instrument)
     for group in figure_groups(found.metrics, found.currency):
         yield text_columns([(group.title, ""), *group.rows])
     if found.groups:
@@ -83,11 +98,11 @@ def _sections(found: RunReport) -> Iterator[str]:
         yield f"bars: {found.row['data_file_path']}"
 
 
-def _heading(found: RunReport) -> str:
+def _heading(found: RunReport, instrument: Instrument | None) -> str:
     """What was asked; then what a careful person would want to know before believing a figure."""
     row = found.row
     bars = f"{row['symbol']} {row['timeframe']}, {day_of(row['start_date'])} to {day_of(row['end_date'])}"
-    costs = f"spread {row['spread_pips']:g} pips, commission {row['commission_per_lot']:g} a lot"
+    costs = f"{spread_text(row['spread_pips'], instrument)}, commission {row['commission_per_lot']:g} a lot"
     lines = [
         f"run {row['id']}: {printable(row['strategy_name'])} on {bars}, {row['execution_mode']}",
         f"{row['status']} ({row['progress_pct']} %), deposit {row['initial_balance']:,.2f} {found.currency}".rstrip()

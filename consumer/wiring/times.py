@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 from consumer.adapters.files.times import one_utc_time
-from consumer.adapters.files.unreadable_time import UnreadableTimeError
+from consumer.adapters.files.unreadable_time import DayInDoubtError, UnreadableTimeError
 from consumer.adapters.files.written_times import DateOrder
 
-__all__ = ["DateOrder", "UnreadableTimeError", "bar_formats", "one_utc_time"]
+__all__ = ["DateOrder", "DayInDoubtError", "UnreadableTimeError", "bar_formats", "one_utc_time"]
 
 
 def bar_formats() -> Mapping[str, str]:

@@ -34,11 +34,11 @@ def _beyond_the_data(run: PreparedRun) -> Iterator[str]:
     longer_us = run.duration_us if run.duration_us > DAY_US else 0
     sides = (
         ("begins", "before its first bar", int(run.time_us[0]) - as_us(run.specification.start), int(run.time_us[0])),
-        ("ends", "after its last", as_us(run.specification.end) - int(run.close_time_us[-1]), int(run.time_us[-1])),
+        ("ends", "after its last bar", as_us(run.specification.end) - int(run.close_time_us[-1]), int(run.time_us[-1])),
     )
     for does, where, beyond_us, bar_us in sides:
         if beyond_us > _BEYOND_US + longer_us:
-            yield f"the range asked for {does} {beyond_us / DAY_US:.0f} days {where}, at {iso_time(bar_us)}"
+            yield f"the range asked for {does} {beyond_us / DAY_US:.0f} days {where}, which opens at {iso_time(bar_us)}"
 
 
 def _rates(run: PreparedRun) -> Iterator[str]:

@@ -75,7 +75,20 @@ class BarFile:
             return None
         if self.has_local_times:
             return str(advice)
-        return f"{advice} would do that, but the file says itself that its times are {self.times_described}"
+        wanted = self._written_without_offset()
+        # What comes before it is the zone that fits, and the option that would read the file in it.
+        return (
+            f"{advice} applies only to times without an offset, and this file's are {self.times_described}; if they are"
+            f" that zone's clock all the same, {wanted}, then give --bars-timezone {advice.zone}"
+        )
+
+    def _written_without_offset(self) -> str:
+        """What to do to the file, so that its times are those of no zone."""
+        if self.zone_is_fixed:
+            return "write them in columns of our own (time,open,high,low,close,volume) without an offset"
+        if self.time_kind in _UNITS:
+            return "write them as dates without an offset (2024-01-02 03:04:05)"
+        return "write them without one (drop the Z or +00:00 in text, the time zone of a Parquet column)"
 
     def bars(self, timeframe: Timeframe) -> Bars:
         """Validate the rows as bars of this timeframe. Raises BadBars, rows counted as the file has them."""

@@ -162,11 +162,12 @@ class StoredBars:
 
     def described(self) -> str:
         """`18465 bars of EURUSD H1 from T to T, imported in UTC`, for a refusal: reads the first and the last year."""
+        zones = " and ".join(self.notes.named)
         count = sum(self.before(year).height for year in self.years)
         first, last = self.before(self.years[0])["time"][0], self.before(self.years[-1])["time"][-1]
         return (
-            f"{count} bars of {self._folder.replace('/', ' ')} from {iso(first)} to {iso(last)},"
-            f" imported in {' and '.join(self.notes.named) or 'no zone'}"
+            f"{count} bar{'s' * (count != 1)} of {self._folder.replace('/', ' ')} from {iso(first)} to {iso(last)},"
+            f" {f'imported in {zones}' if zones else 'imported with an offset of their own'}"
         )
 
 
@@ -236,7 +237,7 @@ class _Merge:
             except BadBars as error:
                 raise BadBars(
                     f"{self._names()}: does not fit to the stored bars: {error}; stored are {self._stored.described()};"
-                    f" new are {self._new_described()}; {self._advice()}"
+                    f" the new: {self._new_described()}; {self._advice()}"
                 ) from None
 
     def zones(self) -> dict[Month, str | None]:
@@ -294,7 +295,7 @@ class _Merge:
         first = differing.sort("time").row(0, named=True)
         return (
             f"{self._where(first['time'])}: {first_difference(first)} stored; stored are {self._stored.described()};"
-            f" new are {self._new_described()}; {self._advice()}"
+            f" the new: {self._new_described()}; {self._advice()}"
         )
 
     def _advice(self) -> str:
@@ -320,8 +321,9 @@ def _row_of(incoming: IncomingBars, time: datetime) -> str:
 
 def _described(incoming: IncomingBars) -> str:
     times = incoming.bars.frame["time"]
-    zone = incoming.zone or "no zone"
-    return f"{times.len()} bars from {iso(times[0])} to {iso(times[-1])} in {zone}"
+    zone = f"read in {incoming.zone}" if incoming.zone else "with an offset of their own"
+    many = "1 bar" if times.len() == 1 else f"{times.len()} bars"
+    return f"{many} from {iso(times[0])} to {iso(times[-1])}, {zone}"
 
 
 def _parquet(frame: pl.DataFrame) -> bytes:

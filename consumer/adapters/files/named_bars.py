@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import NoReturn
 
 from consumer.adapters.files.bars import BarFile, read_bar_file
 from consumer.adapters.files.market_data import ParquetMarketData
@@ -12,7 +13,7 @@ from engine.errors import BadBars
 from engine.market.bar_length import other_length
 from engine.market.bars import Bars
 from engine.market.instruments import Session
-from engine.market.timeframes import Timeframe, timeframe
+from engine.market.timeframes import Timeframe, can_resample, timeframe
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +101,20 @@ class NamedBarFiles:
                 self._files[path] = read_bar_file(
                     path, self.timezone, format_name=self.format_name, date_order=self.date_order
                 )
+            other = other_length(self._files[path].frame["time"].to_physical().to_numpy(), of)
+            if other is not None:
+                _refuse_other_length(path, other, of)
             bars = self._files[path].bars(of)
-            longer = other_length(bars.time_us, of)
-            if longer is not None:
-                # Read as shorter ones, they would be known before they close.
-                raise BadBars(
-                    f"{path}: these are {longer.name} bars, not {of.name}: no two are nearer than {longer.name}"
-                )
             self._read[path, of] = bars
         return self._read[path, of]
+
+
+def _refuse_other_length(path: Path, other: Timeframe, of: Timeframe) -> NoReturn:
+    """Read as shorter ones, bars would be known before they close; of longer ones some would be lost."""
+    way = f"run them with --timeframe {other.name}"
+    if other.duration_us < of.duration_us and can_resample(other, of):
+        way += f", or import them as {other.name}: run --market-data ... --timeframe {of.name} then makes {of.name}"
+    raise BadBars(f"{path}: these are {other.name} bars, not {of.name}: {way}")
 
 
 def _within(bars: Bars, until: datetime, since: datetime | None, before: int = 0) -> Bars | None:

@@ -13,6 +13,10 @@ class UnreadableTimeError(Exception):
         super().__init__(f"{written}: {what}" if written else what)
 
 
+class DayInDoubtError(UnreadableTimeError):
+    """A date whose day and month cannot be told apart. What is said is for files: options have no date order."""
+
+
 def refuse_first(written: pl.Series, wrong: pl.Series, what: str) -> None:
     """Raise for the first row that is wrong, if any is."""
     if wrong.any():

@@ -11,7 +11,7 @@ from typing import Literal
 
 import polars as pl
 
-from consumer.adapters.files.unreadable_time import UnreadableTimeError, refuse_first
+from consumer.adapters.files.unreadable_time import DayInDoubtError, refuse_first
 
 DateOrder = Literal["dmy", "mdy", "ymd"]
 
@@ -77,7 +77,7 @@ def _day_first(text: pl.Series, date_order: DateOrder | None) -> bool | None:
     if (second > 12).any():
         return False
     row = int(year_last.arg_true()[0])
-    raise UnreadableTimeError(
+    raise DayInDoubtError(
         row,
         text[row],
         "day and month are in doubt, for no day in the file is above 12; say which stands first:"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
+from consumer.commands.display.spread import spread_text
 from consumer.reports.figure_groups import Unit, ambiguity, figure_groups, figure_text
 from engine.results.result import BacktestResult
 from engine.specification import SpreadSource
@@ -47,7 +48,8 @@ def _heading(result: BacktestResult) -> list[str]:
     """Who decided, on what, over which range; how it was filled and at what costs."""
     asked, currency = result.specification, result.specification.account_currency
     decided = f"{asked.strategy_key} {json.dumps(asked.strategy_params)}" if asked.strategy_key else "signals of a file"
-    spread = "spread of the bars" if asked.spread_source is SpreadSource.BARS else f"spread {asked.spread_pips:g} pips"
+    pips = None if asked.spread_source is SpreadSource.BARS else asked.spread_pips
+    spread = spread_text(pips, result.instrument)
     size = f"{asked.risk_pct:.2%} of equity a trade" if asked.risk_pct is not None else f"{asked.volume:g} lots a trade"
     commission = figure_text(asked.commission_per_lot, Unit.MONEY, currency)
     deposit = figure_text(asked.initial_balance, Unit.MONEY, currency)

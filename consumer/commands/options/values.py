@@ -4,13 +4,14 @@ Each raises typer.BadParameter, which names the option: `Invalid value for '--sp
 """
 
 import math
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import typer
 
-from consumer.wiring.times import UnreadableTimeError, bar_formats, one_utc_time
+from consumer.wiring.times import DayInDoubtError, UnreadableTimeError, bar_formats, one_utc_time
 from engine.errors import InputRefused, UnknownTimeframe
 from engine.market.timeframes import Timeframe, timeframe
 from engine.market.zones import UnknownZoneError, zone_named
@@ -54,6 +55,11 @@ def utc_moment(text: str | None, option: str) -> datetime | None:
         return None
     try:
         moment: datetime = one_utc_time(text)[0]
+    except DayInDoubtError as bad:
+        first, second, year = re.split("[-./]", re.split("[T ]", bad.written)[0])
+        either = f"{year}-{second:0>2}-{first:0>2} or {year}-{first:0>2}-{second:0>2}"
+        what = f"{text!r}: day and month are in doubt; write {either} (year first)"
+        raise typer.BadParameter(what, param_hint=f"'{option}'") from None
     except UnreadableTimeError as bad:
         raise typer.BadParameter(f"{text!r}: {bad.what}", param_hint=f"'{option}'") from None
     return moment

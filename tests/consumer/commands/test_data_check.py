@@ -72,7 +72,49 @@ def test_times_that_name_their_offset_are_not_advised_to_take_another(
     bars = pl.read_parquet(EURUSD_H1).with_columns(clock.dt.replace_time_zone("UTC"))
     bars.write_parquet(tmp_path / "bars.parquet")
     assert check(tmp_path / "bars.parquet", "--symbol", "EURUSD") == 0
-    assert "but the file says itself that its times are with their offset" in capsys.readouterr().err
+    warning = capsys.readouterr().err
+    assert "applies only to times without an offset, and this file's are with their offset from UTC" in warning
+
+
+@pytest.mark.parametrize("name", ["bars.parquet", "bars.csv", "epoch.csv"])
+def test_server_time_that_claims_to_be_utc_has_a_way_on(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The warning named an option that does nothing to such a file. What it says now is done here, and helps."""
+    right = pl.read_parquet(EURUSD_H1)
+    clock = pl.col("time").dt.convert_time_zone("America/New_York").dt.offset_by("7h").dt.replace_time_zone(None)
+    local = right.with_columns(clock)
+    claims = local.with_columns(pl.col("time").dt.replace_time_zone("UTC"))
+    if name == "bars.parquet":
+        claims.write_parquet(tmp_path / name)
+        said, mended = "drop the Z or +00:00 in text, the time zone of a Parquet column", local
+    elif name == "bars.csv":
+        claims.with_columns(pl.col("time").dt.strftime("%Y-%m-%dT%H:%M:%SZ")).write_csv(tmp_path / name)
+        said, mended = "drop the Z or +00:00 in text", local
+    else:
+        claims.with_columns(pl.col("time").dt.epoch("s")).write_csv(tmp_path / name)
+        said, mended = "write them as dates without an offset (2024-01-02 03:04:05)", local
+    place = ("--market-data", tmp_path / "market")
+    given = ("--symbol", "EURUSD", "--timeframe", "H1", *place)
+    assert run_program(["data", "import", *map(str, (tmp_path / name, *given))]) == 0
+    warning = capsys.readouterr().err
+    assert said in warning
+    assert "then give --bars-timezone America/New_York+7, with --replace" in warning
+    mended.write_parquet(tmp_path / "mended.parquet")
+    again = (tmp_path / "mended.parquet", *given, "--bars-timezone", "America/New_York+7", "--replace")
+    assert run_program(["data", "import", *map(str, again)]) == 0
+    assert "warning" not in capsys.readouterr().err
+    stored = pl.read_parquet(tmp_path / "market/EURUSD/H1/*.parquet")
+    assert stored.sort("time")["time"].to_list() == right["time"].to_list()
+
+
+def test_the_first_of_no_outliers_is_no_word_of_pythons(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`first outlier  None`."""
+    pl.read_parquet(EURUSD_H1).head(50).write_csv(tmp_path / "bars.csv")
+    assert check(tmp_path / "bars.csv", "--symbol", "EURUSD", "--timeframe", "H1") == 0
+    out = capsys.readouterr().out
+    assert "None" not in out
+    assert "first outlier" in out
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,11 @@ from consumer.clock import SystemClock
 from consumer.commands.cancel import expectation
 from consumer.commands.display.live_runs import event_line, run_bars, warning_lines
 from consumer.commands.follow import follow_topics
-from consumer.commands.report import sparkline
+from consumer.commands.report import instrument_of, sections, sparkline
 from consumer.commands.runs import runs_table
 from consumer.commands.submit import read_request
 from consumer.ports import Delivery
+from consumer.reports.figures import RunReport
 from consumer.requests.watching import deadline_after
 from consumer.rules.columns import METRIC_COLUMNS
 from engine.errors import InputRefused
@@ -204,6 +205,23 @@ def test_a_cancel_without_a_database_says_where_to_look(
     assert written.out == ""
     assert "the cancel of run 999 is sent; what became of it: `backtest follow 999`" in written.err
     assert len(topics.broker.records("backtest.cancel_requested")) == 1
+
+
+@pytest.mark.parametrize(
+    ("symbol", "spread"),
+    [
+        ("BTCUSD", "spread 15 pips (15), a pip is 1, commission"),
+        ("BTCUSDT", "spread 15 pips (1.5), a pip is 0.1, commission"),
+        ("EURUSD", "spread 15 pips (0.0015), commission"),
+        ("GONE", "spread 15 pips, commission"),
+    ],
+)
+def test_a_report_says_what_its_pips_come_to(symbol: str, spread: str) -> None:
+    """A pip of BTCUSD is ten times one of BTCUSDT."""
+    row = run_row(strategy_name="mine", status="running", progress_pct=0, error_message=None, data_file_path=None)
+    row |= {"symbol": symbol, "spread_pips": 15.0}
+    (heading,) = sections(RunReport(row, {}, "USD", [], None, ()), instrument_of(symbol))
+    assert spread in heading
 
 
 def test_a_list_of_failed_runs_says_why_they_failed() -> None:

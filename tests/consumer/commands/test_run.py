@@ -85,6 +85,9 @@ class Program:
         return self("run", *defaults, "--json", *arguments)
 
 
+RUN_ONLY: dict[str, tuple[object, ...]] = {"run": ("--bars", EURUSD_H1, "--strategy", "sma_cross"), "submit": ()}
+
+
 @pytest.fixture
 def backtest(capsys: pytest.CaptureFixture[str]) -> Program:
     return Program(capsys)
@@ -106,11 +109,32 @@ def test_without_json_stdout_stays_empty_and_the_table_goes_to_stderr(backtest: 
     assert (ended.status, ended.out) == (0, "")
     assert "win rate" in ended.err
     assert (
-        "sma_cross {} on EURUSD H1, 2015-01-01 22:00 to 2017-12-29 22:00 UTC\nclose_price, spread 1.5 pips" in ended.err
+        "sma_cross {} on EURUSD H1, 2015-01-01 22:00 to 2017-12-29 22:00 UTC\nclose_price, spread 1.5 pips (0.00015),"
+        in ended.err
     )
     assert ended.err.index("warning: ") < ended.err.index("net profit")
     assert "-359.30 USD" in ended.err
     assert "Simulating" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("symbol", "spread"),
+    [("BTCUSD", "spread 15 pips (15), a pip is 1,"), ("BTCUSDT", "spread 15 pips (1.5), a pip is 0.1,")],
+)
+def test_fifteen_pips_of_a_coin_say_what_they_come_to(backtest: Program, symbol: str, spread: str) -> None:
+    """A pip of BTCUSD is ten times one of BTCUSDT, and the heading showed the same 15 pips for both."""
+    asked = ("--bars", EURUSD_H1, "--symbol", symbol, "--timeframe", "H1", "--strategy", "sma_cross")
+    assert spread in backtest("run", *asked, "--spread-pips", "15").err
+
+
+@pytest.mark.parametrize("command", ["run", "submit"])
+def test_a_start_that_ends_with_its_year_is_told_to_write_the_year_first(backtest: Program, command: str) -> None:
+    """It named --date-order, which is of files and did not help."""
+    ended = backtest(command, "--symbol", "EURUSD", "--timeframe", "H1", *RUN_ONLY[command], "--start", "01/02/2016")
+    assert ended.status == 2
+    assert "'--start'" in ended.err
+    assert "write 2016-02-01 or 2016-01-02 (year first)" in ended.err
+    assert "--date-order" not in ended.err
 
 
 def test_digest_and_warnings_stand_whole_on_lines_of_their_own(
@@ -198,10 +222,23 @@ def test_hourly_bars_run_as_half_hourly_ones_are_refused(backtest: Program) -> N
     """They exited 0, and each was known half an hour before its close."""
     ended = backtest.run("--timeframe", "M30")
     assert (ended.status, ended.err.count("\n")) == (2, 1)
-    assert f"{EURUSD_H1}: these are H1 bars, not M30" in ended.err
+    assert f"{EURUSD_H1}: these are H1 bars, not M30: run them with --timeframe H1\n" in ended.err
     gbpusd = ("--bars", DATA / "gbpusd_h1.parquet", "--symbol", "GBPUSD", "--account-currency", "EUR")
     pair = backtest.run(*gbpusd, "--conversion-bars", f"EURUSD:M30={EURUSD_H1}")
     assert f"{EURUSD_H1}: these are H1 bars, not M30" in pair.err
+
+
+def test_hourly_bars_run_as_four_hourly_ones_are_told_what_they_are(backtest: Program, tmp_path: Path) -> None:
+    """It said only that a time is closer than H4 to the row before; and the way that is named must work."""
+    ended = backtest.run("--timeframe", "H4")
+    assert (ended.status, ended.err.count("\n")) == (2, 1)
+    assert (
+        "these are H1 bars, not H4: run them with --timeframe H1, or import them as H1: run --market-data" in ended.err
+    )
+    place = ("--market-data", tmp_path)
+    assert backtest("data", "import", EURUSD_H1, "--symbol", "EURUSD", "--timeframe", "H1", *place).status == 0
+    asked = ("--symbol", "EURUSD", "--timeframe", "H4", "--strategy", "sma_cross", "--json")
+    assert backtest("run", *place, *asked).figures["total_trades"] > 10
 
 
 def test_csv_metatrader_parquet_and_data_at_rest_give_one_digest(backtest: Program, tmp_path: Path) -> None:

@@ -32,8 +32,8 @@ def test_a_run_of_nothing_odd_says_nothing() -> None:
 
 def test_a_range_far_beyond_the_data_does_not_complete_without_a_word() -> None:
     assert said(start=utc("2020-01-01 00:00"), end=utc("2030-01-01 00:00")) == (
-        "the range asked for begins 1468 days before its first bar, at 2024-01-08T00:00:00Z",
-        "the range asked for ends 2183 days after its last, at 2024-01-09T23:00:00Z",
+        "the range asked for begins 1468 days before its first bar, which opens at 2024-01-08T00:00:00Z",
+        "the range asked for ends 2183 days after its last bar, which opens at 2024-01-09T23:00:00Z",
     )
 
 
@@ -135,6 +135,6 @@ def test_usdt_and_wide_ranges_stand_beside_each_other() -> None:
     bars = closes_bars("H1", utc("2024-01-08 00:00"), [40_000.0] * 5)
     warnings = said(bars, instrument=tether, end=utc("2025-01-08 00:00"))
     assert warnings == (
-        "the range asked for ends 366 days after its last, at 2024-01-08T04:00:00Z",
+        "the range asked for ends 366 days after its last bar, which opens at 2024-01-08T04:00:00Z",
         "profit in USDT counts as USD, one for one",
     )
