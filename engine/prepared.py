@@ -178,14 +178,28 @@ def _spread(
         return np.array([specification.spread_pips * instrument.pip]), specification.spread_pips
     points = run.spread_points
     if points is None:
-        raise InvalidSpecification("spread_source: bars have no recorded spread")
+        raise InvalidSpecification("spread_source: bars have no recorded spread; spread_source fixed needs none")
     lacking = np.flatnonzero(np.isnan(points))
     if lacking.size:
         raise InvalidSpecification(
             f"spread_source: the bar at {iso_time(int(run.time_us[lacking[0]]))} has no recorded spread,"
-            f" {lacking.size} of {run.height} have none"
+            f" {lacking.size} of {run.height} have none; {_where_all_have(lacking, run)}"
         )
     return points * instrument.point, points / instrument.points_per_pip
+
+
+def _where_all_have(lacking: NDArray[np.int64], run: Bars) -> str:
+    """The way on from bars without a spread, of which there is at least one: the longest stretch of none such."""
+    edges = np.concatenate(([-1], lacking, [run.height]))
+    longest = int(np.argmax(np.diff(edges)))
+    first, behind = int(edges[longest]) + 1, int(edges[longest + 1])
+    if first == behind:
+        return "spread_source fixed needs none"
+    end_us = int(run.close_time_us[behind - 1])
+    return (
+        f"all from {iso_time(int(run.time_us[first]))} to {iso_time(end_us)} have one (start and end), and"
+        f" spread_source fixed needs none (--start, --end, --spread-source on the command line)"
+    )
 
 
 def _rates(specification: Specification, instrument: Instrument, data: RunData, bars: Bars) -> Rates | None:

@@ -26,6 +26,7 @@ from engine.market.bar_length import usual_spacing_us
 from engine.market.bars import Bars
 from engine.market.instruments import Instrument, Session
 from engine.market.passport import data_passport
+from engine.market.price_decimals import finer_than_digits
 from engine.market.timeframes import TIMEFRAMES, Timeframe
 
 _SHOWN_BARS = 5
@@ -79,9 +80,10 @@ def check(
         return
     read = read_bar_file(file, bars_timezone, format_name=format_name, date_order=date_order)
     bars = read.bars(of or _ANY_LENGTH)
-    session = found(symbol, lambda: bars).session if symbol else None
+    instrument = found(symbol, lambda: bars) if symbol else None
+    session = instrument.session if instrument else None
     described = _described(read, bars) | (_passport(bars, session) if of and session else {})
-    warnings = [*read.notes, *_doubts(read, bars, of, session), *described.pop("warnings", [])]
+    warnings = [*read.notes, *_doubts(read, bars, of, instrument), *described.pop("warnings", [])]
     _show(described | {"warnings": warnings}, _table(bars), as_json=as_json)
     if not (of and session):
         wanted = " and ".join(name for name, given in (("--symbol", session), ("--timeframe", of)) if not given)
@@ -120,14 +122,15 @@ def _described(read: BarFile, bars: Bars) -> dict[str, Any]:
     }
 
 
-def _doubts(read: BarFile, bars: Bars, of: Timeframe | None, session: Session | None) -> list[str]:
-    """What the file itself makes doubtful: the length of its bars, the zone of its times."""
+def _doubts(read: BarFile, bars: Bars, of: Timeframe | None, instrument: Instrument | None) -> list[str]:
+    """What the file itself makes doubtful: the length of its bars, the zone of its times, whose prices they are."""
     said = []
     spacing_us = usual_spacing_us(bars)
     if of is not None and spacing_us is not None and spacing_us > of.duration_us:
         said.append(f"bars are mostly {_named_spacing(spacing_us)} apart, which is more than {of.name}")
-    advice = read.zone_advice(bars.time_us, session) if session else None
-    return [*said, advice] if advice else said
+    if instrument is not None:
+        said += filter(None, [finer_than_digits(bars, instrument), read.zone_advice(bars.time_us, instrument.session)])
+    return said
 
 
 def _named_spacing(spacing_us: int) -> str:

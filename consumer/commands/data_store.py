@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -33,8 +33,9 @@ from consumer.wiring.files import (
 from consumer.wiring.times import DateOrder
 from engine.errors import UnknownSymbol
 from engine.market.bar_length import usual_spacing_us
-from engine.market.instruments import Instrument, Session, closest_symbols, symbol_in
+from engine.market.instruments import Instrument, closest_symbols, symbol_in
 from engine.market.passport import data_passport
+from engine.market.price_decimals import finer_than_digits
 
 MarketDataPlace = Annotated[
     str, typer.Option("--market-data", envvar="BACKTEST_MARKET_DATA_URL", help="Path or URL of market data at rest.")
@@ -81,12 +82,14 @@ def import_files(
     years = import_bars(market_data, name, of, sources, replace=replace)
     known = symbol_in(registry, name)
     for file, source in zip(read, sources, strict=True):
-        _warn_of_doubts(file, source, registry[known].session if known else "fx")
+        _warn_of_doubts(file, source, registry[known] if known else None)
     if as_json:
         listed = [asdict(year) for year in years]
         sys.stdout.write(json.dumps({"symbol": name, "timeframe": of.name, "years": listed}) + "\n")
     else:
         _print_years(years)
+    for each in _spreads_amiss(years):
+        typer.echo(f"warning: {name} {of.name}: {each}", err=True)
     removed = sum(year.removed for year in years)
     if replace:
         typer.echo(f"{name} {of.name}: {removed} bars were stored in the months of these files and went", err=True)
@@ -171,17 +174,32 @@ def _spelled(symbol: str, registry: Mapping[str, Instrument], market_data: str) 
     return symbol_in(stored, symbol) or symbol_in(registry, symbol) or symbol
 
 
-def _warn_of_doubts(file: BarFile, source: IncomingBars, session: Session) -> None:
-    """What the file itself makes doubtful: the length of its bars, the zone of its times; and what its format adds."""
+def _warn_of_doubts(file: BarFile, source: IncomingBars, instrument: Instrument | None) -> None:
+    """What the file itself makes doubtful: the length of its bars, the zone of its times, whose prices they are; and
+    what its format adds."""
     said = [*file.notes]
     spacing_us, of = usual_spacing_us(source.bars), source.bars.timeframe
     if spacing_us is not None and spacing_us > of.duration_us:
         said.append(f"bars are mostly {timedelta(microseconds=spacing_us)} apart, which is more than {of.name}")
-    advice = file.zone_advice(source.bars.time_us, session)
+    finer = finer_than_digits(source.bars, instrument) if instrument else None
+    said += [finer] if finer else []
+    advice = file.zone_advice(source.bars.time_us, instrument.session if instrument else "fx")
     if advice is not None:
         said.append(f"{advice}, with --replace")
     for each in said:
         typer.echo(f"warning: {source.name}: {each}", err=True)
+
+
+def _spreads_amiss(years: list[ImportedYear]) -> Iterator[str]:
+    """Where spreads that a run may want are not there any more, or do not go on."""
+    lost, lacking = sum(year.spreads_lost for year in years), sum(year.without_spread for year in years)
+    if lost:
+        yield f"{lost} bars had a spread, and those in their place have none: --spread-source bars refuses them"
+    elif lacking:
+        yield (
+            f"{lacking} new bars have no spread, while stored ones have one: --spread-source bars refuses a range with"
+            f" such bars"
+        )
 
 
 def _print_years(years: list[ImportedYear]) -> None:

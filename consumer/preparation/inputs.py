@@ -14,11 +14,12 @@ from typing import Protocol
 
 import numpy as np
 
-from engine.errors import NoData, UnknownTimeframe
+from engine.errors import BadBars, NoData, UnknownTimeframe
 from engine.market.bar_length import other_length
 from engine.market.bars import Bars
 from engine.market.conversion import pairs_wanted
 from engine.market.instruments import Instrument, instrument_for
+from engine.market.price_decimals import finer_than_digits
 from engine.market.resampling import resample
 from engine.market.timeframes import DAY_US, HOUR_US, TIMEFRAMES, WEEK_US, Timeframe, can_resample, timeframe
 from engine.market.zone_advice import zone_advice_on
@@ -106,7 +107,7 @@ class _Wanted:
         if bars is None or bars.frame["time"][-1] < asked.start:
             raise NoData(
                 f"no {asked.symbol} {asked.timeframe} bars from {_iso(asked.start)} to {_iso(asked.end)}"
-                f" in {self.source}"
+                f" in {self.source}: {what_there_is(self.source, asked.symbol, timeframe(asked.timeframe))}"
             )
         return bars
 
@@ -189,6 +190,29 @@ def extent_us(source: MarketData, symbol: str, of: Timeframe) -> tuple[int, int]
     return (min(first for first, _ in extents), max(last for _, last in extents)) if extents else None
 
 
+def what_there_is(source: MarketData, symbol: str, wanted: Timeframe) -> str:
+    """Which bars of the symbol there are, for a message about those that are not."""
+    there = [TIMEFRAMES[name] for name in dict.fromkeys(source.timeframes(symbol)) if name in TIMEFRAMES]
+    if not there:
+        return f"there is nothing of {symbol}; `backtest data import` stores bars"
+    listed = ", ".join(_with_extent(source, symbol, each.name) for each in sorted(there, key=_duration_us))
+    if any(can_resample(each, wanted) for each in there):
+        return f"there are {listed}"
+    return f"there are {listed}, and {wanted.name} cannot be made of {' or '.join(each.name for each in there)}"
+
+
+def _with_extent(source: MarketData, symbol: str, name: str) -> str:
+    try:
+        extent = source.extent_us(symbol, name)
+    except BadBars:  # of a timeframe that nobody asked for: no reason to fail in another way
+        return f"{name} bars that cannot be read"
+    return f"{name} without a bar" if extent is None else f"{name} from {iso_time(extent[0])} to {iso_time(extent[1])}"
+
+
+def _duration_us(of: Timeframe) -> int:
+    return of.duration_us
+
+
 def _is_there(source: MarketData, symbol: str, name: str) -> bool:
     return source.were_named(symbol, name) or name in source.timeframes(symbol)
 
@@ -207,9 +231,12 @@ def _finer_in(of: Timeframe, made_of: Timeframe) -> int:
 
 
 def _looks_otherwise(wanted: _Wanted, bars: Bars) -> Iterator[str]:
-    """Say where stored bars seem to be of another timeframe or zone than they are stored as; of named files their
-    reader says it."""
+    """Say where bars seem to be another instrument's, and stored ones of another timeframe or zone than they are stored
+    as; of named files their reader says that."""
     asked = wanted.specification
+    finer = finer_than_digits(bars, wanted.instrument)
+    if finer is not None:
+        yield f"{asked.symbol} {asked.timeframe}: {finer}"
     if wanted.source.were_named(asked.symbol, asked.timeframe):
         return
     # What was made of finer bars has the spacing it should.

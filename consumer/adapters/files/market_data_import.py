@@ -71,12 +71,17 @@ def incoming_bars(file: BarFile, timeframe: Timeframe) -> IncomingBars:
 
 @dataclass(frozen=True, slots=True)
 class ImportedYear:
-    """One year's file after an import. Counts are bars: stored in it now, new among them, and gone from it."""
+    """One year's file after an import. Counts are bars: stored in it now, new among them, and gone from it.
+
+    spreads_lost: with a spread before and without one now; without_spread: new without one, beside some that have one.
+    """
 
     location: str
     stored: int
     added: int
     removed: int
+    spreads_lost: int
+    without_spread: int
 
 
 def import_bars(
@@ -167,7 +172,7 @@ class StoredBars:
         first, last = self.before(self.years[0])["time"][0], self.before(self.years[-1])["time"][-1]
         return (
             f"{count} bar{'s' * (count != 1)} of {self._folder.replace('/', ' ')} from {iso(first)} to {iso(last)},"
-            f" {f'imported in {zones}' if zones else 'imported with an offset of their own'}"
+            f" {f'imported in {zones}' if zones else 'with no zone recorded'}"
         )
 
 
@@ -251,12 +256,20 @@ class _Merge:
         return zones
 
     def report(self) -> list[ImportedYear]:
-        return [
-            ImportedYear(
-                self._stored.location(year), self._stored.after(year).height, self._added[year], self._removed[year]
-            )
-            for year in sorted({*self._years, *self._removed})
-        ]
+        years = sorted({*self._years, *self._removed})
+        # Not all years are read: who records spreads has them at one end, or where the new bars go.
+        around = {*years, *self._stored.years[:1], *self._stored.years[-1:]}
+        has_spreads = any(self._stored.before(year)["spread"].count() for year in around)
+        return [self._reported(year, has_spreads=has_spreads) for year in years]
+
+    def _reported(self, year: int, *, has_spreads: bool) -> ImportedYear:
+        before, after = self._stored.before(year), self._stored.after(year)
+        bare = after.filter(pl.col("spread").is_null())
+        lost = before.filter(pl.col("spread").is_not_null()).join(bare, on="time", how="semi").height
+        lacking = bare.join(before, on="time", how="anti").height if has_spreads else 0
+        return ImportedYear(
+            self._stored.location(year), after.height, self._added[year], self._removed[year], lost, lacking
+        )
 
     def _joined_sources(self) -> pl.DataFrame:
         joined = NO_BARS
@@ -321,7 +334,7 @@ def _row_of(incoming: IncomingBars, time: datetime) -> str:
 
 def _described(incoming: IncomingBars) -> str:
     times = incoming.bars.frame["time"]
-    zone = f"read in {incoming.zone}" if incoming.zone else "with an offset of their own"
+    zone = f"read in {incoming.zone}" if incoming.zone else "whose times need no zone"
     many = "1 bar" if times.len() == 1 else f"{times.len()} bars"
     return f"{many} from {iso(times[0])} to {iso(times[-1])}, {zone}"
 

@@ -15,7 +15,7 @@ import typer
 from consumer.commands.options import run_options as given
 from consumer.commands.options import values as options
 from consumer.commands.options.instruments import print_guess, with_class
-from consumer.preparation.inputs import assemble, extent_us
+from consumer.preparation.inputs import assemble, extent_us, what_there_is
 from consumer.preparation.strategy import strategy_with
 from consumer.settings import StoreSettings, load_settings
 from consumer.wiring.files import (
@@ -269,11 +269,13 @@ def _range(
         return start, end
     extent = extent_us(source, symbol, run_timeframe)
     if extent is None:
-        raise NoData(f"no {symbol} {run_timeframe.name} bars in {source}")
+        there_is = what_there_is(source, symbol, run_timeframe)
+        raise NoData(f"no {symbol} {run_timeframe.name} bars in {source}: {there_is}")
     first, behind = (_EPOCH + timedelta(microseconds=each) for each in extent)
     if (start or first) >= (end or behind):
         raise NoData(
-            f"no {symbol} {run_timeframe.name} bars in that range: those in {source} are from {first} to {behind}"
+            f"no {symbol} {run_timeframe.name} bars in that range of {source}:"
+            f" {what_there_is(source, symbol, run_timeframe)}"
         )
     return start or first, end or behind
 

@@ -167,7 +167,7 @@ def test_what_the_refusal_of_another_zone_advises_gives_the_store_of_a_fresh_imp
     assert run("import", export, *EURUSD, *athens, "--market-data", mended) == 2
     refusal = capsys.readouterr().err
     assert refusal.count("\n") == 1
-    assert "18465 bars from 2015-01-01T22:00:00Z to 2017-12-29T21:00:00Z in Europe/Athens" in refusal
+    assert "18465 bars from 2015-01-01T22:00:00Z to 2017-12-29T21:00:00Z, read in Europe/Athens" in refusal
     assert "18465 bars of EURUSD H1 from 2015-01-02T00:00:00Z to 2017-12-29T23:00:00Z, imported in UTC" in refusal
     (advised,) = {word.strip(",;") for word in refusal.split() if word.startswith("--replace")}
     assert run("import", export, *EURUSD, *athens, "--market-data", mended, advised) == 0
@@ -202,7 +202,7 @@ def test_another_zone_is_refused_also_where_no_stored_bar_is_touched(
     capsys.readouterr()
     assert run("import", tmp_path / "march.csv", *EURUSD, *place) == 2
     refusal = capsys.readouterr().err
-    assert "1 bars from 2024-03-05T10:00:00Z to 2024-03-05T10:00:00Z in UTC" in refusal
+    assert "1 bar from 2024-03-05T10:00:00Z to 2024-03-05T10:00:00Z, read in UTC" in refusal
     assert "imported in Europe/Athens; if Europe/Athens is its zone, --bars-timezone Europe/Athens" in refusal
     assert run("import", tmp_path / "march.csv", *EURUSD, "--bars-timezone", "Europe/Athens", *place) == 0
 
@@ -327,14 +327,47 @@ def test_a_spread_that_some_stored_bars_lack_is_refused_by_the_first_of_them(
     bars.slice(100, 100).write_csv(tmp_path / "without.csv")
     place = ("--market-data", tmp_path / "market")
     assert run("import", tmp_path / "with.csv", *EURUSD, *place) == 0
+    assert "spread" not in capsys.readouterr().err
     assert run("import", tmp_path / "without.csv", *EURUSD, *place) == 0
+    assert "warning: EURUSD H1: 100 new bars have no spread, while stored ones have one" in capsys.readouterr().err
     command = ["run", *EURUSD, *place, "--strategy", "sma_cross", "--params", '{"fast": 5, "slow": 10}', "--json"]
     command += ["--spread-source", "bars"]
     assert run_program([str(each) for each in command]) == 2
     time = bars["time"][100].isoformat().replace("+00:00", "Z")
-    assert f"the bar at {time} has no recorded spread, 100 of 200 have none" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"the bar at {time} has no recorded spread, 100 of 200 have none; all from 2015-01-01T22" in error
+    assert f" to {time} have one (start and end), and spread_source fixed needs none (--start, --end, --spr" in error
+    way_on = ["--start", "2015-01-01T22:00:00Z", "--end", time]
+    assert run_program([str(each) for each in [*command, *way_on]]) == 0
     assert run_program([str(each) for each in command[:-2]]) == 0
     assert run_program([str(each) for each in [*command, "--end", "2015-01-05"]]) == 0
+
+
+def test_recorded_spreads_are_not_replaced_by_none_in_silence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bars = pl.read_parquet(EURUSD_H1).head(100)
+    bars.with_columns(spread=12.0).write_csv(tmp_path / "with.csv")
+    bars.write_csv(tmp_path / "without.csv")
+    place = ("--market-data", tmp_path / "market")
+    assert run("import", tmp_path / "with.csv", *EURUSD, *place) == 0
+    assert run("import", tmp_path / "without.csv", *EURUSD, *place) == 0  # the same bars: theirs stay
+    assert "spread" not in capsys.readouterr().err
+    assert run("import", tmp_path / "without.csv", *EURUSD, *place, "--replace") == 0
+    assert "warning: EURUSD H1: 100 bars had a spread, and those in their place have none" in capsys.readouterr().err
+    assert run("import", tmp_path / "without.csv", *EURUSD, *place, "--replace") == 0
+    assert "spread" not in capsys.readouterr().err
+
+
+def test_prices_of_another_instrument_are_doubted_at_their_import_and_their_check(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """EURUSD's prices went in as USDJPY's, with five decimals where there are three."""
+    for command in (("import", EURUSD_H1, "--market-data", tmp_path), ("check", EURUSD_H1)):
+        for symbol, doubted in (("USDJPY", True), ("EURUSD", False)):
+            assert run(*command, "--symbol", symbol, "--timeframe", "H1") == 0
+            said = "have more decimals than the 3 of USDJPY" in capsys.readouterr().err
+            assert said == doubted
 
 
 def test_check_says_what_is_odd_and_ends_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

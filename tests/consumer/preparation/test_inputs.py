@@ -107,8 +107,32 @@ def test_no_bar_in_the_range_is_no_data(root: str) -> None:
     with pytest.raises(NoData) as caught:
         gather(asked, ParquetMarketData(root))
     assert str(caught.value) == (
-        f"no EURUSD H1 bars from 2019-01-01T00:00:00Z to 2020-01-01T00:00:00Z in market data {root}"
+        f"no EURUSD H1 bars from 2019-01-01T00:00:00Z to 2020-01-01T00:00:00Z in market data {root}:"
+        " there are H1 from 2015-01-01T22:00:00Z to 2017-12-29T22:00:00Z"
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "there_is"),
+    [
+        ({"timeframe": "M15"}, "H1 from 2015-01-01T22:00:00Z to 2017-12-29T22:00:00Z, and M15 cannot be made of H1"),
+        ({"symbol": "GBPUSD"}, "there is nothing of GBPUSD; `backtest data import` stores bars"),
+    ],
+)
+def test_no_bars_says_which_there_are(root: str, changes: dict[str, str], there_is: str) -> None:
+    """It named the range that nobody has bars of, and nothing else."""
+    with pytest.raises(NoData) as caught:
+        gather(replace(specification(), **changes), ParquetMarketData(root))  # type: ignore[arg-type]
+    assert str(caught.value).endswith(there_is)
+
+
+def test_prices_of_another_instrument_are_doubted(eurusd: Bars) -> None:
+    """EURUSD's prices as USDJPY's: five decimals where there are three, and not a word."""
+    bars = Shelf({("USDJPY", "H1"): eurusd, ("EURUSD", "H1"): eurusd})
+    assert not [each for each in gather(specification(), bars).warnings if "decimals" in each]
+    (warning,) = gather(specification(symbol="USDJPY", account="JPY"), bars).warnings
+    assert warning.startswith("USDJPY H1: most prices, such as 1.")
+    assert warning.endswith(", have more decimals than the 3 of USDJPY: are they another instrument's?")
 
 
 EURUSD = packaged_instruments()["EURUSD"]

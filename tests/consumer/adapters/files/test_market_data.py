@@ -98,8 +98,8 @@ def test_a_bar_that_differs_from_the_stored_one_is_refused_and_nothing_is_writte
     assert str(caught.value) == (
         "b: row 1 (time 2016-03-01T09:00:00Z): open 1.2 differs from 1.1 stored; stored are 10 bars of EURUSD H1 from"
         " 2016-03-01T00:00:00Z to 2016-03-01T09:00:00Z, imported in UTC; the new: 1 bar from 2015-12-31T23:00:00Z to"
-        " 2015-12-31T23:00:00Z, with an offset of their own and 2 bars from 2016-03-01T09:00:00Z to 2016-03-01T10:00:00Z,"
-        " with an offset of their own;"
+        " 2015-12-31T23:00:00Z, whose times need no zone and 2 bars from 2016-03-01T09:00:00Z to"
+        " 2016-03-01T10:00:00Z, whose times need no zone;"
         " --replace removes what is stored in its months, 2015-12 to 2016-03, and puts these bars there"
     )
     assert [path.name for path in tmp_path.rglob("*.parquet")] == ["2016.parquet"]
