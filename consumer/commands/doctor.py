@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from consumer.commands.connections import quiet_log
-from consumer.errors import ConsumerError, SettingsInvalid, StartFailed
+from consumer.errors import BrokerUnavailable, ConsumerError, SettingsInvalid, StartFailed
 from consumer.installed.registry import RegisteredStrategy, registered_strategies
 from consumer.installed.strategy_code import strategy_version
 from consumer.ports import StrategyCheck, Verdict
@@ -24,7 +24,7 @@ from consumer.settings import (
     unknown_variables,
 )
 from consumer.wiring.artifacts import FileStoreError, probe_artifacts
-from consumer.wiring.broker import TopicFacts, facts_of_topics
+from consumer.wiring.broker import TopicFacts, facts_of_topics, members_of_group
 from consumer.wiring.files import instruments_of, market_data_at
 from consumer.wiring.schema import head_revision, notes_on_schema
 from consumer.wiring.strategies import open_checker
@@ -137,12 +137,25 @@ async def _examine_kafka() -> list[Finding]:
     facts = await facts_of_topics(settings, tuple(Topic))
     missing = [topic.value for topic in Topic if topic not in facts]
     findings = [_topic_finding(Topic(name), each, settings) for name, each in facts.items()]
+    findings += await _examine_workers(settings)
     if not missing:
         return findings
     named = ", ".join(missing)
     if settings.kafka_create_topics:
         return [*findings, Finding("kafka", True, f"not there yet: {named}", "a worker makes them when it starts")]
     return [*findings, Finding("kafka", False, f"missing: {named}", "make them, or BACKTEST_KAFKA_CREATE_TOPICS=true")]
+
+
+async def _examine_workers(settings: KafkaSettings) -> list[Finding]:
+    """None is no problem here: this may be asked before the first of them starts."""
+    try:
+        members = await members_of_group(settings)
+    except BrokerUnavailable:  # it answered of topics: of groups it has nothing to say, as on a broker that is new
+        members = None
+    if members is None:
+        return []
+    told = f"workers that read requests in group {settings.kafka_group_id}: {members}"
+    return [Finding("kafka", True, told, "" if members else "requests wait until a `backtest worker` runs")]
 
 
 def _topic_finding(topic: Topic, facts: TopicFacts, settings: KafkaSettings) -> Finding:

@@ -3,26 +3,31 @@
 import asyncio
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import polars as pl
 import typer
 
 from consumer.commands.connections import database_settings
 from consumer.commands.display.columns import text_columns
-from consumer.commands.display.spread import spread_text
 from consumer.commands.runs import day_of, json_text
 from consumer.ports.run_files import RunFiles
+from consumer.preparation.full_params import full_params
+from consumer.preparation.snapshot import specification_from_json
 from consumer.reports.figure_groups import ambiguity, figure_groups
 from consumer.reports.figures import Drawdown, RunReport, TradeGroup, run_ledger, run_report
+from consumer.reports.heading import heading
+from consumer.reports.spread import spread_text
 from consumer.settings import DatabaseSettings, StoreSettings, load_settings
 from consumer.wiring.artifacts import check_table_path, open_artifacts, write_table
 from consumer.wiring.database import open_history
-from engine.errors import BadInstruments
+from engine.errors import BadInstruments, InvalidSpecification
 from engine.market.instruments import Instrument
+from engine.specification import Specification
 from schemas.json_text import printable
 
 app = typer.Typer(add_completion=False)
@@ -50,6 +55,7 @@ def report(
     if as_json:
         told = {
             "run": found.row,
+            "specification": found.specification,
             "metrics": found.metrics,
             "warnings": found.warnings,
             "groups": [asdict(group) for group in found.groups],
@@ -57,7 +63,7 @@ def report(
         }
         sys.stdout.write(json.dumps(told, default=json_text) + "\n")
         return
-    typer.echo("\n\n".join(sections(found, instrument_of(found.row["symbol"]))))
+    typer.echo("\n\n".join(report_sections(found, instrument_of(found.row["symbol"]))))
 
 
 async def _ledger(settings: DatabaseSettings, files: RunFiles, run_id: int) -> pl.DataFrame:
@@ -81,7 +87,7 @@ def instrument_of(symbol: str) -> Instrument | None:
     return registry.get(symbol)
 
 
-def sections(found: RunReport, instrument: Instrument | None) -> Iterator[str]:
+def report_sections(found: RunReport, instrument: Instrument | None) -> Iterator[str]:
     """What is shown of a run, an empty line between. instrument: None where it is not known."""
     yield _heading(found, instrument)
     for group in figure_groups(found.metrics, found.currency):
@@ -96,23 +102,50 @@ def sections(found: RunReport, instrument: Instrument | None) -> Iterator[str]:
         yield text_columns([("drawdown %", "amount", "peak", "trough", "recovered"), *cells])
     if found.row["data_file_path"]:
         yield f"bars: {found.row['data_file_path']}"
+    if identity := list(_identity(found.row)):
+        yield "\n".join(identity)
 
 
 def _heading(found: RunReport, instrument: Instrument | None) -> str:
     """What was asked; then what a careful person would want to know before believing a figure."""
     row = found.row
-    bars = f"{row['symbol']} {row['timeframe']}, {day_of(row['start_date'])} to {day_of(row['end_date'])}"
-    costs = f"{spread_text(row['spread_pips'], instrument)}, commission {row['commission_per_lot']:g} a lot"
-    lines = [
-        f"run {row['id']}: {printable(row['strategy_name'])} on {bars}, {row['execution_mode']}",
-        f"{row['status']} ({row['progress_pct']} %), deposit {row['initial_balance']:,.2f} {found.currency}".rstrip()
-        + f", {costs}",
-    ]
+    lines = [f"run {row['id']}: {printable(row['strategy_name'])}, {row['status']} ({row['progress_pct']} %)"]
+    lines += map(printable, _asked(found, instrument))
     if row["error_message"]:
         lines.append(printable(row["error_message"]))
     lines += [f"warning: {printable(warning)}" for warning in found.warnings]
     lines += filter(None, [ambiguity(found.metrics, found.currency)])
     return "\n".join(lines)
+
+
+def _asked(found: RunReport, instrument: Instrument | None) -> list[str]:
+    """What the run executes; by its row alone where no request for it was accepted, or one of another release."""
+    row = found.row
+    try:
+        if found.specification is not None:
+            asked = specification_from_json(dict(found.specification))
+            return heading(asked, _full_params(asked, row["strategy_version"]), instrument)
+    except InvalidSpecification:
+        pass  # the row is there whatever the release
+    costs = f"{spread_text(row['spread_pips'], instrument)}, commission {row['commission_per_lot']:,.2f} a lot"
+    return [
+        f"{row['symbol']} {row['timeframe']}, {day_of(row['start_date'])} to {day_of(row['end_date'])}",
+        f"{row['execution_mode']}, {costs}, deposit {row['initial_balance']:,.2f}",
+    ]
+
+
+def _full_params(asked: Specification, version: str | None) -> Mapping[str, Any] | None:
+    if asked.strategy_key is None:
+        return {}
+    with redirect_stdout(sys.stderr):  # a strategy's code may print when it is imported
+        return full_params(asked.strategy_key, asked.strategy_params, version)
+
+
+def _identity(row: Mapping[str, Any]) -> Iterator[str]:
+    """What to compare runs by, whole and each on a line of its own."""
+    for name in ("result_digest", "strategy_version", "engine_version"):
+        if row[name]:
+            yield f"{name.replace('_', ' ')}: {row[name]}"
 
 
 def sparkline(values: Sequence[float], width: int = 60) -> str:

@@ -54,6 +54,8 @@ class RunReport:
     equity: pl.DataFrame | None
     drawdowns: Sequence[Drawdown]
     missing: str = ""
+    specification: Mapping[str, Any] | None = None
+    """What it executes, as it was admitted; None where no request for it was accepted."""
 
     @property
     def warnings(self) -> Sequence[str]:
@@ -66,13 +68,15 @@ async def run_report(history: History, files: RunFiles, run_id: int) -> RunRepor
     if row is None:
         raise NoSuchRun(run_id)
     trades = await history.trades(run_id)
+    specification = await history.specification_of(run_id)
     told = RunReport(
         row,
         await _metrics_of(history, row),
-        (await history.specification_of(run_id) or {}).get("account_currency", ""),
+        (specification or {}).get("account_currency", ""),
         [*trade_groups(trades, "direction"), *trade_groups(trades, "exit_reason")],
         None,
         (),
+        specification=specification,
     )
     if not _has_files(row):
         return told

@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.aged_files import age_files
 from tests.support.front_door import FrontDoor, open_front_door
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
@@ -194,10 +195,21 @@ async def test_rejected_requests_are_listed_with_their_reason(door: FrontDoor) -
     assert "unknown_strategy" in line
 
 
+READERS = "workers that read requests in group"
+
+
 async def test_the_doctor_finds_a_working_system_well_and_names_what_is_broken(door: FrontDoor, tmp_path: Path) -> None:
     well = await backtest(door, "doctor")
     assert well.status == 0, well.output
     assert "PROBLEM" not in well.output
+
+    async def is_counted() -> bool:
+        return f"{READERS} backtest-consumer: 1\n" in (await backtest(door, "doctor")).output
+
+    await eventually(is_counted, "the worker has joined its group, and the doctor counts it", seconds=60)
+    alone = await backtest(door, "doctor", kafka_group_id="nobody-is-here")
+    assert alone.status == 0
+    assert f"{READERS} nobody-is-here: 0 -> requests wait" in alone.output
     ill = await backtest(
         door,
         "doctor",

@@ -124,6 +124,17 @@ async def topic_facts(connection: KafkaConnection, topics: Sequence[str]) -> dic
     return {name: _facts(partitions[name], configs[name]) for name in present if name in configs}
 
 
+async def group_members(connection: KafkaConnection, group_id: str) -> int | None:
+    """How many clients the consumer group has now; None where the broker does not say (it may not be allowed).
+
+    Raises BrokerUnavailable.
+    """
+    async with _admin(connection) as admin:
+        [answer] = cast("list[Any]", await admin.describe_consumer_groups([group_id]))
+    code, _group, _state, _protocol_type, _protocol, members, *_ = answer.groups[0]
+    return None if code else len(members)
+
+
 def _facts(partitions: int, entries: Mapping[str, Any]) -> TopicFacts:
     """entries: setting -> name, value, whether it is read-only, where it comes from, ..."""
     return TopicFacts(

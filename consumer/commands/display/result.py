@@ -2,14 +2,14 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from typing import Any
 
-from consumer.commands.display.spread import spread_text
-from consumer.reports.figure_groups import Unit, ambiguity, figure_groups, figure_text
+from consumer.preparation.full_params import full_params
+from consumer.reports.figure_groups import ambiguity, figure_groups
+from consumer.reports.heading import heading
 from engine.results.result import BacktestResult
-from engine.specification import SpreadSource
 from engine.watch import OnProgress, Progress
 
 
@@ -25,7 +25,7 @@ def print_table(result: BacktestResult) -> None:
 
     console = Console(stderr=True)
     figures, currency = result.to_json_dict(), result.specification.account_currency
-    for line in _heading(result):
+    for line in heading(result.specification, _full_params(result), result.instrument):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     for warning in result.warnings:
         console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
@@ -44,23 +44,9 @@ def print_table(result: BacktestResult) -> None:
         console.print(f"strategy version: {result.strategy_version}", soft_wrap=True, highlight=False)
 
 
-def _heading(result: BacktestResult) -> list[str]:
-    """Who decided, on what, over which range; how it was filled and at what costs."""
-    asked, currency = result.specification, result.specification.account_currency
-    decided = f"{asked.strategy_key} {json.dumps(asked.strategy_params)}" if asked.strategy_key else "signals of a file"
-    pips = None if asked.spread_source is SpreadSource.BARS else asked.spread_pips
-    spread = spread_text(pips, result.instrument)
-    size = f"{asked.risk_pct:.2%} of equity a trade" if asked.risk_pct is not None else f"{asked.volume:g} lots a trade"
-    commission = figure_text(asked.commission_per_lot, Unit.MONEY, currency)
-    deposit = figure_text(asked.initial_balance, Unit.MONEY, currency)
-    return [
-        f"{decided} on {asked.symbol} {asked.timeframe}, {_minute(asked.start)} to {_minute(asked.end)} UTC",
-        f"{asked.execution_mode}, {spread}, commission {commission} a lot, deposit {deposit}, {size}",
-    ]
-
-
-def _minute(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M}"
+def _full_params(result: BacktestResult) -> Mapping[str, Any] | None:
+    asked = result.specification
+    return full_params(asked.strategy_key, asked.strategy_params, result.strategy_version) if asked.strategy_key else {}
 
 
 @contextmanager

@@ -109,8 +109,9 @@ def test_without_json_stdout_stays_empty_and_the_table_goes_to_stderr(backtest: 
     assert (ended.status, ended.out) == (0, "")
     assert "win rate" in ended.err
     assert (
-        "sma_cross {} on EURUSD H1, 2015-01-01 22:00 to 2017-12-29 22:00 UTC\nclose_price, spread 1.5 pips (0.00015),"
-        in ended.err
+        'sma_cross {"fast": 10, "slow": 30, "stop_loss_pips": null, "take_profit_pips": null} on EURUSD H1,'
+        " 2015-01-01 22:00 to 2017-12-29 22:00 UTC\n"
+        "close_price, spread 1.5 pips (0.00015), no commission, deposit 10,000.00 USD, 0.1 lots a trade\n" in ended.err
     )
     assert ended.err.index("warning: ") < ended.err.index("net profit")
     assert "-359.30 USD" in ended.err
