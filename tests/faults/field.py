@@ -24,7 +24,7 @@ from consumer.adapters.kafka.topics import TOPIC_CONFIGS, TopicSettings, create_
 from consumer.adapters.postgres.schema.migrating import migrate
 from consumer.clock import SystemClock
 from consumer.devstack import DevStack, StackKind, devstack
-from consumer.errors import BrokerUnavailable
+from consumer.errors import BrokerUnavailable, StartFailed
 from consumer.ports import Delivery, Record, SendResult
 from schemas.topics import Topic
 from tests.faults.checker import processes_with
@@ -49,8 +49,9 @@ AWAY = (
     asyncpg.InternalClientError,
     KafkaError,
     BrokerUnavailable,
+    StartFailed,
 )
-"""What a server that is away makes its clients raise."""
+"""What a server that is away, or a topic that is gone, makes its clients raise."""
 
 Answer = TypeVar("Answer")
 
