@@ -25,8 +25,8 @@ def sized(s, r, plan, k, entry, at_open):
         s.refused_stop_beyond += 1
         return 0
     volume = r.risk_pct * s.balance / (distance * r.contract * known_rate(s, at_open))
-    # Float noise of the quotient is below 1e-12 of it: 100 / 100 must give 1 lot, not 0.99.
-    steps = np.floor(volume / r.lot_step * (1.0 + 1e-12) + 1e-9)
+    # Seven roundings make less than 1e-14 of it: 100 / 100 must give 1 lot, not 0.99, and 221.5599999999 not 221.56.
+    steps = np.floor(volume / r.lot_step * (1.0 + 1e-14))
     if not steps >= 1.0:
         s.refused_below_step += 1
         return 0
