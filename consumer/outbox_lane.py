@@ -9,12 +9,10 @@ from itertools import islice
 import structlog
 
 from consumer.ports import OutgoingEvent, SendResult
+from consumer.rules.delivery import RunOrRow
 from schemas.topics import Topic
 
 log = structlog.get_logger(__name__)
-
-RunOrRow = tuple[str, int]
-"""What keeps its order: a run, or a row that belongs to none."""
 
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0

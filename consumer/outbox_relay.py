@@ -17,8 +17,9 @@ from typing import assert_never
 import structlog
 
 from consumer.errors import StoreUnavailable
-from consumer.outbox_lane import Lane, RunOrRow
-from consumer.ports import Clock, Delivery, EventKind, Outbox, OutgoingEvent, Publisher, SendResult
+from consumer.outbox_lane import Lane
+from consumer.ports import Clock, EventKind, Outbox, OutgoingEvent, Publisher, SendResult
+from consumer.rules.delivery import RunOrRow, delivery_of, is_superseded, order_key, size_of, topics_of
 from consumer.telemetry import Telemetry
 from schemas.dead_letter import DeadLetter, truncated
 from schemas.topics import Topic
@@ -366,42 +367,6 @@ class OutboxRelay:
         if rest:
             log.warning("events_left_to_others", events=len(rest))
             await self.outbox.release(rest)
-
-
-def order_key(event: OutgoingEvent) -> RunOrRow:
-    return ("run", event.run_id) if event.run_id is not None else ("row", event.row_id)
-
-
-def size_of(event: OutgoingEvent) -> int:
-    return len(event.value or b"") + len(event.key or b"") + sum(len(value or b"") for _, value in event.headers)
-
-
-def is_superseded(older: OutgoingEvent, newer: OutgoingEvent) -> bool:
-    """Unsent progress says nothing any more once the run has a newer progress or its terminal event."""
-    return (
-        older.kind is EventKind.PROGRESS
-        and newer.kind in {EventKind.PROGRESS, EventKind.TERMINAL}
-        and older.sequence < newer.sequence
-    )
-
-
-def delivery_of(event: OutgoingEvent, topic: Topic) -> Delivery:
-    """The event for one of its topics: the terminal event is one event on two, with the same bytes."""
-    return Delivery(topic, event.key, event.value, event.headers)
-
-
-def topics_of(kind: EventKind) -> tuple[Topic, ...]:
-    match kind:
-        case EventKind.STARTED | EventKind.PROGRESS:
-            return (Topic.PROGRESS,)
-        case EventKind.TERMINAL:
-            return (Topic.PROGRESS, Topic.COMPLETED)
-        case EventKind.REJECTED:
-            return (Topic.COMPLETED,)
-        case EventKind.DEAD_LETTER:
-            return (Topic.DEAD_LETTER,)
-        case _:
-            assert_never(kind)
 
 
 async def _set_within(event: asyncio.Event, timeout_seconds: float | None) -> bool:
