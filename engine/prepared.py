@@ -98,11 +98,13 @@ def prepare_run(specification: Specification, instrument: Instrument, data: RunD
     bars, first = _seen(whole, specification, warm_up)
     if first >= bars.height:
         raise NoData(f"no {bars.timeframe.name} bars of {instrument.symbol} in the run's range")
+    # Asked of the bars, which keep them for their next run, and not of the run's own cut.
+    close_time_us = bars.close_time_us[first:]
     run = bars.rows(first, bars.height)
     spread, spread_pips = _spread(specification, instrument, run)
     rates = _rates(specification, instrument, data, bars)
     rate_open = np.ones(1) if rates is None else rates.known_at(run.time_us)
-    rate_close = np.ones(1) if rates is None else rates.known_at(run.close_time_us)
+    rate_close = np.ones(1) if rates is None else rates.known_at(close_time_us)
     charged = nights(run) if instrument.swap_long or instrument.swap_short else NO_NIGHTS
     context = _context(specification, instrument, data, whole, warm_up)
     return PreparedRun(
@@ -114,7 +116,7 @@ def prepare_run(specification: Specification, instrument: Instrument, data: RunD
         warm_up=warm_up,
         used=_used(data, bars, context),
         time_us=run.time_us,
-        close_time_us=run.close_time_us,
+        close_time_us=close_time_us,
         duration_us=bars.timeframe.duration_us,
         prices=(run.open, run.high, run.low, run.close, spread, rate_open, rate_close),
         nights=_nights(charged, rates),
