@@ -10,13 +10,11 @@ import polars as pl
 
 from consumer.wiring.files import IncomingBars, import_bars
 from engine.market.bars import bars_from_frame
+from engine.market.sessions import fx_weekends
 from engine.market.timeframes import timeframe
 
 FIRST_YEAR, LAST_YEAR = 2007, 2017
 """Eleven years."""
-_WEEK_HOURS = 168
-_CLOSES, _OPENS = 45, 93
-"""Friday and Sunday 21:00 UTC, in hours of a week that begins as the epoch does, on a Thursday."""
 
 
 def write_hours(root: Path, first_year: int = FIRST_YEAR, last_year: int = LAST_YEAR) -> None:
@@ -33,8 +31,11 @@ def made_up_bars(seconds: int, first_year: int, last_year: int) -> pl.DataFrame:
     """A seeded random walk on a grid of ticks, bars of so many seconds, the closed weekend left out."""
     begin, end = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in (first_year, last_year + 1))
     times = np.arange(begin, end, seconds, dtype=np.int64)
-    hour = times // 3600 % _WEEK_HOURS
-    times = times[(hour < _CLOSES) | (hour >= _OPENS)]
+    closes_us, opens_us = fx_weekends(begin * 1_000_000, end * 1_000_000)
+    times_us = times * 1_000_000
+    times = times[
+        np.searchsorted(closes_us, times_us, side="right") == np.searchsorted(opens_us, times_us, side="right")
+    ]
     chance = np.random.default_rng(7)
     ticks = chance.normal(0.0, 6.0 * (seconds / 60) ** 0.5, times.size).round()
     # Drawn back to its middle, so that a price never comes near 0 however many years are asked for.
