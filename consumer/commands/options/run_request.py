@@ -4,6 +4,7 @@ Apart from the commands because `backtest run` and `backtest audit` must read th
 """
 
 import inspect
+import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,6 @@ from consumer.commands.options import values as options
 from consumer.commands.options.instruments import print_guess, with_class
 from consumer.preparation.inputs import assemble, extent_us, what_there_is
 from consumer.preparation.strategy import strategy_with
-from consumer.settings import StoreSettings, load_settings
 from consumer.wiring.files import (
     ConversionFile,
     NamedBarFiles,
@@ -37,6 +37,7 @@ from engine.prepared import RunData
 from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource, check_specification
 from engine.warm_up import signals_warm_up
 
+_PREFIX = "BACKTEST_"
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -95,7 +96,7 @@ def with_run_options(*, without: Collection[str] = ()) -> Callable[[Callable[...
     def decorate(command: Callable[..., None]) -> Any:
         def called(**values: Any) -> None:
             request = RunRequest(**{field.name: values.pop(field.name) for field in given_fields})
-            command(with_settings(request, load_settings(StoreSettings)), **values)
+            command(_with_environment(request), **values)
 
         own = list(inspect.signature(command).parameters.values())[1:]
         parameters = [*map(_as_parameter, given_fields), *(each.replace(kind=_KEYWORD) for each in own)]
@@ -108,8 +109,14 @@ def with_run_options(*, without: Collection[str] = ()) -> Callable[[Callable[...
     return decorate
 
 
-def with_settings(request: RunRequest, settings: StoreSettings) -> RunRequest:
+def _with_environment(request: RunRequest) -> RunRequest:
     """The request with what its options leave open as the environment has it; bars from files need no market data."""
+    if not any(name.startswith(_PREFIX) for name in os.environ):
+        return request
+    # Late: reading settings takes a tenth of a second, which a run without variables of ours need not pay.
+    from consumer.settings import StoreSettings, load_settings
+
+    settings = load_settings(StoreSettings)
     is_set = settings.model_fields_set
     market_data, instruments, currency = request.market_data, request.instruments, request.account_currency
     if market_data is None and request.bars is None and "market_data_url" in is_set:
