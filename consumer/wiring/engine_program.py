@@ -19,7 +19,7 @@ from consumer.adapters.engine_pool.trade_rows import trades_csv
 from consumer.adapters.engine_pool.warm_up import warm_up
 from consumer.adapters.files.artifacts import LEDGER, ArtifactFiles, bars_digest
 from consumer.adapters.files.instruments import read_instruments
-from consumer.adapters.files.market_data import ParquetMarketData, microseconds
+from consumer.adapters.files.market_data import ParquetMarketData
 from consumer.errors import Unavailable
 from consumer.ports import EngineTask
 from consumer.ports.outcomes import Completed
@@ -29,6 +29,7 @@ from consumer.preparation.strategy import chosen_strategy
 from consumer.rules.columns import METRIC_COLUMNS
 from engine.market.bars import Bars
 from engine.market.instruments import instrument_for
+from engine.numeric.times import as_us
 from engine.simulate import run_backtest
 from engine.specification import Specification
 from engine.watch import Progress
@@ -120,7 +121,7 @@ class _ChartBars:
         self._digests: WeakKeyDictionary[Bars, dict[tuple[int, int], str]] = WeakKeyDictionary()
 
     def of(self, specification: Specification, bars: Bars) -> tuple[pl.DataFrame, str]:
-        rows = bars.between(microseconds(specification.start), microseconds(specification.end))
+        rows = bars.between(as_us(specification.start), as_us(specification.end))
         frame = bars.rows(*rows).frame
         digests = self._digests.setdefault(bars, {})
         if rows not in digests:

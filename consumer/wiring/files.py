@@ -5,7 +5,7 @@ from pathlib import Path
 
 from consumer.adapters.files.bars import BarFile, read_bar_file, read_bars
 from consumer.adapters.files.instruments import read_instruments
-from consumer.adapters.files.market_data import ParquetMarketData, microseconds
+from consumer.adapters.files.market_data import ParquetMarketData
 from consumer.adapters.files.market_data_import import ImportedYear, IncomingBars, import_bars, incoming_bars
 from consumer.adapters.files.market_data_removal import remove_bars
 from consumer.adapters.files.named_bars import ConversionFile, NamedBarFiles
@@ -22,7 +22,6 @@ __all__ = [
     "incoming_bars",
     "instruments_of",
     "market_data_at",
-    "microseconds",
     "read_bar_file",
     "read_bars",
     "read_signals",

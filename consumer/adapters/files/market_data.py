@@ -17,8 +17,8 @@ from consumer.adapters.files.stored_years import read_notes, read_steadily, year
 from consumer.errors import Unavailable
 from engine.market.bars import Bars
 from engine.market.timeframes import TIMEFRAMES, timeframe
+from engine.numeric.times import as_us
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _DEFAULT_CACHE_BYTES = 96 * 1024 * 1024
 
@@ -73,11 +73,11 @@ class ParquetMarketData:
             return None
         last_year = (until.astimezone(UTC) - _MICROSECOND).year
         within = (since.astimezone(UTC).year if since is not None else 0, last_year)
-        since_us = None if since is None else microseconds(since)
+        since_us = None if since is None else as_us(since)
         folder, of = f"{symbol}/{timeframe_name}", timeframe(timeframe_name)
         return self._steadily(
             folder,
-            lambda files: self._rows.load(folder, of, files, within, since_us, microseconds(until), before),
+            lambda files: self._rows.load(folder, of, files, within, since_us, as_us(until), before),
         )
 
     def extent_us(self, symbol: str, timeframe_name: str) -> tuple[int, int] | None:
@@ -118,8 +118,3 @@ class ParquetMarketData:
 def _is_folder_name(symbol: str) -> bool:
     """A symbol may hold dots; one that is only dots would climb out of the root."""
     return symbol.strip(".") != "" and "/" not in symbol and "\\" not in symbol
-
-
-def microseconds(moment: datetime) -> int:
-    """An aware moment as microseconds since 1970 UTC, exactly."""
-    return (moment - _EPOCH) // _MICROSECOND

@@ -23,7 +23,6 @@ from consumer.wiring.files import (
     NamedBarFiles,
     instruments_of,
     market_data_at,
-    microseconds,
     read_bars,
     read_signals,
 )
@@ -33,6 +32,7 @@ from engine.errors import NoData, UnknownSymbol
 from engine.market.bars import Bars
 from engine.market.instruments import Instrument, closest_symbols, instrument_for, symbol_in
 from engine.market.timeframes import Timeframe
+from engine.numeric.times import as_us
 from engine.prepared import RunData
 from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource, check_specification
 from engine.warm_up import signals_warm_up
@@ -312,6 +312,6 @@ def _signals(
 ) -> Decider:
     if file is None:
         raise AssertionError("either a strategy or signals decide")
-    first, _ = data.bars.between(microseconds(specification.start), microseconds(specification.end))
+    first, _ = data.bars.between(as_us(specification.start), as_us(specification.end))
     frame = read_signals(file, request.bars_timezone, date_order=request.date_order)
     return signals_from_frame(frame, str(file), data.bars, first, specification, instrument)
