@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.deciders.decisions import Decisions
-from engine.errors import BooksDoNotBalance, NoRateYet
+from engine.deciders.decisions import Decisions, OneDecision
+from engine.errors import BooksDoNotBalance, NoRateYet, StrategyError
 from engine.kernel import layout
 from engine.kernel.loop import advance
 from engine.numeric.times import iso_time
@@ -15,6 +15,7 @@ from engine.results.trail import Trail
 from engine.strategy import Position
 
 _FIRST_ROWS = 1024
+_NOT_YET = "MOVE, CANCEL, trailing_stop, max_bars and entry orders are not simulated yet"
 
 
 class Simulation:
@@ -23,6 +24,8 @@ class Simulation:
     def __init__(self, run: PreparedRun, decisions: Decisions, *, target_first: bool = False) -> None:
         """decisions: all of a column strategy's; for a bar strategy a single slot that `conclude` fills anew."""
         self.run = run
+        if decisions.terms is not None:
+            raise StrategyError(_NOT_YET)
         self._rules = run.rules.copy()
         self._rules["target_first"] = int(target_first)
         self.state: Any = np.zeros(1, layout.STATE)
@@ -78,13 +81,15 @@ class Simulation:
         self._make_room()
         self._advance(layout.SETTLE, self.run.bar_count)
 
-    def conclude(self, bar: int, decision: tuple[int, int, list[float]] | None) -> None:
+    def conclude(self, bar: int, decision: OneDecision | None) -> None:
         """Carry out a bar strategy's decision at `bar` (None: nothing) and go on. Bars before it were quiet."""
         self._make_room()
         rows, actions, steps, levels = self._plan
         rows[0] = -1
         if decision is not None:
-            actions[0], steps[0], wanted = decision
+            actions[0], steps[0], wanted, terms = decision
+            if terms is not None:
+                raise StrategyError(_NOT_YET)
             rows[0] = bar
             if len(wanted) > levels.shape[1]:
                 levels = self._widen(len(wanted))

@@ -20,13 +20,15 @@ __all__ = [
     "Decision",
     "Instrument",
     "Market",
+    "Order",
     "Position",
     "StrategyParams",
     "View",
     "checked_params",
 ]
 
-Action = Literal["BUY", "SELL", "CLOSE"]
+Action = Literal["BUY", "SELL", "CLOSE", "MOVE", "CANCEL"]
+Order = Literal["market", "limit", "stop"]
 
 
 class StrategyParams(BaseModel):
@@ -50,7 +52,10 @@ def checked_params(strategy: Any, strategy_key: str, params: Mapping[str, Any]) 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a bar strategy answers at a bar's close. Prices are absolute levels; volume is in lots."""
+    """What a bar strategy answers at a bar's close. Prices are absolute levels; volume is in lots.
+
+    MOVE carries stop_loss and take_profits only, CLOSE and CANCEL nothing; all else is for BUY and SELL.
+    """
 
     action: Action
     volume: float | None = None
@@ -58,6 +63,15 @@ class Decision:
     take_profits: tuple[float, ...] = ()
     pattern_name: str | None = None
     pattern_metadata: Mapping[str, Any] | None = None
+    trailing_stop: float | None = None
+    """A distance in price, at which the stop follows the market."""
+    max_bars: int | None = None
+    """The position leaves at the close of so many bars."""
+    order: Order = "market"
+    price: float | None = None
+    """Where a limit or stop order fills; its levels are measured from here."""
+    expires_bars: int | None = None
+    """How many bars an entry order rests in; None: until it is replaced or removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +196,9 @@ class ColumnStrategy(Protocol):
     def __init__(self, params: Any, instrument: Instrument) -> None: ...
 
     def decide_all(self, market: Market) -> pl.DataFrame:
-        """Return one row a bar: action ("BUY", "SELL", "CLOSE" or null), optional volume, stop_loss, take_profit,
-        take_profit_2, ..., pattern_name, pattern_metadata."""
+        """Return one row a bar: action ("BUY", "SELL", "CLOSE", "MOVE", "CANCEL" or null), optional volume, stop_loss,
+        take_profit, take_profit_2, ..., trailing_stop, max_bars, order, price, expires_bars, pattern_name,
+        pattern_metadata."""
         ...
 
 

@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine.deciders.chosen import ChosenStrategy, kind_of
-from engine.deciders.rules import target_name
+from engine.deciders.rules import TERM_NUMBERS, target_name
 from engine.deciders.table import PATTERN_COLUMNS, columns_of, columns_problem, pattern_texts
 from engine.indicators import heard_by
 from engine.market.instruments import Instrument
@@ -124,21 +124,21 @@ class Recording:
         return decision
 
     def _taken(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Keep what is a decision and taken: levels beside a CLOSE or beside nothing no run looks at either."""
+        """Keep what is a decision and taken: what stands beside a CLOSE, a CANCEL or nothing no run looks at either."""
         behind = frame.height if self._last_row is None else self._last_row + 1 - self._unseen
         rows = frame["action"].is_not_null().arg_true().cast(pl.Int64)
         rows = rows.filter((rows >= self._first_row - self._unseen) & (rows < behind))
         kept = frame[rows]
         action = kept["action"].cast(pl.String)
-        opens = action != "CLOSE"
+        opens = ~action.is_in(["CLOSE", "CANCEL"])
         columns = [(rows + self._unseen).alias("row"), action]
         for name in frame.columns:
             if name in PATTERN_COLUMNS:
                 text = pattern_texts({name: kept[name]}, name)
                 columns += [] if text is None else [text.alias(name)]
             elif name != "action":
-                numbers = kept[name].cast(pl.Float64)
-                columns.append(pl.select(pl.when(opens).then(numbers).otherwise(None).alias(name)).to_series())
+                values = kept[name].cast(pl.String if name == "order" else pl.Float64)
+                columns.append(pl.select(pl.when(opens).then(values).otherwise(None).alias(name)).to_series())
         return pl.DataFrame(columns)
 
 
@@ -159,12 +159,15 @@ def _as_row(row: int, decision: Decision) -> dict[str, Any]:
     """A bar strategy's decision under the names of columns. What is no decision raises, as a strategy's own mistake."""
     targets = {target_name(number): float(level) for number, level in enumerate(decision.take_profits)}
     metadata = decision.pattern_metadata
+    terms = {name: getattr(decision, name) for name in TERM_NUMBERS}
     return {
         "row": row,
         "action": decision.action,
         "volume": None if decision.volume is None else float(decision.volume),
         "stop_loss": None if decision.stop_loss is None else float(decision.stop_loss),
         **targets,
+        **{name: None if value is None else float(value) for name, value in terms.items()},
+        "order": None if decision.order == "market" else decision.order,
         "pattern_name": decision.pattern_name,
         "pattern_metadata": None if metadata is None else json.dumps(dict(metadata)),
     }

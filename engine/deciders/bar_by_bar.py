@@ -99,7 +99,7 @@ class _Asking:
             self._said[bar] = (decision.pattern_name, metadata_json(decision.pattern_metadata, time_us))
         position = self._position
         meets_its_position = encoded[0] == (CLOSE_CODE if position is None else CODES[position.direction])
-        return None if meets_its_position else encoded
+        return None if meets_its_position and encoded[-1] is None else encoded
 
     def _at(self, bar: int, what: str) -> str:
         return f"at {iso_time(int(self._run.time_us[bar]))}: {what}"

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from engine.deciders.rules import (
     CODES,
     LONGEST_PATTERN_NAME,
-    carried_by_close,
+    ORDERS,
+    TERM_NUMBERS,
+    decision_problem,
+    move_side,
     name_too_long,
-    scalar_problem,
     skipped,
     skips_any,
-    unknown_action,
     with_default_levels,
 )
 from engine.deciders.table import (
@@ -30,10 +31,10 @@ from engine.deciders.table import (
     pattern_texts,
 )
 from engine.errors import StrategyError
-from engine.kernel.layout import CLOSE_CODE
+from engine.kernel.layout import BUY_CODE, CLOSE_CODE, MOVE_CODE, TERMS
 from engine.market.bars import Bars
 from engine.market.instruments import Instrument
-from engine.market.lots import lot_steps
+from engine.market.lots import LARGEST_STEPS, lot_steps
 from engine.numeric.rounding import round_price
 from engine.numeric.times import iso_time
 from engine.specification import Specification
@@ -45,7 +46,8 @@ class Decisions:
     """Decisions to carry out, oldest first; bars are counted from the run's first.
 
     rows: deciding bar, int64 (m,). actions: kernel codes, int64 (m,). steps: lot steps, 0 where the specification
-    sizes, int64 (m,). levels: float64 (m, 1 + k), stop then targets nearest first, NaN where there is none.
+    sizes, int64 (m,). levels: float64 (m, 1 + k), stop then targets nearest first, NaN where there is none. terms:
+    kernel.layout.TERMS (m,), None where there are only market orders to open and to close, without any.
     """
 
     rows: NDArray[np.int64]
@@ -54,6 +56,7 @@ class Decisions:
     levels: NDArray[np.float64]
     pattern_name: pl.Series | None = None
     pattern_metadata: pl.Series | None = None
+    terms: NDArray[Any] | None = None
 
 
 def one_decision_slot() -> Decisions:
@@ -69,8 +72,12 @@ class Patterns:
     metadata: pl.Series
 
 
-OneDecision = tuple[int, int, list[float]]
-"""Action code, lot steps or 0, [stop, *targets] with NaN for no stop."""
+Terms = tuple[int, int, int, float, float]
+"""One TERMS record."""
+OneDecision = tuple[int, int, list[float], Terms | None]
+"""Action code, lot steps or 0, [stop, *targets] with NaN for no stop, and terms: None for a market order to open
+without any, and for CLOSE."""
+_NO_TERMS: Terms = (0, 0, 0, 0.0, 0.0)
 
 
 def encode_decision(
@@ -80,26 +87,33 @@ def encode_decision(
 
     Raises StrategyError with the bar's time, worded as for columns.
     """
-    code = CODES.get(decision.action)
-    what: str | None = None
-    levels = [math.nan]
-    steps = 0
-    if code is None:
-        what = unknown_action(decision.action)
-    elif code == CLOSE_CODE:
-        what = carried_by_close(decision)
-    else:
-        stop, targets = decision.stop_loss, list(decision.take_profits)
-        what = scalar_problem(code, close, decision.volume, stop, targets, instrument.lot_step)
-        if what is None:
-            stop, targets = with_default_levels(code, close, stop, targets, specification, instrument)
-            levels = [math.nan if stop is None else stop, *targets]
-            steps = 0 if decision.volume is None else lot_steps(decision.volume, instrument.lot_step)
+    what = decision_problem(decision, close, instrument)
     if what is None and decision.pattern_name is not None and len(decision.pattern_name) > LONGEST_PATTERN_NAME:
         what = name_too_long(decision.pattern_name)
-    if what is not None or code is None:
+    if what is not None:
         raise StrategyError(f"decision at {iso_time(time_us)}: {what}")
-    return code, steps, levels
+    code = CODES[decision.action]
+    if abs(code) == BUY_CODE:
+        stop, targets = with_default_levels(decision, code, close, specification, instrument)
+        steps = 0 if decision.volume is None else lot_steps(decision.volume, instrument.lot_step)
+        return code, steps, [math.nan if stop is None else stop, *targets], _terms_of(decision)
+    if code == MOVE_CODE:
+        stop, targets = decision.stop_loss, list(decision.take_profits)
+        side = move_side(close, stop, targets)
+        return side * code, 0, [math.nan if stop is None else stop, *targets], _NO_TERMS
+    return code, 0, [math.nan], None if code == CLOSE_CODE else _NO_TERMS
+
+
+def _terms_of(decision: Decision) -> Terms | None:
+    if decision.order == "market" and all(getattr(decision, name) is None for name in TERM_NUMBERS):
+        return None
+    return (
+        ORDERS[decision.order],
+        min(int(decision.max_bars or 0), LARGEST_STEPS),
+        min(int(decision.expires_bars or 0), LARGEST_STEPS),
+        float(decision.trailing_stop or 0.0),
+        float(decision.price or 0.0),
+    )
 
 
 def to_carry_out(
@@ -116,36 +130,49 @@ def to_carry_out(
 
     columns: for the patterns. rows: in `bars`. closes: theirs. first: the run's first bar.
     """
-    side = table.codes.astype(np.float64)
-    stop, targets = table.stop, table.targets
+    side, opening = table.sides(closes), table.opening
+    stop, targets, middle, codes = table.stop, table.targets, closes, table.codes
+    terms = _records(table, opening)
+    if table.terms is not None:
+        middle = table.terms.measured_from(closes)
+        trail = round_price(table.terms.trail_stop(closes, side), instrument.price_scale)
+        stop = np.where(opening & ~table.stop_given, trail, stop)
     if specification.stop_loss_pips is not None:
-        default = round_price(closes - side * (specification.stop_loss_pips * instrument.pip), instrument.price_scale)
-        stop = np.where(table.stop_given, stop, default)
+        default = round_price(middle - side * (specification.stop_loss_pips * instrument.pip), instrument.price_scale)
+        stop = np.where(opening & np.isnan(stop), default, stop)
     if specification.take_profit_pips is not None:
-        default = round_price(closes + side * (specification.take_profit_pips * instrument.pip), instrument.price_scale)
+        default = round_price(middle + side * (specification.take_profit_pips * instrument.pip), instrument.price_scale)
         targets = targets.copy() if targets.shape[1] else np.full((side.size, 1), np.nan)
-        targets[:, 0] = np.where(np.isnan(targets[:, 0]), default, targets[:, 0])
+        targets[:, 0] = np.where(opening & np.isnan(targets[:, 0]), default, targets[:, 0])
     levels = np.empty((side.size, 1 + targets.shape[1]))
     levels[:, 0], levels[:, 1:] = stop, targets
     levels += 0.0
-    closing = table.codes == CLOSE_CODE
-    levels[closing] = np.nan
+    levels[side == 0.0] = np.nan
+    if not table.only_opens_and_closes:
+        codes = np.where(codes == MOVE_CODE, side.astype(np.int64) * MOVE_CODE, codes)
     steps = np.zeros(side.size, np.int64)
     if table.volume_given.any():
-        sized = table.volume_given & ~closing
+        sized = table.volume_given & opening
         steps[sized] = np.rint(table.volume[sized] / instrument.lot_step).astype(np.int64)
     name, metadata = (pattern_texts(columns, column) for column in PATTERN_COLUMNS)
     if not skips_any(specification):
-        return Decisions(rows - first, table.codes, steps, levels, name, metadata)
+        return Decisions(rows - first, codes, steps, levels, name, metadata, terms)
     kept = ~skipped(bars.close_time_us[rows], specification)
     return Decisions(
         (rows - first)[kept],
-        table.codes[kept],
+        codes[kept],
         steps[kept],
         levels[kept],
         None if name is None else name.filter(pl.Series(kept)),
         None if metadata is None else metadata.filter(pl.Series(kept)),
+        None if terms is None else terms[kept],
     )
+
+
+def _records(table: DecisionTable, opening: NDArray[np.bool_]) -> NDArray[Any] | None:
+    if table.terms is not None and bool((table.terms.carries & opening).any()):
+        return table.terms.records(opening)
+    return None if table.only_opens_and_closes else np.zeros(opening.size, TERMS)
 
 
 def patterns_of_trades(decisions: Decisions, deciding_bars: NDArray[np.int64]) -> Patterns | None:

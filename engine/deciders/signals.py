@@ -24,7 +24,7 @@ from engine.warm_up import WarmUp, signals_warm_up
 class Signals:
     """A signal file, checked, as the decider of a run: see signals_from_frame.
 
-    values: time, then each column. left_out: rows outside of the run's range.
+    values: time, then each column, those of terms with a value only. left_out: rows outside of the run's range.
     """
 
     decisions: Decisions
@@ -57,7 +57,8 @@ class Signals:
 def signals_from_frame(
     frame: pl.DataFrame, source: str, bars: Bars, first: int, specification: Specification, instrument: Instrument
 ) -> Signals:
-    """Check a signal file's rows as a whole: time, action, optional volume, stop_loss, take_profit, take_profit_2, ...
+    """Check a signal file's rows as a whole: time, action, optional volume, stop_loss, take_profit, take_profit_2, ...,
+    and terms.TERM_COLUMNS.
 
     bars: the run's, warm-up included; rows outside [specification.start, end) are checked without a close and ignored.
     Raises BadSignals: `source: row N (time T): what is wrong`, or `source: what is wrong` for the whole of it.
@@ -95,7 +96,9 @@ def signals_from_frame(
     )
     # A target column without a value is no input: the same rows give one digest with or without it.
     targets = table.targets[:, table.targets_given.any(axis=0)]
-    return Signals(decisions, (time_us, table.codes, table.volume, table.stop, targets), left_out=int((~inside).sum()))
+    further = () if table.terms is None else table.terms.digest_inputs()
+    values = (time_us, table.codes, table.volume, table.stop, targets, *further)
+    return Signals(decisions, values, left_out=int((~inside).sum()))
 
 
 def _signal_times(column: pl.Series, source: str) -> pl.Series:

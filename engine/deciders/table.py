@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -11,14 +12,19 @@ from numpy.typing import NDArray
 from engine.deciders.rules import (
     CODES,
     LONGEST_PATTERN_NAME,
-    close_carries,
+    ORDERS,
+    TERM_NUMBERS,
+    WHOLE_TERMS,
+    decision_problem,
     name_too_long,
-    scalar_problem,
     target_name,
     unknown_action,
 )
-from engine.kernel.layout import CLOSE_CODE
+from engine.deciders.terms import TERM_COLUMNS, TermColumns, read_terms
+from engine.kernel.layout import BUY_CODE, CANCEL_CODE, CLOSE_CODE, MOVE_CODE
 from engine.market.instruments import Instrument
+from engine.numeric.rounding import round_price
+from engine.strategy import Decision
 
 PATTERN_COLUMNS = ("pattern_name", "pattern_metadata")
 UNKNOWN = 99
@@ -31,7 +37,10 @@ Columns = Mapping[str, pl.Series]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecisionTable:
-    """Columns of decisions as arrays; *_given: where the cell is not null. targets: (m, k)."""
+    """Columns of decisions as arrays; *_given: where the cell is not null. targets: (m, k).
+
+    terms: None where no row has any. only_opens_and_closes: whether all actions are BUY, SELL and CLOSE.
+    """
 
     actions: pl.Series
     codes: NDArray[np.int64]
@@ -42,6 +51,27 @@ class DecisionTable:
     targets: NDArray[np.float64]
     targets_given: NDArray[np.bool_]
     names_too_long: NDArray[np.bool_]
+    terms: TermColumns | None
+    only_opens_and_closes: bool
+
+    @property
+    def opening(self) -> NDArray[np.bool_]:
+        opens: NDArray[np.bool_] = np.abs(self.codes) == BUY_CODE
+        return opens
+
+    def sides(self, closes: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the direction of the position that each row opens or, a MOVE, is meant for; 0 for none."""
+        codes = self.codes.astype(np.float64)
+        if self.only_opens_and_closes:
+            return codes
+        anchor = np.where(np.isnan(closes), self.stop, closes)
+        unknown = np.full(codes.size, np.nan)
+        first, second = (self.targets[:, j] if j < self.targets.shape[1] else unknown for j in range(2))
+        # By the first difference there is; a stop alone beside an unknown close may be anybody's.
+        steps = np.stack([first - anchor, second - first, closes - self.stop, np.ones(codes.size)])
+        first_known = np.argmax(~np.isnan(steps), axis=0)
+        meant_for = np.sign(steps[first_known, np.arange(codes.size)])
+        return np.where(self.codes == MOVE_CODE, meant_for, np.where(self.opening, codes, 0.0))
 
     def unknown_action(self, row: int) -> str:
         return unknown_action(self.actions[row]) if self.actions[row] is not None else "action is null"
@@ -57,6 +87,8 @@ class DecisionTable:
             self.targets[rows],
             self.targets_given[rows],
             self.names_too_long[rows],
+            None if self.terms is None else self.terms.take(rows),
+            self.only_opens_and_closes,
         )
 
 
@@ -85,7 +117,11 @@ def read_table(columns: Columns, physical: pl.Series | None = None) -> DecisionT
     if "pattern_name" in columns and columns["pattern_name"].dtype != pl.Null:
         lengths = columns["pattern_name"].cast(pl.String).str.len_chars().fill_null(0)
         too_long = (lengths > LONGEST_PATTERN_NAME).to_numpy()
-    return DecisionTable(actions, codes, volume, volume_given, stop, stop_given, targets, targets_given, too_long)
+    return DecisionTable(
+        *(actions, codes, volume, volume_given, stop, stop_given, targets, targets_given, too_long),
+        terms=read_terms(columns, height),
+        only_opens_and_closes=int(codes.max(initial=0)) <= BUY_CODE,
+    )
 
 
 def _codes(actions: pl.Series, physical: pl.Series | None) -> NDArray[np.int64]:
@@ -113,30 +149,24 @@ def first_fault(
 ) -> tuple[int, str] | None:
     """Return the first row at fault and what is first wrong in it. Masks find the row fast; the words come after.
 
-    bare_close: CLOSE may carry nothing else. before: faults that come first, each a mask and its words.
+    bare_close: CLOSE and CANCEL may carry nothing else. before: faults that come first, each a mask and its words.
     """
     faulty = (table.codes == UNKNOWN) | table.names_too_long
-    closing = table.codes == CLOSE_CODE
-    trades = ~closing
-    side = table.codes.astype(np.float64)
+    trades = table.codes != CLOSE_CODE if table.only_opens_and_closes else table.opening
+    side = table.sides(closes)
     if table.volume_given.any():
-        steps = table.volume / instrument.lot_step
-        whole = np.rint(steps)
-        faulty |= trades & table.volume_given & ~(np.abs(steps - whole) <= 1e-9 * np.maximum(1.0, steps * 1e-3))
-        faulty |= trades & table.volume_given & ~(whole >= 1.0)
-        faulty |= closing & table.volume_given
-    if table.stop_given.any():
-        faulty |= trades & table.stop_given & ~np.isfinite(table.stop)
-        faulty |= trades & table.stop_given & ((closes - table.stop) * side <= 0.0)
-    nearer = np.where(np.isnan(closes), table.stop, closes)
-    missing = np.zeros(side.size, bool)
-    for j in range(table.targets.shape[1]):
-        target, given = table.targets[:, j], table.targets_given[:, j]
-        faulty |= trades & given & (~np.isfinite(target) | missing | ((target - nearer) * side <= 0.0))
-        nearer = np.where(given, target, nearer)
-        missing |= ~given
+        faulty |= table.volume_given & (~trades | _off_step(table.volume, instrument.lot_step))
+    middle = closes
+    if table.terms is not None:
+        middle = np.where(trades, table.terms.measured_from(closes), closes)
+        faulty |= _terms_faults(table, table.terms, closes, middle, instrument, bare_close=bare_close)
+    if not table.only_opens_and_closes:
+        moving = table.codes == MOVE_CODE
+        faulty |= moving & ((side == 0.0) | ~(table.stop_given | table.targets_given.any(axis=1)))
+        trades = trades | moving
+    faulty |= trades & _levels_out_of_order(table, middle, side)
     if bare_close:
-        faulty |= closing & (table.stop_given | table.targets_given.any(axis=1))
+        faulty |= ~trades & (table.stop_given | table.targets_given.any(axis=1))
     for mask, _ in before:
         faulty |= mask
     if not faulty.any():
@@ -148,29 +178,86 @@ def first_fault(
     return row, _words(table, row, float(closes[row]), instrument, bare_close=bare_close)
 
 
+def _levels_out_of_order(
+    table: DecisionTable, middle: NDArray[np.float64], side: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Return the rows with a level that is not finite or on its side. middle: what lies between stop and targets."""
+    faulty = np.zeros(side.size, bool)
+    if table.stop_given.any():
+        faulty |= table.stop_given & (~np.isfinite(table.stop) | ((middle - table.stop) * side <= 0.0))
+    nearer = np.where(np.isnan(middle), table.stop, middle)
+    missing = np.zeros(side.size, bool)
+    for j in range(table.targets.shape[1]):
+        target, given = table.targets[:, j], table.targets_given[:, j]
+        faulty |= given & (~np.isfinite(target) | missing | ((target - nearer) * side <= 0.0))
+        nearer = np.where(given, target, nearer)
+        missing |= ~given
+    return faulty
+
+
+def _off_step(volume: NDArray[np.float64], lot_step: float) -> NDArray[np.bool_]:
+    steps = volume / lot_step
+    whole = np.rint(steps)
+    off: NDArray[np.bool_] = ~((np.abs(steps - whole) <= 1e-9 * np.maximum(1.0, steps * 1e-3)) & (whole >= 1.0))
+    return off
+
+
+def _terms_faults(
+    table: DecisionTable,
+    terms: TermColumns,
+    closes: NDArray[np.float64],
+    middle: NDArray[np.float64],
+    instrument: Instrument,
+    *,
+    bare_close: bool,
+) -> NDArray[np.bool_]:
+    """Return the rows whose terms are wrong, or carried by what carries none."""
+    side, opening = table.sides(closes), table.opening
+    stop = round_price(terms.trail_stop(closes, side), instrument.price_scale)
+    faults = terms.faults(closes, side) | (~table.stop_given & ((middle - stop) * side <= 0.0))
+    carriers = ~opening if bare_close else table.codes == MOVE_CODE
+    wrong: NDArray[np.bool_] = np.where(opening, faults, carriers & terms.carries)
+    return wrong
+
+
 def _words(table: DecisionTable, row: int, close: float, instrument: Instrument, *, bare_close: bool) -> str:
     """Say what is wrong in a row that is at fault."""
-    code = int(table.codes[row])
-    if code == UNKNOWN:
+    if table.codes[row] == UNKNOWN:
         return table.unknown_action(row)
     given = table.targets_given[row]
-    names = ["volume"] * bool(table.volume_given[row]) + ["stop_loss"] * bool(table.stop_given[row])
-    names += [target_name(int(j)) for j in np.flatnonzero(given)]
-    if code == CLOSE_CODE:
-        carries = names if bare_close else names[: int(table.volume_given[row])]
-        return close_carries(carries) if carries else name_too_long(None)
     count = int(given.sum())
-    if not given[:count].all():
+    if table.codes[row] not in (CLOSE_CODE, CANCEL_CODE) and not given[:count].all():
         return f"{target_name(int(np.flatnonzero(given)[-1]))} without {target_name(int(np.argmin(given)))}"
-    volume = float(table.volume[row]) if table.volume_given[row] else None
-    stop = float(table.stop[row]) if table.stop_given[row] else None
-    targets = [float(target) for target in table.targets[row, :count]]
-    return scalar_problem(code, close, volume, stop, targets, instrument.lot_step) or name_too_long(None)
+    decision = _decision_at(table, row)
+    if table.codes[row] in (CLOSE_CODE, CANCEL_CODE) and not bare_close:
+        decision = Decision(decision.action, decision.volume)
+    return decision_problem(decision, close, instrument) or name_too_long(None)
+
+
+def _decision_at(table: DecisionTable, row: int) -> Decision:
+    """Return a row of known action as a bar strategy would have said it."""
+    terms = table.terms
+    said: dict[str, Any] = {}
+    if terms is not None:
+        numbers = zip(TERM_NUMBERS, terms.values[row].tolist(), terms.given[row], strict=True)
+        said = {name: _as_written(name, value) for name, value, given in numbers if given}
+        said["order"] = terms.orders[row] or "market"
+    return Decision(
+        table.actions[row],
+        float(table.volume[row]) if table.volume_given[row] else None,
+        float(table.stop[row]) if table.stop_given[row] else None,
+        tuple(table.targets[row][table.targets_given[row]].tolist()),
+        **said,
+    )
+
+
+def _as_written(name: str, value: float) -> float:
+    return int(value) if name in WHOLE_TERMS and value.is_integer() else value
 
 
 def columns_problem(columns: Columns, needed: tuple[str, ...]) -> str | None:
     """Say which column is missing, unknown or of a wrong kind: a misspelt stop_loss must not mean no stop."""
-    known = {"action", "volume", "stop_loss", *PATTERN_COLUMNS, *needed, *_target_names(columns)}
+    known = {"action", "volume", "stop_loss", *TERM_COLUMNS, *PATTERN_COLUMNS, *needed, *_target_names(columns)}
     for name in needed:
         if name not in columns:
             strangers = [_unknown_column(each, known, columns) for each in columns if each not in known]
@@ -180,8 +267,10 @@ def columns_problem(columns: Columns, needed: tuple[str, ...]) -> str | None:
         if name not in known:
             return _unknown_column(name, known, columns)
         if name == "action" and not isinstance(kind, (pl.String, pl.Enum, pl.Categorical, pl.Null)):
-            return f"column action holds {kind}, not BUY, SELL, CLOSE or null"
-        if name not in ("time", "action", *PATTERN_COLUMNS) and not (kind.is_numeric() or kind == pl.Null):
+            return f"column action holds {kind}, not {', '.join(CODES)} or null"
+        if name == "order" and not isinstance(kind, (pl.String, pl.Enum, pl.Categorical, pl.Null)):
+            return f"column order holds {kind}, not {', '.join(ORDERS)} or null"
+        if name not in ("time", "action", "order", *PATTERN_COLUMNS) and not (kind.is_numeric() or kind == pl.Null):
             return f"column {name} holds {kind}, not numbers"
         if name == "pattern_name" and not isinstance(kind, (pl.String, pl.Enum, pl.Categorical, pl.Null)):
             return f"column pattern_name holds {kind}, not text"

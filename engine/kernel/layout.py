@@ -12,9 +12,14 @@ import numpy as np
 
 CLOSE_PRICE, INTRA_CANDLE, NEXT_OPEN = 0, 1, 2
 REVERSE, CLOSE, IGNORE = 0, 1, 2
-BUY_CODE, SELL_CODE, CLOSE_CODE = 1, -1, 0
-REASONS = ("stop_loss", "take_profit", "signal", "reverse", "llm_close", "stop_out", "end_of_data")
-STOP_LOSS, TAKE_PROFIT, SIGNAL, REVERSED, _, STOP_OUT, END_OF_DATA = range(7)
+BUY_CODE, SELL_CODE, CLOSE_CODE, MOVE_CODE, CANCEL_CODE = 1, -1, 0, 2, 3
+"""MOVE_CODE is that of a long's levels, -MOVE_CODE of a short's."""
+MARKET, LIMIT, STOP_ORDER = 0, 1, 2
+REASONS = (
+    *("stop_loss", "take_profit", "signal", "reverse", "llm_close", "stop_out", "end_of_data"),
+    *("trailing_stop", "time"),
+)
+STOP_LOSS, TAKE_PROFIT, SIGNAL, REVERSED, _, STOP_OUT, END_OF_DATA, TRAILING_STOP, TIME = range(9)
 SIMULATE, SCAN, SETTLE, CONCLUDE = 0, 1, 2, 3
 NO_FAULT, NO_RATE_AT_CLOSE, NO_RATE_AT_OPEN, BOOKS_BROKEN, NO_RATE_AT_NIGHT = 0, 1, 2, 3, 4
 BEFORE_OPEN, INSIDE, AT_CLOSE = 0, 1, 2
@@ -58,6 +63,11 @@ ROW = _record(
 
 BALANCE = _record("bar", "balance")
 """The balance that stands from the close of a bar on."""
+
+TERMS = _record("order max_bars expires_bars", "trailing_stop price")
+"""What a decision to open carries beyond volume and levels. order: MARKET, LIMIT, STOP_ORDER; all else 0 where it is
+not given.
+"""
 
 
 class Prices(NamedTuple):

@@ -1,4 +1,5 @@
-"""Decisions from a file: time, action, and optional volume, stop_loss, take_profit, take_profit_2, ...
+"""Decisions from a file: time, action, and optional volume, stop_loss, take_profit, take_profit_2, ..., trailing_stop,
+max_bars, order, price, expires_bars.
 
 Only read here, into the types that the engine checks: it judges actions, levels, order and unknown columns.
 """
@@ -15,7 +16,7 @@ from consumer.adapters.files.unreadable_time import UnreadableTimeError
 from consumer.adapters.files.written_times import DateOrder
 from engine.errors import BadSignals
 
-_NUMBERS = re.compile(r"volume|stop_loss|take_profit(_\d+)?")
+_NUMBERS = re.compile(r"volume|stop_loss|take_profit(_\d+)?|trailing_stop|max_bars|price|expires_bars")
 
 
 def read_signals(path: Path, timezone: str = "UTC", *, date_order: DateOrder | None = None) -> pl.DataFrame:
@@ -27,8 +28,8 @@ def read_signals(path: Path, timezone: str = "UTC", *, date_order: DateOrder | N
     """
     source = str(path)
     table = plain_frame(read_table(path, BadSignals), BadSignals)
-    if "action" in table.columns and table.schema["action"] == pl.String:
-        table = table.with_columns(pl.col("action").str.strip_chars(" \t"))
+    texts = [name for name in ("action", "order") if table.schema.get(name) == pl.String]
+    table = table.with_columns(pl.col(texts).str.strip_chars(" \t"))
     if "time" not in table.columns:
         return table
     try:

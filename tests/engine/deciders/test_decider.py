@@ -63,7 +63,7 @@ class EveryTenth:
 
     def ask(self, bar: int, equity: float) -> OneDecision | None:
         assert equity > 0
-        return None if bar % 10 else ((1, -1)[bar // 10 % 2], 0, [float("nan")])
+        return None if bar % 10 else ((1, -1)[bar // 10 % 2], 0, [float("nan")], None)
 
 
 @pytest.mark.parametrize("asks", [False, True])

@@ -33,13 +33,47 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"action": "BUY", "volume": 0.0}, "volume 0.0 is not above 0"),
     ({"action": "SELL", "volume": -0.1}, "volume -0.1 is not above 0"),
     ({"action": "CLOSE", "volume": 0.1}, "CLOSE carries nothing else, but has volume"),
-    ({"action": "HOLD"}, "unknown action 'HOLD': there are BUY, SELL, CLOSE"),
+    ({"action": "HOLD"}, "unknown action 'HOLD': there are BUY, SELL, CLOSE, MOVE, CANCEL"),
+    ({"action": "BUY", "trailing_stop": 0.0}, "trailing_stop 0.0 is not above 0"),
+    ({"action": "BUY", "trailing_stop": NAN}, "trailing_stop is NaN"),
+    ({"action": "BUY", "trailing_stop": 1e-10}, "trailing_stop 1e-10 is less than prices are rounded to"),
+    ({"action": "SELL", "max_bars": 2.5}, "max_bars 2.5 is not a whole number of bars"),
+    ({"action": "SELL", "max_bars": 0}, "max_bars 0 is not above 0"),
+    ({"action": "BUY", "price": 1.09}, "price without an order, which is limit or stop"),
+    ({"action": "BUY", "order": "market", "expires_bars": 3}, "expires_bars without an order, which is limit or stop"),
+    ({"action": "BUY", "order": "limit"}, "a limit order needs a price"),
+    ({"action": "BUY", "order": "Limit", "price": 1.09}, "unknown order 'Limit': there are market, limit, stop"),
+    ({"action": "BUY", "order": "limit", "price": 1.1}, "BUY limit needs its price below the close: 1.1 against 1.1"),
+    ({"action": "SELL", "order": "stop", "price": 1.2}, "SELL stop needs its price below the close: 1.2 against 1.1"),
+    ({"action": "BUY", "order": "stop", "price": INFINITY}, "price is infinite"),
+    (
+        {"action": "BUY", "order": "stop", "price": 1.2, "stop_loss": 1.21},
+        "BUY needs its stop_loss below its price: 1.21 against 1.2",
+    ),
+    (
+        {"action": "SELL", "order": "limit", "price": 1.2, "take_profit": 1.2},
+        "SELL needs its take_profit below its price: 1.2 against 1.2",
+    ),
+    ({"action": "MOVE"}, "MOVE needs a stop_loss or a take_profit"),
+    (
+        {"action": "MOVE", "stop_loss": 1.1},
+        "no position takes the levels of this MOVE: stop_loss 1.1 against",
+    ),
+    ({"action": "MOVE", "stop_loss": 1.2, "take_profit": 1.3}, "stop_loss 1.2, take_profit 1.3 against the close 1.1"),
+    ({"action": "MOVE", "take_profit": 1.2, "take_profit_2": 1.15}, "take_profit 1.2, take_profit_2 1.15 against"),
+    ({"action": "MOVE", "stop_loss": NAN, "take_profit": 1.2}, "stop_loss is NaN"),
+    ({"action": "MOVE", "stop_loss": 1.0, "volume": 0.1}, "MOVE carries levels only, but has volume"),
+    (
+        {"action": "MOVE", "stop_loss": 1.0, "order": "limit", "max_bars": 2},
+        "MOVE carries levels only, but has max_bars, order",
+    ),
+    ({"action": "CANCEL", "volume": 0.1}, "CANCEL carries nothing else, but has volume"),
     ({"action": "BUY", "pattern_name": "n" * 51}, "is longer than 50 characters"),
 ]
 
 
 def rows_of(*rows: dict[str, Any]) -> pl.DataFrame:
-    texts = ("action", "pattern_name")
+    texts = ("action", "order", "pattern_name")
     columns = {name: pl.String if name in texts else pl.Float64 for row in rows for name in row}
     return pl.DataFrame(
         {name: pl.Series([row.get(name) for row in rows], dtype=kind) for name, kind in columns.items()}
@@ -48,7 +82,8 @@ def rows_of(*rows: dict[str, Any]) -> pl.DataFrame:
 
 def as_decision(row: dict[str, Any]) -> Decision:
     targets = tuple(row[name] for name in ("take_profit", "take_profit_2") if name in row)
-    return Decision(row["action"], row.get("volume"), row.get("stop_loss"), targets, row.get("pattern_name"))
+    others = {name: value for name, value in row.items() if not name.startswith("take_profit")}
+    return Decision(take_profits=targets, **others)
 
 
 @pytest.mark.parametrize(("row", "words"), WRONG)
@@ -92,6 +127,11 @@ def signals_at(times: Sequence[datetime | None], rows: pl.DataFrame, **changes: 
             [1],
             [{"action": "CLOSE", "stop_loss": 1.0, "take_profit": 1.2}],
             "row 1 (time 2024-01-08T01:00:00Z): CLOSE carries nothing else, but has stop_loss, take_profit",
+        ),
+        (
+            [1],
+            [{"action": "CANCEL", "trailing_stop": 0.1, "order": "stop"}],
+            "row 1 (time 2024-01-08T01:00:00Z): CANCEL carries nothing else, but has trailing_stop, order",
         ),
         (
             [1],
@@ -165,6 +205,8 @@ def test_columns_of_the_wrong_shape_are_refused() -> None:
         ),
         (pl.DataFrame({"action": [1] * 5}), "column action holds Int64"),
         (pl.DataFrame({"action": [None] * 5, "sl": [1.0] * 5}), "unknown column sl"),
+        (pl.DataFrame({"action": [None] * 5, "order": [1.0] * 5}), "column order holds Float64, not market, limit"),
+        (pl.DataFrame({"action": [None] * 5, "max_bars": [True] * 5}), "column max_bars holds Boolean, not numbers"),
     ]:
         with pytest.raises(StrategyError, match=message):
             backtest(BARS, columns_of(lambda _, frame=frame: frame))  # type: ignore[misc]  # a default binds the loop's
