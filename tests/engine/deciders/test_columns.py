@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from engine.errors import MissingContext, StrategyError
-from engine.indicators import ema, macd, sma
+from engine.indicators import ema, macd, macd_hist, macd_signal, sma
 from engine.market.bars import Bars
 from engine.market.resampling import join_context, resample
 from engine.market.timeframes import timeframe
@@ -65,7 +65,8 @@ def test_columns_of_any_form_are_joined_and_a_tuple_gives_a_tuple() -> None:
     def look(market: Market) -> tuple[Any, ...]:
         array = market.on("H4", lambda bars: np.where(np.arange(bars.height) % 2, np.nan, 1.0))
         rising = market.on("H4", lambda bars: bars["close"] > bars["open"])
-        return array, rising, market.on("H4", lambda bars: macd(bars["close"], 3, 6, 2))
+        lines = (macd, macd_signal, macd_hist)
+        return array, rising, market.on("H4", lambda bars: tuple(line(bars["close"], 3, 6, 2) for line in lines))
 
     array, rising, lines = seen(look)
     assert set(array.to_list()) == {None, 1.0}

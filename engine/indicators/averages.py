@@ -1,0 +1,93 @@
+"""Averages over the last values of a column, and what is made of their differences."""
+
+import numpy as np
+import polars as pl
+import talib
+
+from engine.indicators.columns import Column, by_stretch, looked_back_over, series
+from engine.numeric.arrays import Floats
+from engine.numeric.compiled import compiled
+
+
+def sma(values: Column, length: int) -> pl.Series:
+    """Return the simple moving average; window: the exact sum of the last `length` values, rounded once, over length.
+
+    Equal to math.fsum(window) / length.
+    """
+    return series("sma", exact_sma(looked_back_over(values), length))
+
+
+def ema(values: Column, length: int) -> pl.Series:
+    """Return the exponential moving average, alpha 2 / (length + 1), begun with the mean of the first `length`."""
+    return series("ema", *by_stretch(lambda floats: (talib.EMA(floats, length),), length - 1, values))
+
+
+def wma(values: Column, length: int) -> pl.Series:
+    """Return the linearly weighted moving average, the newest weighing most; window up to rounding."""
+    return series("wma", *by_stretch(lambda floats: (talib.WMA(floats, length),), length - 1, values))
+
+
+def macd(values: Column, fast: int = 12, slow: int = 26, signal: int = 9) -> pl.Series:
+    """Return Appel's MACD line: the fast exponential average less the slow one. fast and slow may be given in either
+    order. The line, its signal line and their difference all begin where the signal line does.
+    """
+    return series("macd", _macd(values, fast, slow, signal)[0])
+
+
+def macd_signal(values: Column, fast: int = 12, slow: int = 26, signal: int = 9) -> pl.Series:
+    """Return the exponential average of the MACD line."""
+    return series("macd_signal", _macd(values, fast, slow, signal)[1])
+
+
+def macd_hist(values: Column, fast: int = 12, slow: int = 26, signal: int = 9) -> pl.Series:
+    """Return the MACD line less its signal line."""
+    return series("macd_hist", _macd(values, fast, slow, signal)[2])
+
+
+def _macd(values: Column, fast: int, slow: int, signal: int) -> tuple[Floats, ...]:
+    fast, slow = sorted((fast, slow))
+
+    def of_stretch(floats: Floats) -> tuple[Floats, ...]:
+        if fast > 1:
+            lines: tuple[Floats, ...] = talib.MACD(floats, fast, slow, signal)
+            return lines
+        line = floats - talib.EMA(floats, slow)
+        average = np.concatenate((line[: slow - 1], talib.EMA(line[slow - 1 :], signal)))
+        line[: slow + signal - 2] = np.nan
+        return line, average, line - average
+
+    return by_stretch(of_stretch, slow + signal - 2, values, count=3)
+
+
+@compiled
+def exact_sma(values: Floats, length: int) -> Floats:
+    """As sma, NaN where it is unknown."""
+    averages = np.empty(values.size)
+    total, errors, count = 0.0, 0.0, 0
+    for i in range(values.size):
+        averages[i] = np.nan
+        if not abs(values[i]) < np.inf:
+            total, errors, count = 0.0, 0.0, 0
+            continue
+        total, errors = slide(total, errors, values[i], values[i - length] if count == length else 0.0)
+        count = min(count + 1, length)
+        if count == length:
+            averages[i] = (total + errors) / length
+    return averages
+
+
+@compiled
+def slide(total: float, errors: float, new: float, old: float) -> tuple[float, float]:
+    """Add new - old to a sum kept exactly in two doubles, total + errors.
+
+    Knuth's TwoSum gives the rounding error of each addition, and `errors` collects them exactly, since all are whole
+    multiples of the smallest value's last bit and far fewer than 2^53 of those. So the sum is the true one however many
+    values went through it, and adding the two rounds once (Ogita, Rump & Oishi, "Accurate Sum and Dot Product", 2005).
+    Values whose sizes differ by more than about 2^30 within the data lose this.
+    """
+    change = new - old
+    virtual = change - new
+    change_error = (new - (change - virtual)) - (old + virtual)
+    larger = total + change
+    virtual = larger - total
+    return larger, errors + (((total - (larger - virtual)) + (change - virtual)) + change_error)

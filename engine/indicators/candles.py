@@ -1,0 +1,44 @@
+"""Candle patterns, by TA-Lib's names."""
+
+from difflib import get_close_matches
+
+import numpy as np
+import polars as pl
+import talib
+import talib.abstract as abstract
+
+from engine.indicators.columns import Column, by_stretch, series
+from engine.numeric.arrays import Floats
+
+_PREFIX = "CDL"
+CANDLES = tuple(sorted(name.removeprefix(_PREFIX).lower() for name in vars(talib) if name.startswith(_PREFIX)))
+"""All there are."""
+
+
+def candle(name: str, open: Column, high: Column, low: Column, close: Column) -> pl.Series:  # noqa: A002
+    """Return TA-Lib's value of a pattern: 100 (of some 80 or 200) where it is bullish, negative where bearish, 0 for
+    none; unknown while there are too few bars to tell.
+
+    name: without CDL, lower case, as in CANDLES. Raises ValueError for another.
+    """
+    problem = candle_problem(name)
+    if problem is not None:
+        raise ValueError(problem)
+    pattern = _PREFIX + name.upper()
+    lookback = abstract.Function(pattern).lookback  # type: ignore[attr-defined]  # TA-Lib's stubs lack it
+    function = getattr(talib, pattern)
+
+    def of_stretch(*bars: Floats) -> tuple[Floats]:
+        values: Floats = function(*bars).astype(np.float64)
+        values[:lookback] = np.nan
+        return (values,)
+
+    return series(f"candle_{name}", *by_stretch(of_stretch, lookback, open, high, low, close))
+
+
+def candle_problem(name: str) -> str | None:
+    """Say that there is no such pattern, and which may be meant; None where there is."""
+    if name in CANDLES:
+        return None
+    meant = get_close_matches(name, CANDLES, n=1)
+    return f"unknown candle pattern {name!r}" + (f"; did you mean {meant[0]!r}?" if meant else "")
