@@ -149,7 +149,7 @@ def _context(
 ) -> dict[str, Bars]:
     """Return the bars of every context timeframe, from its own warm-up to the run's end. bars: all that were given."""
     context = {}
-    for name in specification.context_timeframes:
+    for name in warm_up.contexts(specification):
         own = data.context.get(name)
         longer = resample(bars, timeframe(name), instrument) if own is None else _until_end(own, specification)
         context[name], _ = _seen(longer, specification, warm_up)

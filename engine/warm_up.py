@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import StrategyError
+from engine.market.timeframes import TIMEFRAMES
 from engine.specification import MOST_WARM_UP_BARS, Specification
 
 OF_OTHERS = 2_000
@@ -15,7 +16,7 @@ _LEAST, _LENGTHS = 500, 40
 
 @dataclass(frozen=True, slots=True)
 class WarmUp:
-    """By timeframe, the run's and every context's.
+    """By timeframe, the run's and every context's: those that were asked for, and those that whoever decides brings.
 
     bars: how many to see before the start, at most. wanted: with fewer of them figures are not the strategy's own yet;
     0 where that is not known.
@@ -24,18 +25,24 @@ class WarmUp:
     bars: Mapping[str, int]
     wanted: Mapping[str, int]
 
+    def contexts(self, specification: Specification) -> tuple[str, ...]:
+        """Return the run's context timeframes, those asked for first."""
+        own = (name for name in self.bars if name != specification.timeframe)
+        return tuple(dict.fromkeys((*specification.context_timeframes, *own)))
+
 
 def strategy_warm_up(strategy: Any, params: Any, specification: Specification) -> WarmUp:
     """Return what a strategy asks for, by its class.
 
+    `context_timeframes` are the longer ones that it looks at unasked: names, or a function of its Params.
     `warm_up_bars` is what it says: a number, or a function of its Params and a timeframe. Else `longest_length`, a
     function of the same, is its longest chain of lengths, nested ones added up, and 40 times that are seen, at least
     500. Else 2 000. The specification's own number comes before all of them.
 
-    Raises StrategyError where what it says is no number of bars from 0 to 1 000 000.
+    Raises StrategyError where what it says is no number of bars from 0 to 1 000 000, or no timeframe.
     """
     bars, wanted = {}, {}
-    for name in _timeframes(specification):
+    for name in (*_timeframes(specification), *_own_contexts(strategy, params)):
         longest = _said(strategy, "longest_length", params, name)
         own = _said(strategy, "warm_up_bars", params, name)
         if own is None and longest is not None:
@@ -64,6 +71,15 @@ def most_of(each: Iterable[WarmUp]) -> WarmUp:
 
 def _timeframes(specification: Specification) -> tuple[str, ...]:
     return specification.timeframe, *specification.context_timeframes
+
+
+def _own_contexts(strategy: Any, params: Any) -> tuple[str, ...]:
+    said = getattr(strategy, "context_timeframes", ())
+    names = said(params) if callable(said) else said
+    strangers = [name for name in names if name not in TIMEFRAMES]
+    if strangers:
+        raise StrategyError(f"context_timeframes has {strangers[0]!r}, which is no timeframe")
+    return tuple(names)
 
 
 def _said(strategy: Any, attribute: str, params: Any, timeframe: str) -> int | None:

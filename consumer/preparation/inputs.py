@@ -75,7 +75,7 @@ def assemble(
     """
     wanted = _Wanted(specification, source, instrument_for(specification.symbol, registry), warm_up)
     bars = wanted.run_bars()
-    context = {name: wanted.context(name, bars) for name in specification.context_timeframes}
+    context = {name: wanted.context(name, bars) for name in warm_up.contexts(specification)}
     conversion = dict(_conversion(wanted, bars, registry))
     return RunData(
         bars=bars,

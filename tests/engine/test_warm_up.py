@@ -193,3 +193,29 @@ def test_a_strategys_need_is_asked_for_each_timeframe() -> None:
     assert found.bars == {"H1": 10, "D1": 250}
     bars = closes_bars("H1", utc("2024-01-08 00:00"), [1.1] * 30)
     assert backtest(bars, scripted([None] * 30), start=opened(bars, 20)).first_row == 20
+
+
+def test_a_strategys_own_context_needs_no_list() -> None:
+    strategy = asking(
+        context_timeframes=staticmethod(lambda _params: ("D1",)),
+        warm_up_bars=staticmethod(lambda _params, name: {"H1": 10, "H4": 20, "D1": 30}[name]),
+    )
+    asked = specification(context_timeframes=("H4",))
+    found = strategy_warm_up(strategy, None, asked)
+    assert found.bars == {"H1": 10, "H4": 20, "D1": 30}
+    assert found.contexts(asked) == ("H4", "D1")
+    run(strategy)
+    days = resample(BARS, timeframe("D1"), EURUSD).frame["time"]
+    assert list(strategy.seen[1]) == ["D1"]
+    assert strategy.seen[1]["D1"].drop_nulls()[0] == days.filter(days < opened(BARS, START))[-2]
+
+
+def test_a_context_of_the_runs_own_timeframe_is_no_further_one() -> None:
+    strategy = asking(context_timeframes=("H1",), warm_up_bars=5)
+    assert strategy_warm_up(strategy, None, specification()).contexts(specification()) == ()
+    assert run(strategy).first_row == 5
+
+
+def test_an_own_context_that_is_no_timeframe_fails_the_run() -> None:
+    with pytest.raises(StrategyError, match="context_timeframes has 'H5', which is no timeframe"):
+        run(asking(context_timeframes=("H4", "H5")))

@@ -173,6 +173,15 @@ def test_each_context_has_as_many_of_its_own_bars_before_the_start(eurusd: Bars)
     assert data.bars.between(0, as_us(START))[1] == 50
 
 
+def test_a_context_that_whoever_decides_brings_is_loaded_as_one_asked_for(eurusd: Bars) -> None:
+    days = resample(eurusd, timeframe("D1"), packaged_instruments()["EURUSD"])
+    shelf = Shelf({("EURUSD", "H1"): eurusd, ("EURUSD", "D1"): days})
+    asked, own = specification(), specification(context=("D1",))
+    warm_up = {"H1": 10, "D1": 20}
+    found = assemble(asked, shelf, packaged_instruments(), WarmUp(warm_up, dict.fromkeys(warm_up, 0)))
+    assert found.context["D1"].digest == gather(own, shelf, 20).context["D1"].digest
+
+
 def test_h4_with_only_h1_stored_runs_on_bars_made_of_it(eurusd: Bars) -> None:
     asked = replace(specification(), timeframe="H4")
     data = gather(asked, Shelf({("EURUSD", "H1"): eurusd}), 30)
