@@ -225,9 +225,9 @@ def test_one_pattern_named_twice_is_one() -> None:
 
 
 def decided(key: str, closes: Sequence[float], **params: Any) -> list[str | None]:
-    """Actions on bars of one price each, from the close before to their own."""
+    """Actions on bars that move from the close before to their own; the first opens with the market's day."""
     strategy = strategy_class(key)
-    bars = closes_bars("H1", utc("2024-01-08 00:00"), closes)
+    bars = closes_bars("H1", utc("2024-01-08 22:00"), closes)
     asked = strategy.Params.model_validate(params)
     answer = strategy(asked, EURUSD).decide_all(Market(bars.frame, {}, own_bars(bars)))
     actions: list[str | None] = answer["action"].to_list()
