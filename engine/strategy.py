@@ -1,7 +1,7 @@
 """What a strategy is: the protocol of docs/strategies.md, and the objects it sees and returns."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, NoReturn, Protocol, TypeVar
 
 import numpy as np
@@ -116,12 +116,15 @@ class Market:
 
     bars: the run's timeframe, warm-up included; columns time (Datetime us UTC), open, high, low, close, volume
     and, where recorded, spread. context[timeframe]: same height; row i is the last bar of that timeframe closed
-    by the close of bar i, nulls before the first one. own_bars: looks up what `on` computes on.
+    by the close of bar i, nulls before the first one. own_bars: looks up what `on` computes on. left_out: empty; a
+    strategy may put there, by the reason, at which bars it would have decided had it known enough (one truth value a
+    bar), and the run's warnings count them.
     """
 
     bars: pl.DataFrame
     context: Mapping[str, pl.DataFrame]
     own_bars: Callable[[str], OwnBars] = _no_own_bars
+    left_out: dict[str, Any] = field(default_factory=dict)
 
     def on(self, timeframe: str, function: Callable[[pl.DataFrame], Any]) -> Any:
         """Compute on a timeframe's own bars and return a Series of the run's height: at row i the value of the last of

@@ -14,8 +14,8 @@ from engine.specification import Specification, SpreadSource
 def heading(asked: Specification, full_params: Mapping[str, Any] | None, instrument: Instrument | None) -> list[str]:
     """Who decided, on what, over which range; how it was filled, at what costs, and how much.
 
-    full_params: with the defaults; None where they are not known, and then that is said. instrument: None where it is
-    not known.
+    full_params: with the defaults, of which those that are null are not told; None where they are not known, and then
+    that is said. instrument: None where it is not known.
     """
     context = f" with {', '.join(asked.context_timeframes)}" if asked.context_timeframes else ""
     time = f"{_minute(asked.start)} to {_minute(asked.end)} UTC"
@@ -31,7 +31,8 @@ def _decided(asked: Specification, full_params: Mapping[str, Any] | None) -> str
         return "signals of a file"
     if full_params is None:
         return f"{asked.strategy_key} {json.dumps(asked.strategy_params)} and defaults of code that is not here"
-    return f"{asked.strategy_key} {json.dumps(full_params)}"
+    told = {name: value for name, value in full_params.items() if value is not None}
+    return f"{asked.strategy_key} {json.dumps(told)}"
 
 
 def _costs(asked: Specification, instrument: Instrument | None) -> str:

@@ -4,6 +4,7 @@ A kind of strategy (`decider.StrategyKind`).
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from engine.deciders.decider import Carrier, Listener
 from engine.deciders.decisions import Decisions, to_carry_out
 from engine.deciders.guard import guarded
+from engine.deciders.left_out import left_out_warnings
 from engine.deciders.table import columns_of, columns_problem, first_fault, given_and_physical, read_table
 from engine.errors import StrategyError, UnknownTimeframe
 from engine.market.bars import Bars
@@ -52,17 +54,21 @@ class _Overheard:
 
 
 def _ask(strategy: ColumnStrategy, run: PreparedRun) -> Decisions:
+    left_out: dict[str, Any] = {}
+
     def asked() -> pl.DataFrame:
         # The market is gone when the answer is read: its joined columns take memory.
         # Clones are the strategy's own: polars shares the values and copies them where one is changed.
         context = {name: join_context(run.bars, longer).clone() for name, longer in run.context.items()}
-        market = Market(run.bars.frame.clone(), Contexts(context), _own_bars(run))
+        market = Market(run.bars.frame.clone(), Contexts(context), _own_bars(run), left_out)
         frame: object = guarded(lambda: strategy.decide_all(market), "decide_all")
         if not isinstance(frame, pl.DataFrame):
             raise StrategyError(f"decide_all returned {type(frame).__name__}, not a polars DataFrame")
         return frame
 
-    return decisions_from_columns(asked(), run.bars, run.first, run.specification, run.instrument)
+    decisions = decisions_from_columns(asked(), run.bars, run.first, run.specification, run.instrument)
+    warnings = left_out_warnings(left_out, run)
+    return replace(decisions, warnings=warnings) if warnings else decisions
 
 
 def _own_bars(run: PreparedRun) -> Callable[[str], OwnBars]:

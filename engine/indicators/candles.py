@@ -24,9 +24,7 @@ def candle(name: str, open: Column, high: Column, low: Column, close: Column) ->
     problem = candle_problem(name)
     if problem is not None:
         raise ValueError(problem)
-    pattern = _PREFIX + name.upper()
-    lookback = abstract.Function(pattern).lookback  # type: ignore[attr-defined]  # TA-Lib's stubs lack it
-    function = getattr(talib, pattern)
+    lookback, function = candle_lookback(name), getattr(talib, _PREFIX + name.upper())
 
     def of_stretch(*bars: Floats) -> tuple[Floats]:
         values: Floats = function(*bars).astype(np.float64)
@@ -42,3 +40,9 @@ def candle_problem(name: str) -> str | None:
         return None
     meant = get_close_matches(name, CANDLES, n=1)
     return f"unknown candle pattern {name!r}" + (f"; did you mean {meant[0]!r}?" if meant else "")
+
+
+def candle_lookback(name: str) -> int:
+    """How many bars a pattern needs before the one that it is told of."""
+    lookback: int = abstract.Function(_PREFIX + name.upper()).lookback  # type: ignore[attr-defined]  # TA-Lib's stubs lack it
+    return lookback

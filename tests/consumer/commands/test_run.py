@@ -109,7 +109,7 @@ def test_without_json_stdout_stays_empty_and_the_table_goes_to_stderr(backtest: 
     assert (ended.status, ended.out) == (0, "")
     assert "win rate" in ended.err
     assert (
-        'sma_cross {"fast": 10, "slow": 30, "stop_loss_pips": null, "take_profit_pips": null} on EURUSD H1,'
+        'sma_cross {"fast": 10, "slow": 30, "atr_length": 14} on EURUSD H1,'
         " 2015-01-01 22:00 to 2017-12-29 22:00 UTC\n"
         "close_price, spread 1.5 pips (0.00015), no commission, deposit 10,000.00 USD, 0.1 lots a trade\n" in ended.err
     )

@@ -41,15 +41,6 @@ def test_too_few_bars_decide_nothing() -> None:
     assert decide(closes=[1.0, 2.0])["action"].to_list() == [None, None]
 
 
-def test_defaults_are_ten_and_thirty_without_levels() -> None:
-    assert SmaCross.Params().model_dump() == {
-        "fast": 10,
-        "slow": 30,
-        "stop_loss_pips": None,
-        "take_profit_pips": None,
-    }
-
-
 @pytest.mark.parametrize(
     "params",
     [
