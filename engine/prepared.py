@@ -19,7 +19,14 @@ from engine.market.spread import average_spread
 from engine.market.swap import NO_NIGHTS, Nights, nights
 from engine.market.timeframes import timeframe
 from engine.numeric.times import as_us, iso_time
-from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource, check_specification
+from engine.specification import (
+    ACCOUNT_DEFAULTS,
+    ExecutionMode,
+    OnOpposite,
+    Specification,
+    SpreadSource,
+    check_specification,
+)
 from engine.warm_up import WarmUp
 
 _MODES = {
@@ -57,7 +64,8 @@ class PreparedRun:
     run's first bar. context: by timeframe, the same of theirs. used: every set of bars the run uses, by its role.
     prices: the kernel's seven price arrays. spread_pips: of each bar, or of all; average_spread: theirs. nights, finer:
     as the kernel takes them. night_moments_us: of each night. rates: None where profit is in the account's currency.
-    rules: one record, target_first still 0. days: the trading days of all bars. warnings: those of the data.
+    rules: one record, target_first still 0. orders: one record, no position open. days: the trading days of all bars.
+    warnings: those of the data.
     """
 
     specification: Specification
@@ -75,11 +83,17 @@ class PreparedRun:
     night_moments_us: NDArray[np.int64]
     finer: tuple[NDArray[Any], ...]
     rules: NDArray[Any]
+    orders: NDArray[Any]
     rates: Rates | None
     spread_pips: NDArray[np.float64] | float
     average_spread: float
     days: SessionDays
     warnings: tuple[str, ...]
+
+    @property
+    def needs_orders(self) -> bool:
+        """Whether every simulation needs the loop with orders, whatever is decided."""
+        return any(getattr(self.specification, name) != default for name, default in ACCOUNT_DEFAULTS.items())
 
     @property
     def bar_count(self) -> int:
@@ -123,6 +137,7 @@ def prepare_run(specification: Specification, instrument: Instrument, data: RunD
         night_moments_us=charged.moments_us,
         finer=_finer(run, data.finer),
         rules=_rules(specification, instrument, run.height, spread, rate_close, data.finer is not None),
+        orders=_orders(specification, instrument),
         rates=rates,
         spread_pips=spread_pips,
         average_spread=average_spread(spread_pips),
@@ -260,3 +275,13 @@ def _rules(
     for name, value in values.items():
         rules[name] = value
     return rules
+
+
+def _orders(specification: Specification, instrument: Instrument) -> NDArray[Any]:
+    orders = np.zeros(1, layout.ORDERS)
+    orders["coming"] = orders["resting"] = -1
+    orders["slippage"] = specification.slippage_pips * instrument.pip
+    orders["commission_share"] = specification.commission_pct / 100.0
+    orders["leverage"] = specification.leverage or 0.0
+    orders["stop_out_share"] = specification.stop_out_pct / 100.0
+    return orders

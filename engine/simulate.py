@@ -45,7 +45,9 @@ def simulate_once(run: PreparedRun, decider: Decider, watch: Watch, before: Pass
     """Run one simulation to its end; with `before`, which fills the stop first, the target-first one."""
     carrier = _Carrier(run, watch, target_first=before is not None)
     decisions = decider.decide(run, carrier, None if before is None else before.decisions)
-    return Pass(decisions, carrier.simulation.trail(), carrier.simulation.state[0])
+    simulation = carrier.simulation
+    orders = None if simulation.orders is None else simulation.orders[0]
+    return Pass(decisions, simulation.trail(), simulation.state[0], orders)
 
 
 class _Carrier:
@@ -105,6 +107,7 @@ def _result(run: PreparedRun, decider: Decider, stop_first: Pass, target_first: 
         source=decider.source,
         metrics=measure(run, trail),
         ambiguous_bars=stop_first.ambiguous_bars,
+        total_slippage_cost=stop_first.slippage_cost,
         net_profit_target_first=net_profit(sums_by_sign(target_first.trail.column("profit"))),
         run_warnings=(*run.warnings, *decider.warnings, *stop_first.decisions.warnings, *warnings_of(run, stop_first)),
         bars=run.bars,

@@ -1,12 +1,13 @@
 """One pass over a prepared run, with its own state and its own books: the kernel's driver."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.deciders.decisions import Decisions, OneDecision
-from engine.errors import BooksDoNotBalance, NoRateYet, StrategyError
+from engine.errors import BooksDoNotBalance, NoRateYet
 from engine.kernel import layout
 from engine.kernel.loop import advance
 from engine.numeric.times import iso_time
@@ -15,17 +16,18 @@ from engine.results.trail import Trail
 from engine.strategy import Position
 
 _FIRST_ROWS = 1024
-_NOT_YET = "MOVE, CANCEL, trailing_stop, max_bars and entry orders are not simulated yet"
+_NO_TERMS = (0, 0, 0, 0.0, 0.0)
 
 
 class Simulation:
-    """One pass over a run: drives the kernel, keeps its state, grows its books."""
+    """One pass over a run: drives the kernel, keeps its state, grows its books.
+
+    orders: the kernel's record of them, None until something needs it; from then on the loop is the one with orders.
+    """
 
     def __init__(self, run: PreparedRun, decisions: Decisions, *, target_first: bool = False) -> None:
         """decisions: all of a column strategy's; for a bar strategy a single slot that `conclude` fills anew."""
         self.run = run
-        if decisions.terms is not None:
-            raise StrategyError(_NOT_YET)
         self._rules = run.rules.copy()
         self._rules["target_first"] = int(target_first)
         self.state: Any = np.zeros(1, layout.STATE)
@@ -41,6 +43,12 @@ class Simulation:
         self._balances = np.empty(room, layout.BALANCE)
         self._balances[0] = (0, run.specification.initial_balance)
         self.state["balances"] = 1
+        self.orders: Any = None
+        self._terms: NDArray[Any] = np.empty(0, layout.TERMS)
+        if run.needs_orders or decisions.terms is not None:
+            self._begin_orders(
+                np.zeros(decisions.rows.size, layout.TERMS) if decisions.terms is None else decisions.terms
+            )
 
     @property
     def bars_done(self) -> int:
@@ -84,19 +92,14 @@ class Simulation:
     def conclude(self, bar: int, decision: OneDecision | None) -> None:
         """Carry out a bar strategy's decision at `bar` (None: nothing) and go on. Bars before it were quiet."""
         self._make_room()
-        rows, actions, steps, levels = self._plan
-        rows[0] = -1
+        if decision is not None and decision[-1] is not None and self.orders is None:
+            self._begin_orders(np.zeros(self._plan[0].size, layout.TERMS))
+        slot = self._free_slot()
+        self._plan[0][slot] = -1
         if decision is not None:
-            actions[0], steps[0], wanted, terms = decision
-            if terms is not None:
-                raise StrategyError(_NOT_YET)
-            rows[0] = bar
-            if len(wanted) > levels.shape[1]:
-                levels = self._widen(len(wanted))
-            levels[0] = np.nan
-            levels[0, : len(wanted)] = wanted
+            self._put(slot, bar, decision)
         self.state["bar"] = bar
-        self.state["next_decision"] = 0
+        self.state["next_decision"] = slot
         self._advance(layout.CONCLUDE, bar + 1)
 
     def position(self) -> Position | None:
@@ -104,7 +107,10 @@ class Simulation:
         state = self.state[0]
         if state["direction"] == 0:
             return None
-        stop = state["entry_price"] if state["stop_moves"] else state["stop"]
+        if self.orders is not None:
+            stop = self.orders["coming_stop"][0]
+        else:
+            stop = state["entry_price"] if state["stop_moves"] else state["stop"]
         return Position(
             direction="BUY" if state["direction"] > 0 else "SELL",
             entry_price=float(state["entry_price"]),
@@ -125,8 +131,40 @@ class Simulation:
             self._balances[:balances],
         )
 
+    def _begin_orders(self, terms: NDArray[Any]) -> None:
+        """Go on with the loop that knows orders. What is open came of a plain decision, by the rules that all have."""
+        self.orders, self._terms, state = self.run.orders.copy(), terms, self.state[0]
+        self.orders["coming_stop"] = state["entry_price"] if state["stop_moves"] else state["stop"]
+        self.orders["entry_commission_lot"] = self._rules["commission_half"]
+        state["stop_moves"] = 0
+
+    def _free_slot(self) -> int:
+        """Return the place of the next decision of a bar strategy: another one than that whose order rests."""
+        if self.orders is None or self.orders["resting"][0] < 0:
+            return 0
+        if self._plan[0].size == 1:
+            rows, actions, steps, levels = self._plan
+            self._plan = (np.tile(rows, 2), np.tile(actions, 2), np.tile(steps, 2), np.tile(levels, (2, 1)))
+            self._terms = np.concatenate((self._terms, self._terms))
+        return 1 - int(self.orders["resting"][0])
+
+    def _put(self, slot: int, bar: int, decision: OneDecision) -> None:
+        action, size, wanted, said = decision
+        rows, actions, steps, levels = self._plan
+        if len(wanted) > levels.shape[1]:
+            levels = self._widen(len(wanted))
+        rows[slot], actions[slot], steps[slot] = bar, action, size
+        levels[slot] = np.nan
+        levels[slot, : len(wanted)] = wanted
+        if self.orders is not None:
+            self._terms[slot] = said or _NO_TERMS
+
     def _advance(self, command: int, until: int) -> int:
-        reached: int = advance(
+        further: tuple[Any, ...] = ()
+        run_loop = advance
+        if self.orders is not None:
+            run_loop, further = _loop_with_orders(), (self.orders, self._terms)
+        reached: int = run_loop(
             command,
             until,
             self.state,
@@ -139,6 +177,7 @@ class Simulation:
             self._targets,
             self.equity,
             self._balances,
+            *further,
         )
         fault = int(self.state["fault"][0])
         if fault != layout.NO_FAULT:
@@ -176,14 +215,22 @@ class Simulation:
 
     def _widen(self, columns: int) -> NDArray[np.float64]:
         """Make room for a decision of more targets than any before."""
-        rows, actions, steps, _ = self._plan
-        levels = np.full((1, columns), np.nan)
+        rows, actions, steps, before = self._plan
+        levels = np.full((rows.size, columns), np.nan)
+        levels[:, : before.shape[1]] = before
         self._plan = (rows, actions, steps, levels)
         targets = np.full(columns - 1, np.nan)
         targets[: self._targets.size] = self._targets
         self._targets = targets
         self._make_room()
         return levels
+
+
+def _loop_with_orders() -> Callable[..., int]:
+    """Return it, loaded for the first run that needs it: it takes as long to load as the one that all need."""
+    from engine.kernel.loop_with_orders import advance as with_orders
+
+    return with_orders
 
 
 def _grown(records: NDArray[Any], size: int) -> NDArray[Any]:

@@ -1,6 +1,7 @@
 """What a run is asked to do: every input that decides a figure, and nothing that names the run."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -16,6 +17,10 @@ BALANCES = (0.01, 1e15)
 LARGEST_SPREAD_PIPS = 1e6
 LARGEST_COMMISSION = 1e9
 LARGEST_PIPS = 1e9
+LARGEST_SLIPPAGE_PIPS = 1e6
+LARGEST_COMMISSION_PCT = 100.0
+LEVERAGES = (1e-6, 1e6)
+LARGEST_STOP_OUT_PCT = 1e6
 """What a request may ask for, ends included: wider than any market, narrow enough that no figure overflows or vanishes
 in rounding. schemas.field_types has the same, which knows nothing of the engine."""
 
@@ -84,6 +89,20 @@ class Specification:
     skip_timezone: str = "UTC"
     warm_up_bars: int | None = None
     """Bars before the start that the run sees, on its timeframe and each context's; None: as the strategy needs."""
+    slippage_pips: float = 0.0
+    """By how much fills at a close or an open, and stops, are worse."""
+    commission_pct: float = 0.0
+    """Per cent of the notional, on each side, beside commission_per_lot."""
+    leverage: float | None = None
+    """None: no margin is asked."""
+    stop_out_pct: float = 0.0
+    """Per cent of the margin at which equity ends the run; only with leverage."""
+
+
+ACCOUNT_DEFAULTS: Mapping[str, float | None] = {
+    "slippage_pips": 0.0, "commission_pct": 0.0, "leverage": None, "stop_out_pct": 0.0,
+}  # fmt: skip
+"""Costs and limits of the account where none are asked for."""
 
 
 def check_specification(specification: Specification, instrument: Instrument) -> None:
@@ -106,11 +125,21 @@ def check_specification(specification: Specification, instrument: Instrument) ->
     for name, pips in (("stop_loss_pips", s.stop_loss_pips), ("take_profit_pips", s.take_profit_pips)):
         is_fine = pips is None or (_is_positive(pips) and pips <= LARGEST_PIPS)
         _require(is_fine, name, f"must be above 0, at most {LARGEST_PIPS:g}")
+    _check_account(s)
     _require(all(0 <= hour <= 23 for hour in s.skip_hours), "skip_hours", "are from 0 to 23")
     _require(all(0 <= day <= 6 for day in s.skip_weekdays), "skip_weekdays", "are from 0 (Monday) to 6")
     if s.warm_up_bars is not None:
         _require(0 <= s.warm_up_bars <= MOST_WARM_UP_BARS, "warm_up_bars", f"is from 0 to {MOST_WARM_UP_BARS}")
     _require(_is_zone(s.skip_timezone), "skip_timezone", f"{s.skip_timezone!r} is not a known time zone")
+
+
+def _check_account(s: Specification) -> None:
+    _require_within(s.slippage_pips, "slippage_pips", 0.0, LARGEST_SLIPPAGE_PIPS)
+    _require_within(s.commission_pct, "commission_pct", 0.0, LARGEST_COMMISSION_PCT)
+    _require_within(s.stop_out_pct, "stop_out_pct", 0.0, LARGEST_STOP_OUT_PCT)
+    if s.leverage is not None:
+        _require_within(s.leverage, "leverage", *LEVERAGES)
+    _require(s.leverage is not None or s.stop_out_pct == 0.0, "stop_out_pct", "needs leverage, of whose margin it is")
 
 
 def _require(holds: bool, field: str, what: str) -> None:

@@ -64,6 +64,7 @@ class _Asking:
         self._view: BarView = self._curtain.view(Contexts({name: curtain.seen for name, (curtain, _) in named}))
         self._view.balance = run.specification.initial_balance
         self._position: Position | None = None
+        self._has_terms = False
         self._said: dict[int, tuple[str | None, str | None]] = {}
 
     def show(self, position: Position | None, balance: float) -> None:
@@ -99,7 +100,9 @@ class _Asking:
             self._said[bar] = (decision.pattern_name, metadata_json(decision.pattern_metadata, time_us))
         position = self._position
         meets_its_position = encoded[0] == (CLOSE_CODE if position is None else CODES[position.direction])
-        return None if meets_its_position and encoded[-1] is None else encoded
+        # With a trail, a time or an order about, even a decision like the position may do something.
+        self._has_terms |= encoded[-1] is not None
+        return None if meets_its_position and not self._has_terms else encoded
 
     def _at(self, bar: int, what: str) -> str:
         return f"at {iso_time(int(self._run.time_us[bar]))}: {what}"

@@ -22,6 +22,9 @@ REASONS = (
 STOP_LOSS, TAKE_PROFIT, SIGNAL, REVERSED, _, STOP_OUT, END_OF_DATA, TRAILING_STOP, TIME = range(9)
 SIMULATE, SCAN, SETTLE, CONCLUDE = 0, 1, 2, 3
 NO_FAULT, NO_RATE_AT_CLOSE, NO_RATE_AT_OPEN, BOOKS_BROKEN, NO_RATE_AT_NIGHT = 0, 1, 2, 3, 4
+PLACES = ("close", "open", "level")
+CLOSE_FILL, OPEN_FILL, LEVEL_FILL = range(3)
+"""What of its bar a fill was at. Rates known at the open hold for all but the first."""
 BEFORE_OPEN, INSIDE, AT_CLOSE = 0, 1, 2
 """When a night falls on a bar: at or before its open, between open and close, at its very close."""
 NOT_KNOWN, STOP_FIRST, TARGET_FIRST = 0, 1, 2
@@ -44,9 +47,9 @@ risk_pct: 0 for fixed_steps."""
 
 STATE = _record(
     """bar settled ended stopped_out fault next_decision next_night pending direction steps position_id entry_bar
-    deciding_bar target target_count stop_moves finer_cursor rows balances ambiguous_bars last_ambiguous
+    deciding_bar entry_at target target_count stop_moves finer_cursor rows balances ambiguous_bars last_ambiguous
     refused_without_stop refused_stop_beyond refused_below_step steps_opened steps_closed""",
-    """balance equity entry_price entry_spread entry_commission stop target_price night_rate
+    """balance equity entry_price entry_spread entry_commission stop stop_at_entry target_price night_rate
     booked_gross booked_commission booked_swap turnover
     open close spread rate_open rate_close""",
 )
@@ -55,11 +58,15 @@ next target, NaN without. entry_commission: booked at entry, not yet in a row. n
 to the open position of weight * rate. open to rate_close: of the bar being looked at, bids; open and rate_open only
 where they are asked for."""
 
-ROW = _record(
+_DIGESTED = _record(
     "position_id direction entry_bar exit_bar exit_reason deciding_bar",
     "entry_price exit_price volume profit commission spread_cost swap equity_after stop_loss take_profit rate",
 )
-"""One exit. Bars are counted from the run's first; exit_reason is an index into REASONS; rate: that of the exit."""
+ROW = np.dtype(_DIGESTED.descr + _record("entry_at exit_at", "stop_at_entry").descr)
+"""One exit. Bars are counted from the run's first; exit_reason is an index into REASONS, entry_at and exit_at into
+PLACES; rate: that of the exit."""
+DIGESTED: int = _DIGESTED.itemsize
+"""So many first bytes of a ROW are in the result digest; what comes after them follows from the same."""
 
 BALANCE = _record("bar", "balance")
 """The balance that stands from the close of a bar on."""
@@ -67,6 +74,22 @@ BALANCE = _record("bar", "balance")
 TERMS = _record("order max_bars expires_bars", "trailing_stop price")
 """What a decision to open carries beyond volume and levels. order: MARKET, LIMIT, STOP_ORDER; all else 0 where it is
 not given.
+"""
+
+
+ORDERS = _record(
+    "max_bars stop_reason coming_reason coming resting refused_without_margin not_moved",
+    """slippage commission_share leverage stop_out_share
+    trail best coming_stop entry_slippage entry_commission_lot margin_lot slippage_cost""",
+)
+"""What a run of MOVE, CANCEL, TERMS, or costs and limits of the account, has beyond RULES and STATE; other runs have
+none, and their loop is compiled without any of it.
+
+For the whole run: slippage, a price; commission_share, of the notional; leverage, 0 where none is asked;
+stop_out_share, of the margin. Of the open position: max_bars and trail, 0 without; best: the best price it could have
+left at; coming_*: what counts from the next bar on, coming being the decision whose targets do, -1 for none;
+entry_commission_lot, margin_lot: in account currency by the entry's rate, not rounded. resting: the decision whose
+entry order waits, -1 for none.
 """
 
 
@@ -84,6 +107,7 @@ class Prices(NamedTuple):
 
 class Plan(NamedTuple):
     """Decisions by deciding bar, ascending, and the nights. levels: (m, 1 + k), stop then targets. steps 0: size it.
+    terms: TERMS (m,), there where there are ORDERS.
 
     Nights ascend in time; each falls on the first bar that closes at or after it. night_rates: known at that moment.
     """
@@ -96,6 +120,7 @@ class Plan(NamedTuple):
     night_kinds: Any
     night_weights: Any
     night_rates: Any
+    terms: Any = None
 
 
 class Finer(NamedTuple):
@@ -145,7 +170,7 @@ def _read_only(element: Any, dimensions: int = 1) -> Any:
 
 
 _floats, _integers = _read_only(numba.float64), _read_only(numba.int64)
-SIGNATURE = numba.int64(
+_ARGUMENTS = (
     numba.int64,
     numba.int64,
     numba.from_dtype(STATE)[::1],
@@ -157,4 +182,7 @@ SIGNATURE = numba.int64(
     *(numba.from_dtype(ROW)[::1], numba.float64[::1]),
     *(numba.float64[::1], numba.from_dtype(BALANCE)[::1]),
 )
-"""The one signature the loop is compiled for: command, until, state, rules, then Prices, Plan, Finer, Book, Track."""
+"""Command, until, state, rules, then Prices, Plan without terms, Finer, Book, Track."""
+SIGNATURE = numba.int64(*_ARGUMENTS)
+ORDERS_SIGNATURE = numba.int64(*_ARGUMENTS, numba.from_dtype(ORDERS)[::1], numba.from_dtype(TERMS)[::1])
+"""What the loop is compiled for: once without and, for runs that need it, once with orders and terms."""

@@ -5,7 +5,16 @@
 
 import numpy as np
 
-from engine.kernel.layout import NOT_KNOWN, STOP_FIRST, STOP_LOSS, TAKE_PROFIT, TARGET_FIRST, inlined
+from engine.kernel.layout import (
+    LEVEL_FILL,
+    NOT_KNOWN,
+    OPEN_FILL,
+    STOP_FIRST,
+    STOP_LOSS,
+    TAKE_PROFIT,
+    TARGET_FIRST,
+    inlined,
+)
 from engine.kernel.money import leave, load_open, quote
 
 
@@ -22,23 +31,29 @@ def target_reached(direction, price, target):
 
 
 @inlined
-def settle_at(s, r, book, price, at_open):
+def settle_at(s, r, o, book, price, place):
     """Fill at `price` what it is at or beyond: the stop, else each target in order."""
     if stop_reached(s.direction, price, s.stop):
-        leave(s, r, book, s.steps, price, STOP_LOSS, at_open)
+        fill_stop(s, r, o, book, price, place)
         return
     while s.direction != 0 and target_reached(s.direction, price, s.target_price):
-        fill_target(s, r, book, price, at_open)
+        fill_target(s, r, o, book, price, place)
 
 
 @inlined
-def fill_target(s, r, book, price, at_open):
+def fill_stop(s, r, o, book, price, place):
+    """Close all at `price`, for the reason of what moved the stop last."""
+    leave(s, r, o, book, s.steps, price, STOP_LOSS if o is None else o.stop_reason, place)
+
+
+@inlined
+def fill_target(s, r, o, book, price, place):
     """Fill the next target at `price`: its share, or all of it at the last one."""
     share = s.steps
     if s.target < s.target_count - 1:
         share = min(share, np.int64(np.floor(s.steps * r.partial_ratio * (1.0 + 1e-12) + 1e-9)))
     if share > 0:
-        leave(s, r, book, share, price, TAKE_PROFIT, at_open)
+        leave(s, r, o, book, share, price, TAKE_PROFIT, place)
     if s.direction != 0:
         s.target += 1
         s.target_price = book.targets[s.target]
@@ -46,7 +61,7 @@ def fill_target(s, r, book, price, at_open):
 
 
 @inlined
-def settle_inside(s, r, prices, finer, book):
+def settle_inside(s, r, o, prices, finer, book):
     """Fill what the open reaches, at the open; then what the bar reaches, at its level, in the order that is known."""
     low, high = prices.low[s.bar], prices.high[s.bar]
     worst = quote(r.scale, s.direction, low if s.direction > 0 else high, s.spread)
@@ -56,7 +71,7 @@ def settle_inside(s, r, prices, finer, book):
         # Then its open, which lies between, reaches neither; and looking it up is most of a quiet bar's cost.
         return
     load_open(s, r, prices)
-    settle_at(s, r, book, quote(r.scale, s.direction, s.open, s.spread), True)
+    settle_at(s, r, o, book, quote(r.scale, s.direction, s.open, s.spread), OPEN_FILL)
     guess_target = False
     s.finer_cursor = -1
     while s.direction != 0:
@@ -64,18 +79,24 @@ def settle_inside(s, r, prices, finer, book):
         if reaches_stop and reaches_target and not guess_target:
             first = first_of_finer(s, r, finer)
             if first == NOT_KNOWN:
-                if s.last_ambiguous != s.bar:
-                    s.last_ambiguous = s.bar
-                    s.ambiguous_bars += 1
+                count_ambiguous(s)
                 guess_target = r.target_first != 0
                 first = TARGET_FIRST if guess_target else STOP_FIRST
             reaches_target = first == TARGET_FIRST
         if reaches_target:
-            fill_target(s, r, book, s.target_price, True)
+            fill_target(s, r, o, book, s.target_price, LEVEL_FILL)
         elif reaches_stop:
-            leave(s, r, book, s.steps, s.stop, STOP_LOSS, True)
+            fill_stop(s, r, o, book, s.stop, LEVEL_FILL)
         else:
             return
+
+
+@inlined
+def count_ambiguous(s):
+    """Count this bar, once."""
+    if s.last_ambiguous != s.bar:
+        s.last_ambiguous = s.bar
+        s.ambiguous_bars += 1
 
 
 @inlined

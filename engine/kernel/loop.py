@@ -10,24 +10,30 @@ needlessly costs time, never a figure. `layout` says what all of it reads and wr
 # numba infers every type below from the one signature; annotations would be unchecked claims.
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
+from engine.kernel import entry_bar as kernel_entry_bar
 from engine.kernel import layout as kernel_layout
 from engine.kernel import levels as kernel_levels
 from engine.kernel import money as kernel_money
 from engine.kernel import orders as kernel_orders
+from engine.kernel import trailing as kernel_trailing
+from engine.kernel.entry_bar import fill_order, fill_order_at_close
 from engine.kernel.layout import (
     AHEAD,
     AT_CLOSE,
     BEFORE_OPEN,
+    CLOSE_FILL,
     CLOSE_PRICE,
     CONCLUDE,
     END_OF_DATA,
     INSIDE,
     LINE,
     NEXT_OPEN,
+    OPEN_FILL,
     ROWS_A_BAR,
     SCAN,
     SETTLE,
@@ -44,13 +50,15 @@ from engine.kernel.layout import (
 from engine.kernel.levels import settle_at, settle_inside
 from engine.kernel.money import (
     charge_nights,
+    equity_of,
+    least_equity,
     leave,
     load_close,
     load_open,
     lots,
+    oddness,
     quote,
     record,
-    round8,
     round_sum,
     swap_due,
     test_equity,
@@ -58,10 +66,11 @@ from engine.kernel.money import (
 )
 from engine.kernel.orders import carry_out
 from engine.kernel.prefetch import prefetch
+from engine.kernel.trailing import first_of_time, leave_by_time_at_close, leave_by_time_at_open, let_come, move_stop
 
 
 def _advance_made_of(parts: int) -> Callable[..., int]:
-    """Return the loop as plain Python. parts: see _fingerprint; in the closure it becomes part of numba's cache key."""
+    """Return the loop as plain Python. parts: see fingerprint; in the closure it becomes part of numba's cache key."""
 
     def advance(
         command, until, state, rules,
@@ -70,54 +79,53 @@ def _advance_made_of(parts: int) -> Callable[..., int]:
         finer_open, finer_high, finer_low, finer_spans,
         book_rows, targets, equity, balances,
     ):  # fmt: skip
-        """Carry out one command on `state` and return the bar reached.
-
-        SIMULATE: all bars before `until`, or up to an end, a fault, or too little room for one more bar's rows (then
-        the bar returned is before `until` with ended = fault = 0). SCAN: write equity of the quiet bars from state.bar
-        on, assuming no decision, and return the first bar before `until` that is not quiet; changes nothing else.
-        SETTLE: the open and the levels of state.bar, which lies before `until`. CONCLUDE: the decision, night and end
-        of the bars before `until`, which must be one.
-        """
-        s, r = state[0], rules[0]
+        """See command_loop. Without ORDERS: all that only they need is compiled away."""
         prices = Prices(open_, high, low, close, spread, rate_open, rate_close)
         plan = Plan(rows, actions, steps, levels, night_rows, night_kinds, night_weights, night_rates)
         finer = Finer(finer_open, finer_high, finer_low, finer_spans)
         book, track = Book(book_rows, targets), Track(equity, balances)
-        if command == SCAN or parts < 0:
-            return scan(s, r, prices, plan, track, s.bar, until)
-        room = book_rows.shape[0] - targets.shape[0] - ROWS_A_BAR
-        while s.bar < until:
-            if command == SIMULATE:
-                s.bar = scan(s, r, prices, plan, track, s.bar, until)
-            if s.bar == until or s.rows > room or s.balances == balances.shape[0]:
-                break
-            load_close(s, r, prices)
-            if command != CONCLUDE:
-                settle(s, r, prices, plan, finer, book, track)
-            if command != SETTLE and s.ended == 0 and s.fault == 0:
-                conclude(s, r, plan, book, track)
-            if command == SETTLE or s.ended != 0 or s.fault != 0:
-                break
-            s.bar += 1
-        return s.bar
+        return command_loop(parts, command, until, state[0], rules[0], None, prices, plan, finer, book, track)
 
     return advance
 
 
 @inlined
-def scan(s, r, prices, plan, track, start, until):
+def command_loop(parts, command, until, s, r, o, prices, plan, finer, book, track):
+    """Carry out one command on the state and return the bar reached.
+
+    SIMULATE: all bars before `until`, or up to an end, a fault, or too little room for one more bar's rows (then
+    the bar returned is before `until` with ended = fault = 0). SCAN: write equity of the quiet bars from state.bar
+    on, assuming no decision, and return the first bar before `until` that is not quiet; changes nothing else.
+    SETTLE: the open and the levels of state.bar, which lies before `until`. CONCLUDE: the decision, night and end
+    of the bars before `until`, which must be one. o: the ORDERS record, or None.
+    """
+    if command == SCAN or parts < 0:
+        return scan(s, r, o, prices, plan, track, s.bar, until)
+    room = book.rows.shape[0] - book.targets.shape[0] - ROWS_A_BAR
+    while s.bar < until:
+        if command == SIMULATE:
+            s.bar = scan(s, r, o, prices, plan, track, s.bar, until)
+        if s.bar == until or s.rows > room or s.balances == track.balances.shape[0]:
+            break
+        load_close(s, r, prices)
+        if command != CONCLUDE:
+            settle(s, r, o, prices, plan, finer, book, track)
+        if command != SETTLE and s.ended == 0 and s.fault == 0:
+            conclude(s, r, o, plan, book, track)
+        if command == SETTLE or s.ended != 0 or s.fault != 0:
+            break
+        s.bar += 1
+    return s.bar
+
+
+@inlined
+def scan(s, r, o, prices, plan, track, start, until):
     """Write the equity of quiet bars from start on; return the first bar that is not quiet, or `until`."""
     if s.pending >= 0 or s.stop_moves != 0:
         return start
-    limit = min(until, r.last_bar)
-    while s.next_decision < plan.rows.shape[0] and plan.rows[s.next_decision] < start:
-        s.next_decision += 1
-    if s.next_decision < plan.rows.shape[0]:
-        limit = min(limit, plan.rows[s.next_decision])
-    if s.next_decision + AHEAD < plan.rows.shape[0]:
-        fetch_ahead(r, prices, plan.rows[s.next_decision + AHEAD])
+    limit = min(until, next_decision_bar(s, r, prices, plan, start))
     if s.direction == 0:
-        if s.balance <= 0.0:
+        if s.balance <= 0.0 or (o is not None and o.resting >= 0):
             return start
         for i in bars_from(start, limit):
             track.equity[i] = s.balance
@@ -126,8 +134,20 @@ def scan(s, r, prices, plan, track, start, until):
         s.next_night += 1
     if s.next_night < plan.night_rows.shape[0]:
         limit = min(limit, plan.night_rows[s.next_night])
+    if o is not None:
+        limit = min(limit, first_of_time(s, r, o, start))
     limit = first_near_level(s, r, prices, start, limit)
-    return mark_quiet(s, r, prices, track.equity, start, limit)
+    return mark_quiet(s, r, prices, track.equity, start, limit, least_equity(r, o, s.steps))
+
+
+@inlined
+def next_decision_bar(s, r, prices, plan, start):
+    """Return the bar of the first decision from start on, and go to it; the last bar where there is none."""
+    while s.next_decision < plan.rows.shape[0] and plan.rows[s.next_decision] < start:
+        s.next_decision += 1
+    if s.next_decision + AHEAD < plan.rows.shape[0]:
+        fetch_ahead(r, prices, plan.rows[s.next_decision + AHEAD])
+    return min(r.last_bar, plan.rows[s.next_decision]) if s.next_decision < plan.rows.shape[0] else r.last_bar
 
 
 @inlined
@@ -170,8 +190,8 @@ def first_near_level(s, r, prices, start, limit):
 
 
 @inlined
-def mark_quiet(s, r, prices, equity, start, limit):
-    """Write equity at the closes of [start, limit); return limit, or the first bar that leaves no equity."""
+def mark_quiet(s, r, prices, equity, start, limit, least):
+    """Write equity at the closes of [start, limit); return limit, or the first bar that leaves no more than `least`."""
     if limit <= start:
         return start
     close = prices.close
@@ -179,7 +199,7 @@ def mark_quiet(s, r, prices, equity, start, limit):
     scale = r.scale
     unit = volume * r.contract / scale
     balance, entry, direction = s.balance, s.entry_price, s.direction
-    carried = swap_due(s, r, volume)
+    carried, odd = swap_due(s, r, volume), oddness(balance)
     exhausted = 0
     if r.rate_step == 0 and (r.spread_step == 0 or direction > 0):
         # The same arithmetic as below and in test_equity, in a shape that compiles to vector instructions.
@@ -187,26 +207,26 @@ def mark_quiet(s, r, prices, equity, start, limit):
         spread = prices.spread[0]
         if direction > 0:
             for i in bars_from(start, limit):
-                value = round8(balance + (whole_units(scale, close[i], entry) * unit + carried))
+                value = equity_of(balance, odd, whole_units(scale, close[i], entry) * unit + carried)
                 equity[i] = value
-                exhausted += 0 if value > 0.0 else 1
+                exhausted += 0 if value > least else 1
         else:
             for i in bars_from(start, limit):
-                value = round8(
-                    balance + (whole_units(scale, entry, round_sum(scale, close[i] + spread)) * unit + carried)
-                )
+                points = whole_units(scale, entry, round_sum(scale, close[i] + spread))
+                value = equity_of(balance, odd, points * unit + carried)
                 equity[i] = value
-                exhausted += 0 if value > 0.0 else 1
+                exhausted += 0 if value > least else 1
     else:
         for i in bars_from(start, limit):
             price = quote(scale, direction, close[i], prices.spread[i * np.uintp(r.spread_step)])
             points = whole_units(scale, price, entry) * direction
-            value = round8(balance + (points * (unit * prices.rate_close[i * np.uintp(r.rate_step)]) + carried))
+            rate = prices.rate_close[i * np.uintp(r.rate_step)]
+            value = equity_of(balance, odd, points * (unit * rate) + carried)
             equity[i] = value
-            exhausted += 0 if value > 0.0 else 1
+            exhausted += 0 if value > least else 1
     if exhausted > 0:
         for i in bars_from(start, limit):
-            if not equity[i] > 0.0:
+            if not equity[i] > least:
                 return np.int64(i)
     return limit
 
@@ -221,65 +241,90 @@ def bars_from(start, limit):
 
 
 @inlined
-def settle(s, r, prices, plan, finer, book, track):
-    """The bar's open and its levels, then the first equity test: all that happens before its decision.
+def settle(s, r, o, prices, plan, finer, book, track):
+    """The bar's open and its levels, then the first equity test, the trail and the time: all before its decision.
 
     A fill at the open or inside the bar counts just after its open, so a night inside the bar comes after all of them.
     """
-    if s.stop_moves != 0:
+    if o is None and s.stop_moves != 0:
         s.stop = s.entry_price
         s.stop_moves = 0
     charge_nights(s, r, plan, BEFORE_OPEN)
+    if o is not None and r.mode == NEXT_OPEN:
+        leave_by_time_at_open(s, r, o, prices, book)
     if s.pending >= 0:
         load_open(s, r, prices)
-        carry_out(s, r, plan, book, s.pending, True)
+        carry_out(s, r, o, plan, book, s.pending, OPEN_FILL)
         s.pending = -1
-    if s.direction != 0 and r.mode != CLOSE_PRICE:
-        settle_inside(s, r, prices, finer, book)
+    judged = o is not None and r.mode != CLOSE_PRICE and fill_order(s, r, o, prices, plan, finer, book)
+    if s.direction != 0 and r.mode != CLOSE_PRICE and not judged:
+        settle_inside(s, r, o, prices, finer, book)
     charge_nights(s, r, plan, INSIDE)
     if s.direction != 0 and r.mode == CLOSE_PRICE:
-        settle_at(s, r, book, quote(r.scale, s.direction, s.close, s.spread), False)
-    test_equity(s, r, book)
+        settle_at(s, r, o, book, quote(r.scale, s.direction, s.close, s.spread), CLOSE_FILL)
+    if o is not None:
+        fill_order_at_close(s, r, o, plan, book)
+    test_equity(s, r, o, book)
+    if o is not None:
+        move_stop(s, r, o, prices)
+        leave_by_time_at_close(s, r, o, book)
     if s.ended != 0:
         record(s, r, track)
 
 
 @inlined
-def conclude(s, r, plan, book, track):
+def conclude(s, r, o, plan, book, track):
     """The bar's decision, the second equity test, the night of what is still open, the end of the data."""
     while s.next_decision < plan.rows.shape[0] and plan.rows[s.next_decision] < s.bar:
         s.next_decision += 1
     if s.next_decision < plan.rows.shape[0] and plan.rows[s.next_decision] == s.bar:
         if r.mode != NEXT_OPEN:
-            carry_out(s, r, plan, book, s.next_decision, False)
+            carry_out(s, r, o, plan, book, s.next_decision, CLOSE_FILL)
         elif s.bar < r.last_bar:
             s.pending = s.next_decision
-    test_equity(s, r, book)
+    test_equity(s, r, o, book)
     if charge_nights(s, r, plan, AT_CLOSE):
-        test_equity(s, r, book)
+        test_equity(s, r, o, book)
     if s.ended == 0 and s.bar == r.last_bar and s.direction != 0:
-        leave(s, r, book, s.steps, quote(r.scale, s.direction, s.close, s.spread), END_OF_DATA, False)
+        price = quote(r.scale, s.direction, s.close, s.spread)
+        leave(s, r, o, book, s.steps, price, END_OF_DATA, CLOSE_FILL)
         s.equity = s.balance
+    if o is not None:
+        let_come(s, o, plan, book)
+        if o.resting >= 0 and is_over(s, plan, o.resting):
+            o.resting = -1
     record(s, r, track)
 
 
-def _fingerprint() -> int:
+@inlined
+def is_over(s, plan, k):
+    """Whether this bar is the last one that entry order k rests in."""
+    expires_bars = plan.terms[k].expires_bars
+    return expires_bars > 0 and s.bar - plan.rows[k] >= expires_bars
+
+
+def fingerprint() -> int:
     """Return a number for the code and the constants of every part of the loop.
 
     numba keeps compiled code by the time stamp of the file that holds the outermost function. A part in another file
     could change and the old machine code go on being used; with this number in the closure it is not.
     """
     hasher = hashlib.sha256()
-    for module in (kernel_layout, kernel_money, kernel_levels, kernel_orders):
-        for name, value in sorted(vars(module).items()):
-            code = getattr(getattr(value, "py_func", None), "__code__", None)
-            if code is not None:
-                hasher.update(repr((name, code.co_code, code.co_consts, code.co_names, value.targetoptions)).encode())
-            elif isinstance(value, int | np.dtype):
-                hasher.update(repr((name, value)).encode())
+    for module in (kernel_layout, kernel_money, kernel_trailing, kernel_levels, kernel_orders, kernel_entry_bar):
+        hash_parts(hasher, vars(module))
     return int.from_bytes(hasher.digest()[:6], "little")
 
 
+def hash_parts(hasher: Any, names: Mapping[str, Any]) -> None:
+    """Add a module's compiled functions and constants to what is hashed."""
+    for name, value in sorted(names.items()):
+        code = getattr(getattr(value, "py_func", None), "__code__", None)
+        if code is not None:
+            hasher.update(repr((name, code.co_code, code.co_consts, code.co_names, value.targetoptions)).encode())
+        elif isinstance(value, int | np.dtype):
+            hasher.update(repr((name, value)).encode())
+
+
 advance: Callable[..., int] = njit(SIGNATURE, cache=True, nogil=True, error_model="numpy", _nrt=False)(
-    _advance_made_of(_fingerprint())
+    _advance_made_of(fingerprint())
 )

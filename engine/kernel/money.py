@@ -7,10 +7,13 @@ import numpy as np
 
 from engine.kernel.layout import (
     BOOKS_BROKEN,
+    CLOSE_FILL,
+    CLOSE_PRICE,
     NO_RATE_AT_CLOSE,
     NO_RATE_AT_NIGHT,
     NO_RATE_AT_OPEN,
     STOP_OUT,
+    TAKE_PROFIT,
     called,
     inlined,
 )
@@ -33,6 +36,39 @@ def round_sum(scale, price):
 def round8(money):
     """Round to 1e-8, half to even, never -0.0. From 9e7 on a float has no such digits and is returned as it is."""
     return np.rint(money * 1e8) / 1e8 + 0.0 if abs(money) < 9e7 else money
+
+
+@inlined
+def round8_near(money):
+    """Round as round8 does what was multiplied of several floats: a tie but for their noise is a tie."""
+    doubled = money * 2e8
+    whole = np.rint(doubled)
+    tie = abs(doubled - whole) <= 4e-15 * abs(doubled)
+    return np.rint(whole / 2.0) / 1e8 + 0.0 if tie and abs(money) < 9e7 else round8(money)
+
+
+@inlined
+def oddness(balance):
+    """Return 1 where a balance is an odd number of 1e-8, else 0: see equity_of."""
+    units = np.rint(balance * 1e8)
+    return units - 2.0 * np.floor(units / 2.0)
+
+
+@inlined
+def equity_of(balance, odd, floating):
+    """Return balance + floating rounded to 1e-8, half to even; odd: oddness(balance).
+
+    The floating part is rounded alone, in whole units, beside whether the balance is odd: it has digits that the sum
+    has no room for, and without them a tie falls either way. From 9e7 on as round8.
+    """
+    units = np.rint(balance * 1e8) - odd + np.rint(floating * 1e8 + odd)
+    return units / 1e8 if abs(units) < 9e15 else balance + floating
+
+
+@inlined
+def worse(scale, price, slippage):
+    """Return a price moved by slippage: up for whoever buys, down (negative) for whoever sells."""
+    return price if slippage == 0.0 else round_sum(scale, price + slippage)
 
 
 @inlined
@@ -75,11 +111,11 @@ def lots(r, steps):
 
 
 @inlined
-def known_rate(s, at_open):
+def known_rate(s, place):
     """The rate from quote to account currency known at this bar's open or close; unknown is a fault."""
-    rate = s.rate_open if at_open else s.rate_close
+    rate = s.rate_close if place == CLOSE_FILL else s.rate_open
     if not rate > 0.0 and s.fault == 0:
-        s.fault = NO_RATE_AT_OPEN if at_open else NO_RATE_AT_CLOSE
+        s.fault = NO_RATE_AT_CLOSE if place == CLOSE_FILL else NO_RATE_AT_OPEN
     return rate
 
 
@@ -96,36 +132,65 @@ def swap_due(s, r, volume):
 
 
 @inlined
-def test_equity(s, r, book):
+def commission_lot(r, o, price, place, s):
+    """What one side of a fill costs a lot, account currency, not rounded."""
+    if o.commission_share == 0.0:
+        return r.commission_half
+    # From whole units of the price: their product with the rest has no noise to speak of.
+    units = whole_units(r.scale, price, 0.0)
+    return r.commission_half + o.commission_share * r.contract / r.scale * units * known_rate(s, place)
+
+
+@inlined
+def least_equity(r, o, steps):
+    """Return the equity at which an open position is closed and the run ends."""
+    if o is None:
+        return 0.0
+    return round8_near(o.stop_out_share * o.margin_lot * lots(r, steps))
+
+
+@inlined
+def test_equity(s, r, o, book):
     """Mark at this close; at nothing left, close what is open there and end the run."""
     if s.fault != 0 or s.ended != 0:
         return
     s.equity = s.balance
+    least = 0.0
     if s.direction != 0:
         price = quote(r.scale, s.direction, s.close, s.spread)
         volume = lots(r, s.steps)
         points = whole_units(r.scale, price, s.entry_price) * s.direction
-        floating = points * (volume * r.contract / r.scale * known_rate(s, False))
-        s.equity = round8(s.balance + (floating + swap_due(s, r, volume)))
-        if s.equity <= 0.0:
-            leave(s, r, book, s.steps, price, STOP_OUT, False)
-    if s.equity <= 0.0:
+        floating = points * (volume * r.contract / r.scale * known_rate(s, CLOSE_FILL))
+        s.equity = equity_of(s.balance, oddness(s.balance), floating + swap_due(s, r, volume))
+        least = least_equity(r, o, s.steps)
+        if s.equity <= least:
+            leave(s, r, o, book, s.steps, price, STOP_OUT, CLOSE_FILL)
+    if s.equity <= least:
         s.equity = s.balance
         s.ended = 1
         s.stopped_out = 1
 
 
 @called
-def leave(s, r, book, steps, price, reason, at_open):
-    """Close `steps` of the position at `price`: write a row, book its items."""
-    rate = known_rate(s, at_open)
+def leave(s, r, o, book, steps, price, reason, place):
+    """Close `steps` of the position at `price`, which has no slippage yet: write a row, book its items."""
+    rate = known_rate(s, place)
     volume = lots(r, steps)
+    if o is None:
+        exit_half = round8(r.commission_half * volume)
+        entry_half = exit_half
+    else:
+        slippage = o.slippage if reason != TAKE_PROFIT or r.mode == CLOSE_PRICE else 0.0
+        price = worse(r.scale, price, -s.direction * slippage)
+        exit_half = round8_near(commission_lot(r, o, price, place, s) * volume)
+        entry_half = round8_near(o.entry_commission_lot * volume)
+        cost = round8_near((o.entry_slippage + slippage) * volume * r.contract * rate)
+        o.slippage_cost = round8(o.slippage_cost + cost)
     points = whole_units(r.scale, price, s.entry_price) * s.direction
     gross = round8(points * (volume * r.contract / r.scale) * rate)
     swap = round8(swap_due(s, r, volume))
-    exit_half = round8(r.commission_half * volume)
     # The row that closes the position takes what is left of the entry's half, so that rows add up to the books.
-    entry_half = s.entry_commission if steps == s.steps else exit_half
+    entry_half = s.entry_commission if steps == s.steps else entry_half
     s.entry_commission = round8(s.entry_commission - entry_half)
     commission = round8(entry_half + exit_half)
     spread = s.entry_spread if s.direction > 0 else s.spread
@@ -154,6 +219,9 @@ def leave(s, r, book, steps, price, reason, at_open):
     row.stop_loss = s.stop
     row.take_profit = s.target_price
     row.rate = rate
+    row.entry_at = s.entry_at
+    row.exit_at = place
+    row.stop_at_entry = s.stop_at_entry
     s.rows += 1
     s.steps -= steps
     if s.steps == 0:

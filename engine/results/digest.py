@@ -10,20 +10,22 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
+from engine.kernel.layout import DIGESTED
 from engine.market.bars import Bars
 from engine.market.instruments import Instrument
 from engine.numeric.times import as_us
 from engine.results.trail import Trail
-from engine.specification import Specification
+from engine.specification import ACCOUNT_DEFAULTS, Specification
 
 
 def result_digest(inputs: tuple[bytes, ...], trail: Trail) -> str:
     """Return SHA-256 in hex over `inputs` (see input_parts) and every fill.
 
-    Fills: the open times of the entry and exit bars, then the rows as the kernel wrote them (int64 and float64, little-
-    endian; it writes no -0.0, and an absent level as numpy's one NaN).
+    Fills: the open times of the entry and exit bars, then the first DIGESTED bytes of each row as the kernel wrote it
+    (int64 and float64, little-endian; it writes no -0.0, and an absent level as numpy's one NaN).
     """
     hasher = hashlib.sha256(b"backtest-result-1")
     for part in inputs:
@@ -31,7 +33,7 @@ def result_digest(inputs: tuple[bytes, ...], trail: Trail) -> str:
         hasher.update(part)
     for times_us in (trail.time_us[trail.rows["entry_bar"]], trail.time_us[trail.rows["exit_bar"]]):
         hasher.update(times_us.astype("<i8", copy=False).data)
-    hasher.update(trail.rows.tobytes())
+    hasher.update(trail.rows.view(np.uint8).reshape(trail.rows.size, -1)[:, :DIGESTED].tobytes())
     return hasher.hexdigest()
 
 
@@ -47,9 +49,12 @@ def input_parts(
     """Lay out what a run was given: canonical JSON, then each set of bars by name, then a signal file's columns.
 
     params: as validated, the strategy's defaults filled in. bars: every set the run used, by the role it had.
-    warm_up_bars: by timeframe. strategy_version: of the strategy's code; None is left out.
+    warm_up_bars: by timeframe. strategy_version: of the strategy's code; None is left out, and so are the account's
+    costs and limits that are not asked for: runs without them have the digests they had before there were any.
     """
-    given = values_by_field(specification) | {"strategy_params": dict(params), "warm_up_bars": warm_up_bars}
+    off = {name for name, default in ACCOUNT_DEFAULTS.items() if getattr(specification, name) == default}
+    given = {name: value for name, value in values_by_field(specification).items() if name not in off}
+    given |= {"strategy_params": dict(params), "warm_up_bars": warm_up_bars}
     if strategy_version is not None:
         given["strategy_version"] = strategy_version
     parts = [canonical_json(given), canonical_json(values_by_field(instrument))]

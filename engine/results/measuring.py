@@ -13,15 +13,23 @@ from engine.results.trail import Trail
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pass:
-    """One finished simulation, and the decisions it carried out."""
+    """One finished simulation, and the decisions it carried out. state, orders: the kernel's records; orders None where
+    nothing needed them.
+    """
 
     decisions: Decisions
     trail: Trail
     state: Any
+    orders: Any
 
     @property
     def ambiguous_bars(self) -> int:
         return int(self.state["ambiguous_bars"])
+
+    @property
+    def slippage_cost(self) -> float:
+        """Over all exits, what the slippage of entry and exit cost, account currency."""
+        return 0.0 if self.orders is None else float(self.orders["slippage_cost"])
 
 
 def measure(run: PreparedRun, trail: Trail) -> Metrics:

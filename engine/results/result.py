@@ -58,6 +58,8 @@ class BacktestResult:
     metrics: Metrics
     """The columns of `backtest_runs` and more (engine.results.metrics)."""
     ambiguous_bars: int
+    total_slippage_cost: float
+    """Account currency, positive; it is inside the prices."""
     net_profit_target_first: float
     run_warnings: tuple[str, ...]
     """What the simulation has to say; `warnings` adds what the data have."""

@@ -103,16 +103,24 @@ def _is_surely_small(run: PreparedRun, trail: Trail) -> bool:
 
 
 def _opened_nothing(finished: Pass) -> Iterator[str]:
+    """Decisions without effect that were meant to have one; entry orders count where they fill."""
+    state, orders = finished.state, finished.orders
     reasons = (
-        ("refused_without_stop", "no stop to size the risk by"),
-        ("refused_stop_beyond", "stop at or beyond the entry"),
-        ("refused_below_step", "less than one lot step"),
+        (int(state["refused_without_stop"]), "no stop to size the risk by"),
+        (int(state["refused_stop_beyond"]), "stop at or beyond the entry"),
+        (int(state["refused_below_step"]), "less than one lot step"),
+        (0 if orders is None else int(orders["refused_without_margin"]), "more margin than the balance covers"),
     )
-    counted = [(int(finished.state[name]), reason) for name, reason in reasons if finished.state[name]]
-    if counted:
-        total = sum(count for count, _ in counted)
-        listed = ", ".join(f"{count} {reason}" for count, reason in counted)
+    total = sum(count for count, _ in reasons)
+    if total:
+        listed = ", ".join(f"{count} {reason}" for count, reason in reasons if count)
         yield f"{total} decision{'s' if total > 1 else ''} opened nothing: {listed}"
+    not_moved = 0 if orders is None else int(orders["not_moved"])
+    if not_moved:
+        what = (
+            "1 MOVE did nothing: its levels were" if not_moved == 1 else f"{not_moved} MOVEs did nothing: levels were"
+        )
+        yield f"{what} on the wrong sides for the position met"
 
 
 def _ends(run: PreparedRun, finished: Pass) -> Iterator[str]:

@@ -3,6 +3,7 @@
 A scripted run may be given to it as a column strategy, a bar strategy or a signal file; all must come to the same.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import UTC, datetime, timedelta
@@ -28,13 +29,18 @@ from tests.engine import reference
 
 Style = Literal["columns", "bars", "signals"]
 STYLES: tuple[Style, ...] = ("columns", "bars", "signals")
-KNOWS_ORDERS = False
+KNOWS_ORDERS = True
 """Whether goldens and random runs ask the engine for trails, time exits, moves, entry orders, slippage and leverage.
 Set once the engine knows them."""
 SYMBOL = "TESTED"
 _BY_DURATION = {each.duration_us: each for each in TIMEFRAMES.values()} | {reference.MONTH_US: TIMEFRAMES["MN1"]}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_WARNING_STARTS = {"stop_out": "stopped out", "not_sized": "decision"}
+_WARNING_PATTERNS = {
+    "stop_out": "stopped out",
+    "opened_nothing": r"(\d+) decisions? opened nothing",
+    "no_margin": r".* opened nothing: .*?(\d+) more margin",
+    "not_moved": r"(\d+) MOVE",
+}
 
 
 class NoParams(StrategyParams):
@@ -124,6 +130,7 @@ def as_simulation(result: BacktestResult) -> reference.Simulation:
         warnings=_warnings(result),
         metrics={name: value for name, value in asdict(result.metrics).items() if name != "null_reasons"},
         null_reasons=result.null_reasons,
+        total_slippage_cost=result.total_slippage_cost,
     )
 
 
@@ -244,12 +251,12 @@ def _trade(row: dict[str, Any]) -> reference.Trade:
 def _warnings(result: BacktestResult) -> dict[str, int]:
     counts: dict[str, int] = {}
     for warning in result.run_warnings:
-        first, second = warning.split()[:2]
-        if warning.startswith("stopped out"):
-            counts["stop_out"] = 1
-        elif first.isdigit() and second.startswith("decision"):
-            counts["not_sized"] = int(first)
-    return counts
+        for kind, pattern in _WARNING_PATTERNS.items():
+            found = re.match(pattern, warning)
+            if found:
+                counts[kind] = int(found[1]) if found.groups() else 1
+    sized = counts.pop("opened_nothing", 0) - counts.get("no_margin", 0)
+    return counts | ({"not_sized": sized} if sized else {})
 
 
 __all__ = [

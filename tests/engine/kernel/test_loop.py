@@ -45,23 +45,23 @@ def test_lots_are_the_nearest_float(steps: int) -> None:
 
 
 def test_a_change_in_any_part_changes_the_cache_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = kernel._fingerprint()
-    assert before == kernel._fingerprint()
+    before = kernel.fingerprint()
+    assert before == kernel.fingerprint()
     monkeypatch.setattr(kernel_orders, "IGNORE", 7)
-    changed = kernel._fingerprint()
+    changed = kernel.fingerprint()
     monkeypatch.undo()
     monkeypatch.setattr(kernel_money, "quote", kernel_money.lots)
-    assert len({before, changed, kernel._fingerprint()}) == 3
+    assert len({before, changed, kernel.fingerprint()}) == 3
 
 
 def test_every_part_of_the_loop_is_in_the_cache_key() -> None:
     folder = ROOT / "engine" / "kernel"
     source = (folder / "loop.py").read_text(encoding="utf-8")
     # prefetch decides no figure: it is a hint to the processor.
-    parts = {path.stem for path in folder.glob("*.py")} - {"__init__", "loop", "prefetch"}
-    assert parts >= {"layout", "levels", "money", "orders"}
+    parts = {path.stem for path in folder.glob("*.py")} - {"__init__", "loop", "loop_with_orders", "prefetch"}
+    assert parts >= {"layout", "levels", "money", "orders", "trailing", "entry_bar"}
     assert all(f"from engine.kernel.{part} import" in source for part in parts)
-    fingerprint = source[source.index("def _fingerprint") :]
+    fingerprint = source[source.index("def fingerprint") :]
     assert all(f"kernel_{part}" in fingerprint for part in parts)
 
 
