@@ -51,6 +51,9 @@ class CheckedRules:
     max_bars_param: str | None
     uses: tuple[ParamUse, ...] = field(repr=False)
 
+    def __deepcopy__(self, memo: Any) -> "CheckedRules":
+        return self  # nobody changes it, and a chain of thousands of terms takes its time
+
     @property
     def timeframes(self) -> tuple[str, ...]:
         """Those of the indicators, shortest first."""
