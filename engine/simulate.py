@@ -106,7 +106,7 @@ def _result(run: PreparedRun, decider: Decider, stop_first: Pass, target_first: 
         metrics=measure(run, trail),
         ambiguous_bars=stop_first.ambiguous_bars,
         net_profit_target_first=net_profit(sums_by_sign(target_first.trail.column("profit"))),
-        run_warnings=(*run.warnings, *decider.warnings, *warnings_of(run, stop_first)),
+        run_warnings=(*run.warnings, *decider.warnings, *stop_first.decisions.warnings, *warnings_of(run, stop_first)),
         bars=run.bars,
         first_row=run.first,
         days=run.days.of_first(trail.equity.size),

@@ -57,6 +57,8 @@ class Decisions:
     pattern_name: pl.Series | None = None
     pattern_metadata: pl.Series | None = None
     terms: NDArray[Any] | None = None
+    warnings: tuple[str, ...] = ()
+    """What whoever believes the run should know of how they came about."""
 
 
 def one_decision_slot() -> Decisions:
