@@ -6,7 +6,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from engine.expressions.document import CheckedRules, check_document
 from engine.expressions.evaluation import evaluate
@@ -87,6 +95,10 @@ class Rules:
             params = handler(rules.canonical())
             params._rules, params._program = rules, program_of(rules)  # noqa: SLF001  # its own
             return params
+
+        @model_serializer(mode="wrap")
+        def is_shown_without_what_is_absent(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+            return {name: value for name, value in handler(self).items() if value not in (None, {})}
 
         @property
         def rules(self) -> CheckedRules:
