@@ -100,13 +100,19 @@ class Contexts(dict[str, Timeframed]):
 
 
 class OwnBars(NamedTuple):
-    """A timeframe's own bars; rows: for each bar of the run, the last of them closed by its close, -1 for none."""
+    """A timeframe's own bars; rows: for each bar of the run, the last of them closed by its close, -1 for none.
+
+    close_time_us: when each is known. spread_pips: as the run reckons with it, one for all or one a bar; NaN where it
+    is not known.
+    """
 
     frame: pl.DataFrame
     rows: NDArray[np.int64]
+    close_time_us: NDArray[np.int64]
+    spread_pips: NDArray[np.float64] | float
 
 
-def _no_own_bars(timeframe: str) -> OwnBars:
+def _no_own_bars(timeframe: str | None) -> OwnBars:
     raise StrategyError(f"market.on({timeframe!r}): this market was made without a run")
 
 
@@ -116,14 +122,14 @@ class Market:
 
     bars: the run's timeframe, warm-up included; columns time (Datetime us UTC), open, high, low, close, volume
     and, where recorded, spread. context[timeframe]: same height; row i is the last bar of that timeframe closed
-    by the close of bar i, nulls before the first one. own_bars: looks up what `on` computes on. left_out: empty; a
-    strategy may put there, by the reason, at which bars it would have decided had it known enough (one truth value a
-    bar), and the run's warnings count them.
+    by the close of bar i, nulls before the first one. own_bars: looks up what `on` computes on, None being the run's
+    bars. left_out: empty; a strategy may put there, by the reason, at which bars it would have decided had it known
+    enough (one truth value a bar), and the run's warnings count them.
     """
 
     bars: pl.DataFrame
     context: Mapping[str, pl.DataFrame]
-    own_bars: Callable[[str], OwnBars] = _no_own_bars
+    own_bars: Callable[[str | None], OwnBars] = _no_own_bars
     left_out: dict[str, Any] = field(default_factory=dict)
 
     def on(self, timeframe: str, function: Callable[[pl.DataFrame], Any]) -> Any:

@@ -10,7 +10,7 @@ from engine.specification import MOST_WARM_UP_BARS, Specification
 
 OF_OTHERS = 2_000
 """For strategies that say nothing of what they need."""
-_LEAST, _LENGTHS = 500, 40
+LEAST, LENGTHS = 500, 40
 """A recursive indicator forgets where it began at e^-2 a length: after 40 not a digit of a double is left of it."""
 
 
@@ -37,16 +37,19 @@ def strategy_warm_up(strategy: Any, params: Any, specification: Specification) -
     `context_timeframes` are the longer ones that it looks at unasked: names, or a function of its Params.
     `warm_up_bars` is what it says: a number, or a function of its Params and a timeframe. Else `longest_length`, a
     function of the same, is its longest chain of lengths, nested ones added up, and 40 times that are seen, at least
-    500. Else 2 000. The specification's own number comes before all of them.
+    500. Else 2 000. The specification's own number comes before all of them. Rules say both at once, by a timeframe and
+    the run's (`length_and_bars`), since they tell the run's own bars from a context of the same timeframe.
 
     Raises StrategyError where what it says is no number of bars from 0 to 1 000 000, or no timeframe.
     """
     bars, wanted = {}, {}
     for name in (*_timeframes(specification), *_own_contexts(strategy, params)):
-        longest = _said(strategy, "longest_length", params, name)
-        own = _said(strategy, "warm_up_bars", params, name)
+        if hasattr(strategy, "length_and_bars"):
+            longest, own = strategy.length_and_bars(params, name, specification.timeframe)
+        else:
+            longest, own = (_said(strategy, said, params, name) for said in ("longest_length", "warm_up_bars"))
         if own is None and longest is not None:
-            own = min(MOST_WARM_UP_BARS, max(_LEAST, _LENGTHS * longest))
+            own = min(MOST_WARM_UP_BARS, max(LEAST, LENGTHS * longest))
         asked = specification.warm_up_bars
         bars[name] = asked if asked is not None else OF_OTHERS if own is None else own
         wanted[name] = min(bars[name], longest or own or 0)

@@ -13,6 +13,7 @@ from consumer.commands.options import run_options as given
 from consumer.commands.options.run_request import RunRequest, read_run, show_unknown_symbol, with_run_options
 from engine.audit.probe import DEFAULT_MOMENTS, Audit, audit_strategy
 from engine.deciders.chosen import ChosenStrategy
+from engine.expressions.document import KEY as RULES
 from engine.numeric.times import iso_time
 
 app = typer.Typer(add_completion=False)
@@ -33,9 +34,9 @@ def audit(
     a random walk, lifted, lowered, mirrored and played backwards. Exit status: 0 clean, 1 a decision changed, 2 bad
     input.
     """
-    strategy = request.strategy
+    strategy = request.strategy if request.rules is None else RULES
     if strategy is None:
-        raise typer.BadParameter("give the --strategy KEY to audit", param_hint="'--strategy'")
+        raise typer.BadParameter("give the --strategy KEY or the --rules FILE to audit", param_hint="'--strategy'")
     if not as_json:
         show_unknown_symbol(request)
     # What a strategy prints is not the finding: stdout holds nothing but that.

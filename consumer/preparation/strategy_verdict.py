@@ -10,6 +10,7 @@ from consumer.installed.registry import is_registered, load_strategy, registered
 from consumer.ports.strategies import StrategyCheck, Verdict
 from engine.deciders.guard import guarded
 from engine.errors import EngineError, InvalidParams
+from engine.expressions.document import KEY as RULES
 from engine.strategy import checked_params
 from schemas.json_text import printable, shown_key
 from schemas.problems import FieldProblem, bounded
@@ -44,8 +45,8 @@ def _problems_of_params(strategy: type, check: StrategyCheck) -> Iterator[FieldP
         guarded(lambda: checked_params(strategy, check.key, json.loads(check.params)), "checking them")
     except InvalidParams as error:
         for problem in error.problems:
-            yield FieldProblem(
-                f"strategy_params.{shown_key(problem.field)}", "invalid_params", printable(problem.message)
-            )
+            # A document's own fields are known by their names, wherever it comes from.
+            where = "" if check.key == RULES else "strategy_params."
+            yield FieldProblem(where + shown_key(problem.field), "invalid_params", printable(problem.message))
     except EngineError as error:
         yield unchecked_params(check.key, str(error))

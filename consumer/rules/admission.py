@@ -18,6 +18,8 @@ from consumer.ports import Admitted, Decision, Refused, RunRow, StrategyCheck, S
 from consumer.preparation.snapshot import specification_to_json
 from consumer.rules.columns import REPEATABLE_COLUMNS
 from engine.errors import InvalidSpecification, UnknownTimeframe
+from engine.expressions.document import KEY as RULES
+from engine.expressions.merging import merged
 from engine.market.instruments import Instrument
 from engine.market.lots import volume_problem
 from engine.market.timeframes import TIMEFRAMES, timeframe
@@ -31,7 +33,7 @@ from engine.specification import (
     SpreadSource,
     check_specification,
 )
-from schemas.json_text import JsonTextError, strict_json
+from schemas.json_text import JsonTextError, printable, shown_key, strict_json
 from schemas.problems import FieldProblem, bounded
 from schemas.requested import DEFAULT_SPREAD_SOURCE, ROW_DEFAULTS, BacktestRequested, fields_at_fault, set_fields
 
@@ -253,6 +255,12 @@ def _check_strategy(
     own = checks.json_of("strategies.strategy_params", strategy.strategy_params, _is_object, "a JSON object")
     if own is None:
         return None
+    if strategy.strategy_key == RULES:
+        params, strangers = merged(own, request.strategy_params or {})
+        checks.extend(
+            FieldProblem(shown_key(each.field), "invalid_params", printable(each.message)) for each in strangers
+        )
+        return params
     return {**own, **(request.strategy_params or {})}
 
 

@@ -9,6 +9,7 @@ from consumer.adapters.files.market_data import ParquetMarketData
 from consumer.adapters.files.market_data_import import ImportedYear, IncomingBars, import_bars, incoming_bars
 from consumer.adapters.files.market_data_removal import remove_bars
 from consumer.adapters.files.named_bars import ConversionFile, NamedBarFiles
+from consumer.adapters.files.rules import read_rules
 from consumer.adapters.files.signals import read_signals
 from engine.market.instruments import Instrument
 
@@ -24,6 +25,7 @@ __all__ = [
     "market_data_at",
     "read_bar_file",
     "read_bars",
+    "read_rules",
     "read_signals",
     "remove_bars",
 ]

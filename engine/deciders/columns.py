@@ -23,7 +23,7 @@ from engine.market.resampling import join_context, last_closed, resample
 from engine.market.timeframes import timeframe
 from engine.numeric.times import iso_time
 from engine.prepared import PreparedRun
-from engine.specification import Specification
+from engine.specification import Specification, SpreadSource
 from engine.strategy import ColumnStrategy, Contexts, Market, OwnBars
 
 _PART = 1 << 20
@@ -71,20 +71,33 @@ def _ask(strategy: ColumnStrategy, run: PreparedRun) -> Decisions:
     return replace(decisions, warnings=warnings) if warnings else decisions
 
 
-def _own_bars(run: PreparedRun) -> Callable[[str], OwnBars]:
+def _own_bars(run: PreparedRun) -> Callable[[str | None], OwnBars]:
     """Return what looks up the bars of a timeframe for `Market.on`; those that the run has not are resampled once."""
     found = {**run.context, run.bars.timeframe.name: run.bars}
 
-    def own_bars(name: str) -> OwnBars:
-        if name not in found:
+    def own_bars(name: str | None) -> OwnBars:
+        if name is not None and name not in found:
             try:
                 found[name] = resample(run.bars, timeframe(name), run.instrument)
             except UnknownTimeframe as error:
                 raise StrategyError(f"market.on({name!r}): {error}") from error
-        longer = found[name]
-        return OwnBars(longer.frame.clone(), last_closed(run.bars.close_time_us, longer.close_time_us))
+        own = run.bars if name is None else found[name]
+        rows = last_closed(run.bars.close_time_us, own.close_time_us)
+        return OwnBars(own.frame.clone(), rows, own.close_time_us, _spread_pips(run, own))
 
     return own_bars
+
+
+def _spread_pips(run: PreparedRun, own: Bars) -> NDArray[np.float64] | float:
+    """Return the spread of bars; where they have none recorded, that of the run's last bar in each."""
+    asked = run.specification
+    if asked.spread_source is SpreadSource.FIXED:
+        return asked.spread_pips
+    if own.spread_points is not None:
+        return own.spread_points / run.instrument.points_per_pip
+    assert run.bars.spread_points is not None, "refused before the run"
+    rows = last_closed(own.close_time_us, run.bars.close_time_us)
+    return np.where(rows < 0, np.nan, run.bars.spread_points[rows] / run.instrument.points_per_pip)
 
 
 def decisions_from_columns(

@@ -91,7 +91,17 @@ QuoteOption = Annotated[str, typer.Option(help=QUOTE_HELP, rich_help_panel=_BARS
 StrategyOption = Annotated[
     str | None, typer.Option(help="Registered strategy (`backtest strategy list`).", rich_help_panel=_STRATEGY)
 ]
-ParamsOption = Annotated[str | None, typer.Option(help="Its parameters, a JSON object.", rich_help_panel=_STRATEGY)]
+RulesOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="In place of --strategy: rules as data, a JSON or TOML file (`backtest strategy new NAME --rules`).",
+        rich_help_panel=_STRATEGY,
+    ),
+]
+ParamsOption = Annotated[
+    str | None,
+    typer.Option(help="Its parameters, a JSON object; of --rules the params to change.", rich_help_panel=_STRATEGY),
+]
 SignalsOption = Annotated[
     Path | None,
     typer.Option(help="In place of --strategy: decisions from a CSV or Parquet file.", rich_help_panel=_STRATEGY),

@@ -24,11 +24,14 @@ from consumer.wiring.files import (
     instruments_of,
     market_data_at,
     read_bars,
+    read_rules,
     read_signals,
 )
 from engine.deciders.decider import Decider
 from engine.deciders.signals import signals_from_frame
 from engine.errors import NoData, UnknownSymbol
+from engine.expressions.document import KEY as RULES
+from engine.expressions.merging import with_params
 from engine.market.bars import Bars
 from engine.market.instruments import Instrument, closest_symbols, instrument_for, symbol_in
 from engine.market.timeframes import Timeframe
@@ -63,6 +66,7 @@ class RunRequest:
     instrument_class: given.InstrumentClassOption = None
     quote: given.QuoteOption = "USD"
     strategy: given.StrategyOption = None
+    rules: given.RulesOption = None
     params: given.ParamsOption = None
     signals: given.SignalsOption = None
     execution_mode: given.ExecutionModeOption = ExecutionMode.CLOSE_PRICE
@@ -83,7 +87,7 @@ class RunRequest:
     def named_files(self) -> tuple[Path | None, ...]:
         """The files that the options name for reading."""
         after_equals = [text.partition("=")[2] for text in (*(self.context_bars or ()), *(self.conversion_bars or ()))]
-        return (self.bars, self.signals, self.instruments, *map(Path, after_equals))
+        return (self.bars, self.signals, self.rules, self.instruments, *map(Path, after_equals))
 
 
 def with_run_options(*, without: Collection[str] = ()) -> Callable[[Callable[..., None]], Any]:
@@ -260,11 +264,15 @@ def _source(request: RunRequest, run_timeframe: Timeframe, registry: Mapping[str
 
 
 def _decided_by(request: RunRequest) -> _DecidedBy:
-    if (request.strategy is None) == (request.signals is None):
-        raise typer.BadParameter("give either --strategy KEY or --signals FILE", param_hint="'--strategy'")
+    if [request.strategy, request.rules, request.signals].count(None) != 2:
+        ways = "give either --strategy KEY, --rules FILE or --signals FILE"
+        raise typer.BadParameter(ways, param_hint="'--strategy'")
     if request.signals is not None and request.params is not None:
         raise typer.BadParameter("are of a --strategy; --signals has none", param_hint="'--params'")
     params = options.json_object(request.params, "--params") if request.params else {}
+    if request.rules is not None:
+        document = read_rules(options.readable_file(request.rules))
+        return _DecidedBy(RULES, with_params(document, params) if params else document, None)
     return _DecidedBy(request.strategy, params, request.signals)
 
 
