@@ -8,12 +8,15 @@
     │   ├── UnknownSymbol, UnknownTimeframe, UnknownStrategy
     │   ├── InvalidParams       strategy parameters, every field at fault
     │   ├── InvalidSpecification  a money or mode field out of range
+    │   ├── InvalidSpace        the space of a search, every parameter at fault
     │   └── NoConversion        no bars for the pair that joins profit and account currency
     └── RunFailed               found while simulating; the run ends `failed`           (CLI exit 1)
         ├── NoData              no bar in [start, end)
         ├── StrategyError       the strategy raised, or decided something impossible, at a time
         │   └── MissingContext  it reads a context timeframe that the run was not given
         ├── NoRateYet           a rate was needed before any conversion bar had closed
+        ├── SearchFailed        no combination of a search came to a result
+        ├── ResultsDisagree     the best of a search is another one when it is run alone: a defect as well
         └── BooksDoNotBalance   the accounting identity broke: a defect of the engine, never of the input
 
 `code` is the stable name that events carry.
@@ -91,6 +94,16 @@ class InvalidParams(InputRefused):
         super().__init__(f"strategy {strategy_key!r}: {listed}")
 
 
+class InvalidSpace(InputRefused):
+    """problems: fields are `param_grid.<name>`, or what else of a search is at fault."""
+
+    code = "invalid_request"
+
+    def __init__(self, problems: tuple[ParameterProblem, ...]) -> None:
+        self.problems = problems
+        super().__init__("; ".join(f"{problem.field}: {problem.message}" for problem in problems))
+
+
 class NoData(RunFailed):
     code = "no_data"
 
@@ -116,3 +129,19 @@ class NoRateYet(RunFailed):
 
 class BooksDoNotBalance(RunFailed):
     code = "books_do_not_balance"
+
+
+class SearchFailed(RunFailed):
+    """code and message are those of the combination that failed first."""
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code  # type: ignore[misc]  # of each search its own
+        super().__init__(f"every combination failed, the first: {code}: {message}")
+
+
+class ResultsDisagree(RunFailed):
+    code = "results_disagree"
+
+    def __init__(self, params: str, differing: tuple[str, ...]) -> None:
+        self.differing = differing
+        super().__init__(f"the best combination, {params}, run alone gives another {', '.join(differing)}")

@@ -1,7 +1,7 @@
 """One run made ready: what its deciders see and every array the kernel reads, made once for all its simulations."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -143,6 +143,26 @@ def prepare_run(specification: Specification, instrument: Instrument, data: RunD
         average_spread=average_spread(spread_pips),
         days=session_days(run.time_us, instrument.session),
         warnings=(*data.warnings, *_short_warm_up(specification, first, warm_up)),
+    )
+
+
+def prepare_again(run: PreparedRun, data: RunData, warm_up: WarmUp) -> PreparedRun:
+    """Return what prepare_run makes of the same run with another warm-up; its arrays are shared where they are the
+    same.
+    """
+    if run.rates is not None:  # a rate may come from the bars before the start
+        return prepare_run(run.specification, run.instrument, data, warm_up)
+    whole = _until_end(data.bars, run.specification)
+    bars, first = _seen(whole, run.specification, warm_up)
+    context = _context(run.specification, run.instrument, data, whole, warm_up)
+    return replace(
+        run,
+        bars=bars,
+        first=first,
+        context=context,
+        warm_up=warm_up,
+        used=_used(data, bars, context),
+        warnings=(*data.warnings, *_short_warm_up(run.specification, first, warm_up)),
     )
 
 

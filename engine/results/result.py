@@ -174,8 +174,6 @@ class BacktestResult:
     def _figures(self) -> RunFigures:
         trail = self.trail
         bars_done = trail.equity.size
-        closes_position = np.diff(trail.column("position_id"), append=-1) != 0
-        held = (trail.column("exit_bar") - trail.column("entry_bar"))[closes_position]
         return RunFigures(
             profits=trail.column("profit"),
             spread_costs=trail.column("spread_cost"),
@@ -190,6 +188,6 @@ class BacktestResult:
             days=self.days,
             first_open=float(self.bars.open[self.first_row]),
             last_close=float(self.bars.close[self.first_row + bars_done - 1]),
-            bars_in_position=int(held.sum()),
+            bars_in_position=trail.bars_in_position,
             max_drawdown_pct=self.metrics.max_drawdown_pct,
         )

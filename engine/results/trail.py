@@ -23,3 +23,9 @@ class Trail:
     def column(self, name: str) -> NDArray[Any]:
         """Return one column of the rows, contiguous."""
         return np.ascontiguousarray(self.rows[name])
+
+    @property
+    def bars_in_position(self) -> int:
+        """Closes at which a position was open: over positions, the sum of exit bar - entry bar."""
+        closes_position = np.diff(self.column("position_id"), append=-1) != 0
+        return int((self.column("exit_bar") - self.column("entry_bar"))[closes_position].sum())

@@ -1,0 +1,93 @@
+"""The figures of a combination as one row of numbers: what the results file has, what a search may ask for, and which
+of two is better.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import InvalidSpace, ParameterProblem
+from engine.numeric.arrays import Floats
+
+FIGURES: Final = (
+    "total_trades",
+    "win_rate",
+    "profit_factor",
+    "expectancy",
+    "max_drawdown_pct",
+    "recovery_factor",
+    "sharpe_ratio",
+    "sortino_ratio",
+    "total_return_pct",
+    "avg_win",
+    "avg_loss",
+    "max_consec_wins",
+    "max_consec_losses",
+    "avg_spread",
+    "net_profit",
+    "final_equity",
+    "ambiguous_bars",
+    "longest_drawdown_days",
+    "exposure_pct",
+    "cagr_pct",
+    "calmar_ratio",
+)
+"""In the order of a row of figures; NaN stands for none."""
+WHOLE: Final = frozenset({"total_trades", "max_consec_wins", "max_consec_losses", "ambiguous_bars"})
+LOWER_IS_BETTER: Final = frozenset({"max_drawdown_pct", "longest_drawdown_days", "max_consec_losses", "ambiguous_bars"})
+_AT: Final = {name: at for at, name in enumerate(FIGURES)}
+_TRADES: Final = _AT["total_trades"]
+
+
+def check_metric(metric: str) -> None:
+    """Raises InvalidSpace for what is no figure."""
+    if metric not in _AT:
+        known = ", ".join(FIGURES)
+        raise InvalidSpace((ParameterProblem("optimize_metric", f"{metric!r} is no metric; there are {known}"),))
+
+
+def row_of(figures: Mapping[str, float | None]) -> Floats:
+    """Return the figures by name as a row."""
+    return np.array([np.nan if (value := figures[name]) is None else value for name in FIGURES])
+
+
+def by_name(row: Floats) -> dict[str, Any]:
+    """Return a row as figures by name: whole numbers where they are, None for NaN."""
+    return {
+        name: None if math.isnan(value) else int(value) if name in WHOLE else value
+        for name, value in zip(FIGURES, row.tolist(), strict=True)
+    }
+
+
+def column(figures: Floats, name: str) -> Floats:
+    """Return one figure of each row, shape (n,)."""
+    return figures[:, _AT[name]]
+
+
+def worth(figures: Floats, metric: str) -> Floats:
+    """Return how good each row is by the metric, higher being better, NaN for none."""
+    return worth_of(column(figures, metric), metric)
+
+
+def worth_of(values: Floats, metric: str) -> Floats:
+    """Return how good values of the metric are, higher being better."""
+    return -values if metric in LOWER_IS_BETTER else values
+
+
+def candidates(figures: Floats, metric: str, min_trades: int) -> NDArray[np.bool_]:
+    """Return which rows may be the best: they have the metric, and trades enough. Rows of NaN (failed) may not."""
+    return np.isfinite(worth(figures, metric)) & (figures[:, _TRADES] >= min_trades)
+
+
+def ranking(figures: Floats, numbers: NDArray[np.int64], metric: str, min_trades: int) -> NDArray[np.int64]:
+    """Return the rows that did not fail, best first: those that may be the best, then those with too few trades, then
+    those without the metric; of equals the lower number.
+    """
+    better = worth(figures, metric)
+    tier = np.where(candidates(figures, metric, min_trades), 0, np.where(np.isnan(better), 2, 1))
+    order = np.lexsort((numbers, -np.nan_to_num(better, nan=0.0), tier))
+    ranked: NDArray[np.int64] = order[~np.isnan(figures[order, _TRADES])]
+    return ranked

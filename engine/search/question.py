@@ -1,0 +1,146 @@
+"""What a search is asked: on what, over which combinations, by which metric. All of it checked before anything runs."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from engine.errors import InvalidSpace, ParameterProblem
+from engine.market.instruments import Instrument
+from engine.prepared import RunData
+from engine.search.combinations import (
+    MOST_COMBINATIONS,
+    Combinations,
+    Judge,
+    Method,
+    check_method,
+    check_values,
+    combinations_of_grid,
+    draw_combinations,
+    judge_of,
+)
+from engine.search.figures import check_metric
+from engine.search.folds import Fold, WalkForward, folds_of
+from engine.search.parts import Bench, Choose, sample_of
+from engine.search.space import Space, read_space
+from engine.specification import Specification
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Question:
+    """A search, checked; see `asked`. combinations: None for tpe, which draws as it learns. folds: empty without a
+    walk-forward. samples: how many are drawn at most. strategy_version: of the code that decides.
+    """
+
+    specification: Specification
+    instrument: Instrument
+    data: RunData
+    choose: Choose
+    space: Space
+    document: Mapping[str, Any]
+    method: Method
+    samples: int | None
+    seed: int
+    metric: str
+    min_trades: int
+    walk_forward: WalkForward | None
+    folds: tuple[Fold, ...]
+    combinations: Combinations | None
+    strategy_version: str | None = None
+
+    @property
+    def room(self) -> int:
+        """How many combinations there will be at most, without folds."""
+        return len(self.combinations) if self.combinations is not None else self.samples or 0
+
+    @property
+    def total(self) -> int:
+        """With folds."""
+        return self.room * max(1, len(self.folds))
+
+    @property
+    def fold_numbers(self) -> tuple[int | None, ...]:
+        """Those of the searches to make: None for the one over the whole range."""
+        return tuple(fold.number for fold in self.folds) or (None,)
+
+    @property
+    def judge(self) -> Judge:
+        return judge_of(self.choose)
+
+    def bench(self, fold: int | None, sample: frozenset[int] | range | None = None) -> Bench:
+        """Return what the combinations of a fold are simulated on, its training range."""
+        specification = self.specification
+        if fold is not None:
+            at = self.folds[fold]
+            specification = replace(specification, start=at.train_start, end=at.train_end)
+        kept = range(0) if fold is not None else sample_of(self.room, self.seed) if sample is None else sample
+        return Bench(
+            specification=specification,
+            instrument=self.instrument,
+            data=self.data,
+            space=self.space,
+            choose=self.choose,
+            sample=kept,
+            metric=self.metric,
+            min_trades=self.min_trades,
+        )
+
+
+def ask(
+    specification: Specification,
+    instrument: Instrument,
+    data: RunData,
+    choose: Choose,
+    space: Mapping[str, Any],
+    *,
+    method: Method = "grid",
+    samples: int | None = None,
+    seed: int = 0,
+    metric: str = "sharpe_ratio",
+    min_trades: int = 30,
+    walk_forward: WalkForward | None = None,
+    most: int = MOST_COMBINATIONS,
+    strategy_version: str | None = None,
+    fixed: Collection[str] | None = None,
+) -> Question:
+    """Check a search and number its combinations.
+
+    choose: of the varied parameters. space: `param_grid`. fixed: names that may not stand in it too, by default those
+    of the specification's parameters. most: combinations allowed. Raises InvalidSpace for what is wrong in form and
+    count, InvalidParams for names and values that the strategy does not take and where it takes no combination.
+    """
+    read = read_space(space, intervals=method != "grid")
+    check_metric(metric)
+    if min_trades < 0:
+        raise InvalidSpace((ParameterProblem("min_trades", "must be at least 0"),))
+    twice = sorted(read.choices.keys() & set(specification.strategy_params if fixed is None else fixed))
+    if twice:
+        raise InvalidSpace(
+            tuple(ParameterProblem(f"param_grid.{name}", "is among the fixed parameters too") for name in twice)
+        )
+    check_method(read, method, samples, seed, most)
+    folds = () if walk_forward is None else folds_of(walk_forward, specification.start, specification.end)
+    judge, key = judge_of(choose), specification.strategy_key or ""
+    check_values(read, judge, key)
+    combinations: Combinations | None = None
+    size = read.size
+    if method == "grid":
+        combinations = combinations_of_grid(read, judge, key)
+    elif method == "random" or (size is not None and size <= (samples or 0)):
+        combinations = draw_combinations(read, judge, samples or 0, seed, key)
+    return Question(
+        specification=specification,
+        instrument=instrument,
+        data=data,
+        choose=choose,
+        space=read,
+        document=space,
+        method=method,
+        samples=samples,
+        seed=seed,
+        metric=metric,
+        min_trades=min_trades,
+        walk_forward=walk_forward,
+        folds=folds,
+        combinations=combinations,
+        strategy_version=strategy_version,
+    )
