@@ -10,12 +10,13 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, FilePath, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from consumer.database_url import WANTED, read_database_url
 from consumer.errors import SettingsInvalid
 
 PREFIX = "BACKTEST_"
@@ -55,10 +56,7 @@ def _database_url(text: Any) -> Any:
 
 
 def _check_database_url(url: SecretStr) -> SecretStr:
-    parts = urlsplit(url.get_secret_value())
-    if parts.scheme != "postgresql+asyncpg" or not parts.path.strip("/"):
-        raise ValueError("not a database URL")
-    _ = parts.port  # raises ValueError for what is no port
+    read_database_url(url.get_secret_value())
     return url
 
 
@@ -100,7 +98,7 @@ _DatabaseUrl = Annotated[
     SecretStr,
     BeforeValidator(_database_url),
     AfterValidator(_check_database_url),
-    Field(description="a URL such as postgresql+asyncpg://user:password@host:5432/database"),
+    Field(description=WANTED),
 ]
 _Servers = Annotated[
     str, AfterValidator(_check_servers), Field(description="host:port, or several of them separated by commas")
@@ -175,25 +173,27 @@ class LogSettings(BaseSettings):
     log_level: _LogLevel = "info"
 
     def secret_values(self) -> tuple[str, ...]:
-        """Every secret among these settings, for the log to leave out; of a URL its password."""
+        """Every secret among these settings, for the log to leave out."""
         values = [getattr(self, name) for name in type(self).model_fields]
         secrets = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
-        passwords = [urlsplit(secret).password for secret in secrets if "://" in secret]
         # Postgres's own variable: its client takes the password from there where the URL has none.
-        return tuple(unquote(secret) for secret in [*secrets, *passwords, os.environ.get("PGPASSWORD")] if secret)
+        return tuple(secret for secret in [*secrets, os.environ.get("PGPASSWORD")] if secret)
 
 
 class DatabaseSettings(LogSettings):
     """How to reach Postgres."""
 
     database_url: _DatabaseUrl
-    """postgresql:// and postgres:// are accepted too and mean the same driver."""
+    """With libpq's parameters, see `consumer.database_url`; postgresql:// and postgres:// mean the same driver."""
+
+    def secret_values(self) -> tuple[str, ...]:
+        """The URL's passwords too."""
+        return (*super().secret_values(), *read_database_url(self.database_url.get_secret_value()).secrets)
 
     @property
     def database_place(self) -> str:
         """Host, port and database of the URL, for messages: never the user or the password."""
-        parts = urlsplit(self.database_url.get_secret_value())
-        return f"{parts.netloc.rpartition('@')[2] or 'local socket'}{parts.path}"
+        return read_database_url(self.database_url.get_secret_value()).place
 
 
 class KafkaSettings(LogSettings):
@@ -308,6 +308,8 @@ def _problem(kind: type[BaseSettings], error: dict[str, Any]) -> str:
     name = name.lower().removeprefix(PREFIX.lower())
     if error["type"] == "missing":
         return f"{_variable(name)}: is not set and must be {_wanted(field)}"
+    if error["type"] == "value_error" and name == "database_url":  # its words, which show no value
+        return f"{_variable(name)}: {str(error['msg']).removeprefix('Value error, ')}"
     if "SecretStr" in str(field.annotation):
         return f"{_variable(name)}: must be {_wanted(field)}"
     return f"{_variable(name)}: must be {_wanted(field)}, not {_shown(error['input'])}"

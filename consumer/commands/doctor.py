@@ -25,6 +25,7 @@ from consumer.settings import (
 )
 from consumer.wiring.artifacts import FileStoreError, probe_artifacts
 from consumer.wiring.broker import TopicFacts, facts_of_topics, members_of_group
+from consumer.wiring.database import is_behind_pooler
 from consumer.wiring.files import instruments_of, market_data_at
 from consumer.wiring.schema import head_revision, notes_on_schema
 from consumer.wiring.strategies import open_checker
@@ -96,7 +97,7 @@ async def _guarded(what: str, check: Check, timeout_seconds: float = CHECK_TIMEO
 
 
 _ADVICE = {
-    "postgres": "is the server up, and BACKTEST_DATABASE_URL right?",
+    "postgres": "is the server up, is it the one that takes writes, and is BACKTEST_DATABASE_URL right?",
     "kafka": "is it up, and are BACKTEST_KAFKA_BOOTSTRAP_SERVERS and the security settings right?",
     "market data": "see BACKTEST_MARKET_DATA_URL; `backtest data check` says more of single files",
     "artefacts": "BACKTEST_ARTIFACTS_URL must name a place that this user may write to",
@@ -127,7 +128,9 @@ def _examine_settings() -> list[Finding]:
 
 async def _examine_postgres() -> list[Finding]:
     settings = load_settings(DatabaseSettings)
-    notes = await notes_on_schema(settings)
+    notes = list(await notes_on_schema(settings))
+    if await is_behind_pooler(settings):
+        notes.append("a pooler stands before it: statements take three round trips more than without it")
     fine = Finding("postgres", True, f"{settings.database_place}, tables at revision {head_revision()}")
     return [fine, *(Finding("postgres", True, note) for note in notes)]
 

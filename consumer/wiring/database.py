@@ -1,9 +1,10 @@
-"""Postgres, for commands that read what happened, remove what is old, or add strategies."""
+"""Postgres, for commands that read what happened, remove what is old, add strategies, or ask whether it is fit."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from consumer.adapters.postgres.history import open_history as open_history_at
+from consumer.adapters.postgres.pool import SessionPool, open_pool
 from consumer.adapters.postgres.retention import open_retention as open_retention_at
 from consumer.adapters.postgres.strategy_rows import open_strategies as open_strategies_at
 from consumer.ports.history import History
@@ -31,6 +32,20 @@ async def open_strategies(settings: DatabaseSettings) -> AsyncIterator[StrategyR
     """The rows of `strategies`, to be added to and changed. Raises StoreUnavailable, StartFailed."""
     async with open_strategies_at(_url(settings)) as rows:
         yield rows
+
+
+@asynccontextmanager
+async def open_for_a_look(settings: DatabaseSettings) -> AsyncIterator[SessionPool]:
+    """One connection as a worker makes them, for who wants to know whether a worker could work."""
+    async with open_pool(_url(settings), max_connections=1, name="backtest look") as pool:
+        await pool.check_writable()
+        yield pool
+
+
+async def is_behind_pooler(settings: DatabaseSettings) -> bool:
+    """Whether a pooler stands before the database. Raises StoreUnavailable, also where it takes no writes."""
+    async with open_for_a_look(settings) as pool:
+        return pool.is_behind_pooler
 
 
 def _url(settings: DatabaseSettings) -> str:

@@ -24,7 +24,7 @@ from consumer.adapters.kafka.topic_watch import TopicWatch
 from consumer.adapters.kafka.topics import missing_topics, topic_settings
 from consumer.adapters.postgres.journal import PostgresJournal
 from consumer.adapters.postgres.outbox import PostgresOutbox
-from consumer.adapters.postgres.pool import Pool, open_pool, server_time, translated
+from consumer.adapters.postgres.pool import SessionPool, open_pool, server_time
 from consumer.adapters.postgres.queue import PostgresQueue
 from consumer.adapters.postgres.schema.migrating import check_schema
 from consumer.clock import StoreClock
@@ -39,6 +39,7 @@ from consumer.settings import Settings
 from consumer.starting import Server, unless_stopped, wait_for_servers
 from consumer.telemetry import Telemetry
 from consumer.wiring.artifacts import FileStoreError, probe_artifacts
+from consumer.wiring.database import open_for_a_look
 from consumer.worker import Worker
 
 log = structlog.get_logger(__name__)
@@ -68,9 +69,8 @@ def servers(settings: Settings, clock: StoreClock) -> tuple[Server, ...]:
     connection = kafka_connection(settings)
 
     async def database() -> None:
-        url = settings.database_url.get_secret_value()
-        await check_schema(url)
-        async with open_pool(url, max_connections=1, name="backtest start") as pool:
+        await check_schema(settings.database_url.get_secret_value())
+        async with open_for_a_look(settings) as pool:
             await clock.adjust(lambda: server_time(pool))
 
     async def topics() -> None:
@@ -181,10 +181,9 @@ def engine_settings(settings: Settings) -> EngineProcessSettings:
     )
 
 
-async def _postgres_trouble(pool: Pool) -> str | None:
+async def _postgres_trouble(pool: SessionPool) -> str | None:
     try:
-        with translated():
-            await pool.fetchval("SELECT 1")
+        await pool.check_writable()
     except Unavailable as error:
         return str(error)
     return None

@@ -17,7 +17,7 @@ from consumer.adapters.memory.tables import MemoryTables
 from consumer.adapters.postgres.history import open_history
 from consumer.adapters.postgres.journal import PostgresJournal
 from consumer.adapters.postgres.outbox import PostgresOutbox
-from consumer.adapters.postgres.pool import driver_dsn, open_pool
+from consumer.adapters.postgres.pool import open_pool
 from consumer.adapters.postgres.queue import PostgresQueue
 from consumer.adapters.postgres.retention import open_retention
 from consumer.adapters.postgres.strategy_rows import open_strategies
@@ -311,7 +311,7 @@ TABLES = (
 async def open_postgres_store(database_url: str) -> AsyncIterator[PostgresStore]:
     """The store over a migrated database, emptied first."""
     async with AsyncExitStack() as stack:
-        outside = await asyncpg.create_pool(driver_dsn(database_url), min_size=1, max_size=6)
+        outside = await asyncpg.create_pool(database_url.replace("+asyncpg", ""), min_size=1, max_size=6)
         stack.push_async_callback(outside.close)
         store = PostgresStore(database_url, outside, stack)
         await store.clear()

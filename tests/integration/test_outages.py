@@ -7,7 +7,6 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from consumer.adapters.postgres.pool import driver_dsn
 from consumer.devstack import StackKind
 from tests.support.front_door import FrontDoor, open_front_door
 from tests.support.waiting import eventually
@@ -46,7 +45,7 @@ async def test_a_client_that_holds_a_strategy_stops_neither_other_requests_nor_c
     door: FrontDoor,
 ) -> None:
     held, free = await door.add_strategy(), await door.add_strategy()
-    outside = await asyncpg.connect(driver_dsn(door.stack.postgres.database_url))
+    outside = await asyncpg.connect(door.stack.postgres.database_url.replace("+asyncpg", ""))
     try:
         async with door.worker():
             async with outside.transaction():

@@ -9,8 +9,10 @@ from typing import Any, Final
 
 import asyncpg
 
+from consumer.adapters.postgres.connecting import Connector
 from consumer.adapters.postgres.dates import readable_dates
-from consumer.adapters.postgres.pool import Connection, Pool, driver_dsn, translated
+from consumer.adapters.postgres.pool import Connection, Pool, translated
+from consumer.database_url import read_database_url
 from consumer.errors import StartFailed
 from consumer.ports.history import EVERY_RUN, NEWEST_FIRST, Row, RunFilter, RunOrder, RunPlace
 from consumer.rules.columns import ALL_RUN_COLUMNS, EXECUTION_COLUMNS, SORT_COLUMNS, STRATEGY_COLUMNS
@@ -182,18 +184,13 @@ async def open_history(database_url: str) -> AsyncIterator[PostgresHistory]:
 @asynccontextmanager
 async def connected(database_url: str, *, read_only: bool = True) -> AsyncIterator[Connection]:
     """A connection for a command. Raises StoreUnavailable, and StartFailed where the tables are not there."""
+    settings = {"default_transaction_read_only": "on"} if read_only else {}
+    connector = Connector(
+        read_database_url(database_url), "backtest-cli", settings, writes=not read_only, command_seconds=60.0
+    )
     try:
         with translated():
-            connection = await asyncpg.connect(
-                driver_dsn(database_url),
-                timeout=10,
-                command_timeout=60,
-                server_settings={
-                    "application_name": "backtest-cli",
-                    "default_transaction_read_only": "on" if read_only else "off",
-                    "timezone": "UTC",
-                },
-            )
+            connection = await connector.connect()
             try:
                 yield connection
             finally:

@@ -11,4 +11,4 @@ SWEEP: Final = int.from_bytes(b"bt_sweep")
 """One sweep over the queue at a time; by transaction."""
 
 PRUNE: Final = int.from_bytes(b"backprue")
-"""One retention command at a time; by session, so that it ends however the command ends."""
+"""One retention command at a time; by a transaction that stays open, so that it ends however the command ends."""

@@ -8,11 +8,14 @@ every one.
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, BinaryIO, Protocol
 
 import asyncpg
 
+from consumer.adapters.postgres.connecting import Connector, Session, read_only_trouble
+from consumer.database_url import read_database_url
 from consumer.errors import StoreTooSlow, StoreUnavailable
 
 COMMAND_TIMEOUT_SECONDS = 30.0
@@ -27,6 +30,11 @@ Row = Mapping[str, Any]
 
 class Connection(Protocol):
     """What is used of a connection of asyncpg, which has no types of its own. One statement at a time."""
+
+    @property
+    def settings_of_transactions(self) -> str:
+        """What each transaction has to begin with."""
+        ...
 
     async def fetch(self, query: str, *arguments: object) -> Sequence[Row]:
         """All rows."""
@@ -71,16 +79,15 @@ class Pool(Protocol):
 
     def get_max_size(self) -> int: ...
 
+    @property
+    def patience_seconds(self) -> float:
+        """For a connection to be had."""
+        ...
+
 
 _PLANS = dict.fromkeys(("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin"), "off")
 """Every statement of a worker looks up a few rows by an index. With statistics that are late (a queue
 that filled within a minute) the planner would scan and sort 100 000 rows for a claim of one."""
-
-
-def driver_dsn(database_url: str) -> str:
-    """The URL without SQLAlchemy's driver suffix, as asyncpg reads it."""
-    scheme, separator, rest = database_url.partition("://")
-    return f"{scheme.partition('+')[0]}{separator}{rest}"
 
 
 @asynccontextmanager
@@ -90,27 +97,26 @@ async def open_pool(
     max_connections: int,
     name: str,
     idle_in_transaction_seconds: float = IDLE_IN_TRANSACTION_SECONDS,
-) -> AsyncIterator[Pool]:
-    """A pool that connects on demand, so that it can be opened while the server is away."""
+) -> AsyncIterator["SessionPool"]:
+    """A pool of sessions that write; it connects on demand, so that it can be opened while the server is away."""
+    connector = Connector(
+        read_database_url(database_url),
+        name,
+        {"idle_in_transaction_session_timeout": str(round(idle_in_transaction_seconds * 1000)), "jit": "off", **_PLANS},
+        writes=True,
+        command_seconds=COMMAND_TIMEOUT_SECONDS,
+    )
     pool: Any = asyncpg.create_pool(
-        driver_dsn(database_url),
         min_size=0,
         max_size=max_connections,
         max_inactive_connection_lifetime=300.0,
-        command_timeout=COMMAND_TIMEOUT_SECONDS,
-        timeout=10.0,
+        connect=connector.connect,
+        connection_class=Session,
         reset=_leave_as_it_is,
-        server_settings={
-            "application_name": name[:63],
-            "idle_in_transaction_session_timeout": str(round(idle_in_transaction_seconds * 1000)),
-            "jit": "off",
-            "timezone": "UTC",
-            **_PLANS,
-        },
     )
     await pool
     try:
-        yield pool
+        yield SessionPool(pool, connector)
     finally:
         try:
             await asyncio.wait_for(pool.close(), timeout=1.0)
@@ -124,11 +130,88 @@ async def _leave_as_it_is(_connection: Connection) -> None:
     """
 
 
+@dataclass(frozen=True, slots=True)
+class SessionPool:
+    """Implements `Pool`: transactions have the pool's settings whoever holds the session, and a server that takes no
+    writes any more is left.
+    """
+
+    pool: Any
+    connector: Connector
+
+    @property
+    def patience_seconds(self) -> float:
+        return self.connector.patience_seconds
+
+    @property
+    def is_behind_pooler(self) -> bool:
+        """As the last connection found it."""
+        return self.connector.behind_pooler
+
+    def get_max_size(self) -> int:
+        size: int = self.pool.get_max_size()
+        return size
+
+    async def fetch(self, query: str, *arguments: object) -> Sequence[Row]:
+        async with self._statement() as connection:
+            return await connection.fetch(query, *arguments)
+
+    async def fetchval(self, query: str, *arguments: object) -> Any:
+        async with self._statement() as connection:
+            return await connection.fetchval(query, *arguments)
+
+    async def execute(self, query: str, *arguments: object) -> str:
+        async with self._statement() as connection:
+            return await connection.execute(query, *arguments)
+
+    @asynccontextmanager
+    async def acquire(self, *, timeout: float | None = None) -> AsyncIterator[Connection]:  # noqa: ASYNC109 - asyncpg's word
+        """A connection. Once it has met a server that refuses to write, every connection is made anew: after a
+        failover each of them leads to what is a standby now.
+        """
+        try:
+            async with self.pool.acquire(timeout=timeout) as connection:
+                yield connection
+        except asyncpg.ReadOnlySQLTransactionError:
+            await self.pool.expire_connections()
+            raise
+
+    @asynccontextmanager
+    async def _statement(self) -> AsyncIterator[Connection]:
+        """For one statement, which is a transaction by itself where it needs no settings."""
+        async with self.acquire() as connection:
+            if not connection.settings_of_transactions:
+                yield connection
+                return
+            async with begun(connection):
+                yield connection
+
+    async def check_writable(self) -> None:
+        """Make sure that the server answers and takes writes. Raises StoreUnavailable, and leaves one that does not."""
+        with translated():
+            (row,) = await self.fetch(
+                "SELECT current_setting('transaction_read_only') = 'on' AS is_read_only,"
+                " pg_is_in_recovery() AS is_standby"
+            )
+        if row["is_read_only"]:
+            await self.pool.expire_connections()
+            raise StoreUnavailable(f"Postgres {read_only_trouble(is_standby=row['is_standby'])}")
+
+
+@asynccontextmanager
+async def begun(connection: Connection) -> AsyncIterator[None]:
+    """A transaction with the settings that its session does not hold."""
+    async with connection.transaction():
+        if connection.settings_of_transactions:
+            await connection.execute(connection.settings_of_transactions)
+        yield
+
+
 @asynccontextmanager
 async def transaction(pool: Pool) -> AsyncIterator[Connection]:
     """One transaction on a connection of its own. Raises StoreUnavailable where trying again may help."""
     with translated():
-        async with pool.acquire(timeout=10.0) as connection, connection.transaction():
+        async with pool.acquire(timeout=pool.patience_seconds) as connection, begun(connection):
             yield connection
 
 

@@ -14,10 +14,11 @@ _BATCH = 5_000
 
 
 class PostgresRetention:
-    """Implements `RetentionTables` on one connection."""
+    """Implements `RetentionTables` on one connection, while the other holds the lock that keeps others away."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, lock_holder: Connection) -> None:
         self._connection = connection
+        self._lock_holder = lock_holder
 
     async def before(self, age: timedelta) -> datetime:
         """The moment so long ago, by the database's clock."""
@@ -37,6 +38,7 @@ class PostgresRetention:
     async def ended(self, run_ids: Sequence[int], before: datetime) -> list[EndedLongAgo]:
         """Those of the runs that ended before a moment."""
         found: list[EndedLongAgo] = []
+        await self._make_sure_of_the_lock()
         for first in range(0, len(run_ids), _BATCH):
             rows = await self._connection.fetch(_ENDED, run_ids[first : first + _BATCH], before)
             found += [EndedLongAgo(row["run_id"], row["data_file_path"]) for row in rows]
@@ -51,6 +53,7 @@ class PostgresRetention:
         """Set data_file_path to null where it begins with `location` and the run ended before a moment; the count."""
         cleared = 0
         while True:
+            await self._make_sure_of_the_lock()
             count: int = await self._connection.fetchval(_CLEAR_PATHS, before, location)
             cleared += count
             if count < _BATCH:
@@ -58,6 +61,7 @@ class PostgresRetention:
 
     async def bars_in_use(self, before: datetime, location: str) -> BarsInUse:
         """The bars that rows name, but for what `clear_paths` takes from them, and the runs that may name more."""
+        await self._make_sure_of_the_lock()
         async with self._connection.transaction(isolation="repeatable_read", readonly=True):
             began = await self._connection.fetchval(
                 "SELECT min(started_at) FROM backtest_executions WHERE state = 'running'"
@@ -65,15 +69,25 @@ class PostgresRetention:
             rows = await self._connection.fetch(_NAMED, before, location)
         return BarsInUse(frozenset(row["data_file_path"] for row in rows), began)
 
+    async def _make_sure_of_the_lock(self) -> None:
+        """Raises what the driver raises where the lock's transaction has ended with its connection."""
+        await self._lock_holder.execute("SELECT 1")
+
 
 @asynccontextmanager
 async def open_retention(database_url: str) -> AsyncIterator[RetentionTables]:
     """Raises StoreUnavailable, and AlreadyAtWork where another retention command is at work."""
-    async with connected(database_url, read_only=False) as connection:
-        # Held by the session: it ends with the connection, however this program ends.
-        if not await connection.fetchval("SELECT pg_try_advisory_lock($1)", lock_keys.PRUNE):
+    async with (
+        connected(database_url, read_only=False) as lock_holder,
+        # By a transaction that stays open: a pooler would give a session's lock to whoever comes next. It has no
+        # snapshot, so that it keeps no dead rows.
+        lock_holder.transaction(),
+        connected(database_url, read_only=False) as connection,
+    ):
+        await lock_holder.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        if not await lock_holder.fetchval("SELECT pg_try_advisory_xact_lock($1)", lock_keys.PRUNE):
             raise AlreadyAtWork("another `backtest runs prune` is at work on this database")
-        yield PostgresRetention(connection)
+        yield PostgresRetention(connection, lock_holder)
 
 
 _ENDED = """

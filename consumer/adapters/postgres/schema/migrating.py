@@ -21,6 +21,7 @@ from sqlalchemy.pool import NullPool
 
 import migrations
 from consumer.adapters.postgres import lock_keys
+from consumer.adapters.postgres.connecting import Connector
 from consumer.adapters.postgres.schema.differences import (
     Comparison,
     SchemaDifference,
@@ -29,6 +30,7 @@ from consumer.adapters.postgres.schema.differences import (
 )
 from consumer.adapters.postgres.schema.own_objects import comparison_options
 from consumer.adapters.postgres.schema.tables import OPERATIONAL_TABLES, SHARED_TABLES, VERSION_TABLE
+from consumer.database_url import read_database_url
 from consumer.errors import StartFailed, StoreUnavailable
 
 
@@ -149,7 +151,7 @@ async def check_schema(database: AsyncEngine | str) -> tuple[str, ...]:
 @asynccontextmanager
 async def _transaction(database: AsyncEngine | str) -> AsyncIterator[AsyncConnection]:
     """Open one transaction at READ COMMITTED: a stricter level would read what was there before the lock came."""
-    engine = create_async_engine(database, poolclass=NullPool) if isinstance(database, str) else database
+    engine = _engine(database) if isinstance(database, str) else database
     try:
         async with (
             engine.execution_options(isolation_level="READ COMMITTED").connect() as connection,
@@ -163,6 +165,17 @@ async def _transaction(database: AsyncEngine | str) -> AsyncIterator[AsyncConnec
     finally:
         if engine is not database:
             await engine.dispose()
+
+
+def _engine(database_url: str) -> AsyncEngine:
+    """Connects as everything else here does; statements without a name, which a pooler's next client would meet."""
+    connector = Connector(read_database_url(database_url), "backtest migrate", {}, writes=True, command_seconds=None)
+    connecting = {
+        "async_creator_fn": connector.connect,
+        "prepared_statement_cache_size": 0,
+        "prepared_statement_name_func": str,
+    }
+    return create_async_engine("postgresql+asyncpg://", poolclass=NullPool, connect_args=connecting)
 
 
 _LOCK_NOT_AVAILABLE: Final = "55P03"

@@ -1,0 +1,190 @@
+"""The one way in which this program connects to Postgres, whichever command asks for it.
+
+Each new connection is looked at before it is used. Does it lead to a server that takes writes, where its caller means
+to write? And is the session behind it ours, or does a pooler (PgBouncer, say) stand between, which gives each
+transaction another session: settings and prepared statements of one would be lost, or met by somebody else's. Settings
+are therefore made after connecting, by SET where the session is ours and by SET LOCAL in each transaction where it is
+not; poolers refuse them at the door.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+import asyncpg
+
+from consumer.database_url import SYSTEM_AUTHORITIES, DatabaseAddress, Host, TargetSession
+from consumer.errors import StartFailed, StoreUnavailable
+
+STATEMENTS_KEPT: Final = 100
+"""Prepared statements that a session of ours keeps."""
+
+
+class Session(asyncpg.Connection):  # type: ignore[misc] # asyncpg has no types
+    """A connection that has been looked at."""
+
+    __slots__ = ("settings_of_transactions",)
+
+    settings_of_transactions: str
+    """What each transaction begins with; empty where the session has it, or where nothing is wanted."""
+
+
+@dataclass(slots=True)
+class Connector:
+    """Opens sessions at one address."""
+
+    address: DatabaseAddress
+    #: Shown in pg_stat_activity, unless the URL has an application_name.
+    name: str
+    #: Of every transaction: name -> value.
+    settings: Mapping[str, str]
+    #: Whether the caller writes: then only a server that takes writes will do.
+    writes: bool
+    #: For each statement; None: as long as it takes.
+    command_seconds: float | None
+    #: Whether the last look found a pooler; only the first guess at what the next one finds.
+    behind_pooler: bool = field(default=False, init=False)
+    _last_host: Host | None = field(default=None, init=False)
+
+    @property
+    def patience_seconds(self) -> float:
+        """For a connection to be had, all hosts tried."""
+        return max(1, len(self.address.hosts)) * self.address.connect_seconds
+
+    async def connect(self, *_of_the_pool: object, **_words_of_the_pool: object) -> Session:
+        """A session for transactions on a server that is fit: hosts are tried in their order, the last good one first.
+
+        Raises StoreUnavailable, also where every host answers and none is fit; StartFailed where none can ever be;
+        what asyncpg raises where there is one host.
+        """
+        wanted = self.address.target_session or "any"
+        if self.writes and wanted in {"read-only", "standby"}:
+            raise StartFailed(f"BACKTEST_DATABASE_URL: target_session_attrs={wanted}, and this is to write")
+        hosts: Sequence[Host | None] = sorted(self.address.hosts, key=lambda host: host != self._last_host) or [None]
+        refusals: list[str] = []
+        for target in ("standby", "any") if wanted == "prefer-standby" and not self.writes else (wanted,):
+            for host in hosts:
+                try:
+                    async with asyncio.timeout(self.address.connect_seconds):
+                        session, server = await self._look(host)
+                except _OTHER_HOSTS_MAY_DO as error:
+                    if len(hosts) == 1:
+                        raise
+                    refusals.append(f"{host}: {str(error) or 'no answer'}")
+                    continue
+                if unfit := server.unfit_for(target, writes=self.writes):
+                    session.terminate()
+                    refusals.append(f"{host or 'local socket'} {unfit}")
+                    continue
+                self._last_host = host
+                return session
+        raise StoreUnavailable(f"Postgres: {', '.join(dict.fromkeys(refusals))}")
+
+    async def _look(self, host: Host | None) -> "tuple[Session, _Server]":
+        """Connect in the way that fits: where a pooler stands between, sessions keep no prepared statements."""
+        session, server = await self._open(host)
+        if server.is_behind_pooler != self.behind_pooler:
+            self.behind_pooler = server.is_behind_pooler
+            session.terminate()
+            session, server = await self._open(host)
+        return session, server
+
+    async def _open(self, host: Host | None) -> "tuple[Session, _Server]":
+        address = self.address
+        try:
+            session: Session = await asyncpg.connect(
+                **_tls_words(address.tls),
+                host=host.name if host else None,
+                port=host.port if host else None,
+                user=address.user,
+                password=address.password,
+                passfile=address.passfile,
+                database=address.database,
+                timeout=address.connect_seconds,
+                command_timeout=self.command_seconds,
+                statement_cache_size=0 if self.behind_pooler else STATEMENTS_KEPT,
+                target_session_attrs="any",
+                connection_class=Session,
+                # These two a pooler takes, and keeps for each of its clients.
+                server_settings={"application_name": (address.application_name or self.name)[:63], "timezone": "UTC"},
+            )
+        except asyncpg.ClientConfigurationError as error:
+            raise StartFailed(f"BACKTEST_DATABASE_URL: {error}".partition("\n")[0]) from error
+        try:
+            server = await _examine(session)
+            await self._settle(session, server)
+        except BaseException:
+            session.terminate()
+            raise
+        return session, server
+
+    async def _settle(self, session: Session, server: "_Server") -> None:
+        """Give the session its settings, or have each of its transactions begin with them."""
+        assignments = [f"{name} = '{value}'" for name, value in self.settings.items()]
+        session.settings_of_transactions = ""
+        if server.is_behind_pooler:
+            session.settings_of_transactions = "; ".join(f"SET LOCAL {each}" for each in assignments)
+        elif assignments:
+            await session.execute("; ".join(f"SET {each}" for each in assignments))
+
+
+_OTHER_HOSTS_MAY_DO: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """What a look at a session tells."""
+
+    is_behind_pooler: bool
+    is_standby: bool
+    is_read_only: bool
+
+    def unfit_for(self, target: TargetSession, *, writes: bool) -> str | None:
+        """Why a session here is not what is wanted, None: it is."""
+        if self.is_read_only and (writes or target == "read-write"):
+            return read_only_trouble(is_standby=self.is_standby)
+        if target == "primary" and self.is_standby:
+            return "is a standby"
+        if target == "standby" and not self.is_standby:
+            return "is no standby"
+        if target == "read-only" and not self.is_read_only:
+            return "takes writes"
+        return None
+
+
+def read_only_trouble(*, is_standby: bool) -> str:
+    return "takes no writes: " + ("it is a standby" if is_standby else "default_transaction_read_only is on")
+
+
+async def _examine(session: Session) -> _Server:
+    """Ask without a named statement, which a pooler's next client would meet. A pooler makes up the number of the
+    server's process that it tells its clients, since these have no process of their own.
+    """
+    statement = await session.prepare(_LOOK, name="")
+    row = await statement.fetchrow()
+    return _Server(row["pid"] != session.get_server_pid(), row["is_standby"], row["is_read_only"])
+
+
+_LOOK: Final = """
+SELECT pg_backend_pid() AS pid, pg_is_in_recovery() AS is_standby,
+    current_setting('transaction_read_only') = 'on' AS is_read_only
+"""
+
+
+def _tls_words(tls: Mapping[str, str]) -> dict[str, Any]:
+    """libpq's parameters, as asyncpg takes them: in a URL only."""
+    if tls.get("sslrootcert") == SYSTEM_AUTHORITIES:
+        context = ssl.create_default_context()
+        if "sslcert" in tls:
+            context.load_cert_chain(tls["sslcert"], tls.get("sslkey"), lambda: tls.get("sslpassword", ""))
+        return {"ssl": context}
+    return {"dsn": f"postgresql:///?{urlencode(tls, quote_via=quote)}"} if tls else {}
