@@ -173,7 +173,7 @@ def _refuse_unknown(name: str, value: str) -> None:
         raise DatabaseUrlInvalid(f"{told} can only be {' or '.join(_WITHOUT_EFFECT[name])} here: leave it out")
     if name in _ELSEWHERE:
         raise DatabaseUrlInvalid(f"{told} is libpq's, and this program does not have it: leave it out")
-    if close := difflib.get_close_matches(name, KNOWN_PARAMETERS, n=1):
+    if close := difflib.get_close_matches(name, KNOWN_PARAMETERS, n=1, cutoff=0.8):
         raise DatabaseUrlInvalid(f"{told} is not known: did you mean {close[0]}?")
     raise DatabaseUrlInvalid(f"{told} is not known; for a setting of the server: ALTER ROLE ... SET name = value")
 

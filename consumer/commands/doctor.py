@@ -130,7 +130,7 @@ async def _examine_postgres() -> list[Finding]:
     settings = load_settings(DatabaseSettings)
     notes = list(await notes_on_schema(settings))
     if await is_behind_pooler(settings):
-        notes.append("a pooler stands before it: statements take three round trips more than without it")
+        notes.append("a pooler stands before it: transactions take a few round trips more than without")
     fine = Finding("postgres", True, f"{settings.database_place}, tables at revision {head_revision()}")
     return [fine, *(Finding("postgres", True, note) for note in notes)]
 

@@ -8,7 +8,9 @@ import asyncpg
 import pytest
 
 from consumer.devstack import StackKind
+from consumer.devstack.free_ports import free_ports
 from tests.support.front_door import FrontDoor, open_front_door
+from tests.support.readiness import ready
 from tests.support.waiting import eventually
 
 LEASE_SECONDS = 3.0
@@ -62,6 +64,34 @@ async def test_a_client_that_holds_a_strategy_stops_neither_other_requests_nor_c
             assert (await door.terminal_event(waiting)).kind == "completed"
             assert (await door.terminal_event(given_up)).kind == "cancelled"
     finally:
+        await outside.close()
+
+
+async def test_a_database_that_takes_no_writes_is_named_and_waited_for(door: FrontDoor) -> None:
+    outside = await asyncpg.connect(door.stack.postgres.database_url.replace("+asyncpg", ""))
+    strategy, port = await door.add_strategy(), free_ports(1)[0]
+
+    async def tell(setting: str) -> None:
+        await outside.execute(f"ALTER SYSTEM {setting}")
+        await outside.execute("SELECT pg_reload_conf()")
+
+    try:
+        async with door.worker(http_port=str(port)) as worker:
+            before = await door.request(strategy)
+            await door.terminal_event(before)
+            await tell("SET default_transaction_read_only = on")
+            meanwhile = await door.request(strategy)
+            await ready(port, told="Postgres takes no writes: default_transaction_read_only is on")
+            asked = await door.command("doctor")
+            assert asked.status == 1
+            assert "takes no writes: default_transaction_read_only is on" in asked.stdout
+            assert await door.run_of(meanwhile) is None
+            await tell("RESET default_transaction_read_only")
+            await door.row_of(meanwhile, "completed", seconds=20)
+            await ready(port)
+            assert not [event for event in worker.log_events("run_finished") if event["outcome"] != "completed"]
+    finally:
+        await tell("RESET default_transaction_read_only")
         await outside.close()
 
 

@@ -1,10 +1,7 @@
 """Topics that somebody else has set up otherwise, made too narrow, or deleted, while a worker works."""
 
-import asyncio
 import json
 import time
-import urllib.error
-import urllib.request
 from collections.abc import AsyncIterator
 
 import pytest
@@ -22,6 +19,7 @@ from consumer.devstack.free_ports import free_ports
 from schemas.topics import Topic
 from tests.support import kafka_admin
 from tests.support.front_door import FrontDoor, Message, open_front_door
+from tests.support.readiness import asked, ready
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.integration
@@ -31,26 +29,6 @@ pytestmark = pytest.mark.integration
 async def door(tmp_path_factory: pytest.TempPathFactory, stack_kind: StackKind) -> AsyncIterator[FrontDoor]:
     async with open_front_door(tmp_path_factory.mktemp("topics-of-others"), stack_kind) as opened:
         yield opened
-
-
-def asked(port: int, path: str) -> tuple[int, str]:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
-    except OSError as error:
-        return 0, str(error)
-
-
-async def ready(port: int, *, told: str = "", seconds: float = 30.0) -> str:
-    """Wait for /readyz: 200 where nothing is to be told, else 503 with these words."""
-
-    async def probe() -> str | None:
-        status, text = await asyncio.to_thread(asked, port, "/readyz")
-        return text if (status == 503 and told in text if told else status == 200) else None
-
-    return await eventually(probe, f"readiness {told}", seconds=seconds)
 
 
 async def test_a_topic_that_refuses_an_event_floods_no_other_and_starves_nobody(door: FrontDoor) -> None:

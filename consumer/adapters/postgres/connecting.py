@@ -85,14 +85,15 @@ class Connector:
 
     async def _look(self, host: Host | None) -> "tuple[Session, _Server]":
         """Connect in the way that fits: where a pooler stands between, sessions keep no prepared statements."""
-        session, server = await self._open(host)
-        if server.is_behind_pooler != self.behind_pooler:
-            self.behind_pooler = server.is_behind_pooler
+        guess = self.behind_pooler
+        while True:
+            session, server = await self._open(host, behind_pooler=guess)
+            if server.is_behind_pooler == guess:  # not the field, which another connection may have set meanwhile
+                return session, server
+            guess = self.behind_pooler = server.is_behind_pooler
             session.terminate()
-            session, server = await self._open(host)
-        return session, server
 
-    async def _open(self, host: Host | None) -> "tuple[Session, _Server]":
+    async def _open(self, host: Host | None, *, behind_pooler: bool) -> "tuple[Session, _Server]":
         address = self.address
         try:
             session: Session = await asyncpg.connect(
@@ -105,7 +106,7 @@ class Connector:
                 database=address.database,
                 timeout=address.connect_seconds,
                 command_timeout=self.command_seconds,
-                statement_cache_size=0 if self.behind_pooler else STATEMENTS_KEPT,
+                statement_cache_size=0 if behind_pooler else STATEMENTS_KEPT,
                 target_session_attrs="any",
                 connection_class=Session,
                 # These two a pooler takes, and keeps for each of its clients.

@@ -75,6 +75,18 @@ def test_a_missing_setting_is_one_line_and_status_2(
     assert f"{variable}: is not set" in written.err
 
 
+@pytest.mark.parametrize("arguments", [["migrate"], ["runs"], ["worker"], ["report", "1"], ["strategy", "rows"]])
+def test_a_parameter_of_the_url_that_is_not_known_is_one_line_and_status_2(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BACKTEST_DATABASE_URL", "postgresql://me:open-sesame@db.example/backtest?ssl=disable")
+    monkeypatch.setenv("BACKTEST_KAFKA_BOOTSTRAP_SERVERS", "kafka:9092")
+    assert run_program(arguments) == 2
+    written = capsys.readouterr()
+    told = "BACKTEST_DATABASE_URL: its parameter 'ssl' is not known here: write sslmode=disable\n"
+    assert (written.out, written.err) == ("", f"backtest: {told}")
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
