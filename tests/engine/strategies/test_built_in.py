@@ -113,7 +113,8 @@ def test_wrong_parameters_say_what_is_wrong(key: str, params: dict[str, Any], sa
 def own_bars(bars: Bars) -> Callable[[str], OwnBars]:
     def look_up(name: str) -> OwnBars:
         longer = resample(bars, timeframe(name), EURUSD)
-        return OwnBars(longer.frame, last_closed(bars.close_time_us, longer.close_time_us))
+        rows = last_closed(bars.close_time_us, longer.close_time_us)
+        return OwnBars(longer.frame, rows, longer.close_time_us, 0.0)
 
     return look_up
 
