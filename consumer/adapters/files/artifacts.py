@@ -4,9 +4,9 @@
     <root>/bars/<digest>.csv
 
 A run's epoch has its own folder, so a fenced worker never writes over the winner's files. Tables are Parquet, whose
-footer comes last: a torn one does not open. The ledger is a stream of Arrow: of the 3 ms that a small run takes in the
-child a third Parquet file took 0.5, this takes 0.2, and it is read seldom (`backtest report --ledger` makes it CSV or
-Parquet). The CSV has no such mark and outlives power cuts and runs, so it is synced to disk before it gets its name.
+footer comes last: a torn one does not open. The ledger is a stream of Arrow, which costs a small run next to nothing,
+and it is read seldom (`backtest report --ledger` makes it CSV or Parquet). The CSV has no such mark and outlives power
+cuts and runs, so it is synced to disk before it gets its name.
 
 Bars that no row names any more can be removed (`backtest runs prune`) while runs that may name them again are at work,
 and neither knows of the other. So bars count as kept for some hours after they were written: who uses older ones writes
@@ -24,9 +24,11 @@ from io import BytesIO
 
 import polars as pl
 
+from consumer.adapters.files.short_parquet import can_be_written, parquet_of
 from consumer.adapters.files.store import FileStoreError, StoredFile, open_file_store
 from consumer.errors import ArtifactsUnavailable
 from consumer.ports.retention import BARS_KEPT_SECONDS
+from engine.numeric.csv_rows import csv_rows
 
 LEDGER = "ledger"
 BAR_COLUMNS = ("time", "open", "high", "low", "close", "volume")
@@ -175,23 +177,16 @@ def _translated() -> Iterator[None]:
 
 
 def _csv(table: pl.DataFrame) -> bytes:
-    buffer = BytesIO()
-    table.with_columns(iso_text("time")).write_csv(buffer)
-    return buffer.getvalue()
+    return f"{','.join(table.columns)}\n".encode() + csv_rows(table, "iso")
 
 
 def _encoded(name: str, table: pl.DataFrame) -> bytes:
     buffer = BytesIO()
     if name == LEDGER:
         table.write_ipc_stream(buffer)
+    elif can_be_written(table):
+        return parquet_of(table)
     else:
         # lz4 costs half the CPU of zstd; a small run spends more on writing than on simulating.
         table.write_parquet(buffer, compression="lz4", statistics=False)
     return buffer.getvalue()
-
-
-def iso_text(column: str) -> pl.Expr:
-    """A UTC time column as ISO 8601 with Z; microseconds only where there are any."""
-    time = pl.col(column)
-    whole = time.dt.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return pl.when(time.dt.microsecond() == 0).then(whole).otherwise(time.dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"))
