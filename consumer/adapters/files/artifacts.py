@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 
+import numpy as np
 import polars as pl
 
 from consumer.adapters.files.short_parquet import can_be_written, parquet_of
@@ -162,9 +163,9 @@ def _notice_name(digest: str) -> str:
 def bars_digest(table: pl.DataFrame) -> str:
     """SHA-256 over the values of BAR_COLUMNS: times as int64 microseconds, then each column as float64."""
     digest = hashlib.sha256(f"bars 1 {table.height}".encode())
-    digest.update(table["time"].to_physical().to_numpy().astype("<i8", copy=False).tobytes())
+    digest.update(table["time"].to_numpy().view(np.int64).astype("<i8", copy=False).data)
     for name in BAR_COLUMNS[1:]:
-        digest.update(table[name].to_numpy().astype("<f8", copy=False).tobytes())
+        digest.update(table[name].to_numpy().astype("<f8", copy=False).data)
     return digest.hexdigest()
 
 
