@@ -20,6 +20,8 @@ def other_length(time_us: NDArray[np.int64], of: Timeframe) -> Timeframe | None:
     gaps_us = np.diff(time_us)
     if gaps_us.size < _FEWEST_GAPS:
         return None
+    if np.count_nonzero(gaps_us == of.duration_us) * 2 > gaps_us.size:
+        return None
     spacing_us = _commonest(gaps_us)
     if spacing_us < of.shortest_us:
         most = np.count_nonzero(gaps_us == spacing_us) * 2 > gaps_us.size

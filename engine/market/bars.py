@@ -97,7 +97,7 @@ class Bars:
     @cached_property
     def time_us(self) -> NDArray[np.int64]:
         """Open times, microseconds since 1970 UTC."""
-        return read_only(self.frame["time"].to_physical().to_numpy())
+        return read_only(self.frame["time"].to_numpy().view(np.int64))
 
     @cached_property
     def close_time_us(self) -> NDArray[np.int64]:

@@ -10,6 +10,7 @@ from engine.market.bars import Bars
 from engine.market.instruments import Session
 from engine.market.sessions import fx_weekends, session_days
 from engine.market.timeframes import DAY_US
+from engine.numeric.arrays import read_only
 from engine.numeric.compiled import compiled
 from engine.numeric.times import iso_time
 
@@ -111,8 +112,28 @@ def _missing_bars(bars: Bars, session: Session) -> tuple[NDArray[np.int64], NDAr
 
 
 def _bars_while_closed(bars: Bars, session: Session) -> int:
-    closed_us = _closed_us(bars.time_us, bars.close_time_us, session)
-    return int(np.count_nonzero(closed_us == bars.close_time_us - bars.time_us))
+    if session == "always":
+        return 0
+    closing_us, opening_us = fx_weekends(int(bars.time_us[0]), int(bars.close_time_us[-1]))
+    return _within(bars.time_us, bars.close_time_us, read_only(closing_us), read_only(opening_us))
+
+
+@compiled
+def _within(
+    time_us: NDArray[np.int64],
+    close_time_us: NDArray[np.int64],
+    closing_us: NDArray[np.int64],
+    opening_us: NDArray[np.int64],
+) -> int:
+    """Count bars that lie wholly in one of the spans, which ascend and do not touch."""
+    count, span = 0, 0
+    for i in range(time_us.size):
+        while span < opening_us.size and opening_us[span] < close_time_us[i]:
+            span += 1
+        if span == opening_us.size:
+            break
+        count += closing_us[span] <= time_us[i]
+    return count
 
 
 def _closed_us(begin_us: NDArray[np.int64], end_us: NDArray[np.int64], session: Session) -> NDArray[np.int64]:

@@ -1,14 +1,10 @@
 """A run's trades as rows for COPY into backtest_trades, made in the child: the worker passes them on as they are."""
 
-from io import BytesIO
-from typing import Final
-
 import polars as pl
 
 from engine.errors import StrategyError
+from engine.numeric.csv_rows import csv_rows
 from engine.results.result import BacktestResult
-
-_CSV_TIME: Final = "%Y-%m-%d %H:%M:%S%.6f+00"
 
 
 def trades_csv(run_id: int, result: BacktestResult) -> bytes:
@@ -16,9 +12,7 @@ def trades_csv(run_id: int, result: BacktestResult) -> bytes:
     that reads back as the same double, an empty field is NULL, an empty text is quoted. Raises StrategyError."""
     run_ids = pl.Series("run_id", [run_id], dtype=pl.Int64).new_from_index(0, result.trades.height)
     rows = pl.DataFrame([run_ids, *result.trades.get_columns()])
-    buffer = BytesIO()
-    rows.write_csv(buffer, include_header=False, datetime_format=_CSV_TIME)
-    content = buffer.getvalue()
+    content = csv_rows(rows, "sql")
     if b"\0" in content:
         # Postgres takes no NUL in text: the run would never get its terminal row.
         raise StrategyError("a decision's pattern_name or pattern_metadata holds a NUL character")

@@ -4,9 +4,9 @@
     <root>/bars/<digest>.csv
 
 A run's epoch has its own folder, so a fenced worker never writes over the winner's files. Tables are Parquet, whose
-footer comes last: a torn one does not open. The ledger is a stream of Arrow: of the 3 ms that a small run takes in the
-child a third Parquet file took 0.5, this takes 0.2, and it is read seldom (`backtest report --ledger` makes it CSV or
-Parquet). The CSV has no such mark and outlives power cuts and runs, so it is synced to disk before it gets its name.
+footer comes last: a torn one does not open. The ledger is a stream of Arrow, which costs a small run next to nothing,
+and it is read seldom (`backtest report --ledger` makes it CSV or Parquet). The CSV has no such mark and outlives power
+cuts and runs, so it is synced to disk before it gets its name.
 
 Bars that no row names any more can be removed (`backtest runs prune`) while runs that may name them again are at work,
 and neither knows of the other. So bars count as kept for some hours after they were written: who uses older ones writes
@@ -22,11 +22,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 
+import numpy as np
 import polars as pl
 
+from consumer.adapters.files.short_parquet import can_be_written, parquet_of
 from consumer.adapters.files.store import FileStoreError, StoredFile, open_file_store
 from consumer.errors import ArtifactsUnavailable
 from consumer.ports.retention import BARS_KEPT_SECONDS
+from engine.numeric.csv_rows import csv_rows
 
 LEDGER = "ledger"
 BAR_COLUMNS = ("time", "open", "high", "low", "close", "volume")
@@ -73,7 +76,7 @@ class ArtifactFiles:
         with _translated():
             written_at = self._files.written_at(name)
             if written_at is None or written_at < time.time() - BARS_KEPT_SECONDS:
-                self._files.write(name, _csv(bars.select(BAR_COLUMNS)), durable=True)
+                self._files.write(name, _csv(bars), durable=True)
             if self._is_being_removed(digest) or not self._files.exists(name):
                 raise ArtifactsUnavailable(f"{self._files.location(name)}: is being removed just now")
         return self._files.location(name)
@@ -160,9 +163,9 @@ def _notice_name(digest: str) -> str:
 def bars_digest(table: pl.DataFrame) -> str:
     """SHA-256 over the values of BAR_COLUMNS: times as int64 microseconds, then each column as float64."""
     digest = hashlib.sha256(f"bars 1 {table.height}".encode())
-    digest.update(table["time"].to_physical().to_numpy().astype("<i8", copy=False).tobytes())
+    digest.update(table["time"].to_numpy().view(np.int64).astype("<i8", copy=False).data)
     for name in BAR_COLUMNS[1:]:
-        digest.update(table[name].to_numpy().astype("<f8", copy=False).tobytes())
+        digest.update(table[name].to_numpy().astype("<f8", copy=False).data)
     return digest.hexdigest()
 
 
@@ -174,24 +177,19 @@ def _translated() -> Iterator[None]:
         raise ArtifactsUnavailable(str(error)) from error
 
 
-def _csv(table: pl.DataFrame) -> bytes:
-    buffer = BytesIO()
-    table.with_columns(iso_text("time")).write_csv(buffer)
-    return buffer.getvalue()
+def _csv(bars: pl.DataFrame) -> bytes:
+    # A query of polars takes longer than the rendering.
+    table = pl.DataFrame([bars[name] for name in BAR_COLUMNS])
+    return f"{','.join(BAR_COLUMNS)}\n".encode() + csv_rows(table, "iso")
 
 
 def _encoded(name: str, table: pl.DataFrame) -> bytes:
     buffer = BytesIO()
     if name == LEDGER:
         table.write_ipc_stream(buffer)
+    elif can_be_written(table):
+        return parquet_of(table)
     else:
         # lz4 costs half the CPU of zstd; a small run spends more on writing than on simulating.
         table.write_parquet(buffer, compression="lz4", statistics=False)
     return buffer.getvalue()
-
-
-def iso_text(column: str) -> pl.Expr:
-    """A UTC time column as ISO 8601 with Z; microseconds only where there are any."""
-    time = pl.col(column)
-    whole = time.dt.strftime("%Y-%m-%dT%H:%M:%SZ")
-    return pl.when(time.dt.microsecond() == 0).then(whole).otherwise(time.dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"))

@@ -1,8 +1,9 @@
 """Rows of one symbol's stored years, read where they are wanted and kept in memory between runs.
 
 A year of M1 bars is 370 000 rows, and a small run wants three thousand of them. So of a large file only these rows are
-read, each time another run wants others; a small file is read whole and kept. What a run was given is kept too, with
-the digest and the arrays that were made of it. Whole years are never put together, unless a run wants all of them.
+read, each time another run wants others; a small file is read and checked whole, and kept. What a run was given is kept
+too, with the digest and the arrays that were made of it. Whole years are never put together, unless a run wants all of
+them.
 """
 
 from collections import OrderedDict
@@ -38,7 +39,8 @@ _NUMBERS = (*PRICES, "volume", "spread")
 class _Year:
     """What is known of one year's file. content: all its bars, where they are read whole; else where rows are read.
 
-    index_us: open time of each STEP-th row, and of the last. size_bytes: in memory.
+    index_us: open time of each STEP-th row, and of the last; of every row, where they are read whole. size_bytes: in
+    memory. is_sound: all its bars were checked, and are as `Bars` has them.
     """
 
     file: StoredFile
@@ -46,13 +48,17 @@ class _Year:
     index_us: NDArray[np.int64]
     content: pl.DataFrame | pl.LazyFrame
     size_bytes: int
+    is_sound: bool = False
+
+    @property
+    def is_whole(self) -> bool:
+        return isinstance(self.content, pl.DataFrame)
 
     def around(self, moment_us: int) -> tuple[int, int]:
         """Two rows, of which the first is no later and the second no earlier than the first that opens at or after."""
-        if isinstance(self.content, pl.DataFrame):
-            row = int(_times(self.content).searchsorted(moment_us))
-            return row, row
         known = int(np.searchsorted(self.index_us, moment_us))
+        if self.is_whole:
+            return known, known
         earliest = max(0, known - 1) * STEP
         return min(earliest, self.height), min(known * STEP, self.height)
 
@@ -63,6 +69,15 @@ class _Year:
             return self.content.slice(first, end - first).collect()
         except (OSError, pl.exceptions.PolarsError) as error:
             raise FileStoreError(f"{self.file.name}: {error}") from error
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """Rows of one year, from its row `first` on."""
+
+    year: _Year
+    first: int
+    frame: pl.DataFrame
 
 
 class StoredRows:
@@ -93,7 +108,6 @@ class StoredRows:
         key = (folder, *files.values(), since_us, until_us, before)
         found = self._given.get(key)
         if found is None:
-            self.has_read = True
             found = self._load(folder, of, files, within, since_us, until_us, before)
             if found is not None:
                 self._given.put(key, found, int(found.frame.estimated_size()))
@@ -127,16 +141,17 @@ class StoredRows:
         for year, start in zip(years, starts.tolist(), strict=False):
             first, end = max(0, earliest - start), min(year.height, latest - start)
             if end > first:
-                parts.append((year.file, first, _canonical(year.rows(first, end))))
+                self.has_read |= not year.is_whole
+                parts.append(_Part(year, first, _canonical(year.rows(first, end))))
         if not parts:
             return None
-        times = np.concatenate([_times(frame) for _, _, frame in parts])
+        times = np.concatenate([_times(part.frame) for part in parts])
         first = 0 if since_us is None else max(0, int(times.searchsorted(since_us)) - before)
         end = int(times.searchsorted(until_us))
         if end <= first:
             return None
-        bars = self._checked(of, _cut(parts, first, min(end + following, times.size)), folder)
-        return bars.rows(0, end - first)
+        behind = min(end + following, times.size)
+        return self._bars(of, _cut(parts, first, behind), times[first:behind], folder).rows(0, end - first)
 
     def _wanted_years(
         self,
@@ -158,14 +173,23 @@ class StoredRows:
             before -= years[0].height
         return years
 
-    def _checked(self, of: Timeframe, parts: list[tuple[StoredFile, int, pl.DataFrame]], folder: str) -> Bars:
+    def _bars(self, of: Timeframe, parts: list[_Part], times: NDArray[np.int64], folder: str) -> Bars:
+        """Put rows together, checked: where years are sound, it is for the bars on both sides of a new year only."""
+        seams = np.cumsum([part.frame.height for part in parts[:-1]], dtype=np.int64)
+        if all(part.year.is_sound for part in parts) and (times[seams] - times[seams - 1] >= of.shortest_us).all():
+            return Bars(of, _joined([part.frame for part in parts], np.nan))
+        return self._checked(of, parts, folder)
+
+    def _checked(self, of: Timeframe, parts: list[_Part], folder: str) -> Bars:
         """Validate rows as one; when that fails, name the one file and row at fault."""
+        frames = [_unchecked(part) for part in parts]
         try:
-            joined = pl.concat([frame for _, _, frame in parts]) if len(parts) > 1 else parts[0][2]
+            joined = _joined(frames, None)
             return bars_from_frame(joined, of, self._files.location(folder), spread_may_lack=True)
         except BadBars:
-            for file, first, frame in parts:
-                bars_from_frame(frame, of, place_of(self._files, file), spread_may_lack=True, rows_before=first)
+            for part, frame in zip(parts, frames, strict=True):
+                source = place_of(self._files, part.year.file)
+                bars_from_frame(frame, of, source, spread_may_lack=True, rows_before=part.first)
             raise
 
     def _year(self, of: Timeframe, file: StoredFile) -> _Year:
@@ -188,11 +212,22 @@ class StoredRows:
                 size = index_us.nbytes + (len(content) if isinstance(content, bytes) else 0)
                 return _Year(file, times.size, index_us, rows, size)
         frame = read_year(self._files, file)
-        if frame["time"].null_count() or not _rises(_times(frame)):
+        sound = _sound(frame, of, place_of(self._files, file))
+        if sound is None and (frame["time"].null_count() or not _rises(_times(frame))):
             # Where in the year a row lies is not known then.
             bars_from_frame(frame, of, place_of(self._files, file), spread_may_lack=True)
-        times = _times(frame)
-        return _Year(file, frame.height, np.append(times[:1], times[-1:]), frame, int(frame.estimated_size()))
+        kept = frame if sound is None else sound
+        return _Year(file, kept.height, _times(kept), kept, int(kept.estimated_size()), is_sound=sound is not None)
+
+
+def _sound(frame: pl.DataFrame, of: Timeframe, source: str) -> pl.DataFrame | None:
+    """The bars as `Bars` has them; None: one of them is bad, and a run that does not want it is not to hear of it."""
+    if frame.height == 0:
+        return frame
+    try:
+        return bars_from_frame(frame, of, source, spread_may_lack=True).frame
+    except BadBars:
+        return None
 
 
 def _times_of_plain(rows: pl.LazyFrame) -> NDArray[np.int64] | None:
@@ -206,7 +241,7 @@ def _times_of_plain(rows: pl.LazyFrame) -> NDArray[np.int64] | None:
         column = rows.select("time").collect()["time"]
     except (OSError, pl.exceptions.PolarsError):
         return None
-    times = column.to_physical().to_numpy()
+    times = column.to_numpy().view(np.int64)
     return times if not column.null_count() and times.size and _rises(times) else None
 
 
@@ -221,28 +256,45 @@ def _rows_before(years: list[_Year], moment_us: int) -> tuple[int, int]:
 
 
 def _canonical(frame: pl.DataFrame) -> pl.DataFrame:
-    """All columns of bars, in one order; absent volume is 0, absent spread null."""
-    if frame.columns == ["time", *_NUMBERS]:
+    """Columns of bars in one order, absent volume 0."""
+    wanted = ["time", *_NUMBERS]
+    if "spread" not in frame.columns:
+        wanted.pop()
+    if frame.columns == wanted:
         return frame
-    lacking = {"volume": 0.0, "spread": None}
-    added = [pl.lit(value, pl.Float64).alias(name) for name, value in lacking.items() if name not in frame.columns]
-    return frame.with_columns(added).select("time", *_NUMBERS)
+    volume = [] if "volume" in frame.columns else [pl.lit(0.0).alias("volume")]
+    return frame.with_columns(volume).select(wanted)
+
+
+def _joined(frames: list[pl.DataFrame], no_spread: float | None) -> pl.DataFrame:
+    """The rows of all frames, with a spread where one of them has it."""
+    if len(frames) == 1:
+        return frames[0]
+    if len({frame.width for frame in frames}) > 1:
+        spread = pl.lit(no_spread, pl.Float64).alias("spread")
+        frames = [frame if "spread" in frame.columns else frame.with_columns(spread) for frame in frames]
+    return pl.concat(frames, rechunk=True)
+
+
+def _unchecked(part: _Part) -> pl.DataFrame:
+    """The rows as they were read: an absent spread is null."""
+    if not part.year.is_sound or "spread" not in part.frame.columns:
+        return part.frame
+    return part.frame.with_columns(pl.col("spread").fill_nan(None))
 
 
 def _times(frame: pl.DataFrame) -> NDArray[np.int64]:
-    return frame["time"].to_physical().to_numpy()
+    return frame["time"].to_numpy().view(np.int64)
 
 
-def _cut(
-    parts: list[tuple[StoredFile, int, pl.DataFrame]], first: int, end: int
-) -> list[tuple[StoredFile, int, pl.DataFrame]]:
+def _cut(parts: list[_Part], first: int, end: int) -> list[_Part]:
     """Rows first to end of all parts."""
     kept, start = [], 0
-    for file, row, frame in parts:
-        begin, stop = max(0, first - start), min(frame.height, end - start)
+    for part in parts:
+        begin, stop = max(0, first - start), min(part.frame.height, end - start)
         if stop > begin:
-            kept.append((file, row + begin, frame.slice(begin, stop - begin)))
-        start += frame.height
+            kept.append(_Part(part.year, part.first + begin, part.frame.slice(begin, stop - begin)))
+        start += part.frame.height
     return kept
 
 

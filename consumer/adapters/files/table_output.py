@@ -6,10 +6,10 @@ from pathlib import Path
 
 import polars as pl
 
-from consumer.adapters.files.artifacts import iso_text
 from consumer.adapters.files.store import FileStoreError, LocalFiles
 from consumer.errors import ArtifactsUnavailable
 from engine.errors import InputRefused
+from engine.numeric.csv_rows import iso_text
 
 _SUFFIXES = (".csv", ".parquet")
 

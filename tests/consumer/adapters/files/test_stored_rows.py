@@ -144,3 +144,37 @@ def test_a_place_whose_name_looks_like_a_pattern_is_only_a_place(
     loaded = ParquetMarketData(str(odd)).load("EURUSD", "H1", FAR)
     assert loaded is not None
     assert loaded.digest == WHOLE.digest
+
+
+@pytest.mark.parametrize("spoilt", [False, True], ids=["all sound", "one with a bad bar elsewhere"])
+def test_years_with_and_without_spreads_are_read_as_if_they_were_one_file(tmp_path: Path, spoilt: bool) -> None:
+    """2019 has none, 2020 from a few hundred bars on, 2021 everywhere."""
+    year, row = pl.col("time").dt.year(), pl.int_range(pl.len())
+    spread = pl.when((year == 2021) | ((year == 2020) & (row % 5_000 > 400))).then(row % 7 + 1.0)
+    whole = WHOLE.frame.with_columns(spread=spread)
+    (tmp_path / "EURUSD" / "H1").mkdir(parents=True)
+    for (number,), frame in whole.group_by(year, maintain_order=True):
+        stored = frame.drop("spread") if number == 2019 else frame
+        bad = pl.when(pl.int_range(pl.len()) == stored.height - 1).then(0.0).otherwise(pl.col("low"))
+        stored = stored.with_columns(low=bad) if spoilt and number == 2021 else stored
+        stored.write_parquet(tmp_path / "EURUSD" / "H1" / f"{number}.parquet")
+    market_data = ParquetMarketData(str(tmp_path))
+
+    @given(first=st.integers(0, HOURS - 200), length=st.integers(1, HOURS))
+    def compare(first: int, length: int) -> None:
+        wanted = whole.slice(first, min(length, whole.height - 1 - first))
+        got = market_data.load("EURUSD", "H1", wanted["time"][-1] + timedelta(minutes=1), wanted["time"][0])
+        assert got is not None
+        assert got.digest == bars_from_frame(wanted, timeframe("H1"), "whole", spread_may_lack=True).digest
+
+    compare()
+
+
+def test_years_that_meet_too_closely_are_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "EURUSD" / "H1").mkdir(parents=True)
+    moments = {2019: datetime(2019, 12, 31, 23, 30, tzinfo=UTC), 2020: datetime(2020, 1, 1, 0, 0, tzinfo=UTC)}
+    for year, moment in moments.items():
+        frame = pl.DataFrame({"time": [moment], **{name: [1.1] for name in ("open", "high", "low", "close")}})
+        frame.write_parquet(tmp_path / "EURUSD" / "H1" / f"{year}.parquet")
+    with pytest.raises(BadBars, match="closer than H1 to the row before"):
+        ParquetMarketData(str(tmp_path)).load("EURUSD", "H1", FAR)
