@@ -51,12 +51,14 @@ from engine.kernel.levels import settle_at, settle_inside
 from engine.kernel.money import (
     charge_nights,
     equity_of,
+    even_part,
     least_equity,
     leave,
     load_close,
     load_open,
     lots,
     oddness,
+    point_worth,
     quote,
     record,
     round_sum,
@@ -197,9 +199,9 @@ def mark_quiet(s, r, prices, equity, start, limit, least):
     close = prices.close
     volume = lots(r, s.steps)
     scale = r.scale
-    unit = volume * r.contract / scale
-    balance, entry, direction = s.balance, s.entry_price, s.direction
-    carried, odd = swap_due(s, r, volume), oddness(balance)
+    unit = point_worth(r, volume)
+    entry, direction, odd = s.entry_price, s.direction, oddness(s.balance)
+    even, carried = even_part(s.balance, odd), swap_due(s, r, volume) * 1e8 + odd
     exhausted = 0
     if r.rate_step == 0 and (r.spread_step == 0 or direction > 0):
         # The same arithmetic as below and in test_equity, in a shape that compiles to vector instructions.
@@ -207,13 +209,13 @@ def mark_quiet(s, r, prices, equity, start, limit, least):
         spread = prices.spread[0]
         if direction > 0:
             for i in bars_from(start, limit):
-                value = equity_of(balance, odd, whole_units(scale, close[i], entry) * unit + carried)
+                value = equity_of(even, whole_units(scale, close[i], entry), unit, carried)
                 equity[i] = value
                 exhausted += 0 if value > least else 1
         else:
             for i in bars_from(start, limit):
                 points = whole_units(scale, entry, round_sum(scale, close[i] + spread))
-                value = equity_of(balance, odd, points * unit + carried)
+                value = equity_of(even, points, unit, carried)
                 equity[i] = value
                 exhausted += 0 if value > least else 1
     else:
@@ -221,7 +223,7 @@ def mark_quiet(s, r, prices, equity, start, limit, least):
             price = quote(scale, direction, close[i], prices.spread[i * np.uintp(r.spread_step)])
             points = whole_units(scale, price, entry) * direction
             rate = prices.rate_close[i * np.uintp(r.rate_step)]
-            value = equity_of(balance, odd, points * (unit * rate) + carried)
+            value = equity_of(even, points, unit * rate, carried)
             equity[i] = value
             exhausted += 0 if value > least else 1
     if exhausted > 0:

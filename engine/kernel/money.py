@@ -55,14 +55,26 @@ def oddness(balance):
 
 
 @inlined
-def equity_of(balance, odd, floating):
-    """Return balance + floating rounded to 1e-8, half to even; odd: oddness(balance).
+def even_part(balance, odd):
+    """Return the balance without its oddness, in units of 1e-8."""
+    return np.rint(balance * 1e8) - odd
 
-    The floating part is rounded alone, in whole units, beside whether the balance is odd: it has digits that the sum
-    has no room for, and without them a tie falls either way. From 9e7 on as round8.
+
+@inlined
+def equity_of(even, points, unit, carried):
+    """Return the equity rounded to 1e-8, half to even: `even` (even_part) plus the floating part, points * unit.
+
+    unit: 1e-8 of account currency a point; carried: what is not of the price, in 1e-8, and the balance's oddness. So
+    the floating part is rounded alone, in whole units: it has digits that its sum with the balance has no room for,
+    and without them a tie falls either way.
     """
-    units = np.rint(balance * 1e8) - odd + np.rint(floating * 1e8 + odd)
-    return units / 1e8 if abs(units) < 9e15 else balance + floating
+    return (even + np.rint(points * unit + carried)) / 1e8
+
+
+@inlined
+def point_worth(r, volume):
+    """Return what one point, 1 / scale, of so many lots is worth, in 1e-8 of quote currency."""
+    return volume * r.contract * 1e8 / r.scale
 
 
 @inlined
@@ -160,8 +172,10 @@ def test_equity(s, r, o, book):
         price = quote(r.scale, s.direction, s.close, s.spread)
         volume = lots(r, s.steps)
         points = whole_units(r.scale, price, s.entry_price) * s.direction
-        floating = points * (volume * r.contract / r.scale * known_rate(s, CLOSE_FILL))
-        s.equity = equity_of(s.balance, oddness(s.balance), floating + swap_due(s, r, volume))
+        odd = oddness(s.balance)
+        carried = swap_due(s, r, volume) * 1e8 + odd
+        unit = point_worth(r, volume) * known_rate(s, CLOSE_FILL)
+        s.equity = equity_of(even_part(s.balance, odd), points, unit, carried)
         least = least_equity(r, o, s.steps)
         if s.equity <= least:
             leave(s, r, o, book, s.steps, price, STOP_OUT, CLOSE_FILL)
