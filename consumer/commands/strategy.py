@@ -5,6 +5,7 @@ import json
 import keyword
 import re
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from consumer.commands.display.columns import text_columns
 from consumer.commands.strategy_rows import add_row, edit_row, list_rows
 from consumer.commands.strategy_template import project_file, strategy_file
 from consumer.installed.registry import load_strategy, registered_strategies
+from consumer.preparation.strategy_file import class_in_file, names_a_file
 from engine.errors import InputRefused
 
 app = typer.Typer(
@@ -40,11 +42,11 @@ def list_strategies(
 
 @app.command("show")
 def show(
-    key: Annotated[str, typer.Argument(help="Registered key.")],
+    key: Annotated[str, typer.Argument(help="Registered key, or path/to/file.py:Class.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the parameters' JSON schema on stdout.")] = False,
 ) -> None:
     """Show what a strategy does and its parameters."""
-    strategy = load_strategy(key)
+    strategy = _strategy(key)
     schema: dict[str, Any] = strategy.Params.model_json_schema()
     if as_json:
         sys.stdout.write(json.dumps(schema) + "\n")
@@ -59,6 +61,12 @@ def show(
     ]
     if rows:
         typer.echo("\n" + text_columns([("parameter", "type", "default", "limits"), *rows]))
+
+
+@app.command("schema")
+def schema(key: Annotated[str, typer.Argument(help="Registered key, or path/to/file.py:Class.")]) -> None:
+    """Print the JSON Schema of a strategy's parameters on stdout."""
+    sys.stdout.write(json.dumps(_strategy(key).Params.model_json_schema(), indent=2) + "\n")
 
 
 @app.command("new")
@@ -84,6 +92,13 @@ def new(
     typer.echo(f"wrote {folder / f'{name}.py'} and {folder / 'pyproject.toml'}")
     typer.echo(f"register it where backtest is installed:  python -m pip install -e {folder}")
     typer.echo(f"then:  backtest strategy show {name}")
+
+
+def _strategy(key: str) -> type[Any]:
+    if not names_a_file(key):
+        return load_strategy(key)
+    with redirect_stdout(sys.stderr):
+        return class_in_file(key)[0]
 
 
 def _type(field: dict[str, Any]) -> str:
