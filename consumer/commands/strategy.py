@@ -7,16 +7,18 @@ import re
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from consumer.commands.display.columns import text_columns
 from consumer.commands.strategy_rows import add_row, edit_row, list_rows
-from consumer.commands.strategy_template import project_file, strategy_file
+from consumer.commands.strategy_template import project_file, rules_file, strategy_file
 from consumer.installed.registry import load_strategy, registered_strategies
 from consumer.preparation.strategy_file import class_in_file, names_a_file
 from engine.errors import InputRefused
+
+_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="List, show and start strategies; rows that use them."
@@ -65,8 +67,9 @@ def show(
 
 @app.command("schema")
 def schema(key: Annotated[str, typer.Argument(help="Registered key, or path/to/file.py:Class.")]) -> None:
-    """Print the JSON Schema of a strategy's parameters on stdout."""
-    sys.stdout.write(json.dumps(_strategy(key).Params.model_json_schema(), indent=2) + "\n")
+    """Print the JSON Schema of a strategy's parameters, of `rules` that of a document, for an editor to check by."""
+    described = {"$schema": _DIALECT, **_strategy(key).Params.model_json_schema()}
+    sys.stdout.write(json.dumps(described, indent=2) + "\n")
 
 
 @app.command("new")
@@ -74,12 +77,18 @@ def new(
     name: Annotated[str, typer.Argument(help="Key of the new strategy: small letters, digits and _.")],
     directory: Annotated[Path, typer.Option(help="Where to make the project's folder.")] = Path(),
     bar_by_bar: Annotated[bool, typer.Option("--bar-by-bar", help="Decide bar by bar, not all at once.")] = False,
+    rules: Annotated[bool, typer.Option("--rules", help="Write a commented document of rules, no code.")] = False,
 ) -> None:
-    """Write a small project with a working strategy to change, and say how to register it."""
+    """Write a small project with a working strategy to change, and say how to register it; or rules to run."""
     if re.fullmatch(r"[a-z][a-z0-9_]{0,99}", name) is None or keyword.iskeyword(name):
         raise typer.BadParameter(
             "use small letters, digits and _, beginning with a letter, and no word of the language", param_hint="'NAME'"
         )
+    if rules and bar_by_bar:
+        raise typer.BadParameter("is of code: rules decide all bars at once", param_hint="'--bar-by-bar'")
+    if rules:
+        _new_rules(name, directory)
+        return
     folder = directory / name
     if folder.exists():
         raise InputRefused(f"{folder}: is there already; nothing was written")
@@ -99,6 +108,20 @@ def _strategy(key: str) -> type[Any]:
         return load_strategy(key)
     with redirect_stdout(sys.stderr):
         return class_in_file(key)[0]
+
+
+def _new_rules(name: str, directory: Path) -> None:
+    file = directory / f"{name}.toml"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with file.open("x", encoding="utf-8") as made:
+            made.write(rules_file(name))
+    except FileExistsError:
+        raise InputRefused(f"{file}: is there already; nothing was written") from None
+    except OSError as error:
+        raise InputRefused(f"{file}: cannot be written: {error.strerror or error}") from error
+    typer.echo(f"wrote {file}")
+    typer.echo(f"then:  backtest run --rules {file} --bars BARS.csv --symbol EURUSD --timeframe H1")
 
 
 def _type(field: dict[str, Any]) -> str:
