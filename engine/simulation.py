@@ -16,7 +16,7 @@ from engine.results.trail import Trail
 from engine.strategy import Position
 
 _FIRST_ROWS = 1024
-_NO_TERMS = (0, 0, 0, 0.0, 0.0)
+_NO_TERMS = (0, 0, 0, 0, 0.0, 0.0)
 
 
 class Simulation:

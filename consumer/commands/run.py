@@ -35,4 +35,7 @@ def run(
         result = run_backtest(ready.specification, ready.instrument, ready.data, ready.decider, on_progress=show)
     if trades is not None:
         write_table(result.trades, trades)
-    (print_json if as_json else print_table)(result)
+    if as_json:
+        print_json(result)
+    else:
+        print_table(result, ready.decider.digest_inputs().params)

@@ -5,16 +5,20 @@ import json
 import keyword
 import re
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from consumer.commands.display.columns import text_columns
 from consumer.commands.strategy_rows import add_row, edit_row, list_rows
-from consumer.commands.strategy_template import project_file, strategy_file
+from consumer.commands.strategy_template import project_file, rules_file, strategy_file
 from consumer.installed.registry import load_strategy, registered_strategies
+from consumer.preparation.strategy_file import class_in_file, names_a_file
 from engine.errors import InputRefused
+
+_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="List, show and start strategies; rows that use them."
@@ -40,11 +44,11 @@ def list_strategies(
 
 @app.command("show")
 def show(
-    key: Annotated[str, typer.Argument(help="Registered key.")],
+    key: Annotated[str, typer.Argument(help="Registered key, or path/to/file.py:Class.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the parameters' JSON schema on stdout.")] = False,
 ) -> None:
     """Show what a strategy does and its parameters."""
-    strategy = load_strategy(key)
+    strategy = _strategy(key)
     schema: dict[str, Any] = strategy.Params.model_json_schema()
     if as_json:
         sys.stdout.write(json.dumps(schema) + "\n")
@@ -61,17 +65,30 @@ def show(
         typer.echo("\n" + text_columns([("parameter", "type", "default", "limits"), *rows]))
 
 
+@app.command("schema")
+def schema(key: Annotated[str, typer.Argument(help="Registered key, or path/to/file.py:Class.")]) -> None:
+    """Print the JSON Schema of a strategy's parameters, of `rules` that of a document, for an editor to check by."""
+    described = {"$schema": _DIALECT, **_strategy(key).Params.model_json_schema()}
+    sys.stdout.write(json.dumps(described, indent=2) + "\n")
+
+
 @app.command("new")
 def new(
     name: Annotated[str, typer.Argument(help="Key of the new strategy: small letters, digits and _.")],
     directory: Annotated[Path, typer.Option(help="Where to make the project's folder.")] = Path(),
     bar_by_bar: Annotated[bool, typer.Option("--bar-by-bar", help="Decide bar by bar, not all at once.")] = False,
+    rules: Annotated[bool, typer.Option("--rules", help="Write a commented document of rules, no code.")] = False,
 ) -> None:
-    """Write a small project with a working strategy to change, and say how to register it."""
+    """Write a small project with a working strategy to change, and say how to register it; or rules to run."""
     if re.fullmatch(r"[a-z][a-z0-9_]{0,99}", name) is None or keyword.iskeyword(name):
         raise typer.BadParameter(
             "use small letters, digits and _, beginning with a letter, and no word of the language", param_hint="'NAME'"
         )
+    if rules and bar_by_bar:
+        raise typer.BadParameter("is of code: rules decide all bars at once", param_hint="'--bar-by-bar'")
+    if rules:
+        _new_rules(name, directory)
+        return
     folder = directory / name
     if folder.exists():
         raise InputRefused(f"{folder}: is there already; nothing was written")
@@ -84,6 +101,27 @@ def new(
     typer.echo(f"wrote {folder / f'{name}.py'} and {folder / 'pyproject.toml'}")
     typer.echo(f"register it where backtest is installed:  python -m pip install -e {folder}")
     typer.echo(f"then:  backtest strategy show {name}")
+
+
+def _strategy(key: str) -> type[Any]:
+    if not names_a_file(key):
+        return load_strategy(key)
+    with redirect_stdout(sys.stderr):
+        return class_in_file(key)[0]
+
+
+def _new_rules(name: str, directory: Path) -> None:
+    file = directory / f"{name}.toml"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with file.open("x", encoding="utf-8") as made:
+            made.write(rules_file(name))
+    except FileExistsError:
+        raise InputRefused(f"{file}: is there already; nothing was written") from None
+    except OSError as error:
+        raise InputRefused(f"{file}: cannot be written: {error.strerror or error}") from error
+    typer.echo(f"wrote {file}")
+    typer.echo(f"then:  backtest run --rules {file} --bars BARS.csv --symbol EURUSD --timeframe H1")
 
 
 def _type(field: dict[str, Any]) -> str:

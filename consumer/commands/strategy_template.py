@@ -1,6 +1,7 @@
 """What `backtest strategy new` writes: a strategy that works as it stands, and the project that registers it."""
 
 from string import Template
+from typing import Final
 
 _PROJECT = Template("""\
 [build-system]
@@ -100,3 +101,44 @@ def project_file(name: str) -> str:
 
 def _class_name(name: str) -> str:
     return "".join(part.capitalize() for part in name.split("_"))
+
+
+_RULES: Final = """\
+# $name: averages that cross, in the direction of a longer timeframe's trend.
+#
+#     backtest run --rules $name.toml --bars BARS.csv --symbol EURUSD --timeframe H1
+#
+# What can be written: docs/strategies.md, "Write rules"; `backtest strategy schema rules` has it for an editor.
+
+# Conditions, asked at each close. buy or sell is required.
+buy = "crosses_above(quick, calm) and close > trend and rsi(close, 14) < 70"
+sell = "crosses_below(quick, calm) and close < trend and rsi(close, 14) > 30"
+
+# Leaving by a condition: close closes either side, close_long and close_short one.
+close = "weekday == 4 and hour >= 20" # Friday evening, UTC
+
+# Distances from the deciding close, in price. Several targets close a part each.
+stop_loss = "2 * atr(14)"
+take_profit = ["pips(30)", "4 * atr(14)"]
+# trailing_stop = "3 * atr(14)"
+
+# max_bars = 48     # bars after which a position leaves
+# volume = "0.1"    # lots; else the run's --volume or --risk-pct
+
+# Numbers with names, which `--params '{"fast": 5}'`, a request and a search vary.
+[params]
+fast = 10
+slow = 30
+
+# Expressions with names. With a timeframe all names in it are of that timeframe's own bars, and its
+# value is that of the last of them that has closed: nothing here can look ahead.
+[indicators]
+quick = "sma(close, fast)"
+calm = "sma(close, slow)"
+trend = { timeframe = "H4", value = "ema(close, 50)" }
+"""
+
+
+def rules_file(name: str) -> str:
+    """The document `<name>.toml`, which runs as it stands and says what else it could have."""
+    return Template(_RULES).substitute(name=name)

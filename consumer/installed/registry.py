@@ -88,14 +88,14 @@ def load_strategy(key: str) -> type[Any]:
         ) from error
     if not isinstance(loaded, type):
         raise UnknownStrategy(f"strategy {key!r}: {point.value} is not a class")
-    lacks = _lacks(loaded)
+    lacks = lacks_of_a_strategy(loaded)
     if lacks:
         raise UnknownStrategy(f"strategy {key!r}: {point.value} has no {lacks}")
     return loaded
 
 
-def _lacks(strategy: type[Any]) -> str | None:
-    """What the class would need to be a strategy."""
+def lacks_of_a_strategy(strategy: type[Any]) -> str | None:
+    """What the class would need to be a strategy; None where it is one by its looks."""
     if not any(callable(getattr(strategy, name, None)) for name in ("decide_all", "decide")):
         return "method decide_all or decide"
     params = getattr(strategy, "Params", None)

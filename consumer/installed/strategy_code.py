@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -118,6 +118,19 @@ def strategy_version(key: str) -> str:
         _version.cache_clear()  # edited while it was read
 
 
+def version_of_file(path: Path, source: bytes) -> str:
+    """The version of a strategy in a file that nobody installed: as strategy_version, over the file, whose text is
+    given as it runs and whose name is none of it, and over all that it imports from beside it.
+    """
+    names, places = _neighbours(str(path), Path()), set[str]()
+    while names:
+        for place in set(_located(names.pop())) - places:
+            places.add(place)
+            names |= _neighbours(place, Path())
+    beside = _Code("", tuple(sorted(place for place in places if not Path(place).samefile(path))))
+    return _hash([("", source), *((name, Path(each).read_bytes()) for name, each in _files(beside))])
+
+
 @dataclass(frozen=True, slots=True)
 class _Code:
     """A distribution's code. places: folders of its top-level packages, files of its top-level modules."""
@@ -128,9 +141,13 @@ class _Code:
 
 @lru_cache(maxsize=256)
 def _version(code: _Code, state: Fingerprint) -> str:  # a key of the cache
+    return _hash((name, Path(path).read_bytes()) for name, path in _files(code))
+
+
+def _hash(files: Iterable[tuple[str, bytes]]) -> str:
     hasher = hashlib.sha256()
-    for name, path in _files(code):
-        for part in (name.encode("utf-8", "surrogateescape"), Path(path).read_bytes()):
+    for name, content in files:
+        for part in (name.encode("utf-8", "surrogateescape"), content):
             hasher.update(len(part).to_bytes(8, "little"))
             hasher.update(part)
     return hasher.hexdigest()

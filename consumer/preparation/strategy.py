@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from consumer.installed.strategy_code import load_current
+from consumer.preparation.strategy_file import class_in_file
 from engine.deciders.chosen import ChosenStrategy, choose_strategy
 from engine.deciders.guard import guarded
 from engine.errors import InvalidSpecification
@@ -21,5 +22,13 @@ def strategy_with(key: str, params: Mapping[str, Any]) -> ChosenStrategy:
     """A registered strategy, as its code is now, with these parameters. Raises UnknownStrategy, CodeChanged (where this
     process imported another one), InvalidParams.
     """
-    found, version = load_current(key)
+    return _chosen(*load_current(key), key, params)
+
+
+def strategy_in_file(name: str, params: Mapping[str, Any]) -> ChosenStrategy:
+    """The class of a file, path/to/file.py:Class, with these parameters. Raises UnknownStrategy, InvalidParams."""
+    return _chosen(*class_in_file(name), name, params)
+
+
+def _chosen(found: type[Any], version: str, key: str, params: Mapping[str, Any]) -> ChosenStrategy:
     return guarded(lambda: choose_strategy(found, key, params, version), "checking the parameters")  # type: ignore[no-any-return]  # guarded passes its step's value through

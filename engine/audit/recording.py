@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from engine.deciders.chosen import ChosenStrategy, kind_of
 from engine.deciders.rules import TERM_NUMBERS, target_name
-from engine.deciders.table import PATTERN_COLUMNS, columns_of, columns_problem, pattern_texts
+from engine.deciders.table import PATTERN_COLUMNS, columns_of, frame_problem, pattern_texts
+from engine.deciders.terms import CLOSES
 from engine.indicators import heard_by
 from engine.market.instruments import Instrument
 from engine.numeric.arrays import Floats
@@ -77,7 +78,7 @@ class Recording:
         frame = strategy.decide_all(market) if self._last_row is not None else self._watched(strategy, market)
         if not isinstance(frame, pl.DataFrame) or frame.height != height:
             return frame
-        if columns_problem(columns_of(frame), needed=("action",)):
+        if frame_problem(columns_of(frame)):
             return frame
         self._columns = self._taken(frame)
         if self._last_row is None:
@@ -131,14 +132,16 @@ class Recording:
         kept = frame[rows]
         action = kept["action"].cast(pl.String)
         opens = ~action.is_in(["CLOSE", "CANCEL"])
+        texts = ("order", CLOSES)
         columns = [(rows + self._unseen).alias("row"), action]
         for name in frame.columns:
             if name in PATTERN_COLUMNS:
                 text = pattern_texts({name: kept[name]}, name)
                 columns += [] if text is None else [text.alias(name)]
             elif name != "action":
-                values = kept[name].cast(pl.String if name == "order" else pl.Float64)
-                columns.append(pl.select(pl.when(opens).then(values).otherwise(None).alias(name)).to_series())
+                values = kept[name].cast(pl.String if name in texts else pl.Float64)
+                looked_at = opens if name != CLOSES else action.is_not_null()
+                columns.append(pl.select(pl.when(looked_at).then(values).otherwise(None).alias(name)).to_series())
         return pl.DataFrame(columns)
 
 

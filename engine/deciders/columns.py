@@ -15,7 +15,7 @@ from engine.deciders.decider import Carrier, Listener
 from engine.deciders.decisions import Decisions, to_carry_out
 from engine.deciders.guard import guarded
 from engine.deciders.left_out import left_out_warnings
-from engine.deciders.table import columns_of, columns_problem, first_fault, given_and_physical, read_table
+from engine.deciders.table import columns_of, first_fault, frame_problem, given_and_physical, read_table
 from engine.errors import StrategyError, UnknownTimeframe
 from engine.market.bars import Bars
 from engine.market.instruments import Instrument
@@ -114,7 +114,7 @@ def decisions_from_columns(
     if frame.height != bars.height:
         raise StrategyError(f"decide_all returned {frame.height} rows for {bars.height} bars")
     columns = columns_of(frame.slice(first))
-    problem = columns_problem(columns, needed=("action",))
+    problem = frame_problem(columns)
     if problem:
         raise StrategyError(f"decide_all: {problem}")
     acts, physical = given_and_physical(columns["action"])

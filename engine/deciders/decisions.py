@@ -74,12 +74,12 @@ class Patterns:
     metadata: pl.Series
 
 
-Terms = tuple[int, int, int, float, float]
+Terms = tuple[int, int, int, int, float, float]
 """One TERMS record."""
 OneDecision = tuple[int, int, list[float], Terms | None]
 """Action code, lot steps or 0, [stop, *targets] with NaN for no stop, and terms: None for a market order to open
 without any, and for CLOSE."""
-_NO_TERMS: Terms = (0, 0, 0, 0.0, 0.0)
+_NO_TERMS: Terms = (0, 0, 0, 0, 0.0, 0.0)
 
 
 def encode_decision(
@@ -113,6 +113,7 @@ def _terms_of(decision: Decision) -> Terms | None:
         ORDERS[decision.order],
         min(int(decision.max_bars or 0), LARGEST_STEPS),
         min(int(decision.expires_bars or 0), LARGEST_STEPS),
+        0,
         float(decision.trailing_stop or 0.0),
         float(decision.price or 0.0),
     )
@@ -172,7 +173,7 @@ def to_carry_out(
 
 
 def _records(table: DecisionTable, opening: NDArray[np.bool_]) -> NDArray[Any] | None:
-    if table.terms is not None and bool((table.terms.carries & opening).any()):
+    if table.terms is not None and bool(((table.terms.carries & opening) | (table.terms.closes != 0)).any()):
         return table.terms.records(opening)
     return None if table.only_opens_and_closes else np.zeros(opening.size, TERMS)
 

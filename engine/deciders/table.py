@@ -20,7 +20,7 @@ from engine.deciders.rules import (
     target_name,
     unknown_action,
 )
-from engine.deciders.terms import TERM_COLUMNS, TermColumns, read_terms
+from engine.deciders.terms import CLOSED_SIDES, CLOSES, TERM_COLUMNS, TermColumns, read_terms
 from engine.kernel.layout import BUY_CODE, CANCEL_CODE, CLOSE_CODE, MOVE_CODE
 from engine.market.instruments import Instrument
 from engine.numeric.rounding import round_price
@@ -29,6 +29,12 @@ from engine.strategy import Decision
 PATTERN_COLUMNS = ("pattern_name", "pattern_metadata")
 UNKNOWN = 99
 """Code of an action that is none."""
+_TEXTS = {
+    "action": f"{', '.join(CODES)} or null",
+    "order": f"{', '.join(ORDERS)} or null",
+    CLOSES: f"{', '.join(CLOSED_SIDES)} or null",
+    "pattern_name": "text",
+}
 _GIVEN = pl.col("action").is_not_null().alias("given")
 _PHYSICAL = pl.col("action").to_physical()
 Columns = Mapping[str, pl.Series]
@@ -160,6 +166,7 @@ def first_fault(
     if table.terms is not None:
         middle = np.where(trades, table.terms.measured_from(closes), closes)
         faulty |= _terms_faults(table, table.terms, closes, middle, instrument, bare_close=bare_close)
+        faulty |= table.terms.wrong_sides(table.codes)
     if not table.only_opens_and_closes:
         moving = table.codes == MOVE_CODE
         faulty |= moving & ((side == 0.0) | ~(table.stop_given | table.targets_given.any(axis=1)))
@@ -228,10 +235,17 @@ def _words(table: DecisionTable, row: int, close: float, instrument: Instrument,
     count = int(given.sum())
     if table.codes[row] not in (CLOSE_CODE, CANCEL_CODE) and not given[:count].all():
         return f"{target_name(int(np.flatnonzero(given)[-1]))} without {target_name(int(np.argmin(given)))}"
+    if table.terms is not None and table.terms.wrong_sides(table.codes)[row]:
+        return _wrong_side(table.actions[row])
     decision = _decision_at(table, row)
     if table.codes[row] in (CLOSE_CODE, CANCEL_CODE) and not bare_close:
         decision = Decision(decision.action, decision.volume)
     return decision_problem(decision, close, instrument) or name_too_long(None)
+
+
+def _wrong_side(action: str) -> str:
+    whose = {"BUY": '"short"', "SELL": '"long"'}
+    return f"{CLOSES} beside {action} is {whose.get(action, ' or '.join(map(repr, CLOSED_SIDES)))} or null"
 
 
 def _decision_at(table: DecisionTable, row: int) -> Decision:
@@ -255,9 +269,15 @@ def _as_written(name: str, value: float) -> float:
     return int(value) if name in WHOLE_TERMS and value.is_integer() else value
 
 
-def columns_problem(columns: Columns, needed: tuple[str, ...]) -> str | None:
+def frame_problem(columns: Columns) -> str | None:
+    """As columns_problem, of what a column strategy returns."""
+    return columns_problem(columns, needed=("action",), further=(CLOSES,))
+
+
+def columns_problem(columns: Columns, needed: tuple[str, ...], further: tuple[str, ...] = ()) -> str | None:
     """Say which column is missing, unknown or of a wrong kind: a misspelt stop_loss must not mean no stop."""
     known = {"action", "volume", "stop_loss", *TERM_COLUMNS, *PATTERN_COLUMNS, *needed, *_target_names(columns)}
+    known.update(further)
     for name in needed:
         if name not in columns:
             strangers = [_unknown_column(each, known, columns) for each in columns if each not in known]
@@ -266,14 +286,10 @@ def columns_problem(columns: Columns, needed: tuple[str, ...]) -> str | None:
         kind = column.dtype
         if name not in known:
             return _unknown_column(name, known, columns)
-        if name == "action" and not isinstance(kind, (pl.String, pl.Enum, pl.Categorical, pl.Null)):
-            return f"column action holds {kind}, not {', '.join(CODES)} or null"
-        if name == "order" and not isinstance(kind, (pl.String, pl.Enum, pl.Categorical, pl.Null)):
-            return f"column order holds {kind}, not {', '.join(ORDERS)} or null"
-        if name not in ("time", "action", "order", *PATTERN_COLUMNS) and not (kind.is_numeric() or kind == pl.Null):
+        if name in _TEXTS and not isinstance(kind, (pl.String, pl.Enum, pl.Categorical, pl.Null)):
+            return f"column {name} holds {kind}, not {_TEXTS[name]}"
+        if name not in ("time", "pattern_metadata", *_TEXTS) and not (kind.is_numeric() or kind == pl.Null):
             return f"column {name} holds {kind}, not numbers"
-        if name == "pattern_name" and not isinstance(kind, (pl.String, pl.Enum, pl.Categorical, pl.Null)):
-            return f"column pattern_name holds {kind}, not text"
         if name == "pattern_metadata" and not isinstance(kind, (pl.String, pl.Struct, pl.Null)):
             return f"column pattern_metadata holds {kind}, not JSON text or a struct"
     return None

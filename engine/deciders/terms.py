@@ -13,8 +13,11 @@ from engine.kernel.layout import LIMIT, MARKET, TERMS
 from engine.numeric.arrays import Floats
 
 TERM_COLUMNS = (*TERM_NUMBERS, "order")
-UNKNOWN_ORDER = 99
-"""Code of an order that is none."""
+CLOSES = "closes"
+"""Column of whole frames only: signal files and bar strategies say what they mean by their decisions."""
+CLOSED_SIDES = {"long": 1, "short": -1}
+UNKNOWN_ORDER = UNKNOWN_SIDE = 99
+"""Code of an order, or of a side, that is none."""
 _TRAIL, _, _PRICE, _EXPIRES = range(len(TERM_NUMBERS))
 _WHOLE = [TERM_NUMBERS.index(name) for name in WHOLE_TERMS]
 _MOST_BARS = float(2**53)
@@ -25,13 +28,15 @@ _MOST_BARS = float(2**53)
 class TermColumns:
     """As arrays, in the order of TERM_NUMBERS: values, NaN where not given, and given, both (m, 4).
 
-    kinds: MARKET, LIMIT, STOP_ORDER or UNKNOWN_ORDER. orders: as written.
+    kinds: MARKET, LIMIT, STOP_ORDER or UNKNOWN_ORDER. orders: as written. closes: +1 long, -1 short, 0 not given,
+    UNKNOWN_SIDE.
     """
 
     values: Floats
     given: NDArray[np.bool_]
     kinds: NDArray[np.int64]
     orders: pl.Series
+    closes: NDArray[np.int64]
 
     @property
     def carries(self) -> NDArray[np.bool_]:
@@ -40,7 +45,7 @@ class TermColumns:
         return carries
 
     def take(self, rows: NDArray[np.int64]) -> "TermColumns":
-        return TermColumns(self.values[rows], self.given[rows], self.kinds[rows], self.orders[rows])
+        return TermColumns(self.values[rows], self.given[rows], self.kinds[rows], self.orders[rows], self.closes[rows])
 
     def measured_from(self, closes: Floats) -> Floats:
         """Return what levels are measured from and held against: the close, or an entry order's price."""
@@ -65,9 +70,16 @@ class TermColumns:
         faults |= (waits & ~given[:, _PRICE]) | (at_market & (given[:, _PRICE] | given[:, _EXPIRES]))
         return faults
 
+    def wrong_sides(self, codes: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return where what is to be closed is no side, or the one that the decision opens."""
+        wrong: NDArray[np.bool_] = (self.closes == UNKNOWN_SIDE) | ((self.closes != 0) & (self.closes == codes))
+        return wrong
+
     def records(self, opening: NDArray[np.bool_]) -> NDArray[Any]:
-        """Return them as the kernel takes them, those of decisions to open. Only for columns without faults."""
+        """Return them as the kernel takes them: all of decisions to open, of others what they close. Only for columns
+        without faults."""
         records = np.zeros(self.kinds.size, TERMS)
+        records["closes"] = self.closes
         records["order"][opening] = self.kinds[opening]
         for j, name in enumerate(TERM_NUMBERS):
             chosen = opening & self.given[:, j]
@@ -85,13 +97,14 @@ class TermColumns:
 
 def read_terms(columns: Mapping[str, pl.Series], height: int) -> TermColumns | None:
     """Return them as arrays; None where no row has any."""
-    named = [name for name in TERM_COLUMNS if name in columns and columns[name].null_count() < height]
+    there = (*TERM_COLUMNS, CLOSES)
+    named = [name for name in there if name in columns and columns[name].null_count() < height]
     if not named:
         return None
     values = np.full((height, len(TERM_NUMBERS)), np.nan)
     given = np.zeros(values.shape, bool)
     for name in named:
-        if name != "order":
+        if name in TERM_NUMBERS:
             j, column = TERM_NUMBERS.index(name), columns[name].cast(pl.Float64)
             given[:, j] = column.is_not_null().to_numpy()
             values[:, j] = column.fill_null(np.nan).to_numpy()
@@ -99,4 +112,10 @@ def read_terms(columns: Mapping[str, pl.Series], height: int) -> TermColumns | N
     orders = orders if orders.len() == height else orders.new_from_index(0, height)
     kinds = orders.replace_strict(ORDERS, default=UNKNOWN_ORDER, return_dtype=pl.Int64)
     at_market = orders.is_null().to_numpy()
-    return TermColumns(values, given, np.where(at_market, MARKET, kinds.fill_null(MARKET).to_numpy()), orders)
+    closes = np.zeros(height, np.int64)
+    if CLOSES in named:
+        texts = columns[CLOSES].cast(pl.String)
+        sides = texts.replace_strict(CLOSED_SIDES, default=UNKNOWN_SIDE, return_dtype=pl.Int64)
+        closes = sides.set(texts.is_null(), 0).to_numpy()
+    kinds_known = np.where(at_market, MARKET, kinds.fill_null(MARKET).to_numpy())
+    return TermColumns(values, given, kinds_known, orders, closes)

@@ -71,9 +71,10 @@ DIGESTED: int = _DIGESTED.itemsize
 BALANCE = _record("bar", "balance")
 """The balance that stands from the close of a bar on."""
 
-TERMS = _record("order max_bars expires_bars", "trailing_stop price")
-"""What a decision to open carries beyond volume and levels. order: MARKET, LIMIT, STOP_ORDER; all else 0 where it is
-not given.
+TERMS = _record("order max_bars expires_bars closes", "trailing_stop price")
+"""What a decision carries beyond volume and levels. order: MARKET, LIMIT, STOP_ORDER. closes: the direction of the only
+position that a CLOSE closes, and that an opposite decision to open closes also where such are ignored. All else, and
+what is not given, 0; of a CLOSE everything but closes.
 """
 
 

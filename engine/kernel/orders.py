@@ -7,12 +7,12 @@ import numpy as np
 
 from engine.kernel.layout import (
     CANCEL_CODE,
-    CLOSE,
     CLOSE_CODE,
     CLOSE_FILL,
     IGNORE,
     MARKET,
     MOVE_CODE,
+    REVERSE,
     REVERSED,
     SIGNAL,
     STOP_LOSS,
@@ -37,8 +37,9 @@ from engine.kernel.trailing import let_come, set_targets
 def carry_out(s, r, o, plan, book, k, place):
     """Fill decision k at this bar's open or close, or put what it says of stops, targets and orders in force."""
     bid = s.close if place == CLOSE_FILL else s.open
-    action = plan.actions[k]
+    action, closes = plan.actions[k], 0
     if o is not None:
+        closes = plan.terms[k].closes
         if abs(action) == MOVE_CODE:
             move_levels(s, o, plan, book, k, place)
             return
@@ -46,11 +47,13 @@ def carry_out(s, r, o, plan, book, k, place):
             # While a position is open none rests, and one decided then is ignored whole.
             o.resting = k if action != CANCEL_CODE and s.direction == 0 else -1
             return
+        if action == CLOSE_CODE and closes != 0 and s.direction != closes:
+            return
         o.resting = -1
     if s.direction != 0:
-        if action == s.direction or (action != CLOSE_CODE and r.on_opposite == IGNORE):
+        if action == s.direction or (action != CLOSE_CODE and r.on_opposite == IGNORE and closes != s.direction):
             return
-        reverses = action != CLOSE_CODE and r.on_opposite != CLOSE
+        reverses = action != CLOSE_CODE and r.on_opposite == REVERSE
         price = quote(r.scale, s.direction, bid, s.spread)
         leave(s, r, o, book, s.steps, price, REVERSED if reverses else SIGNAL, place)
         if not reverses:

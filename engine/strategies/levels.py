@@ -5,13 +5,14 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field, ValidationInfo, field_validator
 
-from engine.indicators import actions, as_floats, atr
+from engine.indicators import ACTIONS, actions, as_floats, atr
 from engine.numeric.arrays import Floats
 from engine.numeric.rounding import round_price
 from engine.strategy import Instrument, Market, StrategyParams
 
 LONGEST = 100_000
 """Bars: more TA-Lib does not look back."""
+CLOSING = pl.Series("action", ["CLOSE"], ACTIONS)
 UNKNOWN_LEVEL = "stop, target or trail not known or not above 0"
 
 
@@ -59,15 +60,33 @@ class Openings:
     def __init__(self, levels: Levels, instrument: Instrument) -> None:
         self._levels, self._instrument = levels, instrument
 
-    def decided(self, market: Market, codes: NDArray[np.int8], target: Floats | None = None) -> pl.DataFrame:
+    def decided(
+        self,
+        market: Market,
+        codes: NDArray[np.int8],
+        target: Floats | None = None,
+        exits: NDArray[np.int8] | None = None,
+    ) -> pl.DataFrame:
         """Return action and, where the parameters ask for them, stop_loss, take_profit and trailing_stop, NaN beside no
         action. A decision whose level by ATR is unknown or not above 0 is none, and left out by the market's count.
 
         codes: +1 BUY, -1 SELL, 0 nothing, one a bar. target: the strategy's own, a price a bar, taken where it is on
-        the right side of the close and the parameters ask for none.
+        the right side of the close and the parameters ask for none. exits: +1 where a long is closed, -1 a short, one a
+        bar; where nothing is opened that is a CLOSE, else it is done where the opening meets such a position.
         """
+        codes, columns = self._beside(market, codes, target)
+        if exits is None:
+            return pl.DataFrame([actions(codes), *columns])
+        action = actions(codes)
+        closing = pl.Series((codes == 0) & (exits != 0))
+        return pl.DataFrame([CLOSING.zip_with(closing, action), *columns, _sides(exits)])
+
+    def _beside(
+        self, market: Market, codes: NDArray[np.int8], target: Floats | None
+    ) -> tuple[NDArray[np.int8], list[pl.Series]]:
+        """Return the codes, 0 where a level is not to be had, and the columns of levels."""
         if target is None and not self._levels.asks:
-            return pl.DataFrame([actions(codes)])
+            return codes, []
         bars, rows = market.bars, np.flatnonzero(codes)
         columns = self._columns(bars, rows, codes[rows])
         made = np.ones(rows.size, bool)
@@ -79,13 +98,12 @@ class Openings:
             missing = np.zeros(codes.size, bool)
             missing[rows[~made]] = True
             market.left_out[UNKNOWN_LEVEL] = missing
-        frame = pl.DataFrame([actions(codes)])
         given = [pl.Series(name, _spread(values, rows, codes.size)) for name, values in columns.items()]
         if target is not None and not self._levels.sets_target:
             close = as_floats(bars["close"])
             given.append(pl.Series("take_profit", np.where((target - close) * codes > 0.0, target, np.nan)))
             given[-1] = given[-1].fill_nan(None)
-        return frame.with_columns(given)
+        return codes, given
 
     def _columns(self, bars: pl.DataFrame, rows: NDArray[np.int64], side: NDArray[np.int8]) -> dict[str, Floats]:
         """Return what is asked for at these rows, NaN where it cannot be had."""
@@ -106,12 +124,19 @@ class Openings:
             columns[name] = np.where((level - close) * side * sign > 0.0, level, np.nan)
         if asked.trailing_atr is not None:
             distance = self._ranges(bars, asked.trailing_atr)[rows]
-            columns["trailing_stop"] = np.where(distance > 0.0, distance, np.nan)
+            begins = round_price(close - side * distance, self._instrument.price_scale)
+            columns["trailing_stop"] = np.where((close - begins) * side > 0.0, distance, np.nan)
         return columns
 
     def _ranges(self, bars: pl.DataFrame, count: float) -> Floats:
         """Return so many average true ranges, at each bar."""
         return count * as_floats(atr(bars["high"], bars["low"], bars["close"], self._levels.atr_length))
+
+
+def _sides(exits: NDArray[np.int8]) -> pl.Series:
+    code = pl.Series(exits)
+    long, short, neither = (pl.Series("closes", [side], dtype=pl.String) for side in ("long", "short", None))
+    return long.zip_with(code > 0, short.zip_with(code < 0, neither))
 
 
 def _spread(values: Floats, rows: NDArray[np.int64], height: int) -> Floats:

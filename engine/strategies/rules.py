@@ -1,7 +1,7 @@
 """Rules as data: the strategy whose parameters are a document of expressions (docs/strategies.md, Write rules)."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
@@ -16,11 +16,12 @@ from pydantic import (
     model_validator,
 )
 
-from engine.expressions.document import CheckedRules, check_document
+from engine.expressions.document import CONDITIONS, CheckedRules, check_document
 from engine.expressions.evaluation import evaluate
 from engine.expressions.operations import Source
 from engine.expressions.program import Program, program_of
 from engine.indicators import ACTIONS, as_floats
+from engine.market.timeframes import TIMEFRAMES
 from engine.numeric.arrays import Floats
 from engine.numeric.rounding import round_price
 from engine.specification import MOST_WARM_UP_BARS
@@ -38,8 +39,10 @@ BELOW_STEP = "volume below one lot step"
 class TimeframedIndicator(StrategyParams):
     """An indicator on another timeframe's own bars."""
 
-    timeframe: str
-    """M1 to MN1."""
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    timeframe: str = Field(json_schema_extra={"enum": list(TIMEFRAMES)})
+    """Of the bars."""
     value: Expression
     """All names in it are of that timeframe's bars; known from their close on."""
 
@@ -51,9 +54,12 @@ class Rules:
     """
 
     class Params(StrategyParams):
-        """A document in its one spelling: other layout or order of the same is the same."""
+        """Rules as data: conditions to buy, sell and close, distances of stops and targets, all expressions."""
 
-        model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["buy"]}, {"required": ["sell"]}]})
+        model_config = ConfigDict(
+            use_attribute_docstrings=True,
+            json_schema_extra={"anyOf": [{"required": ["buy"]}, {"required": ["sell"]}]},
+        )
 
         params: dict[str, float | int] = Field(default_factory=dict)
         """Numbers by name, which expressions name, and a search varies."""
@@ -75,13 +81,13 @@ class Rules:
         """One such distance, or several, taken in the order of their size."""
         trailing_stop: Expression | None = None
         """Distance in price at which the stop follows."""
-        max_bars: int | str | None = None
+        max_bars: Annotated[int, Field(ge=1)] | str | None = None
         """A whole number or a param: bars after which the position leaves."""
         volume: Expression | None = None
         """Lots, rounded down to the lot step."""
 
         _rules: CheckedRules = PrivateAttr()
-        _program: Program = PrivateAttr()
+        _program: Program | None = PrivateAttr(default=None)
 
         @model_validator(mode="wrap")
         @classmethod
@@ -93,7 +99,7 @@ class Rules:
                 return handler(document)
             rules = check_document(document)
             params = handler(rules.canonical())
-            params._rules, params._program = rules, program_of(rules)  # noqa: SLF001  # its own
+            params._rules = rules  # noqa: SLF001  # its own
             return params
 
         @model_serializer(mode="wrap")
@@ -106,6 +112,9 @@ class Rules:
 
         @property
         def program(self) -> Program:
+            """Made when it is first asked for: whoever only checks a document need not wait for it."""
+            if self._program is None:
+                self._program = program_of(self._rules)
             return self._program
 
     @staticmethod
@@ -126,19 +135,17 @@ class Rules:
         """Return the action and what the document says beside it. Decisions that cannot be taken are left out, and
         counted by the market."""
         found = self._evaluated(market)
-        height = market.bars.height
-        nowhere = np.zeros(height, bool)
-        buy, sell, closing, close_long, close_short = (
-            found.get(name, nowhere) for name in ("buy", "sell", "close", "close_long", "close_short")
-        )
-        codes = np.zeros(height, np.int8)
-        codes[buy & ~close_long & ~closing] = 1
-        sells = sell & ~close_short & ~closing
-        at_once = sells & (codes > 0)
-        codes[sells] = -1
-        codes[at_once] = 0
-        market.left_out[AT_ONCE] = at_once
+        nowhere = np.zeros(market.bars.height, bool)
+        buy, sell, close, close_long, close_short = (found.get(name, nowhere) for name in CONDITIONS)
+        buys, sells = buy & ~close_long & ~close, sell & ~close_short & ~close
+        market.left_out[AT_ONCE] = buys & sells
+        codes = buys.astype(np.int8) - sells.astype(np.int8)
         columns = self._beside(market, codes, found)
+        # Of what is opened here only what it leaves behind is closed too: where an opposite position stays otherwise.
+        closed_side = np.where(close, 0, close_long.astype(np.int8) - close_short.astype(np.int8))
+        closing = (codes == 0) & (close | close_long | close_short)
+        if "close_long" in found or "close_short" in found:
+            columns.append(_sides(closed_side))
         return pl.DataFrame([_actions(codes, closing), *columns])
 
     def _evaluated(self, market: Market) -> dict[str, Any]:
@@ -166,7 +173,7 @@ class Rules:
         targets = [_level(close, side, column[rows], scale) for name, column in found.items() if _is_target(name)]
         if "trailing_stop" in found:
             distance = found["trailing_stop"][rows]
-            made["trailing_stop"] = np.where(distance > 0.0, distance, np.nan)
+            made["trailing_stop"] = np.where(np.isnan(_level(close, -side, distance, scale)), np.nan, distance)
         if "volume" in found:
             lots = found["volume"][rows]
             # As a risk's lots are: a hair below a whole step is that step.
@@ -219,6 +226,13 @@ def _spread(values: Floats, rows: NDArray[np.int64], height: int) -> Floats:
     column = np.full(height, np.nan)
     column[rows] = values
     return column
+
+
+def _sides(closed: NDArray[np.int8]) -> pl.Series:
+    """Return which side a decision closes; null for either, or none."""
+    code = pl.Series(closed)
+    long, short, neither = (pl.Series("closes", [side], dtype=pl.String) for side in ("long", "short", None))
+    return long.zip_with(code > 0, short.zip_with(code < 0, neither))
 
 
 def _actions(codes: NDArray[np.int8], closing: Masks) -> pl.Series:

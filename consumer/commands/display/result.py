@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from consumer.preparation.full_params import full_params
 from consumer.reports.figure_groups import ambiguity, figure_groups
 from consumer.reports.heading import heading
 from engine.results.result import BacktestResult
@@ -18,14 +17,17 @@ def print_json(result: BacktestResult) -> None:
     sys.stdout.write(json.dumps(result.to_json_dict(), allow_nan=False) + "\n")
 
 
-def print_table(result: BacktestResult) -> None:
-    """What was run, its warnings, then the figures in groups, for people, on stderr: stdout is for `--json`."""
+def print_table(result: BacktestResult, full_params: Mapping[str, Any]) -> None:
+    """What was run, its warnings, then the figures in groups, for people, on stderr: stdout is for `--json`.
+
+    full_params: of whoever decided, with the defaults.
+    """
     from rich.console import Console  # here: --json need not pay for it
     from rich.table import Table
 
     console = Console(stderr=True)
     figures, currency = result.to_json_dict(), result.specification.account_currency
-    for line in heading(result.specification, _full_params(result), result.instrument):
+    for line in heading(result.specification, full_params, result.instrument):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     for warning in result.warnings:
         console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
@@ -42,11 +44,6 @@ def print_table(result: BacktestResult) -> None:
     console.print(f"result digest: {figures['result_digest']}", soft_wrap=True, highlight=False)
     if result.strategy_version is not None:
         console.print(f"strategy version: {result.strategy_version}", soft_wrap=True, highlight=False)
-
-
-def _full_params(result: BacktestResult) -> Mapping[str, Any] | None:
-    asked = result.specification
-    return full_params(asked.strategy_key, asked.strategy_params, result.strategy_version) if asked.strategy_key else {}
 
 
 @contextmanager

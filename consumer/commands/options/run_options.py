@@ -89,7 +89,10 @@ InstrumentsOption = Annotated[
 InstrumentClassOption = Annotated[InstrumentClass | None, typer.Option(help=CLASS_HELP, rich_help_panel=_BARS)]
 QuoteOption = Annotated[str, typer.Option(help=QUOTE_HELP, rich_help_panel=_BARS)]
 StrategyOption = Annotated[
-    str | None, typer.Option(help="Registered strategy (`backtest strategy list`).", rich_help_panel=_STRATEGY)
+    str | None,
+    typer.Option(
+        help="Registered strategy (`backtest strategy list`), or path/to/file.py:Class.", rich_help_panel=_STRATEGY
+    ),
 ]
 RulesOption = Annotated[
     Path | None,

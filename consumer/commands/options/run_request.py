@@ -17,7 +17,8 @@ from consumer.commands.options import run_options as given
 from consumer.commands.options import values as options
 from consumer.commands.options.instruments import print_guess, with_class
 from consumer.preparation.inputs import assemble, extent_us, what_there_is
-from consumer.preparation.strategy import strategy_with
+from consumer.preparation.strategy import strategy_in_file, strategy_with
+from consumer.preparation.strategy_file import names_a_file
 from consumer.wiring.files import (
     ConversionFile,
     NamedBarFiles,
@@ -27,6 +28,7 @@ from consumer.wiring.files import (
     read_rules,
     read_signals,
 )
+from engine.deciders.chosen import ChosenStrategy
 from engine.deciders.decider import Decider
 from engine.deciders.signals import signals_from_frame
 from engine.errors import NoData, UnknownSymbol
@@ -174,7 +176,7 @@ def read_run(request: RunRequest) -> ReadyRun:
         timeframe=run_timeframe.name,
         start=start_utc,
         end=end_utc,
-        strategy_key=decided_by.key,
+        strategy_key=decided_by.name,
         strategy_params=decided_by.params,
         context_timeframes=_contexts(request.context_timeframes, source, run_timeframe),
         initial_balance=request.initial_balance,
@@ -193,7 +195,7 @@ def read_run(request: RunRequest) -> ReadyRun:
         warm_up_bars=request.warm_up_bars,
     )
     check_specification(specification, instrument)
-    chosen = None if decided_by.signals is not None else strategy_with(decided_by.key or "", decided_by.params)
+    chosen = decided_by.chosen
     needed = signals_warm_up(specification) if chosen is None else chosen.warm_up(specification)
     data = assemble(specification, source, registry, needed)
     data = replace(data, warnings=(*data.warnings, *source.warnings(instrument.session)))
@@ -221,10 +223,14 @@ def _some_bars(request: RunRequest) -> Bars | None:
 
 @dataclass(frozen=True, slots=True)
 class _DecidedBy:
-    """Who decides: a registered strategy with parameters, or a signal file."""
+    """Who decides: a strategy with parameters, or a signal file.
 
-    key: str | None
+    name: the key of a registered strategy, the class of one in a file, since a digest names no path.
+    """
+
+    name: str | None
     params: dict[str, Any]
+    chosen: ChosenStrategy | None
     signals: Path | None
 
 
@@ -272,8 +278,13 @@ def _decided_by(request: RunRequest) -> _DecidedBy:
     params = options.json_object(request.params, "--params") if request.params else {}
     if request.rules is not None:
         document = read_rules(options.readable_file(request.rules))
-        return _DecidedBy(RULES, with_params(document, params) if params else document, None)
-    return _DecidedBy(request.strategy, params, request.signals)
+        document = with_params(document, params) if params else document
+        return _DecidedBy(RULES, document, strategy_with(RULES, document), None)
+    if request.strategy is None:
+        return _DecidedBy(None, params, None, request.signals)
+    if names_a_file(request.strategy):
+        return _DecidedBy(request.strategy.rpartition(":")[2], params, strategy_in_file(request.strategy, params), None)
+    return _DecidedBy(request.strategy, params, strategy_with(request.strategy, params), None)
 
 
 def _range(

@@ -16,6 +16,7 @@ from engine.market.bars import Bars
 from engine.market.resampling import last_closed, resample
 from engine.market.timeframes import timeframe
 from engine.prepared import RunData
+from engine.specification import OnOpposite
 from engine.strategy import Market, OwnBars
 from tests.engine.bar_builders import closes_bars, utc
 from tests.engine.run_builders import EURUSD, backtest, opened, sample, specification_of
@@ -28,6 +29,7 @@ TABLE: dict[str, tuple[str, dict[str, Any]]] = {
     "macd": ("Macd", {"fast": 12, "slow": 26, "signal": 9}),
     "rsi_reversion": ("RsiReversion", {"length": 14, "low": 30.0, "high": 70.0}),
     "bollinger_reversion": ("BollingerReversion", {"length": 20, "deviations": 2.0}),
+    "donchian_breakout": ("DonchianBreakout", {"length": 20, "exit_length": 10}),
     "supertrend": ("Supertrend", {"length": 10, "multiplier": 3.0}),
     "candle_pattern": ("CandlePattern", {"patterns": ["engulfing"]}),
     "trend_pullback": (
@@ -98,6 +100,7 @@ def test_a_stop_in_one_unit_goes_with_a_target_in_the_other(key: str) -> None:
         ("candle_pattern", {"patterns": ["engulfin"]}, "did you mean 'engulfing'"),
         ("candle_pattern", {"patterns": []}, "at least 1 item"),
         ("bollinger_reversion", {"deviations": 0}, "greater than 0"),
+        ("donchian_breakout", {"exit_length": 0}, "greater than or equal to 1"),
         ("supertrend", {"length": 100_001}, "less than or equal to 100000"),
     ],
 )
@@ -110,9 +113,9 @@ def test_wrong_parameters_say_what_is_wrong(key: str, params: dict[str, Any], sa
 # ------------------------------------------------------------------------------------------------ row by row
 
 
-def own_bars(bars: Bars) -> Callable[[str], OwnBars]:
-    def look_up(name: str) -> OwnBars:
-        longer = resample(bars, timeframe(name), EURUSD)
+def own_bars(bars: Bars) -> Callable[[str | None], OwnBars]:
+    def look_up(name: str | None) -> OwnBars:
+        longer = resample(bars, timeframe(name or bars.timeframe.name), EURUSD)
         rows = last_closed(bars.close_time_us, longer.close_time_us)
         return OwnBars(longer.frame, rows, longer.close_time_us, 0.0)
 
@@ -200,6 +203,21 @@ def test_decisions_are_those_of_the_same_rule_read_row_by_row(
     same(asked_for(key, **params, **levels), by_row.with_levels(ROWS, codes, EURUSD.pip, targets, **levels))
 
 
+@pytest.mark.parametrize(("length", "exit_length"), [(20, 10), (5, 5), (3, 40), (1, 1)])
+def test_channels_are_left_as_read_row_by_row(length: int, exit_length: int) -> None:
+    codes, out = by_row.channel_signals(ROWS, length), by_row.channel_signals(ROWS, exit_length)
+    assert {1, -1} <= set(codes)
+    answer = asked_for("donchian_breakout", length=length, exit_length=exit_length, stop_loss_atr=3)
+    expected = by_row.with_levels(ROWS, codes, EURUSD.pip, stop_loss_atr=3)
+    opens = answer.with_columns(action=answer["action"].cast(pl.String).replace("CLOSE", None))
+    same(opens, expected)
+    # Above the channel a short is left, below it a long.
+    sides = [{1: "short", -1: "long", 0: None}[code] for code in out]
+    assert answer["closes"].to_list() == sides
+    closing = [side is not None and decided is None for side, decided in zip(sides, expected, strict=True)]
+    assert (answer["action"] == "CLOSE").fill_null(value=False).to_list() == closing
+
+
 def test_candles_are_bought_and_sold_by_the_signs_of_all_patterns_and_say_which() -> None:
     patterns = ["engulfing", "doji", "harami", "shootingstar"]
     of_bars = [BARS.frame[name].to_numpy() for name in ("open", "high", "low", "close")]
@@ -263,6 +281,59 @@ def test_the_bollinger_reversion_by_hand() -> None:
     # Lower: -, 9.25, 8.25, 8.125, 8.75, 8.75; upper: -, 9.75, 8.75, 8.375, 9.25, 9.25.
     closes = [10.0, 9.0, 8.0, 8.5, 9.5, 8.5]
     assert decided("bollinger_reversion", closes, length=2, deviations=0.5) == [*(None,) * 3, "BUY", None, "SELL"]
+
+
+CHANNEL = [10.0, 10, 11, 12, 11.5, 10.5, 9, 8, 9.5, 10.5]
+"""Bars reach from the close before to their own. The channel of two of them is left upwards at rows 2, 3 and 9,
+downwards at 5, 6 and 7; that of one bar upwards at 8 too."""
+
+
+@pytest.mark.parametrize(
+    ("on_opposite", "trades"),
+    [
+        ("reverse", [("BUY", 2, 5, "reverse"), ("SELL", 5, 8, "signal")]),
+        ("ignore", [("BUY", 2, 5, "signal"), ("SELL", 6, 8, "signal")]),
+    ],
+)
+def test_a_position_is_left_by_the_exit_channel_of_its_side(
+    on_opposite: str, trades: list[tuple[str, int, int, str]]
+) -> None:
+    assert channel_trades(CHANNEL, 2, 1, on_opposite=on_opposite) == trades
+
+
+@pytest.mark.parametrize(
+    ("on_opposite", "trades"),
+    [
+        ("reverse", [("BUY", 2, 5, "reverse"), ("SELL", 5, 9, "reverse")]),
+        ("close", [("BUY", 2, 5, "signal"), ("SELL", 6, 9, "signal")]),
+        ("ignore", [("BUY", 2, 5, "signal"), ("SELL", 6, 9, "signal")]),
+    ],
+)
+def test_an_entry_goes_before_the_exit_and_where_it_may_not_reverse_the_exit_closes(
+    on_opposite: str, trades: list[tuple[str, int, int, str]]
+) -> None:
+    """Entry and exit channel are the same: at row 5 the long is to be left and a short to be opened."""
+    assert channel_trades(CHANNEL, 2, 2, on_opposite=on_opposite) == trades
+
+
+def test_where_opposites_are_ignored_a_longer_exit_channel_leaves_the_position_open() -> None:
+    # Row 6 is below the bar before it, but not below five of them; row 8 is below both.
+    closes = [10.0, 10, 11, 12, 13, 12.5, 11.5, 11.2, 9.5]
+    assert channel_trades(closes, 1, 5, on_opposite="ignore") == [("BUY", 2, 8, "signal")]
+    assert channel_trades(closes, 1, 5, on_opposite="reverse")[0] == ("BUY", 2, 6, "reverse")
+
+
+def channel_trades(
+    closes: list[float], length: int, exit_length: int, *, on_opposite: str
+) -> list[tuple[str, int, int, str]]:
+    """Direction, rows of entry and exit, and reason."""
+    bars = closes_bars("H1", utc("2024-01-08 00:00"), closes)
+    params = {"length": length, "exit_length": exit_length}
+    chosen = choose_strategy(strategy_class("donchian_breakout"), "key", params)
+    trades = backtest(bars, chosen, on_opposite=OnOpposite(on_opposite), volume=0.01, initial_balance=1e6).trades
+    times = bars.frame["time"].to_list()
+    entered, left = ([times.index(time) for time in trades[name]] for name in ("entry_time", "exit_time"))
+    return list(zip(trades["direction"], entered, left, trades["exit_reason"], strict=True))
 
 
 def test_the_middle_band_is_the_target_only_where_it_is_ahead_of_the_close() -> None:
