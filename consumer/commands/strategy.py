@@ -13,7 +13,7 @@ import typer
 
 from consumer.commands.display.columns import text_columns
 from consumer.commands.strategy_rows import add_row, edit_row, list_rows
-from consumer.commands.strategy_template import project_file, rules_file, strategy_file
+from consumer.commands.strategy_template import class_name, project_file, rules_file, strategy_file, test_file
 from consumer.installed.registry import load_strategy, registered_strategies
 from consumer.preparation.strategy_file import class_in_file, names_a_file
 from engine.errors import InputRefused
@@ -95,10 +95,12 @@ def new(
     try:
         folder.mkdir(parents=True)
         (folder / f"{name}.py").write_text(strategy_file(name, bar_by_bar=bar_by_bar), encoding="utf-8")
+        (folder / f"test_{name}.py").write_text(test_file(name), encoding="utf-8")
         (folder / "pyproject.toml").write_text(project_file(name), encoding="utf-8")
     except OSError as error:
         raise InputRefused(f"{folder}: cannot be written: {error.strerror or error}") from error
-    typer.echo(f"wrote {folder / f'{name}.py'} and {folder / 'pyproject.toml'}")
+    typer.echo(f"wrote {folder / f'{name}.py'}, its test {folder / f'test_{name}.py'} and {folder / 'pyproject.toml'}")
+    typer.echo(f"try it as it is:  backtest run --strategy {folder / f'{name}.py'}:{class_name(name)} ...")
     typer.echo(f"register it where backtest is installed:  python -m pip install -e {folder}")
     typer.echo(f"then:  backtest strategy show {name}")
 

@@ -1,4 +1,4 @@
-"""What `backtest strategy new` writes: a strategy that works as it stands, and the project that registers it."""
+"""What `backtest strategy new` writes: a strategy that works as it stands, its test, and the project around it."""
 
 from string import Template
 from typing import Final
@@ -18,9 +18,74 @@ dependencies = ["backtest-consumer"]
 [project.entry-points."backtest_consumer.strategies"]
 $name = "$name:$cls"
 
+[dependency-groups]
+test = ["pytest"]
+
 [tool.hatch.build]
 only-include = ["$name.py"]
 """)
+
+_TEST = Template('''\
+"""$cls trades on bars that rise and fall, and knows nothing of the future. Run it with: python -m pytest $name"""
+
+import math
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+
+from engine.audit.probe import audit_strategy
+from engine.deciders.chosen import choose_strategy
+from engine.market.bars import bars_from_frame
+from engine.market.instruments import packaged_instruments
+from engine.market.timeframes import timeframe
+from engine.prepared import RunData
+from engine.simulate import run_backtest
+from engine.specification import Specification
+
+from $name import $cls
+
+# A week and a half of hours that go up and down every two days, a little higher each time.
+TIMES = [datetime(2024, 1, 8, tzinfo=UTC) + timedelta(hours=hour) for hour in range(240)]
+CLOSES = [1.1 + 0.01 * math.sin(hour / 48 * 2 * math.pi) + 0.00005 * hour for hour in range(240)]
+OPENS = [CLOSES[0], *CLOSES[:-1]]
+BARS = bars_from_frame(
+    pl.DataFrame(
+        {
+            "time": TIMES,
+            "open": OPENS,
+            "high": [max(pair) + 0.0005 for pair in zip(OPENS, CLOSES)],
+            "low": [min(pair) - 0.0005 for pair in zip(OPENS, CLOSES)],
+            "close": CLOSES,
+        }
+    ),
+    timeframe("H1"),
+    "made up",
+)
+EURUSD = packaged_instruments()["EURUSD"]
+RUN = Specification(
+    symbol="EURUSD",
+    timeframe="H1",
+    start=TIMES[0],
+    end=TIMES[-1] + timedelta(hours=1),
+    strategy_key="$name",
+    strategy_params={},
+)
+
+
+def strategy(**params):
+    return choose_strategy($cls, "$name", params)
+
+
+def test_it_buys_on_the_way_up_and_sells_on_the_way_down():
+    trades = run_backtest(RUN, EURUSD, RunData(bars=BARS), strategy(length=5, use_stop=True)).trades
+    assert trades.height > 4
+    assert set(trades["direction"]) == {"BUY", "SELL"}
+
+
+def test_no_decision_changes_with_what_comes_after_it():
+    found = audit_strategy(RUN, EURUSD, RunData(bars=BARS), strategy(length=5, use_stop=True), moments=8)
+    assert found.finding is None, str(found.finding)
+''')
 
 _COLUMNS = Template('''\
 """$cls: BUY when the close rises above the highs of the bars before, SELL when it falls below their lows."""
@@ -89,17 +154,23 @@ class $cls:
 
 def strategy_file(name: str, *, bar_by_bar: bool) -> str:
     """The module `<name>.py`: the same breakout, as columns or bar by bar; both decide alike."""
-    return (_BAR_BY_BAR if bar_by_bar else _COLUMNS).substitute(cls=_class_name(name))
+    return (_BAR_BY_BAR if bar_by_bar else _COLUMNS).substitute(cls=class_name(name))
+
+
+def test_file(name: str) -> str:
+    """The module `test_<name>.py`, which passes on the strategy as it is written."""
+    return _TEST.substitute(name=name, cls=class_name(name))
 
 
 def project_file(name: str) -> str:
     """Its pyproject.toml, which registers the class under the name."""
     return _PROJECT.substitute(
-        name=name, cls=_class_name(name), project=f"{name.rstrip('_').replace('_', '-')}-strategy"
+        name=name, cls=class_name(name), project=f"{name.rstrip('_').replace('_', '-')}-strategy"
     )
 
 
-def _class_name(name: str) -> str:
+def class_name(name: str) -> str:
+    """my_strategy: MyStrategy."""
     return "".join(part.capitalize() for part in name.split("_"))
 
 

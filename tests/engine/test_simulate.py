@@ -516,3 +516,9 @@ def test_a_stray_bar_of_the_weekend_orders_what_happened_in_mondays_candle() -> 
     assert backtest(days, script, **modes).ambiguous_bars == 1
     settled = backtest(days, script, finer=high, **modes)
     assert (settled.ambiguous_bars, settled.trades["exit_reason"].to_list()) == (0, ["take_profit"])
+
+
+def test_a_run_without_a_trade_has_a_digest() -> None:
+    quiet = [backtest(sample("eurusd_h1", 50), bar_by_bar(lambda _: None), volume=size) for size in (1.0, 2.0)]
+    assert [result.trades.height for result in quiet] == [0, 0]
+    assert len({result.result_digest for result in quiet}) == 2

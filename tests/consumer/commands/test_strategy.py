@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -110,6 +111,15 @@ def test_list_and_show_name_what_is_there(capsys: pytest.CaptureFixture[str]) ->
     assert run_program(["strategy", "show", "nope"]) == 2
 
 
+@pytest.mark.parametrize("options", [(), ("--bar-by-bar",)])
+def test_a_new_strategy_comes_with_a_test_that_passes(tmp_path: Path, options: tuple[str, ...]) -> None:
+    assert run_program(["strategy", "new", "brand_new", "--directory", str(tmp_path), *options]) == 0
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path / "brand_new")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path, check=False)
+    assert ended.returncode == 0, ended.stdout
+    assert "2 passed" in ended.stdout
+
+
 def test_a_new_strategy_runs_as_it_stands_both_ways_alike(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As columns and bar by bar the template decides the same, so the two make the same trades."""
     registered: dict[str, str] = {}
@@ -120,6 +130,7 @@ def test_a_new_strategy_runs_as_it_stands_both_ways_alike(site: Path, capsys: py
         registered |= project["project"]["entry-points"][strategies.GROUP]
         (site / name / f"{name}.py").rename(site / f"{name}.py")
         (site / name / "pyproject.toml").unlink()
+        (site / name / f"test_{name}.py").unlink()
         (site / name).rmdir()
     register(site, "mine", **registered)
     trades = []
