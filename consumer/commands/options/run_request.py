@@ -38,7 +38,7 @@ from engine.market.timeframes import Timeframe
 from engine.numeric.times import as_us
 from engine.prepared import RunData
 from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource, check_specification
-from engine.warm_up import signals_warm_up
+from engine.warm_up import WarmUp, signals_warm_up
 
 _PREFIX = "BACKTEST_"
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
@@ -154,8 +154,35 @@ def show_unknown_symbol(request: RunRequest) -> None:
         print_guess(request.symbol, registry, lambda: _some_bars(request))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class AskedRun:
+    """What the options ask for, checked; no bar of the run is read yet."""
+
+    specification: Specification
+    instrument: Instrument
+    source: NamedBarFiles
+    registry: Mapping[str, Instrument]
+    signals: Path | None
+
+    def data(self, needed: WarmUp) -> RunData:
+        """Read the bars, those of the warm-up included. Raises what `assemble` raises."""
+        data = assemble(self.specification, self.source, self.registry, needed)
+        return replace(data, warnings=(*data.warnings, *self.source.warnings(self.instrument.session)))
+
+
 def read_run(request: RunRequest) -> ReadyRun:
     """Check the options, read the files and choose who decides. Raises what each step refuses, and NoData."""
+    asked = read_asked(request)
+    specification, instrument = asked.specification, asked.instrument
+    if asked.signals is None:
+        chosen = strategy_with(specification.strategy_key or "", specification.strategy_params)
+        return ReadyRun(specification, instrument, asked.data(chosen.warm_up(specification)), chosen)
+    data = asked.data(signals_warm_up(specification))
+    return ReadyRun(specification, instrument, data, _signals(asked.signals, specification, instrument, data, request))
+
+
+def read_asked(request: RunRequest) -> AskedRun:
+    """Check the options against each other and the files. Raises what each step refuses, and NoData."""
     registry = _registry(request)
     instrument = instrument_for(request.symbol, registry)
     request = replace(request, symbol=instrument.symbol)
@@ -193,12 +220,7 @@ def read_run(request: RunRequest) -> ReadyRun:
         warm_up_bars=request.warm_up_bars,
     )
     check_specification(specification, instrument)
-    chosen = None if decided_by.signals is not None else strategy_with(decided_by.key or "", decided_by.params)
-    needed = signals_warm_up(specification) if chosen is None else chosen.warm_up(specification)
-    data = assemble(specification, source, registry, needed)
-    data = replace(data, warnings=(*data.warnings, *source.warnings(instrument.session)))
-    decider = chosen or _signals(decided_by.signals, specification, instrument, data, request)
-    return ReadyRun(specification, instrument, data, decider)
+    return AskedRun(specification, instrument, source, registry, decided_by.signals)
 
 
 def _registry(request: RunRequest) -> Mapping[str, Instrument]:
@@ -316,10 +338,8 @@ def _fixed_volume(volume: float | None, risk_pct: float | None) -> float | None:
 
 
 def _signals(
-    file: Path | None, specification: Specification, instrument: Instrument, data: RunData, request: RunRequest
+    file: Path, specification: Specification, instrument: Instrument, data: RunData, request: RunRequest
 ) -> Decider:
-    if file is None:
-        raise AssertionError("either a strategy or signals decide")
     first, _ = data.bars.between(as_us(specification.start), as_us(specification.end))
     frame = read_signals(file, request.bars_timezone, date_order=request.date_order)
     return signals_from_frame(frame, str(file), data.bars, first, specification, instrument)
