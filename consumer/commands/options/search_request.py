@@ -47,8 +47,9 @@ def search_request(
     """Read the options of a search. Raises what each refuses."""
     if random is not None and tpe is not None:
         raise typer.BadParameter("give either --random or --tpe", param_hint="'--random'")
-    if run.strategy is None:
-        raise typer.BadParameter("give the --strategy KEY whose parameters are searched", param_hint="'--strategy'")
+    if run.strategy is None and run.rules is None:
+        what = "give the --strategy KEY or the --rules FILE whose parameters are searched"
+        raise typer.BadParameter(what, param_hint="'--strategy'")
     method: Method = "grid" if random is None and tpe is None else "random" if tpe is None else "tpe"
     split = None if walk_forward is None else read_walk_forward(options.json_object(walk_forward, "--walk-forward"))
     return SearchRequest(

@@ -16,6 +16,7 @@ from tests.consumer.commands.test_run import Ended, Program
 
 GRID = '{"fast": [5, 10, 20], "slow": {"from": 10, "to": 40, "step": 10}}'
 DRAWN = '{"fast": [3, 9], "slow": {"low": 12, "high": 90, "log": true, "int": true}}'
+GRID_OF_RULES = '{"fast": [5, 10], "slow": [20, 40]}'
 KEYS = {
     "total_combinations", "completed_combinations", "failed_combinations", "best_params", "best_value", "robust_params",
     "results", "statistics", "result_digest", "warnings", "duration_seconds",
@@ -53,7 +54,7 @@ def optimize_(program: Program, monkeypatch: pytest.MonkeyPatch) -> Any:
 def called_by(program: Program) -> Any:
     def called(*arguments: object) -> Ended:
         given = {str(each) for each in arguments}
-        strategy = () if "--strategy" in given else ("--strategy", "sma_cross")
+        strategy = () if {"--strategy", "--rules"} & given else ("--strategy", "sma_cross")
         grid = () if "--grid" in given else ("--grid", GRID)
         bars = ("--bars", EURUSD_H1, "--symbol", "EURUSD", "--timeframe", "H1", "--end", "2015-06-01")
         return program("optimize", *bars, *strategy, *grid, "--workers", "1", *arguments)
@@ -160,6 +161,25 @@ def test_none_with_trades_enough_is_a_warning_and_no_failure(optimize: Any) -> N
     assert ended.status == 0
     assert ended.figures["best_params"] is None
     assert any("there is no best" in warning for warning in ended.figures["warnings"])
+
+
+def test_the_params_of_rules_are_what_a_search_of_them_varies(optimize: Any, tmp_path: Path) -> None:
+    rules = tmp_path / "cross.json"
+    document = {
+        "params": {"fast": 10, "slow": 30},
+        "buy": "crosses_above(sma(close, fast), sma(close, slow))",
+        "sell": "crosses_below(sma(close, fast), sma(close, slow))",
+    }
+    rules.write_text(json.dumps(document))
+    grid = ("--grid", '{"fast": [5, 10, 2.5], "slow": [20, 40]}', "--min-trades", "10", "--json")
+    of_rules, of_code = optimize("--rules", rules, *grid).figures, optimize(*grid[:1], GRID_OF_RULES, *grid[2:]).figures
+    assert of_rules["statistics"]["left_out"] == 2  # a length of 2.5 bars
+    assert [(each["params"], each["metrics"]) for each in of_rules["results"]] == [
+        (each["params"], each["metrics"]) for each in of_code["results"]
+    ]
+    ended = optimize("--rules", rules, "--grid", '{"slo": [20, 40]}')
+    assert ended.status == 2
+    assert "param_grid.slo: is none of its params" in ended.err
 
 
 @pytest.mark.parametrize(
