@@ -11,6 +11,7 @@ ConsumerError
     │   ├── NoSuchRun
     │   └── NoSuchStrategy
     ├── NameTaken                 a row with that name is there already: say so (exit 2)
+    ├── SearchProcessLost         stop: processes of a search cannot be kept alive (exit 1)
     ├── StartFailed               stop: a server did not answer within START_TIMEOUT_SECONDS, or is not fit (exit 1)
     └── AlreadyAtWork             stop: another program does the same at the moment (exit 1)
 
@@ -80,3 +81,7 @@ class StartFailed(ConsumerError):
 
 class AlreadyAtWork(ConsumerError):
     """What only one may do at a time is being done by another; nothing was changed. Try again when that one is done."""
+
+
+class SearchProcessLost(ConsumerError):
+    """Processes of a search end before they begin, or cannot load what it needs; the message says how."""

@@ -261,16 +261,23 @@ class StrategySettings(LogSettings):
     """For a strategy's module to be imported and its Params to check a request, before the request is rejected."""
 
 
-class Settings(DatabaseSettings, KafkaSettings, StoreSettings, StrategySettings):
+class SearchSettings(LogSettings):
+    """What a search's combinations may take, and how many it may have."""
+
+    max_attempts: _Count = 3
+    """Deaths of a run's engine process, or of its worker, after which the run fails with crash_loop."""
+    run_timeout_seconds: _Seconds = 3600.0
+    max_combinations: _Count = 1_000_000
+    """Of one search, counted without folds and before any is left out."""
+
+
+class Settings(DatabaseSettings, KafkaSettings, StoreSettings, StrategySettings, SearchSettings):
     """Everything a worker is told."""
 
     slots: _Count = Field(default_factory=_cores)
     """Runs at a time, each in an engine process of its own."""
     lease_seconds: _Lease = 15.0
     progress_interval_seconds: _Interval = 0.5
-    max_attempts: _Count = 3
-    """Deaths of a run's engine process, or of its worker, after which the run fails with crash_loop."""
-    run_timeout_seconds: _Seconds = 3600.0
     intake_batch_mb: _Count = 32
     """What is held of records between their fetch and the statement that records them; a quarter of it is a batch."""
     max_queued: _Count = 100_000

@@ -8,8 +8,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.errors import ResultsDisagree, SearchFailed
+from engine.market.sessions import session_days
 from engine.numeric.arrays import Floats
 from engine.numeric.times import as_us, iso_time
 from engine.prepared import prepare_run
@@ -66,6 +68,17 @@ class Answer:
     def result_digest(self) -> str:
         """SHA-256 in hex over what was asked, the data, and every combination's parameters, figures and error code."""
         return search_digest(self.question, self.gathered)
+
+    def returns(self) -> tuple[NDArray[np.int64], list[int], Floats]:
+        """Return the days (since 1970) of a search without folds, the numbers of its sample and of its best 100, and
+        their returns, shape (numbers, days).
+        """
+        question = self.question
+        bars = question.data.bars
+        begin, end = bars.between(as_us(question.specification.start), as_us(question.specification.end))
+        days = session_days(bars.time_us[begin:end], question.instrument.session).label
+        numbers, returns = self.gathered[0].returns_kept()
+        return days, numbers, returns
 
     def best_run(self) -> BacktestResult:
         """Run the best combination as an ordinary run. Raises ResultsDisagree where its figures are others."""

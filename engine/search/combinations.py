@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -147,6 +148,13 @@ def combination_of(space: Space, row: Sequence[float] | NDArray[np.float64]) -> 
     return {
         name: _value(choice, float(drawn)) for (name, choice), drawn in zip(space.choices.items(), row, strict=True)
     }
+
+
+def corners(space: Space) -> Iterator[dict[str, Any]]:
+    """Yield the combinations of first and last values, and of the ends of intervals."""
+    ends = _ends(space)
+    for values in product(*ends.values()):
+        yield dict(zip(ends, values, strict=True))
 
 
 def judge_of(check: Callable[[Mapping[str, Any]], Any]) -> Judge:

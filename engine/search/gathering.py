@@ -70,7 +70,10 @@ class Gathering:
         self._note_failures(shard)
         if shard.warm_up is not None:
             self.warm_up = shard.warm_up if self.warm_up is None else most_of((self.warm_up, shard.warm_up))
-        self._returns.update(zip(shard.kept.tolist(), shard.returns, strict=True))
+        # Copies: a row would hold on to all of its shard.
+        self._returns.update(
+            {number: row.copy() for number, row in zip(shard.kept.tolist(), shard.returns, strict=True)}
+        )
         self._keep_best(numbers, figures)
 
     def results(self, combinations: Combinations) -> list[dict[str, Any]]:

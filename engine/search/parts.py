@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from engine.deciders.chosen import choose_strategy
 from engine.deciders.decider import Decider
-from engine.errors import EngineError
+from engine.errors import EngineError, InvalidParams, ParameterProblem
 from engine.market.instruments import Instrument
 from engine.numeric.arrays import Floats
 from engine.prepared import PreparedRun, RunData, prepare_again, prepare_run
@@ -110,13 +110,26 @@ class Bench:
         return found
 
 
-def chooser(strategy: Any, specification: Specification, version: str | None = None) -> Choose:
+def chooser(
+    strategy: Any, specification: Specification, version: str | None = None, within: str | None = None
+) -> Choose:
     """Return what chooses a strategy class with the specification's parameters and the varied ones over them.
 
-    version: of the strategy's code, so that digests are those of single runs.
+    version: of the strategy's code, so that digests are those of single runs. within: the parameter that is an object
+    of what is varied, of which no other names are taken; None: the parameters themselves are.
     """
     key, fixed = specification.strategy_key or "", specification.strategy_params
-    return lambda varied: choose_strategy(strategy, key, {**fixed, **varied}, version)
+    if within is None:
+        return lambda varied: choose_strategy(strategy, key, {**fixed, **varied}, version)
+    inner = dict(fixed.get(within) or {})
+
+    def choose(varied: Mapping[str, Any]) -> Decider:
+        unknown = tuple(ParameterProblem(name, f"is none of its {within}") for name in varied if name not in inner)
+        if unknown:
+            raise InvalidParams(key, unknown)
+        return choose_strategy(strategy, key, {**fixed, within: {**inner, **varied}}, version)
+
+    return choose
 
 
 def whole(combinations: Combinations) -> Part:
@@ -136,10 +149,13 @@ def sample_of(count: int, seed: int) -> frozenset[int] | range:
     return frozenset(sorted(range(count), key=digests.__getitem__)[:LARGEST_SAMPLE])
 
 
-def simulate_part(bench: Bench, part: Part, on_progress: OnProgress | None = None) -> Shard:
+def simulate_part(
+    bench: Bench, part: Part, on_progress: OnProgress | None = None, on_begin: Callable[[int], None] | None = None
+) -> Shard:
     """Simulate the combinations of a part. One that fails is a result with an error, and the others go on.
 
     on_progress: called as in run_backtest, for each combination anew; returning False stops the part with Cancelled.
+    on_begin: called with each number before it is begun.
     Raises what makes every combination impossible: InputRefused or NoData of the specification and its data.
     """
     count = part.rows.shape[0]
@@ -147,6 +163,8 @@ def simulate_part(bench: Bench, part: Part, on_progress: OnProgress | None = Non
     errors: dict[int, tuple[str, str]] = {}
     warm_ups = []
     for number, row in zip(part.numbers.tolist(), part.rows, strict=True):
+        if on_begin is not None:
+            on_begin(number)
         try:
             decider = bench.choose(bench.combination(row))
             run = bench.run_for(decider)
@@ -166,6 +184,13 @@ def simulate_part(bench: Bench, part: Part, on_progress: OnProgress | None = Non
     return Shard(
         part, figures, ratios, errors, part.first + kept, returns[kept], most_of(warm_ups) if warm_ups else None
     )
+
+
+def failed_shard(number: int, row: NDArray[Any], days: int, code: str, message: str) -> Shard:
+    """Return the shard of one combination that its process did not survive. row: as in Part.rows, of one."""
+    figures, nothing = np.full((1, len(FIGURES)), np.nan), np.empty(0, np.int64)
+    part = Part(number, row)
+    return Shard(part, figures, np.full(1, np.nan), {number: (code, message)}, nothing, np.empty((0, days)), None)
 
 
 def failure(error: BaseException) -> tuple[str, str]:

@@ -1,10 +1,11 @@
 """What a search is asked: on what, over which combinations, by which metric. All of it checked before anything runs."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
-from engine.errors import InvalidSpace, ParameterProblem
+from engine.errors import InvalidParams, InvalidSpace, ParameterProblem
 from engine.market.instruments import Instrument
 from engine.prepared import RunData
 from engine.search.combinations import (
@@ -15,6 +16,7 @@ from engine.search.combinations import (
     check_method,
     check_values,
     combinations_of_grid,
+    corners,
     draw_combinations,
     judge_of,
 )
@@ -23,12 +25,16 @@ from engine.search.folds import Fold, WalkForward, folds_of
 from engine.search.parts import Bench, Choose, sample_of
 from engine.search.space import Space, read_space
 from engine.specification import Specification
+from engine.warm_up import OF_OTHERS, WarmUp, most_of
+
+_MOST_CORNERS: Final = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Question:
     """A search, checked; see `asked`. combinations: None for tpe, which draws as it learns. folds: empty without a
-    walk-forward. samples: how many are drawn at most. strategy_version: of the code that decides.
+    walk-forward. room: how many combinations there will be at most, without folds. strategy_version: of the code that
+    decides.
     """
 
     specification: Specification
@@ -44,13 +50,9 @@ class Question:
     min_trades: int
     walk_forward: WalkForward | None
     folds: tuple[Fold, ...]
+    room: int
     combinations: Combinations | None
     strategy_version: str | None = None
-
-    @property
-    def room(self) -> int:
-        """How many combinations there will be at most, without folds."""
-        return len(self.combinations) if self.combinations is not None else self.samples or 0
 
     @property
     def total(self) -> int:
@@ -88,7 +90,7 @@ class Question:
 def ask(
     specification: Specification,
     instrument: Instrument,
-    data: RunData,
+    data: RunData | Callable[[WarmUp], RunData],
     choose: Choose,
     space: Mapping[str, Any],
     *,
@@ -101,12 +103,17 @@ def ask(
     most: int = MOST_COMBINATIONS,
     strategy_version: str | None = None,
     fixed: Collection[str] | None = None,
+    room: int | None = None,
 ) -> Question:
     """Check a search and number its combinations.
 
-    choose: of the varied parameters. space: `param_grid`. fixed: names that may not stand in it too, by default those
-    of the specification's parameters. most: combinations allowed. Raises InvalidSpace for what is wrong in form and
-    count, InvalidParams for names and values that the strategy does not take and where it takes no combination.
+    data: or what loads them, given the warm-up that serves every combination. choose: of the varied parameters. space:
+    `param_grid`. most: combinations allowed. fixed: names that may not be varied too, by default those of the
+    specification's parameters. room: how many combinations there will be, of a search that was checked and numbered
+    elsewhere; here it then is not.
+
+    Raises InvalidSpace for what is wrong in form and count, InvalidParams for names and values that the strategy does
+    not take and where it takes no combination.
     """
     read = read_space(space, intervals=method != "grid")
     check_metric(metric)
@@ -119,18 +126,14 @@ def ask(
         )
     check_method(read, method, samples, seed, most)
     folds = () if walk_forward is None else folds_of(walk_forward, specification.start, specification.end)
-    judge, key = judge_of(choose), specification.strategy_key or ""
-    check_values(read, judge, key)
-    combinations: Combinations | None = None
-    size = read.size
-    if method == "grid":
-        combinations = combinations_of_grid(read, judge, key)
-    elif method == "random" or (size is not None and size <= (samples or 0)):
-        combinations = draw_combinations(read, judge, samples or 0, seed, key)
+    combinations = None
+    if room is None:
+        combinations = _numbered(read, method, samples or 0, seed, judge_of(choose), specification.strategy_key or "")
+        room = samples or 0 if combinations is None else len(combinations)
     return Question(
         specification=specification,
         instrument=instrument,
-        data=data,
+        data=data if isinstance(data, RunData) else data(_warm_up(specification, choose, read, combinations)),
         choose=choose,
         space=read,
         document=space,
@@ -141,6 +144,35 @@ def ask(
         min_trades=min_trades,
         walk_forward=walk_forward,
         folds=folds,
+        room=room,
         combinations=combinations,
         strategy_version=strategy_version,
     )
+
+
+def _numbered(
+    space: Space, method: Method, samples: int, seed: int, judge: Judge, strategy_key: str
+) -> Combinations | None:
+    """Return the combinations; None for those that tpe will draw."""
+    check_values(space, judge, strategy_key)
+    if method == "grid":
+        return combinations_of_grid(space, judge, strategy_key)
+    if method == "random" or (space.size is not None and space.size <= samples):
+        return draw_combinations(space, judge, samples, seed, strategy_key)
+    return None
+
+
+def _warm_up(specification: Specification, choose: Choose, space: Space, combinations: Combinations | None) -> WarmUp:
+    """Return what serves every combination; of tpe, whose are not known yet, the corners of the space that stand."""
+    if combinations is not None:
+        varied: Iterator[Mapping[str, Any]] = (combinations.at(number) for number in range(len(combinations)))
+    else:
+        varied = islice(corners(space), _MOST_CORNERS)
+    found: dict[tuple[tuple[str, int], ...], WarmUp] = {}
+    for each in varied:
+        try:
+            warm_up = choose(each).warm_up(specification)
+        except InvalidParams:
+            continue
+        found[tuple(warm_up.bars.items())] = warm_up
+    return most_of(found.values()) if found else WarmUp({specification.timeframe: OF_OTHERS}, {})

@@ -36,11 +36,12 @@ def test_checking_a_request_loads_neither_compiler_nor_kernel() -> None:
         ("report", {"aiokafka", "sqlalchemy"}),
         ("replay", {"sqlalchemy"}),
         ("strategy", {"aiokafka", "asyncpg", "sqlalchemy"}),
-        ("run", {"aiokafka", "asyncpg", "sqlalchemy"}),
+        ("run", {"aiokafka", "asyncpg", "sqlalchemy", "optuna", "matplotlib", "engine.search"}),
+        ("optimize", {"aiokafka", "asyncpg", "sqlalchemy", "optuna", "matplotlib"}),
     ],
 )
 def test_a_command_pays_for_no_client_that_it_does_not_use(command: str, unneeded: set[str]) -> None:
-    heavy = unneeded if command == "run" else unneeded | set(HEAVY)
+    heavy = unneeded if command in ("run", "optimize") else unneeded | set(HEAVY)
     program = f"import sys, consumer.commands.{command}; print(*({heavy!r} & set(sys.modules)))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert loaded.stdout.split() == []

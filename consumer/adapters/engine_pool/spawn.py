@@ -11,18 +11,24 @@ from consumer.adapters.engine_pool.settings import EngineProcessSettings
 
 
 def spawn_child(
-    module: str, settings: EngineProcessSettings, socket_fd: int, output_fd: int, marker: str
+    module: str,
+    settings: EngineProcessSettings,
+    socket_fd: int,
+    output_fd: int,
+    marker: str,
+    more_fds: tuple[int, ...] = (),
 ) -> subprocess.Popen[bytes]:
     """Start `module` in a fresh interpreter, in a session of its own: a terminal's Ctrl-C is the worker's alone.
 
-    Call it from a thread that lives as long as the worker: the kernel ends the child with the thread that made it.
+    more_fds: open in the child too, under the same numbers. Call it from a thread that lives as long as the worker: the
+    kernel ends the child with the thread that made it.
     """
     return subprocess.Popen(
         [sys.executable, "-P", "-m", module, str(socket_fd), str(os.getpid())],
         stdin=subprocess.DEVNULL,
         stdout=output_fd,
         stderr=output_fd,
-        pass_fds=(socket_fd,),
+        pass_fds=(socket_fd, *more_fds),
         start_new_session=True,
         env=_child_environment(settings, marker),
     )

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ from engine.market.timeframes import Timeframe
 from engine.numeric.times import as_us
 from engine.prepared import RunData
 from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource, check_specification
-from engine.warm_up import signals_warm_up
+from engine.warm_up import WarmUp, signals_warm_up
 
 _PREFIX = "BACKTEST_"
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
@@ -156,8 +157,36 @@ def show_unknown_symbol(request: RunRequest) -> None:
         print_guess(request.symbol, registry, lambda: _some_bars(request))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class AskedRun:
+    """What the options ask for, checked; no bar of the run is read yet."""
+
+    specification: Specification
+    instrument: Instrument
+    source: NamedBarFiles
+    registry: Mapping[str, Instrument]
+    decided_by: "DecidedBy"
+
+    def data(self, needed: WarmUp) -> RunData:
+        """Read the bars, those of the warm-up included. Raises what `assemble` raises."""
+        data = assemble(self.specification, self.source, self.registry, needed)
+        return replace(data, warnings=(*data.warnings, *self.source.warnings(self.instrument.session)))
+
+
 def read_run(request: RunRequest) -> ReadyRun:
     """Check the options, read the files and choose who decides. Raises what each step refuses, and NoData."""
+    asked = read_asked(request)
+    specification, instrument = asked.specification, asked.instrument
+    by = asked.decided_by.by
+    if isinstance(by, Path):
+        data = asked.data(signals_warm_up(specification))
+        return ReadyRun(specification, instrument, data, _signals(by, specification, instrument, data, request))
+    chosen = by()
+    return ReadyRun(specification, instrument, asked.data(chosen.warm_up(specification)), chosen)
+
+
+def read_asked(request: RunRequest) -> AskedRun:
+    """Check the options against each other and the files. Raises what each step refuses, and NoData."""
     registry = _registry(request)
     instrument = instrument_for(request.symbol, registry)
     request = replace(request, symbol=instrument.symbol)
@@ -195,12 +224,7 @@ def read_run(request: RunRequest) -> ReadyRun:
         warm_up_bars=request.warm_up_bars,
     )
     check_specification(specification, instrument)
-    chosen = decided_by.chosen
-    needed = signals_warm_up(specification) if chosen is None else chosen.warm_up(specification)
-    data = assemble(specification, source, registry, needed)
-    data = replace(data, warnings=(*data.warnings, *source.warnings(instrument.session)))
-    decider = chosen or _signals(decided_by.signals, specification, instrument, data, request)
-    return ReadyRun(specification, instrument, data, decider)
+    return AskedRun(specification, instrument, source, registry, decided_by)
 
 
 def _registry(request: RunRequest) -> Mapping[str, Instrument]:
@@ -222,16 +246,16 @@ def _some_bars(request: RunRequest) -> Bars | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _DecidedBy:
+class DecidedBy:
     """Who decides: a strategy with parameters, or a signal file.
 
-    name: the key of a registered strategy, the class of one in a file, since a digest names no path.
+    name: the key of a registered strategy, the class of one in a file, since a digest names no path. by: finds the
+    strategy and holds the parameters to it; or the signal file.
     """
 
     name: str | None
     params: dict[str, Any]
-    chosen: ChosenStrategy | None
-    signals: Path | None
+    by: Callable[[], ChosenStrategy] | Path
 
 
 def _source(request: RunRequest, run_timeframe: Timeframe, registry: Mapping[str, Instrument]) -> NamedBarFiles:
@@ -269,22 +293,23 @@ def _source(request: RunRequest, run_timeframe: Timeframe, registry: Mapping[str
     )
 
 
-def _decided_by(request: RunRequest) -> _DecidedBy:
+def _decided_by(request: RunRequest) -> DecidedBy:
     if [request.strategy, request.rules, request.signals].count(None) != 2:
         ways = "give either --strategy KEY, --rules FILE or --signals FILE"
         raise typer.BadParameter(ways, param_hint="'--strategy'")
-    if request.signals is not None and request.params is not None:
-        raise typer.BadParameter("are of a --strategy; --signals has none", param_hint="'--params'")
+    if request.signals is not None:
+        if request.params is not None:
+            raise typer.BadParameter("are of a --strategy; --signals has none", param_hint="'--params'")
+        return DecidedBy(None, {}, request.signals)
     params = options.json_object(request.params, "--params") if request.params else {}
     if request.rules is not None:
         document = read_rules(options.readable_file(request.rules))
         document = with_params(document, params) if params else document
-        return _DecidedBy(RULES, document, strategy_with(RULES, document), None)
-    if request.strategy is None:
-        return _DecidedBy(None, params, None, request.signals)
-    if names_a_file(request.strategy):
-        return _DecidedBy(request.strategy.rpartition(":")[2], params, strategy_in_file(request.strategy, params), None)
-    return _DecidedBy(request.strategy, params, strategy_with(request.strategy, params), None)
+        return DecidedBy(RULES, document, partial(strategy_with, RULES, document))
+    key = request.strategy or ""
+    if names_a_file(key):
+        return DecidedBy(key.rpartition(":")[2], params, partial(strategy_in_file, key, params))
+    return DecidedBy(key, params, partial(strategy_with, key, params))
 
 
 def _range(
@@ -327,10 +352,8 @@ def _fixed_volume(volume: float | None, risk_pct: float | None) -> float | None:
 
 
 def _signals(
-    file: Path | None, specification: Specification, instrument: Instrument, data: RunData, request: RunRequest
+    file: Path, specification: Specification, instrument: Instrument, data: RunData, request: RunRequest
 ) -> Decider:
-    if file is None:
-        raise AssertionError("either a strategy or signals decide")
     first, _ = data.bars.between(as_us(specification.start), as_us(specification.end))
     frame = read_signals(file, request.bars_timezone, date_order=request.date_order)
     return signals_from_frame(frame, str(file), data.bars, first, specification, instrument)

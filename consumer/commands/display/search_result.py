@@ -1,0 +1,160 @@
+"""What `backtest optimize` shows: the verdict in words first, then the best, on stderr; or a JSON object on stdout."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+from consumer.optimization.searching import Standing
+from engine.search.answer import Answer
+from engine.search.figures import WHOLE
+
+_SHOWN: Final = 10
+_ALWAYS: Final = ("total_trades", "net_profit", "max_drawdown_pct", "sharpe_ratio", "profit_factor")
+_STATISTICS: Final = {
+    "trials": "combinations tried",
+    "trials_known": "tries known of, earlier ones too",
+    "effective_trials": "of which independent",
+    "expected_max_sharpe": "Sharpe ratio that luck reaches",
+    "probabilistic_sharpe": "confidence in the best, were it the only one",
+    "deflated_sharpe": "confidence in the best of all tries",
+    "pbo": "probability of overfitting",
+    "pbo_loss_share": "the best loses on other days",
+    "spa_p": "p against doing nothing",
+}
+_SHARES: Final = frozenset({"probabilistic_sharpe", "deflated_sharpe", "pbo", "pbo_loss_share"})
+
+
+def print_search_json(found: Mapping[str, Any]) -> None:
+    """One object on one line."""
+    sys.stdout.write(json.dumps(found, allow_nan=False) + "\n")
+
+
+def print_search(answer: Answer, seconds: float) -> None:
+    """Verdict, warnings, the best in a table, what is known of luck, and the digest, on stderr."""
+    from rich.console import Console  # here: --json need not pay for it
+
+    console = Console(stderr=True)
+    statistics = answer.statistics
+    console.print(f"verdict: {statistics['verdict']}", style="bold", markup=False, highlight=False, soft_wrap=True)
+    for warning in answer.warnings:
+        console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    console.print(_counts(answer, seconds), markup=False, highlight=False, soft_wrap=True)
+    console.print(_folds_table(answer) if answer.question.folds else _best_table(answer))
+    if answer.robust_params is not None:
+        told = f"best together with its neighbours: {_params(answer.robust_params)}"
+        console.print(told, markup=False, highlight=False, soft_wrap=True)
+    console.print(_statistics_table(statistics))
+    console.print(f"result digest: {answer.result_digest}", soft_wrap=True, highlight=False)
+
+
+@contextmanager
+def search_bar() -> Iterator[Callable[[Standing], None] | None]:
+    """Yield what shows where a search stands, with rate and time left; None where stderr is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    import rich.progress
+    from rich.console import Console
+
+    columns = (
+        rich.progress.TextColumn("Searching"),
+        rich.progress.BarColumn(),
+        rich.progress.MofNCompleteColumn(),
+        rich.progress.TextColumn("{task.fields[told]}"),
+    )
+    with rich.progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None, told="")
+
+        def show(now: Standing) -> None:
+            bar.update(task, completed=now.done, total=now.total, told=_told(now))
+
+        yield show
+
+
+def _told(now: Standing) -> str:
+    rate = f"{now.per_second:,.0f}/s" if now.per_second >= 10 else f"{now.per_second:.2g}/s"
+    left = "" if now.seconds_left is None else f", {_duration(now.seconds_left)} left"
+    best = "" if now.best_value is None else f", best so far {now.best_value:.4g}"
+    return f"{rate}{left}{best}" if now.per_second else ""
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _counts(answer: Answer, seconds: float) -> str:
+    question, left_out = answer.question, answer.statistics["left_out"]
+    folds = f" in {len(question.folds)} folds" if question.folds else ""
+    failed = f", {answer.failed:,} failed" if answer.failed else ""
+    refused = f", {left_out:,} left out by the strategy" if left_out else ""
+    return f"{answer.completed:,} combinations{folds} in {seconds:.1f} s ({question.method}){failed}{refused}"
+
+
+def _best_table(answer: Answer) -> Any:
+    from rich.table import Table
+
+    metric = answer.question.metric
+    figures = [metric, *(name for name in _ALWAYS if name != metric)]
+    table = Table(title=f"the best {min(_SHOWN, len(answer.results))} by {metric}", title_justify="left")
+    for heading in ("rank", *answer.question.space.choices, *figures):
+        table.add_column(heading, justify="right")
+    for result in answer.results[:_SHOWN]:
+        values = [_value(value) for value in result["params"].values()]
+        values += [_figure(name, result["metrics"][name]) for name in figures]
+        few = result["metrics"]["total_trades"] < answer.question.min_trades
+        table.add_row(str(result["rank"]), *values, style="dim" if few else None)
+    return table
+
+
+def _folds_table(answer: Answer) -> Any:
+    from rich.table import Table
+
+    metric = answer.question.metric
+    table = Table(title="each fold trades what was best before it", title_justify="left")
+    for heading in ("fold", "tested from", "to", *answer.question.space.choices, f"{metric} in training", "in test"):
+        table.add_column(heading, justify="right")
+    for row in answer.statistics["folds"]:
+        params = row["params"] or dict.fromkeys(answer.question.space.choices, "-")
+        cells = [str(row["fold"]), row["test_start"][:10], row["test_end"][:10], *map(_value, params.values())]
+        table.add_row(*cells, _figure(metric, row["train_value"]), _figure(metric, row["test_value"]))
+    joined = answer.statistics["walk_forward"]
+    table.add_section()
+    blank = [""] * (2 + len(answer.question.space.choices))
+    table.add_row("all", *blank, "", _figure(metric, joined[metric]), style="bold")
+    return table
+
+
+def _statistics_table(statistics: Mapping[str, Any]) -> Any:
+    from rich.table import Table
+
+    table = Table(show_header=False)
+    for name, label in _STATISTICS.items():
+        value = statistics[name]
+        why = f"none: {statistics['null_reasons'].get(name)}" if value is None else None
+        shown = why or (
+            f"{value:.1%}" if name in _SHARES else f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+        )
+        table.add_row(label, shown)
+    for name, share in (statistics["parameter_sensitivity"] or {}).items():
+        table.add_row(f"{name} explains", "none" if share is None else f"{share:.1%}")
+    return table
+
+
+def _figure(name: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if name in WHOLE else f"{value:,.2f}" if name == "net_profit" else f"{value:.4g}"
+
+
+def _params(params: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {_value(value)}" for name, value in params.items())
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return f"{value:g}" if isinstance(value, float) else json.dumps(value)

@@ -1,0 +1,147 @@
+"""From the options of `backtest optimize` to a search: in the command, and again in each process that simulates."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+
+from consumer.commands.options import values as options
+from consumer.commands.options.run_request import AskedRun, RunRequest, read_asked
+from consumer.preparation.varied import varied_strategy
+from consumer.wiring.search import OnBegin, SimulatePart
+from engine.errors import BadBars
+from engine.prepared import RunData
+from engine.search.combinations import MOST_COMBINATIONS, Method
+from engine.search.folds import WalkForward, read_walk_forward
+from engine.search.parts import Part, Shard, simulate_part
+from engine.search.question import Question, ask
+from engine.warm_up import WarmUp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchRequest:
+    """Options as given. space: `--grid`, read as JSON."""
+
+    run: RunRequest
+    space: Mapping[str, Any]
+    method: Method
+    samples: int | None
+    seed: int
+    metric: str
+    min_trades: int
+    walk_forward: WalkForward | None
+
+
+def search_request(
+    run: RunRequest,
+    *,
+    grid: str,
+    random: int | None,
+    tpe: int | None,
+    seed: int,
+    metric: str,
+    min_trades: int,
+    walk_forward: str | None,
+) -> SearchRequest:
+    """Read the options of a search. Raises what each refuses."""
+    if random is not None and tpe is not None:
+        raise typer.BadParameter("give either --random or --tpe", param_hint="'--random'")
+    if run.strategy is None and run.rules is None:
+        what = "give the --strategy KEY or the --rules FILE whose parameters are searched"
+        raise typer.BadParameter(what, param_hint="'--strategy'")
+    method: Method = "grid" if random is None and tpe is None else "random" if tpe is None else "tpe"
+    split = None if walk_forward is None else read_walk_forward(options.json_object(walk_forward, "--walk-forward"))
+    return SearchRequest(
+        run=run,
+        space=options.json_object(grid, "--grid"),
+        method=method,
+        samples=random if tpe is None else tpe,
+        seed=seed,
+        metric=metric,
+        min_trades=min_trades,
+        walk_forward=split,
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadSearch:
+    """question: checked, its data loaded. in_process: makes the same search in another process."""
+
+    question: Question
+    in_process: "SearchInProcess"
+
+
+def read_search(request: SearchRequest, most: int) -> ReadSearch:
+    """Check the search, number its combinations and load its data. Raises InputRefused, and NoData.
+
+    most: combinations allowed. What makes every combination impossible, a spread that is not recorded say, is refused
+    here.
+    """
+    asked = read_asked(request.run)
+    loaded: list[WarmUp] = []
+
+    def load(warm_up: WarmUp) -> RunData:
+        loaded.append(warm_up)
+        return asked.data(warm_up)
+
+    question = _question(asked, request, load, most=most)
+    if question.combinations is not None:
+        first = question.choose(question.combinations.at(0))
+        question.bench(question.fold_numbers[0], range(0)).run_for(first)
+    return ReadSearch(question, SearchInProcess(request, loaded[0], question.data.bars.digest, question.room))
+
+
+@dataclass(frozen=True, slots=True)
+class SearchInProcess:
+    """Called in another process it loads the bars anew and returns what simulates a part.
+
+    warm_up, digest: of the bars that the command itself loaded. room: how many combinations there will be.
+    """
+
+    request: SearchRequest
+    warm_up: WarmUp
+    digest: str
+    room: int
+
+    def __call__(self) -> SimulatePart:
+        """Raises InputRefused where the files changed in between."""
+        asked = read_asked(self.request.run)
+        data = asked.data(self.warm_up)
+        if data.bars.digest != self.digest:
+            raise BadBars("the bars changed while the search was running")
+        question = _question(asked, self.request, data, room=self.room)
+        benches = {fold: question.bench(fold) for fold in question.fold_numbers}
+
+        def simulate(fold: int | None, part: Part, on_begin: OnBegin) -> Shard:
+            return simulate_part(benches[fold], part, on_begin=on_begin)
+
+        return simulate
+
+
+def _question(
+    asked: AskedRun,
+    request: SearchRequest,
+    data: RunData | Callable[[WarmUp], RunData],
+    *,
+    most: int = MOST_COMBINATIONS,
+    room: int | None = None,
+) -> Question:
+    choose, version, fixed = varied_strategy(asked.specification)
+    return ask(
+        asked.specification,
+        asked.instrument,
+        data,
+        choose,
+        request.space,
+        method=request.method,
+        samples=request.samples,
+        seed=request.seed,
+        metric=request.metric,
+        min_trades=request.min_trades,
+        walk_forward=request.walk_forward,
+        most=most,
+        strategy_version=version,
+        fixed=fixed,
+        room=room,
+    )

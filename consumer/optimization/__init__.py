@@ -1,0 +1,1 @@
+"""Searches of parameters: what is computed where, and what is kept of it. engine.search says what a search is."""

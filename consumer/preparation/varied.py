@@ -1,0 +1,34 @@
+"""A strategy whose parameters a search varies; apart because a single run need not load what a search is made of."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from consumer.installed.strategy_code import load_current
+from engine.deciders.decider import Decider
+from engine.deciders.guard import guarded
+from engine.errors import InvalidSpecification
+from engine.search.parts import Choose, chooser
+from engine.specification import Specification
+
+RULES: Final = "rules"
+"""Key of the strategy whose parameters are a document, whose `params` are what a search varies."""
+
+
+def varied_strategy(specification: Specification) -> tuple[Choose, str, frozenset[str]]:
+    """What chooses the specification's strategy with varied parameters over its own; the version of its code, which
+    stays that of this process; and which names are fixed. Raises UnknownStrategy, CodeChanged, InvalidSpecification.
+    """
+    if specification.strategy_key is None:
+        raise InvalidSpecification("the specification of the run names no strategy")
+    found, version = load_current(specification.strategy_key)
+    if specification.strategy_key == RULES:
+        return _guarded(chooser(found, specification, version, within="params")), version, frozenset()
+    return _guarded(chooser(found, specification, version)), version, frozenset(specification.strategy_params)
+
+
+def _guarded(choose: Choose) -> Choose:
+    def chosen(varied: Mapping[str, Any]) -> Decider:
+        decider: Decider = guarded(lambda: choose(varied), "checking the parameters")
+        return decider
+
+    return chosen
