@@ -17,8 +17,8 @@ TargetSession = Literal["any", "read-write", "read-only", "primary", "standby", 
 
 WANTED: Final = "a URL such as postgresql://user:password@host:5432/database"
 DEFAULT_PORT: Final = 5432
-CONNECT_SECONDS: Final = 10.0
-CONNECT_SECONDS_OF_SEVERAL: Final = 3.0
+CONNECT_SECONDS: Final = 10
+CONNECT_SECONDS_OF_SEVERAL: Final = 3
 """For each of several hosts: the next one should not wait long for one whose network says nothing."""
 
 
@@ -49,7 +49,7 @@ class DatabaseAddress:
     passfile: str | None
     application_name: str | None
     #: For each host.
-    connect_seconds: float
+    connect_seconds: int
     #: None: what the caller needs.
     target_session: TargetSession | None
     #: libpq's `ssl...` parameters by their names.
@@ -175,7 +175,9 @@ def _refuse_unknown(name: str, value: str) -> None:
         raise DatabaseUrlInvalid(f"{told} is libpq's, and this program does not have it: leave it out")
     if close := difflib.get_close_matches(name, KNOWN_PARAMETERS, n=1, cutoff=0.8):
         raise DatabaseUrlInvalid(f"{told} is not known: did you mean {close[0]}?")
-    raise DatabaseUrlInvalid(f"{told} is not known; for a setting of the server: ALTER ROLE ... SET name = value")
+    raise DatabaseUrlInvalid(
+        f"{told} is not known here: a setting of the server is made by ALTER ROLE ... SET name = value"
+    )
 
 
 def _hosts(hosts: str, ports: str) -> tuple[Host, ...]:
@@ -211,12 +213,12 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _connect_seconds(text: str | None, hosts: int) -> float:
+def _connect_seconds(text: str | None, hosts: int) -> int:
     if text is None:
         return CONNECT_SECONDS_OF_SEVERAL if hosts > 1 else CONNECT_SECONDS
     if not re.fullmatch("[0-9]{1,4}", text) or int(text) < 1:
         raise DatabaseUrlInvalid("its parameter connect_timeout must be whole seconds, 1 to 9999")
-    return float(text)
+    return int(text)
 
 
 def _target_session(text: str | None) -> TargetSession | None:

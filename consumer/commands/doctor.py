@@ -119,7 +119,8 @@ def _examine_settings() -> list[Finding]:
             Finding("settings", True, f"{settings.slots} slots, group {settings.kafka_group_id}, all values fit")
         )
     except SettingsInvalid as error:
-        findings += [Finding("settings", False, problem, "set it") for problem in str(error).split("; ")]
+        problems = str(error).split("; ")
+        findings += [Finding("settings", False, each, "set it" if "is not set" in each else "") for each in problems]
     for name, meant in unknown_variables().items():
         advice = f"did you mean {meant}?" if meant else "remove it"
         findings.append(Finding("settings", True, f"{name} is no setting and changes nothing", advice))

@@ -127,6 +127,29 @@ class Trouble:
         with suppress(*AWAY):
             await self.place.stack.postgres.terminate_connections(self.place.stack.database_url)
 
+    async def postgres_takes_no_writes(self) -> None:
+        """As on a standby behind the same address, or by an administrator's word; now and then past a lease."""
+        await self.place.let_postgres_write(writes=False)
+        await lasting(LEASE_SECONDS * self.random.choice((0.3, 1.0, 3.0)))
+        await self.place.let_postgres_write()
+
+    async def pooler_restarted(self) -> None:
+        """Killed: its clients' connections go with it, whatever they were in."""
+        if self.place.pooler is not None:
+            await self.place.pooler.stop()
+            await lasting(self.random.choice((0.0, 0.5, 2.0)))
+            await self.place.pooler.start()
+
+    async def strategy_locked(self) -> None:
+        """By a client outside, who takes his time."""
+        with suppress(*AWAY):
+            async with self.place.outside() as connection, connection.transaction():
+                await connection.execute(
+                    "SELECT 1 FROM strategies WHERE id = ANY($1) FOR UPDATE",
+                    self.random.choice(([1], [3], [1, 2, 3, 4])),
+                )
+                await lasting(LEASE_SECONDS * self.random.uniform(0.3, 4))
+
     async def acknowledgements_lost(self) -> None:
         """Events reach the broker, and nobody hears that they did."""
         for lossy in (True, False):
@@ -283,6 +306,9 @@ FAULTS: dict[Fault, int] = {
     Trouble.postgres_killed: 1,
     Trouble.postgres_stopped_past_a_lease: 2,
     Trouble.connections_terminated: 4,
+    Trouble.postgres_takes_no_writes: 3,
+    Trouble.pooler_restarted: 3,
+    Trouble.strategy_locked: 3,
     Trouble.acknowledgements_lost: 3,
     Trouble.one_worker_without_kafka: 4,
     Trouble.kafka_refuses_events: 3,

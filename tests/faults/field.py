@@ -33,6 +33,7 @@ from tests.faults.proxy import Proxy, open_proxy
 from tests.faults.worker_program import ORDERS_VARIABLE, CrashPoint, Orders
 from tests.support import kafka_admin
 from tests.support.front_door import write_market_data
+from tests.support.pooler import PROGRAM, Pooler, open_pooler
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -112,6 +113,8 @@ class Field:
     """For every worker that is started."""
     marker: str
     """NAME=value in the environment of all workers and what they start."""
+    pooler: Pooler | None = None
+    """Every second worker reaches Postgres through it, where there is one."""
     workers: list[Worker] = field(default_factory=list)
     deleted: dict[str, tuple[Record, ...]] = field(default_factory=dict)
     """What stood on output topics that were deleted since: others had read it."""
@@ -140,9 +143,11 @@ class Field:
         log_file, go_file = self.directory / f"worker-{number}.log", self.directory / f"worker-{number}.go"
         variable, _, value = self.marker.partition("=")
         proxy = await self.proxies.enter_async_context(open_proxy(self.broker_port))
+        url = self.stack.database_url
         environment = {
             **os.environ,
             **self.stack.settings_environment(),
+            "BACKTEST_DATABASE_URL": self.pooler.in_front_of(url) if self.pooler and number % 2 == 0 else url,
             "BACKTEST_MARKET_DATA_URL": str(self.directory / "market-data"),
             "BACKTEST_ARTIFACTS_URL": str(self.directory / "artifacts"),
             "BACKTEST_LOG_FORMAT": "json",
@@ -189,9 +194,15 @@ class Field:
 
     async def database_now(self, statement: str, *arguments: Any) -> list[Any]:
         """Execute a statement; raises one of AWAY while Postgres is away."""
+        async with self.outside() as connection:
+            return list(await connection.fetch(statement, *arguments))
+
+    @asynccontextmanager
+    async def outside(self) -> AsyncIterator[Any]:
+        """Another service's connection; raises one of AWAY while Postgres is away."""
         connection = await asyncpg.connect(self.stack.database_url.replace("+asyncpg", ""), timeout=10)
         try:
-            return list(await connection.fetch(statement, *arguments))
+            yield connection
         finally:
             await connection.close(timeout=5)
 
@@ -211,11 +222,19 @@ class Field:
         for server in (self.stack.kafka, self.stack.postgres):
             await server.resume()
             await server.start()
+        if self.pooler is not None:
+            await self.pooler.start()
+        await self.let_postgres_write()
         await persistently(self.make_topics_right)
         for worker in self.alive:
             worker.send(signal.SIGCONT)
         while len(self.alive) < workers:
             await self.start_worker()
+
+    async def let_postgres_write(self, *, writes: bool = True) -> None:
+        """Or not, as when it is a standby now; sessions that are there learn it too."""
+        await self.database(f"ALTER SYSTEM SET default_transaction_read_only = {'off' if writes else 'on'}")
+        await self.database("SELECT pg_reload_conf()")
 
     async def make_topics_right(self) -> None:
         """As their owner has them: there, and with their settings."""
@@ -270,13 +289,17 @@ async def open_field(
     async with AsyncExitStack() as cleanup:
         stack = await cleanup.enter_async_context(devstack(stack=stack_kind))
         await migrate(stack.database_url)
+        pooler = None
+        if PROGRAM is not None:
+            # Not the 15 s of its defaults: a server comes back every few seconds here.
+            pooler = await cleanup.enter_async_context(open_pooler(stack.database_url, server_login_retry="1"))
         connection = KafkaConnection(stack.kafka_bootstrap_servers)
         await create_topics(connection, TopicSettings(partitions=3))
         proxies = await cleanup.enter_async_context(AsyncExitStack())
         producer = KafkaPublisher(connection, "upstream", SystemClock())
         cleanup.push_async_callback(producer.close)
         ordered = replace(orders or Orders(), clock_file=str(directory / "clock"))
-        opened = Field(stack, directory, proxies, producer, ordered, marker)
+        opened = Field(stack, directory, proxies, producer, ordered, marker, pooler)
         cleanup.push_async_callback(end_all, opened)
         yield opened
 
@@ -325,5 +348,6 @@ def event(topic: str, event_id: str, data: Any, *, source: str = "upstream") -> 
 
 _UNDONE = """
 SELECT (SELECT count(*) FROM backtest_executions WHERE state IN ('queued', 'running'))
+     + (SELECT count(*) FROM backtest_requests WHERE outcome = 'waiting')
      + (SELECT count(*) FROM backtest_outbox) AS undone
 """

@@ -83,6 +83,17 @@ async def look_while_others_do(pool: SessionPool) -> dict[str, Any]:
         return dict(row)
 
 
+async def test_connections_that_are_made_at_the_same_time_all_notice_the_pooler(door: FrontDoor) -> None:
+    """One of them took what another had found for its own finding, and kept named statements."""
+    async with open_pooler(door.stack.database_url, default_pool_size="2") as pooler:
+        for _ in range(5):
+            async with open_pool(pooler.in_front_of(door.stack.database_url), max_connections=8, name="all") as pool:
+                statements = [f"SELECT $1::int + {number}" for number in range(8)]
+                for _ in range(3):
+                    found = await asyncio.gather(*(pool.fetchval(statement, 1) for statement in statements))
+                    assert found == list(range(1, 9))
+
+
 async def test_only_one_prune_works_at_a_time_also_through_a_pooler(door: FrontDoor) -> None:
     async with open_pooler(door.stack.database_url) as pooler:
         url = pooler.in_front_of(door.stack.database_url)

@@ -38,6 +38,9 @@ class Pooler:
         return urlunsplit(parts._replace(netloc=f"{credentials}@127.0.0.1:{self.port}"))
 
     async def start(self) -> None:
+        """Does nothing while it runs."""
+        if self.process is not None and self.process.returncode is None:
+            return
         assert PROGRAM is not None
         with (self.directory / "output.log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(

@@ -9,7 +9,8 @@ not; poolers refuse them at the door.
 
 import asyncio
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -57,8 +58,8 @@ class Connector:
     async def connect(self, *_of_the_pool: object, **_words_of_the_pool: object) -> Session:
         """A session for transactions on a server that is fit: hosts are tried in their order, the last good one first.
 
-        Raises StoreUnavailable, also where every host answers and none is fit; StartFailed where none can ever be;
-        what asyncpg raises where there is one host.
+        Raises StoreUnavailable, also where every host answers and none is fit; StartFailed where the URL asks for what
+        cannot be; what asyncpg raises where there is one host.
         """
         wanted = self.address.target_session or "any"
         if self.writes and wanted in {"read-only", "standby"}:
@@ -97,7 +98,7 @@ class Connector:
         address = self.address
         try:
             session: Session = await asyncpg.connect(
-                **_tls_words(address.tls),
+                **(_tls_words(address.tls) if address.tls else {}),
                 host=host.name if host else None,
                 port=host.port if host else None,
                 user=address.user,
@@ -112,8 +113,8 @@ class Connector:
                 # These two a pooler takes, and keeps for each of its clients.
                 server_settings={"application_name": (address.application_name or self.name)[:63], "timezone": "UTC"},
             )
-        except asyncpg.ClientConfigurationError as error:
-            raise StartFailed(f"BACKTEST_DATABASE_URL: {error}".partition("\n")[0]) from error
+        except asyncpg.ClientConfigurationError as error:  # no root certificate, say: somebody may bring it
+            raise StoreUnavailable(f"BACKTEST_DATABASE_URL: {error}".partition("\n")[0]) from error
         try:
             server = await _examine(session)
             await self._settle(session, server)
@@ -171,7 +172,7 @@ async def _examine(session: Session) -> _Server:
     server's process that it tells its clients, since these have no process of their own.
     """
     statement = await session.prepare(_LOOK, name="")
-    row = await statement.fetchrow()
+    (row,) = await statement.fetch()
     return _Server(row["pid"] != session.get_server_pid(), row["is_standby"], row["is_read_only"])
 
 
@@ -182,10 +183,27 @@ SELECT pg_backend_pid() AS pid, pg_is_in_recovery() AS is_standby,
 
 
 def _tls_words(tls: Mapping[str, str]) -> dict[str, Any]:
-    """libpq's parameters, as asyncpg takes them: in a URL only."""
-    if tls.get("sslrootcert") == SYSTEM_AUTHORITIES:
-        context = ssl.create_default_context()
+    """libpq's parameters, as asyncpg takes them: in a URL only. Raises StoreUnavailable where a file is no good."""
+    context = ssl.create_default_context()
+    with _naming("sslrootcert"):
+        if tls.get("sslrootcert", SYSTEM_AUTHORITIES) != SYSTEM_AUTHORITIES:
+            context.load_verify_locations(tls["sslrootcert"])
+    with _naming("sslcrl"):
+        if "sslcrl" in tls:
+            context.load_verify_locations(tls["sslcrl"])
+    with _naming("sslcert"):
         if "sslcert" in tls:
             context.load_cert_chain(tls["sslcert"], tls.get("sslkey"), lambda: tls.get("sslpassword", ""))
+    if tls.get("sslrootcert") == SYSTEM_AUTHORITIES:
         return {"ssl": context}
-    return {"dsn": f"postgresql:///?{urlencode(tls, quote_via=quote)}"} if tls else {}
+    return {"dsn": f"postgresql:///?{urlencode(tls, quote_via=quote)}"}
+
+
+@contextmanager
+def _naming(parameter: str) -> Iterator[None]:
+    """Say whose file it is: OpenSSL's words name none."""
+    try:
+        yield
+    except OSError as error:
+        told = error.strerror or type(error).__name__
+        raise StoreUnavailable(f"BACKTEST_DATABASE_URL: the file of its parameter {parameter}: {told}") from error

@@ -145,6 +145,25 @@ async def test_tls_that_a_server_does_not_have_is_told_in_one_line_by_every_way_
     await attempt(pair.url(pair.primary, sslmode="disable", application_name="told", connect_timeout="5"))
 
 
+@pytest.mark.parametrize("parameter", ["sslrootcert", "sslcert", "sslcrl"])
+async def test_a_file_that_holds_no_certificate_is_told_by_its_parameter(
+    pair: Pair, tmp_path: Path, parameter: str
+) -> None:
+    file = tmp_path / "file.pem"
+    file.write_text("no certificate")
+    for attempt in (migrate, read_by_command, write_by_pool):
+        with pytest.raises(StoreUnavailable, match=f"the file of its parameter {parameter}: "):
+            await attempt(pair.url(pair.primary, sslmode="verify-ca", **{parameter: str(file)}))
+
+
+async def test_a_root_certificate_that_is_nowhere_is_told(
+    pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(StoreUnavailable, match=r"BACKTEST_DATABASE_URL: root certificate file .* does not exist"):
+        await write_by_pool(pair.url(pair.primary, sslmode="verify-full"))
+
+
 async def test_an_application_name_of_the_url_is_what_the_server_shows(pair: Pair) -> None:
     async with open_pool(pair.url(pair.primary, application_name="mine"), max_connections=1, name="ours") as pool:
         assert await pool.fetchval("SHOW application_name") == "mine"
