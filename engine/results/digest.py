@@ -33,7 +33,7 @@ def result_digest(inputs: tuple[bytes, ...], trail: Trail) -> str:
         hasher.update(part)
     for times_us in (trail.time_us[trail.rows["entry_bar"]], trail.time_us[trail.rows["exit_bar"]]):
         hasher.update(times_us.astype("<i8", copy=False).data)
-    hasher.update(trail.rows.view(np.uint8).reshape(-1, trail.rows.dtype.itemsize)[:, :DIGESTED].tobytes())
+    hasher.update(trail.rows.view(np.uint8).reshape(trail.rows.size, trail.rows.itemsize)[:, :DIGESTED].tobytes())
     return hasher.hexdigest()
 
 
