@@ -9,6 +9,9 @@ from typing import Any
 atheris: Any = import_module("atheris")
 """By name: it is not among what the type checkers see (requirements.in)."""
 
+import_module("engine.indicators")
+import_module("engine.expressions.windows")
+# Before: what numba compiles must not be instrumented.
 with atheris.instrument_imports(include=["engine.expressions"]):
     from schemas.json_text import JsonTextError, strict_json
     from tests.fuzz.rules_judge import judge
