@@ -8,7 +8,7 @@ import pytest
 
 from engine.audit.probe import audit_strategy
 from engine.deciders.chosen import ChosenStrategy, choose_strategy
-from engine.errors import InvalidParams
+from engine.errors import InvalidParams, StrategyError
 from engine.market.bars import Bars
 from engine.market.resampling import resample
 from engine.market.timeframes import timeframe
@@ -276,3 +276,8 @@ def market_of(bars: Bars) -> Any:
 
     run(bars, columns_of(keep))
     return seen[0]
+
+
+def test_a_volume_beyond_all_counting_fails_the_run_and_is_no_other_volume() -> None:
+    with pytest.raises(StrategyError, match=r"decision at 2024-01-08T01:00:00Z: volume 1e\+300 is too large"):
+        run(hourly(1.0, 1.2, 1.0), rules(buy=UP, volume="1e300"))
