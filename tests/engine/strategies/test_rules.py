@@ -279,5 +279,5 @@ def market_of(bars: Bars) -> Any:
 
 
 def test_a_volume_beyond_all_counting_fails_the_run_and_is_no_other_volume() -> None:
-    with pytest.raises(StrategyError, match=r"decision at 2024-01-08T01:00:00Z: volume 1e\+300 is too large"):
+    with pytest.raises(StrategyError, match=r"decision at 2024-01-08T01:00:00Z: volume 1\.0\d*e\+300 is too large"):
         run(hourly(1.0, 1.2, 1.0), rules(buy=UP, volume="1e300"))
