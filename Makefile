@@ -16,6 +16,7 @@ GUARDS ?=
 MUTANTS ?= --sample 110
 # Options of libFuzzer, for example `make fuzz FUZZ="-max_total_time=3600"`.
 FUZZ ?= -max_total_time=120
+OF ?= decoder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup test coverage demo lint typecheck format bench bench-engine bench-service conformance faults guards mutants fuzz lock clean
@@ -68,8 +69,8 @@ guards: setup ## the same with each guard taken out in turn, which the checker m
 mutants: setup mutants/.tools ## small mistakes in the fill kernel, money and metrics: which do the tests notice?
 	@PYTHONPATH=mutants/.tools NUMBA_DISABLE_JIT=1 POLARS_MAX_THREADS=1 $(BIN)/python -m tests.mutation.campaign $(MUTANTS)
 
-fuzz: setup .fuzz/.tools ## is there a record that stops its partition? A search by coverage; options in FUZZ
-	@PYTHONPATH=.fuzz/.tools $(BIN)/python -m tests.fuzz.decoder .fuzz/corpus -artifact_prefix=.fuzz/ $(FUZZ)
+fuzz: setup .fuzz/.tools ## is there a record that stops its partition (OF=rules: a document of rules that breaks out)? A search by coverage; options in FUZZ
+	@PYTHONPATH=.fuzz/.tools $(BIN)/python -m tests.fuzz.$(OF) .fuzz/$(OF) -artifact_prefix=.fuzz/ $(FUZZ)
 
 .fuzz/.tools: tests/fuzz/requirements.txt
 mutants/.tools: tests/mutation/requirements.txt

@@ -52,7 +52,7 @@ def strategy_warm_up(strategy: Any, params: Any, specification: Specification) -
             own = min(MOST_WARM_UP_BARS, max(LEAST, LENGTHS * longest))
         asked = specification.warm_up_bars
         bars[name] = asked if asked is not None else OF_OTHERS if own is None else own
-        wanted[name] = min(bars[name], longest or own or 0)
+        wanted[name] = min(bars[name], (own or 0) if longest is None else longest)
     return WarmUp(bars, wanted)
 
 

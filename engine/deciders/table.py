@@ -23,6 +23,7 @@ from engine.deciders.rules import (
 from engine.deciders.terms import CLOSED_SIDES, CLOSES, TERM_COLUMNS, TermColumns, read_terms
 from engine.kernel.layout import BUY_CODE, CANCEL_CODE, CLOSE_CODE, MOVE_CODE
 from engine.market.instruments import Instrument
+from engine.market.lots import LARGEST_STEPS
 from engine.numeric.rounding import round_price
 from engine.strategy import Decision
 
@@ -206,6 +207,7 @@ def _off_step(volume: NDArray[np.float64], lot_step: float) -> NDArray[np.bool_]
     steps = volume / lot_step
     whole = np.rint(steps)
     off: NDArray[np.bool_] = ~((np.abs(steps - whole) <= 1e-9 * np.maximum(1.0, steps * 1e-3)) & (whole >= 1.0))
+    off |= ~(steps <= LARGEST_STEPS)
     return off
 
 

@@ -22,7 +22,7 @@ def evaluate(
     where they are surely true. source_of: the bars of a timeframe, None for the run's; asked once for each.
     """
     sources = Sources(source_of, pip)
-    asked = [(place, _own_side(program, place, "true")) for place in wanted]
+    asked: list[tuple[int, Side]] = [(place, _own_side(program, place, "true")) for place in wanted]
     waiting = _waiting(program, asked)
     columns: dict[tuple[int, Side], Any] = {}
     with np.errstate(all="ignore"):

@@ -79,6 +79,7 @@ def all_rows(plan: Plan) -> dict[str, Callable[[], list[Row]]]:
         "context": lambda: [
             _compared(plan, "M1 with H4 context", 1_000_000, {"h4": True}, "2 times, aim 4", (OURS, VECTORBT))
         ],
+        "rules": lambda: [_rules(plan)],
         "sweep": lambda: [_sweep(plan)],
         "process": lambda: [_fresh_process(plan)],
         "scaling": lambda: [
@@ -107,6 +108,13 @@ def _compared(
     timed = alternate(contenders, data, plan.rounds)
     used = {each.name: peak_memory(each, data) for each in contenders} if memory else {}
     return Row(name, count, tuple(timed), target, used)
+
+
+def _rules(plan: Plan) -> Row:
+    """Rules over the same decisions written by hand: the ratio is the price of the language."""
+    count, data = plan.bars(1_000_000)
+    contenders = [Contender(name, OURS, job, {}) for name, job in (("by hand", "by_hand"), ("rules", "rules"))]
+    return Row("five indicators, three conditions", count, tuple(alternate(contenders, data, plan.rounds)), "at most 3")
 
 
 def _sweep(plan: Plan) -> Row:

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from engine.deciders.chosen import ChosenStrategy
+from engine.deciders.chosen import ChosenStrategy, choose_strategy
 from engine.indicators import actions, as_floats, sma_crosses
 from engine.market.bars import Bars, bars_from_frame
 from engine.market.instruments import Instrument, packaged_instruments
@@ -19,9 +19,11 @@ from engine.prepared import RunData
 from engine.search.sweep import SweepResult, sweep
 from engine.simulate import run_backtest
 from engine.specification import ExecutionMode, Specification
+from engine.strategies.rules import Rules
 from engine.strategies.sma_cross import SmaCross
 from engine.strategy import Market, StrategyParams
 from engine.watch import OnProgress
+from tests.benchmarks.engine.rules_by_hand import DOCUMENT, ByHand
 from tests.benchmarks.peers.serve import Job, Trades, load, serve
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -37,6 +39,9 @@ def prepare(job: str, data: Path, options: dict[str, Any]) -> Job:
             return lambda: side_by_side(bars, options)
         case "sweep":
             return lambda: sweep_pairs(bars, options)
+        case "rules" | "by_hand":
+            chosen = choose_strategy(Rules, job, DOCUMENT) if job == "rules" else choose_strategy(ByHand, job, {})
+            return lambda: run_backtest(_specification(bars, options), _EURUSD, RunData(bars=bars), chosen)
     raise ValueError(job)
 
 

@@ -83,7 +83,7 @@ class Program:
         defaults: list[object] = [] if {"--bars", "--market-data"} & given else ["--bars", EURUSD_H1]
         defaults += [] if "--symbol" in given else ["--symbol", "EURUSD"]
         defaults += [] if "--timeframe" in given else ["--timeframe", "H1"]
-        defaults += [] if {"--strategy", "--signals"} & given else ["--strategy", "sma_cross"]
+        defaults += [] if {"--strategy", "--signals", "--rules"} & given else ["--strategy", "sma_cross"]
         return self("run", *defaults, "--json", *arguments)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import io
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from engine.market.instruments import packaged_instruments
 from engine.results.result import TRADE_COLUMNS, BacktestResult
 from engine.simulate import run_backtest
 from engine.specification import ExecutionMode, Specification
+from engine.strategies.rules import Rules
 from engine.strategies.sma_cross import SmaCross
 from tests.consumer.pools import until
 from tests.consumer.wiring import user_strategies
@@ -125,6 +126,39 @@ async def test_a_run_in_a_child_gives_the_figures_of_the_same_run_here(
     assert_frame_equal(pl.read_parquet(outcome.artifacts["trades"]), here.filed_trades)
     assert_frame_equal(pl.read_parquet(outcome.artifacts["equity"]), here.equity)
     assert_frame_equal(pl.read_ipc_stream(outcome.artifacts["ledger"]), here.booked)
+
+
+async def test_rules_in_a_child_are_the_rules_of_a_command(pool: EngineProcesses, market_data: Path) -> None:
+    document = {
+        "params": {"n": 20},
+        "indicators": {"trend": {"timeframe": "H4", "value": "ema(close, n)"}},
+        "buy": "crosses_above(close, sma(close, n)) and close > trend",
+        "sell": "crosses_below(close, sma(close, n)) and close < trend",
+        "stop_loss": "2 * atr(14)",
+    }
+    asked = {"strategy_key": "rules", "strategy_params": document, "stop_loss_pips": None}
+    outcome = await run(pool, 14, **asked)
+    assert isinstance(outcome, Completed)
+    here = simulated_here(specification(**asked), market_data, Rules, outcome.strategy_version)
+    assert here.trades.height > 20
+    assert outcome.result_digest == here.result_digest
+
+
+async def test_rules_that_take_too_long_end_at_the_deadline(tmp_path: Path) -> None:
+    minutes = 200_000
+    times = pl.datetime_range(START, START + timedelta(minutes=minutes - 1), "1m", time_unit="us", eager=True)
+    bars = {name: [1.2] * minutes for name in ("open", "high", "low", "close")}
+    own = tmp_path / "market" / "GBPUSD" / "M1" / "2017.parquet"
+    own.parent.mkdir(parents=True)
+    pl.DataFrame({"time": times, **bars}).write_parquet(own)
+    settings = EngineProcessSettings(
+        slots=1, market_data_url=str(tmp_path / "market"), artifacts_url=str(tmp_path), run_timeout_seconds=2
+    )
+    nested = " or ".join(f"any(all(any(close > {i}, {i}), {i}), {i})" for i in range(1, 1_200))
+    async with EngineProcesses(settings) as pool:
+        asked = {"strategy_key": "rules", "timeframe": "M1", "end": datetime(2017, 12, 31, tzinfo=UTC)}
+        outcome = await run(pool, 15, **asked, strategy_params={"buy": nested})
+    assert outcome == Failed("timeout", "the run took longer than RUN_TIMEOUT_SECONDS, 2 s")
 
 
 async def test_a_symbol_in_another_case_is_the_same_run(pool: EngineProcesses, market_data: Path) -> None:

@@ -1,5 +1,6 @@
 """Documents: what is refused, under which field and column, and what one document is however it is written."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from engine.errors import InvalidParams
 from engine.expressions.candles import CANDLES
 from engine.expressions.document import check_document, problems_of_params
 from engine.expressions.functions import FUNCTIONS, INDICATORS
+from engine.expressions.reference import functions_table, names_table
 from engine.market.timeframes import TIMEFRAMES
 
 WHOLE: dict[str, Any] = {
@@ -260,3 +262,9 @@ def test_many_mistakes_are_told_in_bounded_words_and_time() -> None:
     assert len(found) == 5
     many = {"x" * 500 + str(i): "close" for i in range(100)}
     assert sum(map(len, problems(indicators=many, params={"y" * 900: 1}))) < 40_000
+
+
+def test_the_documentations_tables_are_the_grammars() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "strategies.md").read_text()
+    assert f"<!-- names -->\n{names_table()}\n<!-- end -->" in page
+    assert f"<!-- functions -->\n{functions_table()}\n<!-- end -->" in page

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -80,8 +81,7 @@ def test_a_name_is_what_stands_there_and_not_what_python_would_make_of_it() -> N
         (2, lambda text: f"-({text})"),
     ],
 )
-def test_each_bracket_call_index_and_sign_is_a_level(levels: int, wrap: object) -> None:
-    assert callable(wrap)
+def test_each_bracket_call_index_and_sign_is_a_level(levels: int, wrap: Callable[[str], str]) -> None:
     text = "close"
     for _ in range(MAX_DEPTH // levels):
         text = wrap(text)
