@@ -19,7 +19,7 @@ def sma(values: Column, length: int) -> pl.Series:
 
 def ema(values: Column, length: int) -> pl.Series:
     """Return the exponential moving average, alpha 2 / (length + 1), begun with the mean of the first `length`."""
-    return series("ema", *by_stretch(lambda floats: (talib.EMA(floats, length),), length - 1, values))
+    return series("ema", exponential(looked_back_over(values), length))
 
 
 def wma(values: Column, length: int) -> pl.Series:
@@ -51,12 +51,33 @@ def _macd(values: Column, fast: int, slow: int, signal: int) -> tuple[Floats, ..
         if fast > 1:
             lines: tuple[Floats, ...] = talib.MACD(floats, fast, slow, signal)
             return lines
-        line = floats - talib.EMA(floats, slow)
-        average = np.concatenate((line[: slow - 1], talib.EMA(line[slow - 1 :], signal)))
+        line = floats - exponential(floats, slow)
+        average = exponential(line, signal)
         line[: slow + signal - 2] = np.nan
         return line, average, line - average
 
     return by_stretch(of_stretch, slow + signal - 2, values, count=3)
+
+
+@compiled
+def exponential(values: Floats, length: int) -> Floats:
+    """As ema, NaN where it is unknown: TA-Lib's steps, which would have to be asked anew after each hole."""
+    averages = np.full(values.size, np.nan)
+    average, count, share = 0.0, 0, 2.0 / (length + 1)
+    for i in range(values.size):
+        if not abs(values[i]) < np.inf:
+            average, count = 0.0, 0
+            continue
+        count += 1
+        if count <= length:
+            average += values[i]
+            if count == length:
+                average /= length
+        else:
+            average = (values[i] - average) * share + average
+        if count >= length:
+            averages[i] = average
+    return averages
 
 
 @compiled
