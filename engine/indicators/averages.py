@@ -5,6 +5,7 @@ import polars as pl
 import talib
 
 from engine.indicators.columns import Column, by_stretch, looked_back_over, series
+from engine.indicators.exact_sums import exact_sma
 from engine.numeric.arrays import Floats
 from engine.numeric.compiled import compiled
 
@@ -78,37 +79,3 @@ def exponential(values: Floats, length: int) -> Floats:
         if count >= length:
             averages[i] = average
     return averages
-
-
-@compiled
-def exact_sma(values: Floats, length: int) -> Floats:
-    """As sma, NaN where it is unknown."""
-    averages = np.empty(values.size)
-    total, errors, count = 0.0, 0.0, 0
-    for i in range(values.size):
-        averages[i] = np.nan
-        if not abs(values[i]) < np.inf:
-            total, errors, count = 0.0, 0.0, 0
-            continue
-        total, errors = slide(total, errors, values[i], values[i - length] if count == length else 0.0)
-        count = min(count + 1, length)
-        if count == length:
-            averages[i] = (total + errors) / length
-    return averages
-
-
-@compiled
-def slide(total: float, errors: float, new: float, old: float) -> tuple[float, float]:
-    """Add new - old to a sum kept exactly in two doubles, total + errors.
-
-    Knuth's TwoSum gives the rounding error of each addition, and `errors` collects them exactly, since all are whole
-    multiples of the smallest value's last bit and far fewer than 2^53 of those. So the sum is the true one however many
-    values went through it, and adding the two rounds once (Ogita, Rump & Oishi, "Accurate Sum and Dot Product", 2005).
-    Values whose sizes differ by more than about 2^30 within the data lose this.
-    """
-    change = new - old
-    virtual = change - new
-    change_error = (new - (change - virtual)) - (old + virtual)
-    larger = total + change
-    virtual = larger - total
-    return larger, errors + (((total - (larger - virtual)) + (change - virtual)) + change_error)
