@@ -58,11 +58,17 @@ def show(
     typer.echo(inspect.getdoc(strategy) or "(no description)")
     required = set(schema.get("required", ()))
     rows = [
-        (name, _type(field), "required" if name in required else json.dumps(field.get("default")), _limits(field))
+        (
+            name,
+            _type(field),
+            "required" if name in required else json.dumps(field.get("default")),
+            _limits(field),
+            field.get("description", ""),
+        )
         for name, field in schema.get("properties", {}).items()
     ]
     if rows:
-        typer.echo("\n" + text_columns([("parameter", "type", "default", "limits"), *rows]))
+        typer.echo("\n" + text_columns([("parameter", "type", "default", "limits", "what"), *rows]))
 
 
 @app.command("schema")

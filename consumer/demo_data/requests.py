@@ -5,10 +5,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 SMA_CROSS: Final = "sma_cross"
+RSI_REVERSION: Final = "rsi_reversion"
+DONCHIAN_BREAKOUT: Final = "donchian_breakout"
 NEAREST_PATTERNS: Final = "nearest_patterns"
 
 STRATEGIES: Final[Mapping[str, dict[str, Any]]] = {
     SMA_CROSS: {"fast": 10, "slow": 30},
+    RSI_REVERSION: {"stop_loss_atr": 2.0, "take_profit_atr": 3.0},
+    DONCHIAN_BREAKOUT: {"stop_loss_atr": 3.0, "trailing_atr": 4.0},
     NEAREST_PATTERNS: {"length": 24, "memory": 1500, "neighbours": 40},
 }
 """Rows of `strategies` that the demo adds: key -> parameters; their timeframe is H1."""
@@ -28,28 +32,23 @@ class DemoRequest:
 def demo_requests(strategy_ids: Mapping[str, int]) -> tuple[DemoRequest, ...]:
     """The requests, by the ids of the strategies' rows."""
     cross, patterns = strategy_ids[SMA_CROSS], strategy_ids[NEAREST_PATTERNS]
+    reversion, breakout = strategy_ids[RSI_REVERSION], strategy_ids[DONCHIAN_BREAKOUT]
     return (
         DemoRequest("demo-close-price", "sma_cross     close_price ", _data(cross, 2015, 2018)),
         DemoRequest(
             "demo-intra-candle",
-            "sma_cross     intra_candle",
-            _data(
-                cross,
-                2015,
-                2018,
-                execution_mode="intra_candle",
-                strategy_params={"stop_loss_pips": 30, "take_profit_pips": 60},
-            ),
+            "rsi_reversion intra_candle",
+            _data(reversion, 2015, 2018, execution_mode="intra_candle"),
         ),
         DemoRequest(
             "demo-next-open",
-            "sma_cross     next_open   ",
+            "donchian      next_open   ",
             _data(
-                cross,
+                breakout,
                 2016,
                 2018,
                 execution_mode="next_open",
-                strategy_params={"fast": 20, "slow": 80, "stop_loss_pips": 40, "take_profit_pips": 120},
+                strategy_params={"length": 55, "exit_length": 20},
                 risk_pct=0.01,
                 commission_per_lot=7.0,
                 spread_pips=0.8,

@@ -5,6 +5,7 @@ import polars as pl
 import talib
 
 from engine.indicators.columns import Column, by_stretch, looked_back_over, series
+from engine.indicators.exact_sums import exact_sma
 from engine.numeric.arrays import Floats
 from engine.numeric.compiled import compiled
 
@@ -19,7 +20,7 @@ def sma(values: Column, length: int) -> pl.Series:
 
 def ema(values: Column, length: int) -> pl.Series:
     """Return the exponential moving average, alpha 2 / (length + 1), begun with the mean of the first `length`."""
-    return series("ema", *by_stretch(lambda floats: (talib.EMA(floats, length),), length - 1, values))
+    return series("ema", exponential(looked_back_over(values), length))
 
 
 def wma(values: Column, length: int) -> pl.Series:
@@ -51,8 +52,8 @@ def _macd(values: Column, fast: int, slow: int, signal: int) -> tuple[Floats, ..
         if fast > 1:
             lines: tuple[Floats, ...] = talib.MACD(floats, fast, slow, signal)
             return lines
-        line = floats - talib.EMA(floats, slow)
-        average = np.concatenate((line[: slow - 1], talib.EMA(line[slow - 1 :], signal)))
+        line = floats - exponential(floats, slow)
+        average = exponential(line, signal)
         line[: slow + signal - 2] = np.nan
         return line, average, line - average
 
@@ -60,34 +61,21 @@ def _macd(values: Column, fast: int, slow: int, signal: int) -> tuple[Floats, ..
 
 
 @compiled
-def exact_sma(values: Floats, length: int) -> Floats:
-    """As sma, NaN where it is unknown."""
-    averages = np.empty(values.size)
-    total, errors, count = 0.0, 0.0, 0
+def exponential(values: Floats, length: int) -> Floats:
+    """As ema, NaN where it is unknown: TA-Lib's steps, which would have to be asked anew after each hole."""
+    averages = np.full(values.size, np.nan)
+    average, count, share = 0.0, 0, 2.0 / (length + 1)
     for i in range(values.size):
-        averages[i] = np.nan
         if not abs(values[i]) < np.inf:
-            total, errors, count = 0.0, 0.0, 0
+            average, count = 0.0, 0
             continue
-        total, errors = slide(total, errors, values[i], values[i - length] if count == length else 0.0)
-        count = min(count + 1, length)
-        if count == length:
-            averages[i] = (total + errors) / length
+        count += 1
+        if count <= length:
+            average += values[i]
+            if count == length:
+                average /= length
+        else:
+            average = (values[i] - average) * share + average
+        if count >= length:
+            averages[i] = average
     return averages
-
-
-@compiled
-def slide(total: float, errors: float, new: float, old: float) -> tuple[float, float]:
-    """Add new - old to a sum kept exactly in two doubles, total + errors.
-
-    Knuth's TwoSum gives the rounding error of each addition, and `errors` collects them exactly, since all are whole
-    multiples of the smallest value's last bit and far fewer than 2^53 of those. So the sum is the true one however many
-    values went through it, and adding the two rounds once (Ogita, Rump & Oishi, "Accurate Sum and Dot Product", 2005).
-    Values whose sizes differ by more than about 2^30 within the data lose this.
-    """
-    change = new - old
-    virtual = change - new
-    change_error = (new - (change - virtual)) - (old + virtual)
-    larger = total + change
-    virtual = larger - total
-    return larger, errors + (((total - (larger - virtual)) + (change - virtual)) + change_error)

@@ -4,8 +4,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from engine.indicators.averages import exact_sma
 from engine.indicators.columns import Column, all_known, as_floats, looked_back_over
+from engine.indicators.exact_sums import exact_sma
 from engine.numeric.arrays import Floats
 from engine.numeric.compiled import compiled
 

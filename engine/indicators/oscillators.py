@@ -10,8 +10,8 @@ import polars as pl
 import talib
 from numpy.typing import NDArray
 
-from engine.indicators.averages import exact_sma
 from engine.indicators.columns import Column, all_known, by_stretch, looked_back_over, series
+from engine.indicators.exact_sums import exact_sma
 from engine.indicators.ranges import extremes
 from engine.numeric.arrays import Floats
 from engine.numeric.compiled import compiled

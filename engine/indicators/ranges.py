@@ -5,13 +5,10 @@ import polars as pl
 import talib
 from numpy.typing import NDArray
 
-from engine.indicators.averages import exact_sma, slide
 from engine.indicators.columns import Column, as_floats, by_stretch, looked_back_over, series
+from engine.indicators.exact_sums import exact_sma, exact_stddev
 from engine.numeric.arrays import Floats
 from engine.numeric.compiled import compiled
-
-_LARGEST = 1e150
-"""Whose square is a double; what is beyond is unknown."""
 
 
 def stddev(values: Column, length: int) -> pl.Series:
@@ -19,19 +16,19 @@ def stddev(values: Column, length: int) -> pl.Series:
 
     Values beyond 1e150 are unknown.
     """
-    return series("stddev", _stddev(looked_back_over(values), length))
+    return series("stddev", exact_stddev(looked_back_over(values), length))
 
 
 def bollinger_upper(values: Column, length: int, deviations: float = 2.0) -> pl.Series:
     """Return the simple moving average plus `deviations` population standard deviations; window."""
     floats = looked_back_over(values)
-    return series("bollinger_upper", exact_sma(floats, length) + deviations * _stddev(floats, length))
+    return series("bollinger_upper", exact_sma(floats, length) + deviations * exact_stddev(floats, length))
 
 
 def bollinger_lower(values: Column, length: int, deviations: float = 2.0) -> pl.Series:
     """Return the simple moving average less `deviations` population standard deviations; window."""
     floats = looked_back_over(values)
-    return series("bollinger_lower", exact_sma(floats, length) - deviations * _stddev(floats, length))
+    return series("bollinger_lower", exact_sma(floats, length) - deviations * exact_stddev(floats, length))
 
 
 def highest(values: Column, length: int) -> pl.Series:
@@ -100,55 +97,6 @@ def extremes(values: Floats, length: int, sign: float) -> Floats:
         if count >= length:
             found[i] = values[waiting[head]]
     return found
-
-
-@compiled
-def _stddev(values: Floats, length: int) -> Floats:
-    """sqrt(n * sum(x^2) - sum(x)^2) / n, both sums exact and the difference taken in twice a double's precision.
-
-    A square is kept as a product and its rounding error, and each of the two has its own exact sum; how often the same
-    value came is counted, so that equal ones give 0 and not a rounding.
-    """
-    deviations = np.full(values.size, np.nan)
-    total, total_errors, squares, squares_errors, rest, rest_errors = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    count, equal = 0, 0
-    for i in range(values.size):
-        if not abs(values[i]) < _LARGEST:
-            total, total_errors, squares, squares_errors, rest, rest_errors = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-            count, equal = 0, 0
-            continue
-        leaving = values[i - length] if count == length else 0.0
-        new, new_error = _product(values[i], values[i])
-        old, old_error = _product(leaving, leaving)
-        total, total_errors = slide(total, total_errors, values[i], leaving)
-        squares, squares_errors = slide(squares, squares_errors, new, old)
-        rest, rest_errors = slide(rest, rest_errors, new_error, old_error)
-        equal = equal + 1 if equal and values[i] == values[i - 1] else 1
-        count = min(count + 1, length)
-        if equal >= length:
-            deviations[i] = 0.0
-        elif count == length:
-            # Sums as the nearest double and what is missing: the same for the same values, whatever came before.
-            whole, missing = slide(total, 0.0, total_errors, 0.0)
-            square, square_missing = slide(squares, 0.0, squares_errors, 0.0)
-            mean_part, mean_error = _product(whole, whole)
-            square_part, square_error = _product(square, float(length))
-            square_error += (square_missing + (rest + rest_errors)) * length
-            difference = (square_part - mean_part) + (square_error - (mean_error + 2.0 * whole * missing))
-            deviations[i] = np.sqrt(max(difference, 0.0)) / length
-    return deviations
-
-
-@compiled
-def _product(a: float, b: float) -> tuple[float, float]:
-    """Return a * b rounded, and its rounding error, exactly (Dekker, "A Floating-Point Technique ...", 1971)."""
-    a_high = 134217729.0 * a
-    a_high = a_high - (a_high - a)
-    b_high = 134217729.0 * b
-    b_high = b_high - (b_high - b)
-    a_low, b_low = a - a_high, b - b_high
-    rounded = a * b
-    return rounded, ((a_high * b_high - rounded) + a_high * b_low + a_low * b_high) + a_low * b_low
 
 
 @compiled

@@ -10,10 +10,8 @@ from engine.strategy import Instrument, Market, StrategyParams
 
 
 class _Bands(StrategyParams):
-    length: int = Field(default=20, ge=1, le=LONGEST)
-    """Bars."""
-    deviations: float = Field(default=2.0, gt=0)
-    """Standard deviations of the bands from their middle."""
+    length: int = Field(default=20, ge=1, le=LONGEST, description="Bars")
+    deviations: float = Field(default=2.0, gt=0, description="Standard deviations of the bands from their middle")
 
 
 class BollingerReversion:

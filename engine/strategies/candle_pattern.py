@@ -22,9 +22,11 @@ def _known(name: str) -> str:
 
 class _Patterns(StrategyParams):
     patterns: tuple[Annotated[str, AfterValidator(_known)], ...] = Field(
-        default=("engulfing",), min_length=1, max_length=len(CANDLES)
+        default=("engulfing",),
+        min_length=1,
+        max_length=len(CANDLES),
+        description="Any of TA-Lib's, without CDL, lower case",
     )
-    """Any of TA-Lib's, without CDL, lower case."""
 
 
 class CandlePattern:

@@ -12,10 +12,8 @@ from engine.strategy import Instrument, Market, StrategyParams
 
 
 class _Channels(StrategyParams):
-    length: int = Field(default=20, ge=1, le=LONGEST)
-    """Bars of the channel, before the deciding one."""
-    exit_length: int = Field(default=10, ge=1, le=LONGEST)
-    """Bars of the channel that a position is left by."""
+    length: int = Field(default=20, ge=1, le=LONGEST, description="Bars of the channel, before the deciding one")
+    exit_length: int = Field(default=10, ge=1, le=LONGEST, description="Bars of the channel that a position is left by")
 
 
 class DonchianBreakout:

@@ -10,10 +10,8 @@ from engine.strategy import Instrument, Market
 
 
 class _Lengths(FastAndSlow):
-    fast: int = Field(default=12, ge=1, le=LONGEST)
-    """Bars."""
-    slow: int = Field(default=26, ge=2, le=LONGEST)
-    """Bars; more than fast."""
+    fast: int = Field(default=12, ge=1, le=LONGEST, description="Bars")
+    slow: int = Field(default=26, ge=2, le=LONGEST, description="Bars; more than fast")
 
 
 class EmaCross:

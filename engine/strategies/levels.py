@@ -21,15 +21,12 @@ class Levels(StrategyParams):
     has the strategy's own, which then come first.
     """
 
-    stop_loss_pips: float | None = Field(default=None, gt=0)
-    """From the deciding bar's close; None: no stop of the strategy's own."""
-    take_profit_pips: float | None = Field(default=None, gt=0)
-    stop_loss_atr: float | None = Field(default=None, gt=0)
-    """Average true ranges at the decision; in place of pips."""
-    take_profit_atr: float | None = Field(default=None, gt=0)
-    atr_length: int = Field(default=14, ge=1, le=LONGEST)
-    trailing_atr: float | None = Field(default=None, gt=0)
-    """The stop follows the best price at so many average true ranges, as they were at the decision."""
+    stop_loss_pips: float | None = Field(default=None, gt=0, description="From the deciding close")
+    take_profit_pips: float | None = Field(default=None, gt=0, description="From the deciding close")
+    stop_loss_atr: float | None = Field(default=None, gt=0, description="Average true ranges; in place of pips")
+    take_profit_atr: float | None = Field(default=None, gt=0, description="Average true ranges; in place of pips")
+    atr_length: int = Field(default=14, ge=1, le=LONGEST, description="Bars of the average true range")
+    trailing_atr: float | None = Field(default=None, gt=0, description="Average true ranges at which the stop follows")
 
     @field_validator("stop_loss_atr", "take_profit_atr")
     @classmethod

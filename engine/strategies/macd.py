@@ -10,12 +10,9 @@ from engine.strategy import Instrument, Market
 
 
 class _Lengths(FastAndSlow):
-    fast: int = Field(default=12, ge=1, le=LONGEST)
-    """Bars."""
-    slow: int = Field(default=26, ge=2, le=LONGEST)
-    """Bars; more than fast."""
-    signal: int = Field(default=9, ge=1, le=LONGEST)
-    """Values of the line that its signal line averages."""
+    fast: int = Field(default=12, ge=1, le=LONGEST, description="Bars")
+    slow: int = Field(default=26, ge=2, le=LONGEST, description="Bars; more than fast")
+    signal: int = Field(default=9, ge=1, le=LONGEST, description="Values of the line that its signal line averages")
 
 
 class Macd:

@@ -16,16 +16,11 @@ class NearestPatterns:
     """
 
     class Params(StrategyParams):
-        length: int = Field(24, ge=2, le=500)
-        """Bars of a pattern."""
-        memory: int = Field(5_000, ge=100, le=1_000_000)
-        """Bars back in which patterns are looked for."""
-        neighbours: int = Field(40, ge=1, le=10_000)
-        """Patterns that vote, the most alike first; equally alike ones all do."""
-        horizon: int = Field(8, ge=1, le=500)
-        """Bars after a pattern over which it rose or fell."""
-        share: float = Field(0.6, gt=0.5, le=1)
-        """Of the votes that a side needs; with less for either, an open position is closed."""
+        length: int = Field(24, ge=2, le=500, description="Bars of a pattern")
+        memory: int = Field(5_000, ge=100, le=1_000_000, description="Bars back in which patterns are looked for")
+        neighbours: int = Field(40, ge=1, le=10_000, description="Patterns that vote, the most alike first")
+        horizon: int = Field(8, ge=1, le=500, description="Bars after a pattern over which it rose or fell")
+        share: float = Field(0.6, gt=0.5, le=1, description="Of the votes that a side needs; with less it closes")
 
     @staticmethod
     def warm_up_bars(params: Params, timeframe: str) -> int:

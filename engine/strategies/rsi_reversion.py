@@ -10,13 +10,12 @@ from engine.strategy import Instrument, Market, StrategyParams
 
 
 class _Length(StrategyParams):
-    length: int = Field(default=14, ge=2, le=LONGEST)
-    """Bars of the RSI."""
+    length: int = Field(default=14, ge=2, le=LONGEST, description="Bars of the RSI")
 
 
 class _Marks(LowAndHigh):
-    low: float = Field(default=30.0, ge=0, le=100)
-    high: float = Field(default=70.0, ge=0, le=100)
+    low: float = Field(default=30.0, ge=0, le=100, description="BUY where the RSI crosses above it")
+    high: float = Field(default=70.0, ge=0, le=100, description="SELL where the RSI crosses below it")
 
 
 class RsiReversion:

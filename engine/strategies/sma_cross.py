@@ -10,10 +10,8 @@ from engine.strategy import Instrument, Market
 
 
 class _Lengths(FastAndSlow):
-    fast: int = Field(default=10, ge=1, le=1_000_000)
-    """Bars."""
-    slow: int = Field(default=30, ge=2, le=1_000_000)
-    """Bars; more than fast."""
+    fast: int = Field(default=10, ge=1, le=1_000_000, description="Bars")
+    slow: int = Field(default=30, ge=2, le=1_000_000, description="Bars; more than fast")
 
 
 class SmaCross:

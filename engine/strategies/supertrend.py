@@ -9,10 +9,8 @@ from engine.strategy import Instrument, Market, StrategyParams
 
 
 class _Bands(StrategyParams):
-    length: int = Field(default=10, ge=1, le=LONGEST)
-    """Bars of the average true range."""
-    multiplier: float = Field(default=3.0, gt=0)
-    """Average true ranges of the bands from the bar's middle."""
+    length: int = Field(default=10, ge=1, le=LONGEST, description="Bars of the average true range")
+    multiplier: float = Field(default=3.0, gt=0, description="Average true ranges of the bands from the bar's middle")
 
 
 class Supertrend:

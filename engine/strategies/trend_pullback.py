@@ -12,12 +12,9 @@ from engine.strategy import Instrument, Market, StrategyParams
 
 
 class _Context(StrategyParams):
-    context: str = "H4"
-    """Timeframe of the trend."""
-    trend_length: int = Field(default=50, ge=1, le=LONGEST)
-    """Bars of it that the EMA averages."""
-    rsi_length: int = Field(default=14, ge=2, le=LONGEST)
-    """Bars of the run's timeframe."""
+    context: str = Field(default="H4", description="Timeframe of the trend")
+    trend_length: int = Field(default=50, ge=1, le=LONGEST, description="Bars of it that the EMA averages")
+    rsi_length: int = Field(default=14, ge=2, le=LONGEST, description="Bars of the run's timeframe")
 
     @field_validator("context")
     @classmethod
@@ -28,8 +25,8 @@ class _Context(StrategyParams):
 
 
 class _Marks(LowAndHigh):
-    low: float = Field(default=40.0, ge=0, le=100)
-    high: float = Field(default=60.0, ge=0, le=100)
+    low: float = Field(default=40.0, ge=0, le=100, description="BUY where the RSI crosses above it")
+    high: float = Field(default=60.0, ge=0, le=100, description="SELL where the RSI crosses below it")
 
 
 class TrendPullback:

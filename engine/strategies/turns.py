@@ -5,7 +5,7 @@ from typing import Self
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from engine.indicators import crosses
 from engine.strategy import StrategyParams
@@ -14,8 +14,8 @@ from engine.strategy import StrategyParams
 class LowAndHigh(StrategyParams):
     """Two marks of an index from 0 to 100, the first not above the second."""
 
-    low: float = Field(ge=0, le=100)
-    high: float = Field(ge=0, le=100)
+    low: float
+    high: float
 
     @model_validator(mode="after")
     def low_is_not_above_high(self) -> Self:

@@ -85,11 +85,11 @@ def ours(
         execution_mode=mode,
     )
     decider = ChosenStrategy(lambda _params, _instrument: Scripted(), StrategyParams())
-    ledger = run_backtest(specification, instrument, RunData(bars=bars), decider).ledger
+    trail = run_backtest(specification, instrument, RunData(bars=bars), decider).trail
     names = ("direction", "entry_bar", "exit_bar", "entry_price", "exit_price")
     return [
         Trade("BUY" if side > 0 else "SELL", int(entry), int(leaving), round(bought, 9), round(sold, 9))
-        for side, entry, leaving, bought, sold in zip(*(ledger.column(each).tolist() for each in names), strict=True)
+        for side, entry, leaving, bought, sold in zip(*(trail.column(each).tolist() for each in names), strict=True)
     ]
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import tomllib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from consumer.adapters.engine_pool.pool import EngineProcesses, EngineProcessSet
 from consumer.adapters.engine_pool.trade_rows import trades_csv
 from consumer.adapters.files.market_data import ParquetMarketData
 from consumer.adapters.postgres.schema.tables import backtest_trades
+from consumer.installed.registry import GROUP, load_strategy
 from consumer.ports import EngineProgress, EngineTask, StopSignal
 from consumer.ports.outcomes import Completed, EngineOutcome, Failed, Stopped
 from consumer.preparation.inputs import assemble
@@ -34,6 +36,8 @@ from tests.consumer.pools import until
 from tests.consumer.wiring import user_strategies
 
 BARS_FILE = Path(__file__).parents[2] / "data" / "gbpusd_h1.parquet"
+PROJECT = Path(__file__).parents[3] / "pyproject.toml"
+BUILT_IN = tomllib.loads(PROJECT.read_text())["project"]["entry-points"][GROUP].keys() - {"rules"}
 START, END = datetime(2017, 3, 1, tzinfo=UTC), datetime(2017, 6, 1, tzinfo=UTC)
 
 
@@ -159,6 +163,20 @@ async def test_rules_that_take_too_long_end_at_the_deadline(tmp_path: Path) -> N
         asked = {"strategy_key": "rules", "timeframe": "M1", "end": datetime(2017, 12, 31, tzinfo=UTC)}
         outcome = await run(pool, 15, **asked, strategy_params={"buy": nested})
     assert outcome == Failed("timeout", "the run took longer than RUN_TIMEOUT_SECONDS, 2 s")
+
+
+async def test_every_built_in_strategy_runs_in_a_child_as_here(pool: EngineProcesses, market_data: Path) -> None:
+    """Own contexts included, which no request names."""
+    levels = {"stop_loss_atr": 2.0, "take_profit_atr": 3.0, "trailing_atr": 4.0}
+    for run_id, key in enumerate(sorted(BUILT_IN), 100):
+        params = {"memory": 500} if key == "nearest_patterns" else levels
+        changes: dict[str, Any] = {"strategy_key": key, "strategy_params": params, "stop_loss_pips": None}
+        outcome = await run(pool, run_id, **changes)
+        assert isinstance(outcome, Completed), key
+        here = simulated_here(specification(**changes), market_data, load_strategy(key), outcome.strategy_version)
+        assert here.trades.height > 0, key
+        assert outcome.result_digest == here.result_digest, key
+        assert outcome.warnings == here.warnings, key
 
 
 async def test_a_symbol_in_another_case_is_the_same_run(pool: EngineProcesses, market_data: Path) -> None:

@@ -4,12 +4,15 @@ from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from engine.deciders.chosen import ChosenStrategy
 from engine.errors import StrategyError
 from engine.specification import ExecutionMode, OnOpposite
+from engine.strategy import Decision, View
 from tests.engine.bar_builders import closes_bars, utc
-from tests.engine.run_builders import backtest, columns_of
+from tests.engine.run_builders import backtest, bar_by_bar, columns_of, sample
 
 PRICES = [1.1, 1.11, 1.12, 1.13, 1.12, 1.11, 1.12, 1.13]
 BARS = closes_bars("H1", utc("2024-01-08 00:00"), PRICES)
@@ -102,3 +105,48 @@ def test_without_a_value_it_changes_nothing() -> None:
         BARS, columns_of(lambda _: pl.DataFrame({"action": [said.get(i, (None,))[0] for i in range(8)]}))
     )
     assert with_column.result_digest == without.result_digest
+
+
+SAID: tuple[tuple[str, str | None] | None, ...] = (
+    *(None, None, ("CLOSE", "long"), ("CLOSE", "short"), ("CLOSE", None)),
+    *(("BUY", None), ("BUY", "short"), ("SELL", None), ("SELL", "long")),
+)
+
+
+@settings(max_examples=60)
+@given(
+    script=st.lists(st.sampled_from(SAID), min_size=80, max_size=80),
+    mode=st.sampled_from(ExecutionMode),
+    on_opposite=st.sampled_from(OnOpposite),
+    stop=st.sampled_from((None, 10.0, 25.0)),
+)
+def test_it_is_what_a_strategy_that_sees_its_position_would_say(
+    script: list[tuple[str, str | None] | None], mode: ExecutionMode, on_opposite: OnOpposite, stop: float | None
+) -> None:
+    bars = sample("gbpusd_h1", len(script))
+    given_columns = pl.DataFrame(
+        {
+            name: [None if said is None else said[part] for said in script]
+            for part, name in enumerate(("action", "closes"))
+        },
+        schema={"action": pl.String, "closes": pl.String},
+    )
+
+    def decide(view: View) -> Decision | None:
+        said = script[view.close.size - 1]
+        if said is None:
+            return None
+        action, side = said
+        is_open = view.position is not None and view.position.direction == {"long": "BUY", "short": "SELL"}.get(
+            side or ""
+        )
+        if action == "CLOSE":
+            return Decision("CLOSE") if side is None or is_open else None
+        if is_open and on_opposite is OnOpposite.IGNORE:
+            return Decision("CLOSE")
+        return Decision("BUY" if action == "BUY" else "SELL")
+
+    changes: dict[str, Any] = {"execution_mode": mode, "on_opposite": on_opposite, "stop_loss_pips": stop}
+    columns = backtest(bars, columns_of(lambda _: given_columns), warm_up_bars=0, **changes)
+    by_bar = backtest(bars, bar_by_bar(decide), warm_up_bars=0, **changes)
+    assert columns.trades.equals(by_bar.trades, null_equal=True)

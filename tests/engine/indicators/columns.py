@@ -35,7 +35,8 @@ def random_bars(count: int, seed: int = 7) -> dict[str, Floats]:
     high = np.round(np.maximum(opened, close) + random.integers(0, 15, count) * 1e-5, 5)
     low = np.round(np.minimum(opened, close) - random.integers(0, 15, count) * 1e-5, 5)
     volume = random.integers(0, 500, count).astype(np.float64)
-    return {"open": opened, "high": high, "low": low, "close": close, "volume": volume}
+    columns = {"open": opened, "high": high, "low": low, "close": close, "volume": volume}
+    return {name: values.astype(np.float64) for name, values in columns.items()}
 
 
 @cache
