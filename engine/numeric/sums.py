@@ -42,31 +42,32 @@ class BySign(NamedTuple):
 
 def sums_by_sign(values: NDArray[np.float64]) -> BySign:
     """Return counts, sums (as exact_sum) and runs of the values above and below 0, in one pass; a 0 ends both runs."""
-    return BySign(*_sums_by_sign(read_only(values)))
+    return BySign(*tally_by_sign(read_only(values)))
 
 
 @compiled_short
 def _add_all(total: float, errors: float, values: NDArray[np.float64]) -> tuple[float, float]:
     for i in range(values.size):
-        total, errors = _add(total, errors, values[i])
+        total, errors = add_exactly(total, errors, values[i])
     return total, errors
 
 
 @compiled_short
-def _sums_by_sign(values: NDArray[np.float64]) -> tuple[float, int, int, float, float, int, int]:
+def tally_by_sign(values: NDArray[np.float64]) -> tuple[float, int, int, float, float, int, int]:
+    """Return what `sums_by_sign` names; for other compiled code."""
     above, below, longest_above, longest_below, run_above, run_below = 0, 0, 0, 0, 0, 0
     total, errors, sum_above, errors_above, sum_below, errors_below = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for i in range(values.size):
         value = values[i]
-        total, errors = _add(total, errors, value)
+        total, errors = add_exactly(total, errors, value)
         if value > 0.0:
             above, run_above, run_below = above + 1, run_above + 1, 0
             longest_above = max(longest_above, run_above)
-            sum_above, errors_above = _add(sum_above, errors_above, value)
+            sum_above, errors_above = add_exactly(sum_above, errors_above, value)
         elif value < 0.0:
             below, run_below, run_above = below + 1, run_below + 1, 0
             longest_below = max(longest_below, run_below)
-            sum_below, errors_below = _add(sum_below, errors_below, value)
+            sum_below, errors_below = add_exactly(sum_below, errors_below, value)
         else:
             run_above, run_below = 0, 0
     sums = sum_above + errors_above, sum_below + errors_below
@@ -74,7 +75,7 @@ def _sums_by_sign(values: NDArray[np.float64]) -> tuple[float, int, int, float, 
 
 
 @compiled_short
-def _add(total: float, errors: float, value: float) -> tuple[float, float]:
+def add_exactly(total: float, errors: float, value: float) -> tuple[float, float]:
     """Add to a sum kept in two doubles, total + errors: what rounding takes from the one goes to the other."""
     larger = total + value
     virtual = larger - total

@@ -141,7 +141,11 @@ def drawdown(equity: Floats, deposit: float) -> Drawdown:
 
     Source: Magdon-Ismail & Atiya, "Maximum drawdown", Risk 17(10), 2004.
     """
-    money_peak, money_low, share_peak, share_low = _deepest_falls(read_only(equity), deposit)
+    return drawdown_of(*deepest_falls(read_only(equity), deposit))
+
+
+def drawdown_of(money_peak: float, money_low: float, share_peak: float, share_low: float) -> Drawdown:
+    """Return the drawdown whose peaks and lows `deepest_falls` found."""
     return Drawdown(
         money=round(money_peak - money_low, 8), percent=round(share_peak - share_low, 8) / share_peak * 100.0
     )
@@ -194,9 +198,16 @@ def sharpe_ratio(returns: Floats, periods_per_year: float) -> float | None:
     """
     if returns.size < 2 or not _disperse(returns):
         return None
-    mean = exact_sum(returns) / returns.size
-    deviation = math.sqrt(exact_sum((returns - mean) ** 2) / (returns.size - 1))
-    return _finite(mean / deviation * math.sqrt(periods_per_year))
+    total = exact_sum(returns)
+    squares = exact_sum((returns - total / returns.size) ** 2)
+    return sharpe_of(total, squares, returns.size, periods_per_year)
+
+
+def sharpe_of(total: float, squares: float, count: int, periods_per_year: float) -> float | None:
+    """Return `sharpe_ratio` from the sum of returns that disperse, and that of their squared differences from the mean.
+    """
+    deviation = math.sqrt(squares / (count - 1))
+    return _finite(total / count / deviation * math.sqrt(periods_per_year))
 
 
 def sortino_ratio(returns: Floats, periods_per_year: float) -> float | None:
@@ -208,8 +219,13 @@ def sortino_ratio(returns: Floats, periods_per_year: float) -> float | None:
     losing = returns[returns < 0]
     if returns.size < 2 or losing.size == 0:
         return None
-    downside = math.sqrt(exact_sum(losing**2) / returns.size)
-    return _finite(exact_sum(returns) / returns.size / downside * math.sqrt(periods_per_year)) if downside > 0 else None
+    return sortino_of(exact_sum(returns), exact_sum(losing**2), returns.size, periods_per_year)
+
+
+def sortino_of(total: float, losing_squares: float, count: int, periods_per_year: float) -> float | None:
+    """Return `sortino_ratio` from the sum of returns, and that of the squares of those below 0."""
+    downside = math.sqrt(losing_squares / count)
+    return _finite(total / count / downside * math.sqrt(periods_per_year)) if downside > 0 else None
 
 
 def _null_reasons(values: dict[str, float | None], trades: int, returns: Floats) -> dict[str, str]:
@@ -229,7 +245,11 @@ def _null_reasons(values: dict[str, float | None], trades: int, returns: Floats)
 
 def _disperse(returns: Floats) -> bool:
     """Whether returns differ by more than their own rounding: the same 1 % twice is no dispersion."""
-    lowest, highest = float(returns.min()), float(returns.max())
+    return differ(float(returns.min()), float(returns.max()))
+
+
+def differ(lowest: float, highest: float) -> bool:
+    """Whether returns that lie between these do: by more than their own rounding."""
     return highest - lowest > 1e-15 * (1.0 + max(highest, -lowest))
 
 
@@ -238,7 +258,7 @@ def _finite(value: float) -> float | None:
 
 
 @compiled
-def _deepest_falls(equity: Floats, deposit: float) -> tuple[float, float, float, float]:
+def deepest_falls(equity: Floats, deposit: float) -> tuple[float, float, float, float]:
     """Return peak and low of the largest fall in money, then of the largest in proportion.
 
     A fall is judged when its peak is passed or the data end: between two peaks only the lowest value can matter. Blocks

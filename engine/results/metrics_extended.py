@@ -20,6 +20,8 @@ from engine.results.metrics import returns_by_day, returns_per_year, sharpe_rati
 SHORTEST_ANNUALISED_DAYS = 30
 FEWEST_DAYS, FEWEST_CHANGES = 20, 5
 """For an interval of the Sharpe ratio."""
+_BLOCK = 64
+"""Values."""
 Z_95 = 1.959963984540054
 """Standard deviations."""
 
@@ -139,7 +141,7 @@ def longest_drawdown_days(equity: Floats, time_us: NDArray[np.int64], duration_u
     if equity.size == 0:
         return 0.0
     start_us = int(time_us[0]) - duration_us
-    return int(_longest_fall_us(read_only(equity), read_only(time_us), start_us, deposit)) / DAY_US
+    return int(longest_fall_us(read_only(equity), read_only(time_us), start_us, deposit)) / DAY_US
 
 
 def cagr_pct(final_equity: float, deposit: float, days: float) -> float | None:
@@ -244,13 +246,24 @@ def _beta_fraction(x: float, a: float, b: float) -> float:
 
 
 @compiled
-def _longest_fall_us(equity: Floats, time_us: NDArray[np.int64], start_us: int, deposit: float) -> int:
+def longest_fall_us(equity: Floats, time_us: NDArray[np.int64], start_us: int, deposit: float) -> int:
+    """Below a peak, blocks that do not regain it are passed over, which the processor does several values at a time."""
     peak, peak_us, longest_us = deposit, start_us, 0
-    falling = False
-    for i in range(equity.size):
-        if falling or equity[i] < peak:
-            longest_us = max(longest_us, time_us[i] - peak_us)
-        falling = equity[i] < peak
-        if not falling:
+    size, block = np.uintp(equity.size), np.uintp(_BLOCK)
+    i = np.uintp(0)
+    while i < size:
+        if equity[i] < peak:
+            while i + block <= size:
+                regained = False
+                for j in range(i, i + block):
+                    regained |= equity[j] >= peak
+                if regained:
+                    break
+                i += block
+            while i < size and equity[i] < peak:
+                i += np.uintp(1)
+            longest_us = max(longest_us, time_us[min(i, size - np.uintp(1))] - peak_us)
+        if i < size:
             peak, peak_us = equity[i], time_us[i]
+            i += np.uintp(1)
     return longest_us

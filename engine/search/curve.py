@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from engine.errors import NoData
 from engine.market.sessions import session_days
+from engine.market.timeframes import DAY_US
 from engine.numeric.arrays import Floats
 from engine.prepared import PreparedRun, prepare_run
-from engine.results.measuring import measure
 from engine.results.metrics import compute_metrics, returns_by_day
+from engine.results.metrics_extended import cagr_pct, calmar_ratio, longest_drawdown_days
 from engine.search.figures import FIGURES
 from engine.search.folds import Fold
-from engine.search.measured import exact_figures, further_figures
+from engine.search.measured import exact_figures
 from engine.search.question import Question
 from engine.simulate import simulate_once
 from engine.specification import BALANCES
@@ -73,8 +74,7 @@ def trade_fold(question: Question, fold: Fold, params: Mapping[str, Any] | None,
         return Tested(fold, None, np.empty(0, np.int64), nothing, nothing, nothing, 0, 0)
     finished = simulate_once(run, decider, Watch(run, None, CHUNK_BARS))
     trail = finished.trail
-    metrics = measure(run, trail)
-    figures = exact_figures(metrics, finished.ambiguous_bars, run, trail)
+    figures = exact_figures(run, finished)
     after = np.full(run.bar_count - trail.equity.size, trail.equity[-1])
     return Tested(
         fold,
@@ -109,10 +109,14 @@ def join(question: Question, tested: list[Tested]) -> Curve:
         spread_pips=spreads,
     )
     figures: dict[str, float | None] = {name: getattr(metrics, name) for name in FIGURES if hasattr(metrics, name)}
-    figures |= further_figures(
-        metrics, equity, time_us, duration_us, deposit, sum(each.bars_in_position for each in tested)
-    )
-    figures["ambiguous_bars"] = sum(each.ambiguous_bars for each in tested)
+    growth = cagr_pct(metrics.final_equity, deposit, (int(time_us[-1]) + duration_us - int(time_us[0])) / DAY_US)
+    figures |= {
+        "ambiguous_bars": sum(each.ambiguous_bars for each in tested),
+        "longest_drawdown_days": longest_drawdown_days(equity, time_us, duration_us, deposit),
+        "exposure_pct": sum(each.bars_in_position for each in tested) / equity.size * 100.0,
+        "cagr_pct": growth,
+        "calmar_ratio": calmar_ratio(growth, metrics.max_drawdown_pct),
+    }
     returns = np.zeros(days.label.size)
     of_days = returns_by_day(equity[days.last_row], deposit)
     returns[: of_days.size] = of_days
