@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import talib
 
-from engine.indicators.columns import Column, by_stretch, looked_back_over, series
+from engine.indicators.columns import Column, by_stretch, looked_back_over, series, whole
 from engine.indicators.exact_sums import exact_sma
 from engine.numeric.arrays import Floats
 from engine.numeric.compiled import compiled
@@ -15,17 +15,17 @@ def sma(values: Column, length: int) -> pl.Series:
 
     Equal to math.fsum(window) / length.
     """
-    return series("sma", exact_sma(looked_back_over(values), length))
+    return series("sma", exact_sma(looked_back_over(values), whole(length)))
 
 
 def ema(values: Column, length: int) -> pl.Series:
     """Return the exponential moving average, alpha 2 / (length + 1), begun with the mean of the first `length`."""
-    return series("ema", exponential(looked_back_over(values), length))
+    return series("ema", exponential(looked_back_over(values), whole(length)))
 
 
 def wma(values: Column, length: int) -> pl.Series:
     """Return the linearly weighted moving average, the newest weighing most; window up to rounding."""
-    return series("wma", *by_stretch(lambda floats: (talib.WMA(floats, length),), length - 1, values))
+    return series("wma", *by_stretch(lambda floats: (talib.WMA(floats, length),), whole(length) - 1, values))
 
 
 def macd(values: Column, fast: int = 12, slow: int = 26, signal: int = 9) -> pl.Series:
@@ -46,7 +46,8 @@ def macd_hist(values: Column, fast: int = 12, slow: int = 26, signal: int = 9) -
 
 
 def _macd(values: Column, fast: int, slow: int, signal: int) -> tuple[Floats, ...]:
-    fast, slow = sorted((fast, slow))
+    fast, slow = sorted((whole(fast), whole(slow)))
+    signal = whole(signal)
 
     def of_stretch(floats: Floats) -> tuple[Floats, ...]:
         if fast > 1:

@@ -35,6 +35,13 @@ def looked_back_over(values: Column) -> Floats:
     return floats
 
 
+def whole(length: int, least: int = 1) -> int:
+    """Return the length. Raises ValueError where it is none: TA-Lib would say TA_BAD_PARAM, others anything."""
+    if isinstance(length, bool) or not isinstance(length, int | np.integer) or length < least:
+        raise ValueError(f"a length is a whole number from {least} on, not {length!r}")
+    return int(length)
+
+
 def by_stretch(
     compute: Callable[..., tuple[Floats, ...]], lookback: int, *columns: Column, count: int = 1
 ) -> tuple[Floats, ...]:

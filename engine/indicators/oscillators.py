@@ -10,7 +10,7 @@ import polars as pl
 import talib
 from numpy.typing import NDArray
 
-from engine.indicators.columns import Column, all_known, by_stretch, looked_back_over, series
+from engine.indicators.columns import Column, all_known, by_stretch, looked_back_over, series, whole
 from engine.indicators.exact_sums import exact_sma
 from engine.indicators.ranges import extremes
 from engine.numeric.arrays import Floats
@@ -22,7 +22,7 @@ def rsi(values: Column, length: int = 14) -> pl.Series:
 
     Unknown too while the values have not moved at all.
     """
-    return series("rsi", _rsi(looked_back_over(values), length))
+    return series("rsi", _rsi(looked_back_over(values), whole(length, 2)))
 
 
 def adx(high: Column, low: Column, close: Column, length: int = 14) -> pl.Series:
@@ -36,7 +36,7 @@ def adx(high: Column, low: Column, close: Column, length: int = 14) -> pl.Series
         up, down = np.diff(highs), -np.diff(lows)
         return (_blank_before(index, (np.maximum(up, down) > 0.0) & (up != down)),)
 
-    return series("adx", *by_stretch(of_stretch, 2 * length - 1, high, low, close))
+    return series("adx", *by_stretch(of_stretch, 2 * whole(length, 2) - 1, high, low, close))
 
 
 def plus_di(high: Column, low: Column, close: Column, length: int = 14) -> pl.Series:
@@ -61,7 +61,7 @@ def cci(high: Column, low: Column, close: Column, length: int = 20) -> pl.Series
         index[extremes(typical, length, 1.0) == extremes(typical, length, -1.0)] = np.nan
         return (index,)
 
-    return series("cci", *by_stretch(of_stretch, length - 1 if length > 1 else _NEVER, high, low, close))
+    return series("cci", *by_stretch(of_stretch, length - 1 if whole(length) > 1 else _NEVER, high, low, close))
 
 
 def roc(values: Column, length: int) -> pl.Series:
@@ -76,7 +76,7 @@ def roc(values: Column, length: int) -> pl.Series:
         changes[length:] = (floats[length:] / before - 1.0) * 100.0
         return (changes,)
 
-    return series("roc", *by_stretch(of_stretch, length, values))
+    return series("roc", *by_stretch(of_stretch, whole(length), values))
 
 
 def obv(close: Column, volume: Column) -> pl.Series:
@@ -113,7 +113,7 @@ def _directional(
             return (found * 100.0,)  # Of this length alone TA-Lib gives the share, not per cent.
         return (_blank_before(found, true_range[1:] > 0.0),)
 
-    return by_stretch(of_stretch, length, high, low, close)
+    return by_stretch(of_stretch, whole(length), high, low, close)
 
 
 def _blank_before(values: Floats, moved: NDArray[np.bool_]) -> Floats:
@@ -125,6 +125,7 @@ def _blank_before(values: Floats, moved: NDArray[np.bool_]) -> Floats:
 def _stochastic(
     high: Column, low: Column, close: Column, length: int, smooth: int, signal: int
 ) -> tuple[Floats, Floats]:
+    length, smooth, signal = whole(length), whole(smooth), whole(signal)
     bars = [looked_back_over(column) for column in (high, low, close)]
     known = all_known(*bars)
     highs, lows, closes = bars if known.all() else (np.where(known, column, np.nan) for column in bars)

@@ -5,7 +5,7 @@ import polars as pl
 import talib
 from numpy.typing import NDArray
 
-from engine.indicators.columns import Column, as_floats, by_stretch, looked_back_over, series
+from engine.indicators.columns import Column, as_floats, by_stretch, looked_back_over, series, whole
 from engine.indicators.exact_sums import exact_sma, exact_stddev
 from engine.numeric.arrays import Floats
 from engine.numeric.compiled import compiled
@@ -16,29 +16,29 @@ def stddev(values: Column, length: int) -> pl.Series:
 
     Values beyond 1e150 are unknown.
     """
-    return series("stddev", exact_stddev(looked_back_over(values), length))
+    return series("stddev", exact_stddev(looked_back_over(values), whole(length)))
 
 
 def bollinger_upper(values: Column, length: int, deviations: float = 2.0) -> pl.Series:
     """Return the simple moving average plus `deviations` population standard deviations; window."""
     floats = looked_back_over(values)
-    return series("bollinger_upper", exact_sma(floats, length) + deviations * exact_stddev(floats, length))
+    return series("bollinger_upper", exact_sma(floats, whole(length)) + deviations * exact_stddev(floats, length))
 
 
 def bollinger_lower(values: Column, length: int, deviations: float = 2.0) -> pl.Series:
     """Return the simple moving average less `deviations` population standard deviations; window."""
     floats = looked_back_over(values)
-    return series("bollinger_lower", exact_sma(floats, length) - deviations * exact_stddev(floats, length))
+    return series("bollinger_lower", exact_sma(floats, whole(length)) - deviations * exact_stddev(floats, length))
 
 
 def highest(values: Column, length: int) -> pl.Series:
     """Return the largest of the last `length` values, the newest included; window."""
-    return series("highest", extremes(looked_back_over(values), length, 1.0))
+    return series("highest", extremes(looked_back_over(values), whole(length), 1.0))
 
 
 def lowest(values: Column, length: int) -> pl.Series:
     """Return the smallest of the last `length` values, the newest included; window."""
-    return series("lowest", extremes(looked_back_over(values), length, -1.0))
+    return series("lowest", extremes(looked_back_over(values), whole(length), -1.0))
 
 
 def atr(high: Column, low: Column, close: Column, length: int = 14) -> pl.Series:
@@ -47,7 +47,7 @@ def atr(high: Column, low: Column, close: Column, length: int = 14) -> pl.Series
     def of_stretch(highs: Floats, lows: Floats, closes: Floats) -> tuple[Floats]:
         return (talib.ATR(highs, lows, closes, length),)
 
-    return series("atr", *by_stretch(of_stretch, length, high, low, close))
+    return series("atr", *by_stretch(of_stretch, whole(length), high, low, close))
 
 
 def supertrend(high: Column, low: Column, close: Column, length: int = 10, multiplier: float = 3.0) -> pl.Series:

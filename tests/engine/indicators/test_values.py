@@ -7,6 +7,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -97,6 +98,14 @@ def test_a_length_beyond_the_data_is_no_mistake_and_nothing_is_known(name: str) 
     for length in (301, 50_000, 100_000):
         values = ONE[name](CLOSE, length) if name in ONE else OF_BARS[name](HIGH, LOW, CLOSE, length)
         assert values.null_count() == values.len() == 300
+
+
+@pytest.mark.parametrize("length", [0, -1, 2.0, True, "5"])
+@pytest.mark.parametrize("name", [*ONE, *OF_BARS])
+def test_what_is_no_length_is_refused(name: str, length: Any) -> None:
+    with pytest.raises(ValueError, match=r"a length is a whole number from [12] on, not "):
+        ONE[name](CLOSE, length) if name in ONE else OF_BARS[name](HIGH, LOW, CLOSE, length)
+    assert indicators.highest(CLOSE, np.int64(5)).equals(indicators.highest(CLOSE, 5), null_equal=True)  # type: ignore[arg-type]  # numpy's count too
 
 
 def test_indicators_give_textbook_values() -> None:
