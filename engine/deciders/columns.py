@@ -12,11 +12,20 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine.deciders.decider import Carrier, Listener
-from engine.deciders.decisions import Decisions, to_carry_out
+from engine.deciders.decisions import Decisions, bare_actions, to_carry_out
 from engine.deciders.guard import guarded
 from engine.deciders.left_out import left_out_warnings
-from engine.deciders.table import columns_of, first_fault, frame_problem, given_and_physical, read_table
+from engine.deciders.rules import CODES
+from engine.deciders.table import (
+    codes_of,
+    columns_of,
+    first_fault,
+    frame_problem,
+    given_and_physical,
+    read_table,
+)
 from engine.errors import StrategyError, UnknownTimeframe
+from engine.indicators.shared import shared_columns
 from engine.market.bars import Bars
 from engine.market.instruments import Instrument
 from engine.market.resampling import join_context, last_closed, resample
@@ -113,12 +122,22 @@ def decisions_from_columns(
     """
     if frame.height != bars.height:
         raise StrategyError(f"decide_all returned {frame.height} rows for {bars.height} bars")
+    if frame.width == 1:
+        noted = _noted(frame, first, specification)
+        if noted is not None:
+            return noted
     columns = columns_of(frame.slice(first))
     problem = frame_problem(columns)
     if problem:
         raise StrategyError(f"decide_all: {problem}")
     acts, physical = given_and_physical(columns["action"])
     decided = _row_numbers(acts, first)
+    if len(columns) == 1:
+        bare = bare_actions(
+            codes_of(columns["action"].filter(acts), physical.filter(acts)), decided - first, specification
+        )
+        if bare is not None:
+            return bare
     columns = {name: column.filter(acts) for name, column in columns.items()}
     del frame  # Three columns of five million bars are 90 MB, and few of them decide anything.
     table = read_table(columns, physical.filter(acts))
@@ -128,6 +147,20 @@ def decisions_from_columns(
         row, what = fault
         raise StrategyError(f"decision at {iso_time(int(bars.time_us[decided[row]]))}: {what}")
     return to_carry_out(table, columns, decided, closes, first, bars, specification, instrument)
+
+
+def _noted(frame: pl.DataFrame, first: int, specification: Specification) -> Decisions | None:
+    """Return the decisions of a frame that is nothing but the column that `actions` noted; None where it is not."""
+    shared = shared_columns.get()
+    noted = None if shared is None else shared.actions
+    if noted is None or noted.above not in CODES or noted.below not in CODES:
+        return None
+    column = frame.to_series()
+    if column.name != "action" or not column.equals(noted.column, check_dtypes=True):
+        return None
+    skipped_rows = int(np.searchsorted(noted.rows, first)) if first else 0
+    codes = np.where(noted.signs > 0, CODES[noted.above], CODES[noted.below])[skipped_rows:]
+    return bare_actions(codes, noted.rows[skipped_rows:] - first, specification)
 
 
 def _row_numbers(mask: pl.Series, first: int) -> NDArray[np.int64]:

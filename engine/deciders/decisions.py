@@ -31,7 +31,7 @@ from engine.deciders.table import (
     pattern_texts,
 )
 from engine.errors import StrategyError
-from engine.kernel.layout import BUY_CODE, CLOSE_CODE, MOVE_CODE, TERMS
+from engine.kernel.layout import BUY_CODE, CLOSE_CODE, MOVE_CODE, SELL_CODE, TERMS
 from engine.market.bars import Bars
 from engine.market.instruments import Instrument
 from engine.market.lots import LARGEST_STEPS, lot_steps
@@ -117,6 +117,19 @@ def _terms_of(decision: Decision) -> Terms | None:
         float(decision.trailing_stop or 0.0),
         float(decision.price or 0.0),
     )
+
+
+def bare_actions(codes: NDArray[np.int64], rows: NDArray[np.int64], specification: Specification) -> Decisions | None:
+    """Return decisions to open and to close that carry nothing, in which nothing can be at fault; a search has hundreds
+    of thousands of such columns. None where one is another action or none, or gets levels or is left out by
+    specification. rows: counted from the run's first bar.
+    """
+    asked = specification
+    if asked.stop_loss_pips is not None or asked.take_profit_pips is not None or skips_any(asked):
+        return None
+    if codes.size and (int(codes.max()) > BUY_CODE or int(codes.min()) < SELL_CODE):
+        return None
+    return Decisions(rows, codes, np.zeros(codes.size, np.int64), np.full((codes.size, 1), np.nan))
 
 
 def to_carry_out(

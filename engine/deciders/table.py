@@ -113,7 +113,7 @@ def read_table(columns: Columns, physical: pl.Series | None = None) -> DecisionT
     """Return the columns as arrays. physical: of the actions, where it is at hand (given_and_physical)."""
     actions = columns["action"]
     height = actions.len()
-    codes = _codes(actions, physical)
+    codes = codes_of(actions, physical)
     volume, volume_given = _numbers(columns, "volume", height)
     stop, stop_given = _numbers(columns, "stop_loss", height)
     names = _target_names(columns)
@@ -131,7 +131,7 @@ def read_table(columns: Columns, physical: pl.Series | None = None) -> DecisionT
     )
 
 
-def _codes(actions: pl.Series, physical: pl.Series | None) -> NDArray[np.int64]:
+def codes_of(actions: pl.Series, physical: pl.Series | None) -> NDArray[np.int64]:
     """Return kernel codes, UNKNOWN for null and for what is no action."""
     kind = actions.dtype
     if not isinstance(kind, pl.Enum):

@@ -6,11 +6,12 @@ from numpy.typing import NDArray
 
 from engine.indicators.columns import Column, all_known, as_floats, looked_back_over
 from engine.indicators.exact_sums import exact_sma
+from engine.indicators.shared import TOLERANCE_OF_CLOSE, shared_columns
 from engine.numeric.arrays import Floats
 from engine.numeric.compiled import compiled
 
 ACTIONS = pl.Enum(["BUY", "SELL", "CLOSE"])
-TOLERANCE = 1e-9
+TOLERANCE = TOLERANCE_OF_CLOSE
 """Of the close, or of the larger side: differences within it are ties."""
 _SINGLE = {action: pl.Series("action", [action], ACTIONS) for action in (*ACTIONS.categories, None)}
 _BLOCK = 4096
@@ -41,6 +42,11 @@ def crosses(a: Column | float, b: Column | float, close: Column | None = None) -
 def sma_crosses(close: Column, fast: int, slow: int) -> NDArray[np.int8]:
     """Return crosses(sma(close, fast), sma(close, slow), close), bit for bit, in one pass. fast must be below slow."""
     closes = looked_back_over(close)
+    shared = shared_columns.get()
+    if shared is not None and isinstance(close, pl.Series):
+        codes, sure = shared.sma_crosses(closes, fast, slow)
+        if sure:
+            return codes
     codes, sure = _clear_crosses(closes, fast, slow)
     return codes if sure else _crosses(exact_sma(closes, fast), exact_sma(closes, slow), closes)
 
@@ -48,7 +54,11 @@ def sma_crosses(close: Column, fast: int, slow: int) -> NDArray[np.int8]:
 def actions(codes: NDArray[np.int8], above: str = "BUY", below: str = "SELL") -> pl.Series:
     """Return the `action` column of `decide_all` from codes: `above` where they are above 0, `below` where below."""
     code = pl.Series(codes)
-    return _SINGLE[above].zip_with(code > 0, _SINGLE[below].zip_with(code < 0, _SINGLE[None]))
+    column = _SINGLE[above].zip_with(code > 0, _SINGLE[below].zip_with(code < 0, _SINGLE[None]))
+    shared = shared_columns.get()
+    if shared is not None:
+        shared.note_actions(column, codes, above, below)
+    return column
 
 
 def _crossed(name: str, a: Column | float, b: Column | float, close: Column | None, code: int) -> pl.Series:

@@ -204,7 +204,7 @@ def sharpe_ratio(returns: Floats, periods_per_year: float) -> float | None:
 
 
 def sharpe_of(total: float, squares: float, count: int, periods_per_year: float) -> float | None:
-    """Return `sharpe_ratio` from the sum of returns that disperse and that of their squared distances from the mean."""
+    """Return `sharpe_ratio` from the sum of returns that disperse, and of their squared differences from the mean."""
     deviation = math.sqrt(squares / (count - 1))
     return _finite(total / count / deviation * math.sqrt(periods_per_year))
 

@@ -7,6 +7,7 @@ warm-up, has its own strategy object and its own books.
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from threading import get_ident
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from engine.deciders.chosen import choose_strategy
 from engine.deciders.decider import Decider
 from engine.errors import EngineError, InvalidParams, ParameterProblem
+from engine.indicators.shared import SharedColumns, sharing_columns
 from engine.market.instruments import Instrument
 from engine.numeric.arrays import Floats
 from engine.prepared import PreparedRun, RunData, prepare_again, prepare_run
@@ -78,7 +80,8 @@ class Shard:
 class Bench:
     """What the combinations of a search are simulated on; prepares its bars once for each warm-up.
 
-    sample: numbers whose returns are kept. metric, min_trades: what the best of a part are the best by.
+    sample: numbers whose returns are kept. metric, min_trades: what the best of a part are the best by. shared: by
+    thread, what combinations have in common.
     """
 
     specification: Specification
@@ -90,6 +93,7 @@ class Bench:
     metric: str
     min_trades: int
     prepared: dict[tuple[tuple[str, int], ...], PreparedRun] = field(default_factory=dict)
+    shared: dict[int, SharedColumns] = field(default_factory=dict)
 
     def combination(self, row: Any) -> dict[str, Any]:
         return self.space.at(int(row)) if np.ndim(row) == 0 else combination_of(self.space, row)
@@ -162,19 +166,20 @@ def simulate_part(
     found: list[Measured | None] = []
     errors: dict[int, tuple[str, str]] = {}
     warm_ups = []
-    for number, row in zip(part.numbers.tolist(), part.rows, strict=True):
-        if on_begin is not None:
-            on_begin(number)
-        try:
-            decider = bench.choose(bench.combination(row))
-            run = bench.run_for(decider)
-            warm_ups.append(run.warm_up)
-            found.append(measured(run, simulate_once(run, decider, Watch(run, on_progress, CHUNK_BARS))))
-        except (EngineError, MemoryError) as error:
-            if not bench.prepared:
-                raise
-            errors[number] = failure(error)
-            found.append(None)
+    with sharing_columns(bench.shared.setdefault(get_ident(), SharedColumns())):
+        for number, row in zip(part.numbers.tolist(), part.rows, strict=True):
+            if on_begin is not None:
+                on_begin(number)
+            try:
+                decider = bench.choose(bench.combination(row))
+                run = bench.run_for(decider)
+                warm_ups.append(run.warm_up)
+                found.append(measured(run, simulate_once(run, decider, Watch(run, on_progress, CHUNK_BARS))))
+            except (EngineError, MemoryError) as error:
+                if not bench.prepared:
+                    raise
+                errors[number] = failure(error)
+                found.append(None)
     days = next(iter(bench.prepared.values())).days.label.size if bench.prepared else 0
     figures, ratios, returns = np.full((count, len(FIGURES)), np.nan), np.full(count, np.nan), np.zeros((count, days))
     for at, each in enumerate(found):
