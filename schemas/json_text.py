@@ -65,12 +65,15 @@ def strict_json(text: str) -> Any:
     decoded = decode_json(text)
     if decoded.repeated_keys:
         raise JsonTextError(f"key '{decoded.repeated_keys[0]}' is there twice")
-    pending = [decoded.value]
-    while pending:
-        item = pending.pop()
-        if isinstance(item, OversizedInteger) or (isinstance(item, float) and not math.isfinite(item)):
-            raise JsonTextError(f"{shown(item)} is not a JSON number")
-        pending.extend(member for _, member in _members(item))
+    holders: list[Any] = [[decoded.value]]
+    while holders:
+        holder = holders.pop()
+        for item in holder.values() if isinstance(holder, dict) else holder:
+            kind = type(item)
+            if kind is dict or kind is list:
+                holders.append(item)
+            elif kind is OversizedInteger or (kind is float and not math.isfinite(item)):
+                raise JsonTextError(f"{shown(item)} is not a JSON number")
     return decoded.value
 
 
@@ -148,6 +151,8 @@ def why_unusable(value: Any) -> Iterator[tuple[str, str]]:
     Refused: NaN and infinities, integers beyond 64 bits, NUL and lone surrogates in text and in keys, anything that is
     not JSON.
     """
+    if _is_usable(value):
+        return
     pending: list[tuple[str, Any]] = [("", value)]
     while pending:
         path, item = pending.pop()
@@ -209,6 +214,27 @@ class _ObjectCollector:
         return _RepeatedKeys(pairs)
 
 
+def _is_usable(value: Any) -> bool:
+    """Whether nothing is wrong: mostly so, and then no paths need to be made."""
+    holders: list[Any] = [(value,)]
+    while holders:
+        holder = holders.pop()
+        if isinstance(holder, dict):
+            if _why_unusable_alone(holder) is not None:
+                return False
+            holder = holder.values()
+        for item in holder:
+            kind = type(item)
+            if kind is float:
+                if not math.isfinite(item):
+                    return False
+            elif kind is dict or kind is list or kind is tuple:
+                holders.append(item)
+            elif _why_unusable_alone(item) is not None:
+                return False
+    return True
+
+
 def _why_unusable_alone(item: Any) -> str | None:
     """Why a value cannot be held, whatever its members are."""
     match item:
@@ -223,7 +249,7 @@ def _why_unusable_alone(item: Any) -> str | None:
         case int() | OversizedInteger():
             return "must be an integer of at most 64 bits"
         case dict():
-            if all(isinstance(key, str) and why_unusable_text(key) is None for key in item):
+            if all(isinstance(key, str) for key in item) and why_unusable_text("".join(item)) is None:
                 return None
             return "must have names of text without NUL or lone surrogates"
         case _:

@@ -13,7 +13,6 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
 from engine.errors import UnknownStrategy
-from engine.strategy import StrategyParams
 
 GROUP = "backtest_consumer.strategies"
 
@@ -98,6 +97,8 @@ def lacks_of_a_strategy(strategy: type[Any]) -> str | None:
     """What the class would need to be a strategy; None where it is one by its looks."""
     if not any(callable(getattr(strategy, name, None)) for name in ("decide_all", "decide")):
         return "method decide_all or decide"
+    from engine.strategy import StrategyParams  # here: it loads polars, which a worker's own process can do without
+
     params = getattr(strategy, "Params", None)
     if not (isinstance(params, type) and issubclass(params, StrategyParams)):
         return "class Params made from StrategyParams"

@@ -8,10 +8,8 @@ from difflib import get_close_matches
 
 from consumer.installed.registry import is_registered, load_strategy, registered_strategies
 from consumer.ports.strategies import StrategyCheck, Verdict
-from engine.deciders.guard import guarded
 from engine.errors import EngineError, InvalidParams
 from engine.expressions.document import KEY as RULES
-from engine.strategy import checked_params
 from schemas.json_text import printable, shown_key
 from schemas.problems import FieldProblem, bounded
 
@@ -41,6 +39,9 @@ def unchecked_params(key: str, message: str) -> FieldProblem:
 
 
 def _problems_of_params(strategy: type, check: StrategyCheck) -> Iterator[FieldProblem]:
+    from engine.deciders.guard import guarded  # here: they load polars, and who has others asked need not
+    from engine.strategy import checked_params
+
     try:
         guarded(lambda: checked_params(strategy, check.key, json.loads(check.params)), "checking them")
     except InvalidParams as error:

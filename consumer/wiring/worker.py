@@ -16,6 +16,8 @@ from consumer.adapters.engine_pool.checkers import StrategyCheckers
 from consumer.adapters.engine_pool.pool import EngineProcesses
 from consumer.adapters.engine_pool.settings import EngineProcessSettings
 from consumer.adapters.files.instruments import read_instruments
+from consumer.adapters.files.probe import probe_artifacts
+from consumer.adapters.files.store import FileStoreError
 from consumer.adapters.http.server import Checks, http_server
 from consumer.adapters.kafka.connection import KafkaConnection, kafka_connection
 from consumer.adapters.kafka.publisher import KafkaPublisher
@@ -38,7 +40,6 @@ from consumer.rules.events import EventRenderer
 from consumer.settings import Settings
 from consumer.starting import Server, unless_stopped, wait_for_servers
 from consumer.telemetry import Telemetry
-from consumer.wiring.artifacts import FileStoreError, probe_artifacts
 from consumer.wiring.database import open_for_a_look
 from consumer.worker import Worker
 

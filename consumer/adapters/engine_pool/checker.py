@@ -21,6 +21,7 @@ def main() -> None:
     channel, _ = attach(TITLE)
     # Imported late, as in an engine child, and before the first check, whose time is limited.
     from consumer.preparation import strategy_verdict  # noqa: F401
+    from engine import strategy  # noqa: F401
 
     channel.send({"type": "ready"})
     while True:

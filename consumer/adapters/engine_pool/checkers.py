@@ -1,8 +1,8 @@
-"""Strategies' code, asked in processes of its own: what users registered never runs in the worker. Implements
-`StrategyChecker`.
+"""Strategies' code, asked in processes of its own: what users registered never runs in the worker, and what this
+program brings along would load a compiler and data frames into it. Implements `StrategyChecker`.
 
-A checker (checker_handle) serves one package and has its modules imported; the strategies that this program brings
-along are asked in a thread. Checkers are apart from the engine children, so that running backtests delay no request.
+A checker (checker_handle) serves one package and has its modules imported. Checkers are apart from the engine children,
+so that running backtests delay no request.
 """
 
 import asyncio
@@ -21,8 +21,7 @@ from consumer.adapters.engine_pool.checker_handle import Answer, AskAnother, Che
 from consumer.adapters.engine_pool.child_process import ChildStartFailed
 from consumer.adapters.engine_pool.pool import end_guardian, start_guardian, write_to_stderr
 from consumer.adapters.engine_pool.settings import EngineProcessSettings
-from consumer.installed.registry import registered_strategies
-from consumer.installed.strategy_code import Fingerprint, fingerprint, is_own, package_of
+from consumer.installed.strategy_code import Fingerprint, fingerprint, package_of
 from consumer.ports import StrategyCheck, Verdict
 from consumer.preparation.strategy_verdict import unchecked_params, verdict_of
 from engine.errors import EngineError
@@ -35,7 +34,7 @@ CHECKERS_A_STRATEGY: Final = 2
 PATIENCE_SECONDS: Final = 0.5
 """For a package's checker to be done with a check, before another one takes those that wait."""
 IDLE_SECONDS: Final = 300.0
-"""After which a checker that nobody asks gives its memory back."""
+"""After which a checker that nobody asks gives its memory back, if it is not the only one."""
 TROUBLE_SECONDS: Final = 60.0
 """For which a strategy that was in trouble is not asked again, unless its code changes."""
 TROUBLES_WITH_PARAMS: Final = 3
@@ -101,7 +100,7 @@ class StrategyCheckers:
         self._executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="checker-kill")
 
     async def __aenter__(self) -> Self:
-        self._spawn(self._warm_up())
+        self._start("")
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -144,16 +143,13 @@ class StrategyCheckers:
     def _sort_out(
         self, checks: Sequence[StrategyCheck]
     ) -> tuple[dict[StrategyCheck, Verdict], list[tuple[StrategyCheck, str, Fingerprint]]]:
-        """Verdicts of what this program brings along, of what is not registered, and of what was in trouble just now;
-        the others with package and state of their code. In a thread: it reads folders, and Params of ours may be long.
+        """Verdicts of what is not registered, and of what was in trouble just now; the others with package and state of
+        their code. In a thread: it reads folders.
         """
         known: dict[StrategyCheck, Verdict] = {}
         others = []
         for check in checks:
             try:
-                if is_own(check.key):
-                    known[check] = verdict_of(check)
-                    continue
                 package, state = package_of(check.key), fingerprint(check.key)
             except EngineError:
                 known[check] = verdict_of(check)  # says why it is not registered
@@ -303,29 +299,17 @@ class StrategyCheckers:
             now = time.monotonic()
             for checker in tuple(self._checkers):
                 checker.watch(now - last_tick)
-                if checker.is_free and now - checker.free_since > IDLE_SECONDS:
+                is_spared = checker.is_free and now - checker.free_since > IDLE_SECONDS
+                if is_spared and len(self._checkers) > 1:
                     checker.kill()
             last_tick = now
             self._dispatch()
-
-    async def _warm_up(self) -> None:
-        """Start one checker where there is something to be asked one day."""
-        keys = await asyncio.to_thread(registered_strategies)
-        if not all([await asyncio.to_thread(_needs_none, key) for key in keys]) and not self._checkers:
-            self._start("")
 
     def _spawn(self, step: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.create_task(step)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def _needs_none(key: str) -> bool:
-    try:
-        return is_own(key)
-    except EngineError:
-        return True
 
 
 def _remembered(problem: FieldProblem) -> FieldProblem:

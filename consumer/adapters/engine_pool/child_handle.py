@@ -4,12 +4,12 @@ import asyncio
 import signal
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
 from consumer.adapters.engine_pool.child_process import ChildProcess, ChildStartFailed, ProcessEnd
-from consumer.adapters.engine_pool.messages import Outdated, outcome_from_message, progress_from_message
+from consumer.adapters.engine_pool.messages import Outdated, outcome_from_message, progress_from_message, run_message
 from consumer.adapters.engine_pool.process_tree import signal_group, tree_memory_bytes
 from consumer.adapters.engine_pool.settings import EngineProcessSettings
 from consumer.ports import EngineProgress, EngineTask, StopSignal
@@ -102,7 +102,7 @@ class EngineChild:
         self.last_bars = (task.specification.get("symbol"), task.specification.get("timeframe"))
         stop.callbacks.append(self._on_stop)
         try:
-            self._process.send({"type": "run", "task": self._task_number, **asdict(task)})
+            self._process.send(run_message(task, self._task_number))
             outcome = await run.outcome
         except BaseException:
             self._process.kill(_KillReason.STOP)

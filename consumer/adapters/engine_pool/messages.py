@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from consumer.ports import EngineProgress
+from consumer.ports import EngineProgress, EngineTask
 from consumer.ports.outcomes import Completed, EngineOutcome, Failed, Stopped
 from schemas.json_text import storable, strict_json
 from schemas.problems import FieldProblem, bounded, first_code
@@ -72,6 +72,17 @@ class FrameReader:
             del self._buffer[:end]
             self._wanted = HEADER.size
             yield _parsed(text), body
+
+
+def run_message(task: EngineTask, number: int) -> dict[str, Any]:
+    """What `task.execute_task` carries out."""
+    return {
+        "type": "run",
+        "task": number,
+        "run_id": task.run_id,
+        "epoch": task.epoch,
+        "specification": task.specification,
+    }
 
 
 def progress_message(

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 import asyncpg
 
@@ -56,7 +56,7 @@ class Connection(Protocol):
         self,
         table_name: str,
         *,
-        source: BinaryIO,
+        source: AsyncIterator[bytes],
         columns: Sequence[str],
         format: str,  # noqa: A002 - asyncpg's word
     ) -> str: ...

@@ -107,16 +107,22 @@ async def test_a_sound_package_passes_and_its_params_refuse_field_by_field(
     assert len(checkers.pids) == 1
 
 
-async def test_what_this_program_brings_along_and_what_is_not_registered_need_no_checker(
-    checkers: StrategyCheckers,
-) -> None:
+async def test_what_this_program_brings_along_is_asked_like_others(checkers: StrategyCheckers) -> None:
     assert await verdict(checkers, "sma_cross") == []
+    [(field, _, message)] = await verdict(checkers, "sma_cross", '{"fast": 30, "slow": 8}')
+    assert field == "strategy_params.params"
+    assert "must be below slow" in message
+
+
+async def test_what_is_not_registered_needs_no_checker(
+    checkers: StrategyCheckers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkers, "_ask", None)  # nothing may come to it
     [(field, code, message)] = await verdict(checkers, "nowhere")
     assert (field, code) == ("strategy_id", "unknown_strategy")
     assert "'nowhere' is not registered" in message
     [(_, _, message)] = await verdict(checkers, "sma_cros")
     assert message.endswith("'sma_cros' is not registered here (did you mean 'sma_cross'?)")
-    assert checkers.pids == ()
 
 
 @pytest.mark.parametrize(
