@@ -44,6 +44,8 @@ class Dispatcher:
     claim_unsure: bool = field(default=False, init=False)
     """The answer to a claim was lost: the table may say that we own runs we do not know of."""
     mean_run_seconds: float = field(default=1.0, init=False)
+    slots_lent: int = field(default=0, init=False)
+    """Slots at which steps of searches are."""
 
     async def claim_once(self) -> bool:
         """Claim what fits and start it. True when there may be more."""
@@ -51,7 +53,7 @@ class Dispatcher:
             return await self._claim_once()
 
     async def _claim_once(self) -> bool:
-        room = self.capacity() - len(self.active)
+        room = self.capacity() - len(self.active) - self.slots_lent
         if self.draining or room < self.smallest_claim() or not self.ports.engine.is_ready:
             return False
         if self.ports.relay.is_cut_off:  # of its runs nobody would hear

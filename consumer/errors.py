@@ -9,6 +9,7 @@ ConsumerError
     ├── SettingsInvalid           stop: exit 2, one clear line
     ├── NotThere                  a person or a program named what is not there: say so (exit 2)
     │   ├── NoSuchRun
+    │   ├── NoSuchSearch
     │   └── NoSuchStrategy
     ├── NameTaken                 a row with that name is there already: say so (exit 2)
     ├── SearchProcessLost         stop: processes of a search cannot be kept alive (exit 1)
@@ -57,6 +58,14 @@ class NoSuchRun(NotThere):
     def __init__(self, run_id: int) -> None:
         super().__init__(f"there is no run {run_id}")
         self.run_id = run_id
+
+
+class NoSuchSearch(NotThere):
+    """It has no search of that number."""
+
+    def __init__(self, optimization_id: int) -> None:
+        super().__init__(f"there is no search {optimization_id}")
+        self.optimization_id = optimization_id
 
 
 class NoSuchStrategy(NotThere):

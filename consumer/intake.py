@@ -13,40 +13,37 @@ from collections import ChainMap, Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Final, Protocol, assert_never
+from typing import Final, Protocol
 
 import structlog
 
+from consumer.decoding import Decoded, decode_all
 from consumer.errors import StoreTooSlow, StoreUnavailable
 from consumer.outbox_relay import OutboxRelay
 from consumer.ports import (
     Admit,
     Batch,
-    CancelToRecord,
     Clock,
     Decision,
     EventWriter,
     IntakeResult,
-    OutgoingEvent,
     Record,
     RecordSource,
     RequestJournal,
-    RequestToRecord,
     RunRow,
     StrategyCheck,
     StrategyChecker,
     StrategyRow,
+    Undecided,
     Verdict,
 )
+from consumer.ports.searches import AdmitSearch, SearchDecision, SearchJournal, SearchRow
 from consumer.retries import retry_while_unavailable
 from consumer.telemetry import Telemetry
-from schemas.cancel_requested import parse_cancel_requested
 from schemas.dead_letter import DeadLetterReason
-from schemas.envelope import EnvelopeError, open_envelope
-from schemas.identity import content_text, hash_of_content, raw_content_hash, raw_content_text, request_identity
-from schemas.problems import FieldProblem, InvalidRequestError
-from schemas.requested import BacktestRequested, parse_requested, usable_part
-from schemas.topics import EventType, Topic
+from schemas.optimization_requested import OptimizationRequested
+from schemas.problems import FieldProblem
+from schemas.requested import BacktestRequested
 
 log = structlog.get_logger(__name__)
 
@@ -87,15 +84,30 @@ class Judge(Protocol):
     ) -> Decision: ...
 
 
+class SearchJudge(Protocol):
+    """Decide as `AdmitSearch` does, by these verdicts of strategies' code. Pure."""
+
+    def __call__(
+        self,
+        request: OptimizationRequested,
+        strategy: StrategyRow | None,
+        row: SearchRow | None,
+        problems: tuple[FieldProblem, ...],
+        verdicts: Verdicts,
+    ) -> SearchDecision: ...
+
+
 @dataclass(slots=True)
 class Intake:
     """Reads the input topics for as long as the source yields batches."""
 
     source: RecordSource
     journal: RequestJournal
+    searches: SearchJournal
     relay: OutboxRelay
     writer: EventWriter
     judge: Judge
+    judge_search: SearchJudge
     checker: StrategyChecker
     telemetry: Telemetry
     work_arrived: asyncio.Event
@@ -221,11 +233,11 @@ class Intake:
 
     async def record_part(self, records: Sequence[Record], verdicts: Verdicts) -> IntakeResult:
         """Raises _GivenUp for more than one record that the store gave up for the time they took."""
-        requests, cancels, dead_letters = decode_all(records, self.writer)
+        decoded = decode_all(records, self.writer)
 
         async def attempt() -> IntakeResult:
             try:
-                return await self.journal.record_batch(requests, cancels, dead_letters, self.admit_by(verdicts))
+                return await self.record_decoded(decoded, verdicts)
             except StoreTooSlow as error:
                 if len(records) > 1:
                     raise _GivenUp(str(error)) from error
@@ -242,6 +254,31 @@ class Intake:
                 return await self.set_aside(records[0], error)
             middle = len(records) // 2
             return merge([await self.record(half, verdicts) for half in (records[:middle], records[middle:])])
+
+    async def record_decoded(self, decoded: Decoded, verdicts: Verdicts) -> IntakeResult:
+        """Runs first: a search may be cancelled, or its id taken, by what stands in the same batch."""
+        runs = self.journal.record_batch(
+            decoded.requests, decoded.cancels, decoded.dead_letters, self.admit_by(verdicts)
+        )
+        results = [await runs]
+        if decoded.search_cancels:
+            results.append(await self.searches.keep_cancels(decoded.search_cancels))
+        if decoded.searches:
+            results.append(await self.searches.record_searches(decoded.searches, self.admit_searches_by(verdicts)))
+        return results[0] if len(results) == 1 else merge(results)
+
+    def admit_searches_by(self, verdicts: Verdicts) -> AdmitSearch:
+        """As `admit_by`; what was asked about a space is asked anew each time."""
+
+        def admit(
+            request: OptimizationRequested,
+            strategy: StrategyRow | None,
+            row: SearchRow | None,
+            problems: tuple[FieldProblem, ...],
+        ) -> SearchDecision:
+            return self.judge_search(request, strategy, row, problems, verdicts)
+
+        return admit
 
     def admit_by(self, verdicts: Verdicts) -> Admit:
         """Decide by these verdicts and what is remembered."""
@@ -282,11 +319,18 @@ class Intake:
         """Decide requests that had to wait for a client's lock, whoever read them. Called every second or so."""
         if not self.source.reads_requests:
             return
-        result = await self.journal.record_waiting(self.admit_by(NO_VERDICTS))
-        self.announce_decided(result)
-        if result.unchecked:
-            async for verdicts in self.checker.check([check for _, check in result.unchecked]):
-                self.announce_decided(await self.journal.record_waiting(self.admit_by(verdicts)))
+        unchecked = await self.decide_waiting(NO_VERDICTS)
+        if unchecked:
+            async for verdicts in self.checker.check(unchecked):
+                await self.decide_waiting(verdicts)
+
+    async def decide_waiting(self, verdicts: Verdicts) -> list[StrategyCheck]:
+        """Those that can be decided by these verdicts; the checks that the others call for."""
+        runs = await self.journal.record_waiting(self.admit_by(verdicts))
+        self.announce_decided(runs)
+        searches = await self.searches.record_waiting(self.admit_searches_by(verdicts))
+        self.announce_decided(searches)
+        return [check for _, check in (*runs.unchecked, *searches.unchecked)]
 
     def announce_decided(self, result: IntakeResult) -> None:
         if result.outcomes:
@@ -308,95 +352,11 @@ class Intake:
             self.source.hold_requests(self.held)
 
 
-def decode_all(
-    records: Sequence[Record], writer: EventWriter
-) -> tuple[list[RequestToRecord], list[CancelToRecord], list[OutgoingEvent]]:
-    """Sort records into requests (valid or to be rejected), cancels and dead letters. Pure but for dead letters'
-    time.
-    """
-    requests: list[RequestToRecord] = []
-    cancels: list[CancelToRecord] = []
-    dead_letters: list[OutgoingEvent] = []
-    for record in records:
-        match decode(record, writer):
-            case RequestToRecord() as request:
-                requests.append(request)
-            case CancelToRecord() as cancel:
-                cancels.append(cancel)
-            case OutgoingEvent() as letter:
-                dead_letters.append(letter)
-            case unexpected:
-                assert_never(unexpected)
-    return requests, cancels, dead_letters
-
-
-def decode(record: Record, writer: EventWriter) -> RequestToRecord | CancelToRecord | OutgoingEvent:
-    """Decode one record; whatever its bytes, it becomes one of the three."""
-    if record.unread:
-        return writer.dead_letter(record, DeadLetterReason.TOO_LARGE, record.unread)
-    try:
-        if record.topic == Topic.CANCEL_REQUESTED:
-            return decode_cancel(record)
-        return decode_request(record)
-    except EnvelopeError as error:
-        return writer.dead_letter(record, DeadLetterReason(error.reason), error.message)
-    except InvalidRequestError as error:
-        return writer.dead_letter(record, DeadLetterReason.INVALID_REQUEST, str(error))
-    except Exception as error:
-        log.exception("decoder_failed", topic=record.topic, partition=record.partition, offset=record.offset)
-        message = f"the record cannot be decoded: {type(error).__name__}: {error}"
-        return writer.dead_letter(record, DeadLetterReason.UNDECODABLE, message)
-
-
-def decode_request(record: Record) -> RequestToRecord:
-    """Decode and validate a request; one that breaks the schema comes back with its problems. Raises EnvelopeError."""
-    envelope = open_envelope(record.value, record.headers, EventType.REQUESTED)
-    request_id = request_identity(
-        envelope.data.get("request_id"),
-        envelope.id,
-        record.topic,
-        record.partition,
-        record.offset,
-        record.timestamp_ms,
-    )
-    source = envelope.source or ""
-    try:
-        request = parse_requested(envelope.data, envelope.duplicate_keys)
-    except InvalidRequestError as error:
-        return RequestToRecord(
-            request_id=request_id,
-            content_hash=raw_content_hash(envelope.data, envelope.duplicate_keys),
-            record=record,
-            source=source,
-            data=raw_content_text(envelope.data),
-            given=envelope.data,
-            request=usable_part(envelope.data, error.problems),
-            problems=error.problems,
-        )
-    content = content_text(request)
-    return RequestToRecord(
-        request_id=request_id,
-        content_hash=hash_of_content(content),
-        record=record,
-        source=source,
-        data=content,
-        given=envelope.data,
-        request=request,
-    )
-
-
-def decode_cancel(record: Record) -> CancelToRecord:
-    """Decode and validate a cancel. Raises EnvelopeError or InvalidRequestError."""
-    envelope = open_envelope(record.value, record.headers, EventType.CANCEL_REQUESTED)
-    cancel = parse_cancel_requested(envelope.data, envelope.duplicate_keys)
-    return CancelToRecord(record, cancel.run_id, cancel.request_id, cancel.reason)
-
-
 class _GivenUp(Exception):
     """The store gave up several records for the time they took together."""
 
 
-def records_of(unchecked: Iterable[tuple[RequestToRecord, StrategyCheck]]) -> list[Unchecked]:
+def records_of(unchecked: Iterable[tuple[Undecided, StrategyCheck]]) -> list[Unchecked]:
     """Without what was read of them: it is read again when there is a verdict."""
     return [(request.record, check) for request, check in unchecked]
 

@@ -22,7 +22,7 @@ from consumer.ports import Clock, EventKind, Outbox, OutgoingEvent, Publisher, S
 from consumer.rules.delivery import RunOrRow, delivery_of, is_superseded, order_key, size_of, topics_of
 from consumer.telemetry import Telemetry
 from schemas.dead_letter import DeadLetter, truncated
-from schemas.topics import Topic
+from schemas.topics import OUTPUT_TOPICS, Topic
 
 log = structlog.get_logger(__name__)
 
@@ -89,7 +89,7 @@ class OutboxRelay:
     """Of those, the ones that have made progress since."""
 
     def __post_init__(self) -> None:
-        self.lanes = {topic: Lane(topic) for topic in (Topic.PROGRESS, Topic.COMPLETED, Topic.DEAD_LETTER)}
+        self.lanes = {topic: Lane(topic) for topic in OUTPUT_TOPICS}
         self.answered_at = self.clock.monotonic()
 
     def complaints(self) -> list[str]:
@@ -143,7 +143,7 @@ class OutboxRelay:
 
     def _lacking(self, event: OutgoingEvent) -> list[Topic]:
         has_it = self.acknowledged.get(event.event_id, ())
-        return [topic for topic in topics_of(event.kind) if topic not in has_it]
+        return [topic for topic in topics_of(event) if topic not in has_it]
 
     async def run(self) -> None:
         """Publish until cancelled. What was sent is deleted beside that: nobody waits for it."""

@@ -21,6 +21,7 @@ class Telemetry:
     _queued: Gauge = field(init=False)
     _active: Gauge = field(init=False)
     _refused: Gauge = field(init=False)
+    _searches: Counter = field(init=False)
 
     def __post_init__(self) -> None:
         made = {
@@ -48,6 +49,9 @@ class Telemetry:
                 ["topic"],
                 registry=self.registry,
             ),
+            "_searches": Counter(
+                "backtest_searches_finished", "Searches ended here by outcome.", ["outcome"], registry=self.registry
+            ),
         }
         for name, metric in made.items():
             object.__setattr__(self, name, metric)
@@ -62,6 +66,9 @@ class Telemetry:
     def run_finished(self, outcome: str, seconds: float) -> None:
         self._runs.labels(outcome).inc()
         self._seconds.observe(seconds)
+
+    def search_finished(self, outcome: str) -> None:
+        self._searches.labels(outcome).inc()
 
     def event_published(self, kind: str) -> None:
         self._events.labels(kind).inc()

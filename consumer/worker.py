@@ -12,6 +12,7 @@ from consumer.errors import Unavailable
 from consumer.intake import Intake
 from consumer.outbox_relay import OutboxRelay
 from consumer.ports import Clock, RecordSource
+from consumer.search_dispatch import SearchDispatcher
 from consumer.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -20,6 +21,8 @@ IDLE_CLAIM_SECONDS = 0.25
 """An idle worker looks for runs that others queued this often; its own intake wakes it at once."""
 CANCEL_POLL_SECONDS = 0.2
 """With the engine's grace this keeps a cancel under its second."""
+SEARCH_LOOK_SECONDS = 0.25
+"""Between two looks whether a search has a step to take."""
 QUEUE_WATCH_SECONDS = 1.0
 WAITING_SECONDS = 1.0
 """Between two looks at requests that wait for a client's lock."""
@@ -45,6 +48,7 @@ class Worker:
     relay: OutboxRelay
     intake: Intake
     dispatcher: Dispatcher
+    searches: SearchDispatcher
     clock: Clock
     adjust_clock: Callable[[], Awaitable[None]]
     """Reads the store's time anew."""
@@ -62,6 +66,9 @@ class Worker:
             for seconds, step in (
                 (self.settings.heartbeat_seconds, self.dispatcher.beat_once),
                 (CANCEL_POLL_SECONDS, self.dispatcher.look_for_cancels),
+                (SEARCH_LOOK_SECONDS, self.searches.look),
+                (self.settings.heartbeat_seconds, self.searches.beat_once),
+                (CANCEL_POLL_SECONDS, self.searches.look_for_cancels),
                 (self.sweep_seconds, self.relay.keep),
                 (QUEUE_WATCH_SECONDS, self.intake.watch_queue),
                 (CLOCK_SECONDS, self.adjust_clock),
@@ -88,6 +95,7 @@ class Worker:
         the time to renew them, and a store that stood still answers all who waited at the same moment.
         """
         await self.dispatcher.sweep()
+        await self.searches.sweep()
         await asyncio.sleep(self.sweep_seconds)
 
     async def _read(self) -> None:
@@ -96,7 +104,9 @@ class Worker:
 
     async def _claim(self) -> None:
         """Claim while there is room and work; otherwise wait for a sign of work, but not for long."""
-        if not await self.dispatcher.claim_once():
+        may_be_more = await self.dispatcher.claim_once()
+        await self.searches.claim_once()
+        if not may_be_more:
             self.dispatcher.work_arrived.clear()
             await _wait(self.dispatcher.work_arrived, IDLE_CLAIM_SECONDS)
 
@@ -104,7 +114,10 @@ class Worker:
         """Bounded in time, whatever server is away: DRAIN_SECONDS and 10 more at most."""
         log.info("worker_draining", active=len(self.dispatcher.active), drain_seconds=self.settings.drain_seconds)
         stopping_source = asyncio.create_task(_bounded(self.source.stop(), DRAIN_GRACE_SECONDS))
-        await self.dispatcher.drain(self.settings.drain_seconds, DRAIN_GRACE_SECONDS)
+        await asyncio.gather(
+            self.dispatcher.drain(self.settings.drain_seconds, DRAIN_GRACE_SECONDS),
+            self.searches.drain(self.settings.drain_seconds, DRAIN_GRACE_SECONDS),
+        )
         await stopping_source
         for task in self.tasks:
             task.cancel()

@@ -1,7 +1,7 @@
 """`backtest.cancel_requested`: stop a run, named by its row or by the request that made or will make it."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Final
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -13,6 +13,8 @@ from schemas.topics import EventType
 
 MAX_REASON_CHARACTERS: Final = 10_000
 """It is copied into the terminal event, which has to fit into one record."""
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class CancelRequested(BaseModel):
@@ -39,23 +41,33 @@ def parse_cancel_requested(data: dict[str, Any], duplicate_keys: Sequence[str] =
 
     Raises InvalidRequestError with every field at fault, and nothing else.
     """
-    known = {name: value for name, value in data.items() if name in CancelRequested.model_fields}
+    return read_cancel(CancelRequested, ("run_id", "request_id"), data, duplicate_keys)
+
+
+def read_cancel(
+    model: type[Model], names: tuple[str, str], data: Mapping[str, Any], duplicate_keys: Sequence[str]
+) -> Model:
+    """Validate a cancel of either kind. names: the fields of which exactly one names the target.
+
+    Raises InvalidRequestError with every field at fault, and nothing else.
+    """
+    known = {name: value for name, value in data.items() if name in model.model_fields}
     problems = [FieldProblem(key, INVALID_REQUEST, "stands more than once in its object") for key in duplicate_keys]
-    targets = [name for name in ("run_id", "request_id") if known.get(name) is not None]
+    targets = [name for name in names if known.get(name) is not None]
     if len(targets) != 1:
         message = (
             "must not be given together with the other target"
             if targets
-            else "is required: one of run_id and request_id"
+            else f"is required: one of {' and '.join(names)}"
         )
-        problems += [FieldProblem(name, INVALID_REQUEST, message) for name in ("run_id", "request_id")]
+        problems += [FieldProblem(name, INVALID_REQUEST, message) for name in names]
     problems += [
         FieldProblem(shown_key(name), INVALID_REQUEST, "is not a known field") for name in data if name not in known
     ]
     if known.get("reason") == "":
         known["reason"] = None
     try:
-        cancel = CancelRequested.model_validate(known)
+        cancel = model.model_validate(known)
     except ValidationError as error:
         problems += [problem for problem in problems_of(error, WORDING) if problem.field]
         raise InvalidRequestError(one_a_field(problems)) from error

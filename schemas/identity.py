@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from schemas.json_text import canonical_json, why_unusable_text
+from schemas.optimization_requested import OptimizationRequested, search_content_of
 from schemas.requested import BacktestRequested, content_of
 
 
@@ -47,16 +48,27 @@ def hash_of_content(text: str) -> bytes:
     return hashlib.sha256(b"valid\n" + text.encode("ascii")).digest()
 
 
+def search_content_text(request: OptimizationRequested) -> str:
+    """The content of a request for a search as canonical JSON, ASCII."""
+    return canonical_json(search_content_of(request))
+
+
+def hash_of_search_content(text: str) -> bytes:
+    """32 bytes for a `search_content_text`; never those of a request for a run, however alike their data are."""
+    return hashlib.sha256(b"search\n" + text.encode("ascii")).digest()
+
+
 def raw_content_text(data: Mapping[str, Any]) -> str:
     """Data that do not validate as canonical JSON, ASCII: as sent, keys sorted at every level, request_id left out."""
     return canonical_json({name: value for name, value in data.items() if name != "request_id"})
 
 
-def raw_content_hash(data: Mapping[str, Any], duplicate_keys: Sequence[str] = ()) -> bytes:
+def raw_content_hash(data: Mapping[str, Any], duplicate_keys: Sequence[str] = (), *, of_search: bool = False) -> bytes:
     """32 bytes for data that do not validate; never equal to a `content_hash`.
 
     Nulls and numbers count as written (1 is not 1.0, null is not absent), except that every infinite literal is one
     infinity. Of a repeated key the last value counts, and that it was repeated.
     """
-    text = f"invalid\n{canonical_json(list(duplicate_keys))}\n{raw_content_text(data)}"
+    kind = "invalid search" if of_search else "invalid"
+    text = f"{kind}\n{canonical_json(list(duplicate_keys))}\n{raw_content_text(data)}"
     return hashlib.sha256(text.encode("ascii")).digest()

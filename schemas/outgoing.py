@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from schemas.cancel_requested import CancelRequested
 from schemas.cancelled import Cancelled
@@ -14,6 +14,16 @@ from schemas.completed import Completed
 from schemas.envelope import Headers, open_envelope
 from schemas.failed import Failed
 from schemas.json_text import utc_text
+from schemas.optimization_cancel_requested import OptimizationCancelRequested
+from schemas.optimization_events import (
+    OptimizationCancelled,
+    OptimizationCompleted,
+    OptimizationFailed,
+    OptimizationProgress,
+    OptimizationRejected,
+    OptimizationStarted,
+)
+from schemas.optimization_requested import OptimizationRequested
 from schemas.progress import Progress
 from schemas.rejected import Rejected
 from schemas.requested import BacktestRequested
@@ -21,6 +31,18 @@ from schemas.started import Started
 
 TerminalEvent = Completed | Failed | Cancelled | Rejected
 EventData = Started | Progress | TerminalEvent
+SearchEventData = (
+    OptimizationStarted
+    | OptimizationProgress
+    | OptimizationCompleted
+    | OptimizationFailed
+    | OptimizationCancelled
+    | OptimizationRejected
+)
+Incoming = BacktestRequested | CancelRequested | OptimizationRequested | OptimizationCancelRequested
+AnyEvent = EventData | SearchEventData | Incoming
+
+Model = TypeVar("Model", bound=BaseModel)
 
 CONTENT_TYPE_HEADER: Final = ("content-type", b"application/cloudevents+json")
 """The one header of every event that is sent."""
@@ -31,7 +53,7 @@ class EventError(ValueError):
 
 
 def render(
-    event: EventData | BacktestRequested | CancelRequested,
+    event: AnyEvent,
     *,
     event_id: str,
     source: str,
@@ -44,7 +66,7 @@ def render(
     an outgoing event are null. Raises ValueError for a number that is not finite, and for a time without an offset.
     """
     data = event.model_dump()
-    if isinstance(event, BacktestRequested | CancelRequested):
+    if isinstance(event, Incoming):
         data = {name: value for name, value in data.items() if value is not None}
     event_type = event.event_type.value
     attributes: dict[str, Any] = {"specversion": "1.0", "id": event_id, "source": source, "type": event_type}
@@ -62,9 +84,18 @@ def parse_event(value: bytes, headers: Headers = ()) -> EventData:
     Raises EnvelopeError for what is no outgoing event (reason wrong_type for a type not known here), EventError for one
     that breaks its schema.
     """
-    envelope = open_envelope(value, headers, *_OUTGOING)
+    return _parse(value, headers, _OUTGOING)
+
+
+def parse_search_event(value: bytes, headers: Headers = ()) -> SearchEventData:
+    """Read an event of a search, as `parse_event` one of a run."""
+    return _parse(value, headers, _OUTGOING_OF_SEARCHES)
+
+
+def _parse(value: bytes, headers: Headers, models: "Mapping[str, type[Model]]") -> Model:
+    envelope = open_envelope(value, headers, *models)
     try:
-        return _OUTGOING[envelope.type].model_validate(envelope.data, strict=False)
+        return models[envelope.type].model_validate(envelope.data, strict=False)
     except ValidationError as error:
         where = ", ".join(".".join(str(part) for part in detail["loc"]) for detail in error.errors(include_url=False))
         raise EventError(f"{envelope.type} with unusable {where}") from error
@@ -73,6 +104,16 @@ def parse_event(value: bytes, headers: Headers = ()) -> EventData:
 def run_event_id(run_id: int, sequence: int) -> str:
     """The id of an event of a run: the sequence never repeats within a run, so neither does the id."""
     return f"run/{run_id}/{sequence}"
+
+
+def search_event_id(optimization_id: int, sequence: int) -> str:
+    """The id of an event of a search."""
+    return f"opt/{optimization_id}/{sequence}"
+
+
+def search_key(optimization_id: int) -> bytes:
+    """The record key of a search's events. Never a run's."""
+    return f"opt-{optimization_id}".encode("ascii")
 
 
 def rejected_event_id(request_id: str) -> str:
@@ -107,3 +148,14 @@ def _encode_other(value: Any) -> str:
 _ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"), default=_encode_other)
 _OUTGOING_MODELS: Final[Sequence[type[EventData]]] = (Started, Progress, Completed, Failed, Cancelled, Rejected)
 _OUTGOING: Final[dict[str, type[EventData]]] = {model.event_type.value: model for model in _OUTGOING_MODELS}
+_SEARCH_MODELS: Final[Sequence[type[SearchEventData]]] = (
+    OptimizationStarted,
+    OptimizationProgress,
+    OptimizationCompleted,
+    OptimizationFailed,
+    OptimizationCancelled,
+    OptimizationRejected,
+)
+_OUTGOING_OF_SEARCHES: Final[dict[str, type[SearchEventData]]] = {
+    model.event_type.value: model for model in _SEARCH_MODELS
+}

@@ -36,19 +36,20 @@ def rejection(request_id: str, data: Mapping[str, Any], problems: Sequence[Field
     data: as sent. request_id: the request's identity, which need not stand in data.
     """
     return Rejected(
-        run_id=_integer(data.get("run_id")),
+        run_id=integer_as_given(data.get("run_id")),
         request_id=request_id,
-        strategy_id=_integer(data.get("strategy_id")),
-        symbol=_short_text(data.get("symbol")),
-        timeframe=_short_text(data.get("timeframe")),
+        strategy_id=integer_as_given(data.get("strategy_id")),
+        symbol=text_as_given(data.get("symbol")),
+        timeframe=text_as_given(data.get("timeframe")),
         error=ErrorBody(code=first_code(problems), message=summarise(problems), details=list(problems)),
     )
 
 
-def _integer(value: Any) -> int | None:
+def integer_as_given(value: Any) -> int | None:
     """A 64-bit integer as given, also one that no column holds; None for anything else."""
     return value if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63 else None
 
 
-def _short_text(value: Any) -> str | None:
+def text_as_given(value: Any) -> str | None:
+    """A storable text of at most 255 characters; None for anything else."""
     return value if isinstance(value, str) and len(value) <= 255 and why_unusable_text(value) is None else None

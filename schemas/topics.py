@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Topic(StrEnum):
-    """The five topics (docs/events.md)."""
+    """Our topics (docs/events.md): five of runs, four of searches, which share the one of dead letters."""
 
     REQUESTED = "backtest.requested"
     CANCEL_REQUESTED = "backtest.cancel_requested"
@@ -13,6 +13,10 @@ class Topic(StrEnum):
     COMPLETED = "backtest.completed"
     """Terminal events only: completed, failed, cancelled, rejected."""
     DEAD_LETTER = "backtest.requested.dlq"
+    OPTIMIZATION_REQUESTED = "optimization.requested"
+    OPTIMIZATION_CANCEL_REQUESTED = "optimization.cancel_requested"
+    OPTIMIZATION_PROGRESS = "optimization.progress"
+    OPTIMIZATION_COMPLETED = "optimization.completed"
 
 
 class EventType(StrEnum):
@@ -26,10 +30,28 @@ class EventType(StrEnum):
     FAILED = "backtest.failed"
     CANCELLED = "backtest.cancelled"
     REJECTED = "backtest.rejected"
+    OPTIMIZATION_REQUESTED = "optimization.requested"
+    OPTIMIZATION_CANCEL_REQUESTED = "optimization.cancel_requested"
+    OPTIMIZATION_STARTED = "optimization.started"
+    OPTIMIZATION_PROGRESS = "optimization.progress"
+    OPTIMIZATION_COMPLETED = "optimization.completed"
+    OPTIMIZATION_FAILED = "optimization.failed"
+    OPTIMIZATION_CANCELLED = "optimization.cancelled"
+    OPTIMIZATION_REJECTED = "optimization.rejected"
 
 
-EXPECTED_TYPE = {Topic.REQUESTED: EventType.REQUESTED, Topic.CANCEL_REQUESTED: EventType.CANCEL_REQUESTED}
+EXPECTED_TYPE = {
+    Topic.REQUESTED: EventType.REQUESTED,
+    Topic.CANCEL_REQUESTED: EventType.CANCEL_REQUESTED,
+    Topic.OPTIMIZATION_REQUESTED: EventType.OPTIMIZATION_REQUESTED,
+    Topic.OPTIMIZATION_CANCEL_REQUESTED: EventType.OPTIMIZATION_CANCEL_REQUESTED,
+}
 """The only event type taken from each input topic."""
+
+REQUEST_TOPICS = (Topic.REQUESTED, Topic.OPTIMIZATION_REQUESTED)
+"""Not read while the queue is full."""
+
+OUTPUT_TOPICS = tuple(topic for topic in Topic if topic not in EXPECTED_TYPE)
 
 DEAD_LETTER_MAX_MESSAGE_BYTES = 8 * 1_048_576
 """`max.message.bytes` of the dead-letter topic."""

@@ -11,12 +11,13 @@ from consumer.commands.connections import database_is_set, database_settings, ka
 from consumer.commands.submitting import SOURCE
 from consumer.errors import ConsumerError
 from consumer.ports.history import History
-from consumer.requests.sending import send_cancel
+from consumer.requests.sending import send_cancel, send_search_cancel
 from consumer.wiring.broker import open_topics
 from consumer.wiring.database import open_history
 from engine.errors import InputRefused
 from schemas.cancel_requested import CancelRequested, parse_cancel_requested
 from schemas.json_text import printable
+from schemas.optimization_cancel_requested import OptimizationCancelRequested
 from schemas.problems import InvalidRequestError
 
 app = typer.Typer(add_completion=False)
@@ -26,11 +27,19 @@ app = typer.Typer(add_completion=False)
 def cancel(
     run_id: Annotated[int | None, typer.Argument(help="The run.", show_default=False)] = None,
     request_id: Annotated[
-        str | None, typer.Option(help="In place of a run: the request that made it, or will.")
+        str | None, typer.Option(help="In place of a run or a search: the request that made it, or will.")
     ] = None,
+    optimization_id: Annotated[int | None, typer.Option(help="In place of a run: a search.")] = None,
     reason: Annotated[str | None, typer.Option(help="Copied into the run's last event.")] = None,
 ) -> None:
     """Emit a cancel. One that comes before its request wins over it; one that comes too late changes nothing."""
+    if optimization_id is not None:
+        if run_id is not None or request_id is not None:
+            raise typer.BadParameter("give a run, a search or a request", param_hint="'--optimization-id'")
+        asyncio.run(_cancel_search(OptimizationCancelRequested(optimization_id=optimization_id, reason=reason)))
+        follow = f"`backtest follow --optimization-id {optimization_id}`"
+        typer.echo(f"the cancel of search {optimization_id} is sent; what became of it: {follow}", err=True)
+        return
     data: dict[str, Any] = {"run_id": run_id, "request_id": request_id, "reason": reason}
     try:
         parsed = parse_cancel_requested({name: value for name, value in data.items() if value is not None})
@@ -44,6 +53,12 @@ def cancel(
 
     asyncio.run(send())
     typer.echo(asyncio.run(_what_comes_of_it(parsed)), err=True)
+
+
+async def _cancel_search(cancel: OptimizationCancelRequested) -> None:
+    topics = open_topics(kafka_settings())
+    await topics.prepare()
+    await send_search_cancel(topics, cancel, str(uuid4()), source=SOURCE, now=SystemClock().now_utc())
 
 
 async def _what_comes_of_it(cancel: CancelRequested) -> str:

@@ -28,7 +28,7 @@ from consumer.devstack.supervised_process import ServerCommand, SupervisedProces
 from consumer.errors import StartFailed
 from consumer.ports import Delivery
 from consumer.ports.requests import TopicReader, Topics
-from consumer.requests.event_feed import EventFeed
+from consumer.requests.event_feed import RUNS, EventFeed
 from consumer.requests.sending import send_cancel
 from consumer.requests.states import is_terminal
 from consumer.requests.watching import Show
@@ -192,7 +192,7 @@ async def _follow(
     waiting = {each.request_id for each in requests}
     clock = SystemClock()
     to_cancel = {each.request_id for each in requests if each.is_cancelled}
-    feed = EventFeed(reader, clock)
+    feed = EventFeed(RUNS, reader, clock)
     deadline = clock.monotonic() + PATIENCE_SECONDS
     while waiting:
         worker.check()

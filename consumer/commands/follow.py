@@ -2,69 +2,125 @@
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from consumer.clock import SystemClock
 from consumer.commands.connections import kafka_settings
 from consumer.commands.display.live_runs import event_line, json_line, run_bars, warning_lines
+from consumer.commands.display.live_searches import search_lines
 from consumer.ports import Clock
 from consumer.ports.requests import Topics
-from consumer.requests.event_feed import EventFeed, News
+from consumer.requests.event_feed import RUNS, EventFeed, News
+from consumer.requests.search_states import SearchEnd
+from consumer.requests.search_watching import follow_searches
 from consumer.requests.states import is_terminal
-from consumer.requests.watching import Show, deadline_after
+from consumer.requests.watching import DeadLettered, Show, deadline_after
 from consumer.wiring.broker import open_topics
 from schemas.completed import Completed
-from schemas.outgoing import EventData, TerminalEvent
+from schemas.optimization_events import OptimizationCompleted
+from schemas.outgoing import EventData, SearchEventData, TerminalEvent
 from schemas.topics import Topic
 
 app = typer.Typer(add_completion=False)
 
 Wanted = Callable[[EventData], bool]
+Ended = TerminalEvent | SearchEnd | DeadLettered | None
 
 
 @app.command()
 def follow(
     run_id: Annotated[int | None, typer.Argument(help="One run; without it, all of them.", show_default=False)] = None,
-    request_id: Annotated[str | None, typer.Option(help="In place of a run: what became of one request.")] = None,
+    request_id: Annotated[
+        str | None, typer.Option(help="In place of a run: what became of one request, for a run or for a search.")
+    ] = None,
+    optimization_id: Annotated[int | None, typer.Option(help="In place of a run: one search.")] = None,
     from_beginning: Annotated[
         bool, typer.Option("--from-beginning", help="All that the topics hold, not only what comes from now on.")
     ] = False,
     timeout: Annotated[float | None, typer.Option(min=0, help="Seconds after which to stop.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print each event as one JSON line on stdout.")] = False,
 ) -> None:
-    """Show each event once and in order, whatever the topics repeat. Ctrl-C stops it.
+    """Show each event of runs and searches once and in order, whatever the topics repeat. Ctrl-C stops it.
 
-    One run or request is looked up in all that the topics hold, and followed to its end; exit status 0 when it
+    One run, search or request is looked up in all that the topics hold, and followed to its end; exit status 0 when it
     completed, 1 when it ended otherwise or the time was over.
     """
-    if run_id is not None and request_id is not None:
-        raise typer.BadParameter("give a run or a request, not both", param_hint="'--request-id'")
-    topics, clock = open_topics(kafka_settings()), SystemClock()
-    is_one = run_id is not None or request_id is not None
+    named = [each for each in (run_id, request_id, optimization_id) if each is not None]
+    if len(named) > 1:
+        raise typer.BadParameter("give a run, a search or a request, not two of them", param_hint="'--request-id'")
+    topics, clock, is_one = open_topics(kafka_settings()), SystemClock(), bool(named)
 
     def is_wanted(event: EventData) -> bool:
         return not is_one or (event.request_id == request_id if run_id is None else event.run_id == run_id)
 
-    following = follow_topics(
-        topics,
-        is_wanted,
-        clock,
-        from_beginning=from_beginning or is_one,
-        until_end=is_one,
-        deadline=deadline_after(timeout, clock),
-        as_json=as_json,
-    )
+    def is_wanted_search(event: SearchEventData) -> bool:
+        if optimization_id is None:
+            return not is_one or event.request_id == request_id
+        return event.optimization_id == optimization_id
+
+    async def follow_both() -> Ended:
+        """Of one that is named the first end counts: its id is a run's or a search's."""
+        deadline = deadline_after(timeout, clock)
+        begin = from_beginning or is_one
+        ways: list[Coroutine[Any, Any, Ended]] = []
+        if optimization_id is None:
+            ways.append(
+                follow_topics(
+                    topics,
+                    is_wanted,
+                    clock,
+                    from_beginning=begin,
+                    until_end=is_one,
+                    deadline=deadline,
+                    as_json=as_json,
+                )
+            )
+        if run_id is None:
+            ways.append(
+                follow_searches(
+                    topics,
+                    is_wanted_search,
+                    clock,
+                    partial(show_search, as_json=as_json),
+                    from_beginning=begin,
+                    until_end=is_one,
+                    deadline=deadline,
+                    on_skipped=partial(typer.echo, err=True),
+                )
+            )
+        return await _first_end(ways)
+
     try:
-        ended = asyncio.run(following)
+        ended = asyncio.run(follow_both())
     except KeyboardInterrupt:
         return
-    if is_one and not isinstance(ended, Completed):
+    if is_one and not isinstance(ended, Completed | OptimizationCompleted):
         raise typer.Exit(1)
+
+
+async def _first_end(ways: "list[Coroutine[Any, Any, Ended]]") -> "Ended":
+    """What the first of them to find an end finds; None where none does."""
+    tasks = [asyncio.create_task(way) for way in ways]
+    try:
+        for next_one in asyncio.as_completed(tasks):
+            if (ended := await next_one) is not None:
+                return ended
+        return None
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def show_search(news: News[SearchEventData], *, as_json: bool) -> None:
+    """A search's event on stdout."""
+    typer.echo(json_line(news.record.value) if as_json else "\n".join(search_lines(news.event)))
+    sys.stdout.flush()
 
 
 async def follow_topics(
@@ -79,7 +135,7 @@ async def follow_topics(
 ) -> TerminalEvent | None:
     """Show wanted events until the deadline, or the first terminal one, which is returned."""
     async with topics.reading((Topic.PROGRESS, Topic.COMPLETED), from_beginning=from_beginning) as reader:
-        feed = EventFeed(reader, clock, on_skipped=partial(typer.echo, err=True))
+        feed = EventFeed(RUNS, reader, clock, on_skipped=partial(typer.echo, err=True))
         told_of_nothing = not until_end
         with _display(as_json=as_json, is_live=not from_beginning or until_end) as show:
             while (now := clock.monotonic()) < deadline:
@@ -101,7 +157,7 @@ def _display(*, as_json: bool, is_live: bool) -> AbstractContextManager[Show | N
     return run_bars() if is_live and has_terminal and not as_json else nullcontext(None)
 
 
-def _show(news: News, show: Show | None, *, as_json: bool) -> None:
+def _show(news: News[EventData], show: Show | None, *, as_json: bool) -> None:
     if show is not None:
         show(news.event)
     else:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import typer
@@ -14,9 +15,16 @@ from consumer.commands.options import values as options
 from consumer.ports.requests import Topics
 from consumer.requests.old_requests import REPLAY_SOURCE, Offsets, Range, requests_in_table, requests_in_topic
 from consumer.requests.replaying import Effect, Planned, emit_new, plan_with_history
+from consumer.requests.replaying_searches import (
+    PlannedSearch,
+    emit_searches,
+    plan_searches,
+    searches_in_table,
+    searches_in_topic,
+)
 from consumer.settings import DatabaseSettings
 from consumer.wiring.broker import open_topics
-from consumer.wiring.database import open_history
+from consumer.wiring.database import open_history, open_search_history
 from schemas.json_text import printable
 
 app = typer.Typer(add_completion=False)
@@ -46,6 +54,9 @@ def replay(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what each would do, and why.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list on stdout.")] = False,
+    searches: Annotated[
+        bool, typer.Option("--searches", help="Requests for searches of parameters in place of those for runs.")
+    ] = False,
     every: Annotated[
         bool, typer.Option("--all", help="All requests of the topic or the table, where nothing else limits them.")
     ] = False,
@@ -83,7 +94,8 @@ def replay(
     name = label or f"{SystemClock().now_utc():%Y%m%dT%H%M%SZ}"
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,60}", name):
         raise typer.BadParameter("1 to 60 letters, digits and ._-", param_hint="'--label'")
-    plan = asyncio.run(_replay(settings, topics, origin, limits, offsets, status, name, dry_run=dry_run))
+    replaying = _replay_searches if searches else _replay
+    plan = asyncio.run(replaying(settings, topics, origin, limits, offsets, status, name, dry_run=dry_run))
     if as_json:
         typer.echo(json.dumps([_json_of(each) for each in plan]))
     elif plan:
@@ -112,7 +124,7 @@ async def _replay(
     label: str,
     *,
     dry_run: bool,
-) -> list[Planned]:
+) -> Sequence[Planned | PlannedSearch]:
     async with open_history(settings) as history:
         if origin == "topic":
             found = await requests_in_topic(topics, history, limits, offsets)
@@ -124,11 +136,33 @@ async def _replay(
     return plan
 
 
-def _cells(planned: Planned) -> tuple[str, ...]:
+async def _replay_searches(
+    settings: DatabaseSettings,
+    topics: Topics,
+    origin: str,
+    limits: Range,
+    offsets: Offsets | None,
+    status: str | None,
+    label: str,
+    *,
+    dry_run: bool,
+) -> Sequence[Planned | PlannedSearch]:
+    async with open_history(settings) as history, open_search_history(settings) as kept:
+        if origin == "topic":
+            found = await searches_in_topic(topics, kept, limits, offsets)
+        else:
+            found = await searches_in_table(kept, limits, status)
+        plan = await plan_searches(found, label, history)
+    if not dry_run:
+        await emit_searches(plan, topics, now=SystemClock().now_utc())
+    return plan
+
+
+def _cells(planned: Planned | PlannedSearch) -> tuple[str, ...]:
     return (planned.effect, printable(planned.new_id), planned.origin, printable(planned.why))
 
 
-def _json_of(planned: Planned) -> dict[str, Any]:
+def _json_of(planned: Planned | PlannedSearch) -> dict[str, Any]:
     return {
         "effect": planned.effect,
         "request_id": planned.new_id,

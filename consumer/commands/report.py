@@ -14,7 +14,9 @@ import typer
 
 from consumer.commands.connections import database_settings
 from consumer.commands.display.columns import text_columns
+from consumer.commands.display.searches import search_sections
 from consumer.commands.runs import day_of, json_text
+from consumer.errors import NoSuchSearch
 from consumer.ports.run_files import RunFiles
 from consumer.preparation.full_params import full_params
 from consumer.preparation.snapshot import specification_from_json
@@ -24,7 +26,7 @@ from consumer.reports.heading import heading
 from consumer.reports.spread import spread_text
 from consumer.settings import DatabaseSettings, StoreSettings, load_settings
 from consumer.wiring.artifacts import check_table_path, open_artifacts, write_table
-from consumer.wiring.database import open_history
+from consumer.wiring.database import open_history, open_search_history
 from engine.errors import BadInstruments, InvalidSpecification
 from engine.market.instruments import Instrument
 from engine.specification import Specification
@@ -35,13 +37,21 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def report(
-    run_id: Annotated[int, typer.Argument(help="The run.")],
+    run_id: Annotated[int | None, typer.Argument(help="The run.", show_default=False)] = None,
+    optimization_id: Annotated[int | None, typer.Option(help="In place of a run: a search.")] = None,
     ledger: Annotated[
         Path | None, typer.Option(help="Write every booked item to this .csv or .parquet file, in place of the report.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
-    """Say how a run went, by its row, its trades, and the equity among its artefacts."""
+    """Say how a run went, by its row, its trades, and the equity among its artefacts; or what a search found."""
+    if (run_id is None) == (optimization_id is None):
+        raise typer.BadParameter("give a run, or a search", param_hint="'RUN_ID'")
+    if run_id is None:
+        if ledger is not None:
+            raise typer.BadParameter("a search has none", param_hint="'--ledger'")
+        report_search(optimization_id or 0, as_json=as_json)
+        return
     if ledger is not None:
         check_table_path(ledger)
     settings = database_settings()
@@ -64,6 +74,23 @@ def report(
         sys.stdout.write(json.dumps(told, default=json_text) + "\n")
         return
     typer.echo("\n\n".join(report_sections(found, instrument_of(found.row["symbol"]))))
+
+
+def report_search(optimization_id: int, *, as_json: bool) -> None:
+    """Print a search's row, as JSON or in words."""
+    row = asyncio.run(_search(database_settings(), optimization_id))
+    if as_json:
+        sys.stdout.write(json.dumps(row, default=json_text) + "\n")
+        return
+    typer.echo("\n\n".join(search_sections(row)))
+
+
+async def _search(settings: DatabaseSettings, optimization_id: int) -> Mapping[str, Any]:
+    async with open_search_history(settings) as history:
+        found = await history.search(optimization_id)
+    if found is None:
+        raise NoSuchSearch(optimization_id)
+    return found
 
 
 async def _ledger(settings: DatabaseSettings, files: RunFiles, run_id: int) -> pl.DataFrame:

@@ -11,10 +11,11 @@ import typer
 
 from consumer.commands.connections import database_settings
 from consumer.commands.display.columns import text_columns
+from consumer.commands.display.searches import searches_table
 from consumer.commands.prune import prune_runs
 from consumer.ports.history import History, RunFilter
 from consumer.settings import DatabaseSettings
-from consumer.wiring.database import open_history
+from consumer.wiring.database import open_history, open_search_history
 from schemas.json_text import printable
 from schemas.problems import FieldProblem, first_code, summarise
 
@@ -47,20 +48,34 @@ def runs(
         Literal["pending", "running", "completed", "failed", "cancelled", "rejected"] | None,
         typer.Option(help="Only these; rejected: the requests that made no run."),
     ] = None,
+    searches: Annotated[bool, typer.Option("--searches", help="Searches of parameters in place of runs.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list on stdout.")] = False,
 ) -> None:
     """List runs: what was asked, how far it is, what came out. `prune` removes the files of old ones."""
     if context.invoked_subcommand is not None:
         return
+    if searches and status != "rejected":
+        found = asyncio.run(_found_searches(database_settings(), status, limit))
+        _print(found, searches_table(found), as_json=as_json)
+        return
     found = asyncio.run(_found(database_settings(), status, limit))
     table = rejections_table(found) if status == "rejected" else runs_table(found)
+    _print(found, table, as_json=as_json)
+
+
+def _print(found: Sequence[Mapping[str, Any]], table: list[tuple[str, ...]], *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(list(found), default=json_text) + "\n")
     elif found:
         typer.echo(text_columns(table))
     else:
         typer.echo("none", err=True)
+
+
+async def _found_searches(settings: DatabaseSettings, status: str | None, limit: int) -> Sequence[Mapping[str, Any]]:
+    async with open_search_history(settings) as history:
+        return await history.searches(status, limit=limit)
 
 
 async def _found(settings: DatabaseSettings, status: str | None, limit: int) -> Sequence[Mapping[str, Any]]:

@@ -167,7 +167,7 @@ class AskedFor:
 
 def read_request(file: Path | None, given: dict[str, Any]) -> AskedFor:
     """The request of the file with what was given over it. Raises InputRefused with every field at fault."""
-    envelope = None if file is None else _read_file(file)
+    envelope = None if file is None else read_file(file)
     data = {**(envelope.data if envelope else {}), **given}
     if not data:
         raise typer.BadParameter("give a request by flags, or with --file", param_hint="'--file'")
@@ -179,11 +179,12 @@ def read_request(file: Path | None, given: dict[str, Any]) -> AskedFor:
     return AskedFor(request, identity, (envelope.source if envelope else None) or SOURCE)
 
 
-def _read_file(file: Path) -> Envelope:
+def read_file(file: Path, event_type: EventType = EventType.REQUESTED) -> Envelope:
+    """A request from a file or stdin: an object, or a CloudEvent. Raises InputRefused."""
     name = "stdin" if str(file) == "-" else str(file)
     try:
         content = sys.stdin.buffer.read() if name == "stdin" else file.read_bytes()
-        return open_envelope(content, (), EventType.REQUESTED)
+        return open_envelope(content, (), event_type)
     except OSError as error:
         raise InputRefused(f"{name}: {error.strerror}") from error
     except EnvelopeError as error:

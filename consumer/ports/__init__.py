@@ -20,6 +20,7 @@ from consumer.ports.intake import (
     RunRow,
     StrategyRow,
     Unchecked,
+    Undecided,
 )
 from consumer.ports.queue import (
     Beat,
@@ -74,5 +75,6 @@ __all__ = [
     "StrategyChecker",
     "StrategyRow",
     "Unchecked",
+    "Undecided",
     "Verdict",
 ]

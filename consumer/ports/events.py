@@ -14,6 +14,7 @@ class EventKind(StrEnum):
     TERMINAL = "terminal"
     REJECTED = "rejected"
     DEAD_LETTER = "dead_letter"
+    SEARCH_REJECTED = "search_rejected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class OutgoingEvent:
     event_id: str
     kind: EventKind
     run_id: int | None
+    """Whose order it keeps: a run's number, or a search's below zero (rules.delivery)."""
     sequence: int
     key: bytes | None
     value: bytes | None

@@ -79,14 +79,22 @@ class RequestToRecord:
     """How the data break the schema; none when they are valid."""
 
 
+class Undecided(Protocol):
+    """A request of either kind, of which its record is all that is kept while its strategy's code is asked."""
+
+    @property
+    def record(self) -> Record: ...
+
+
 @dataclass(frozen=True, slots=True)
 class CancelToRecord:
-    """One decoded cancel; exactly one of run_id and request_id."""
+    """One decoded cancel; exactly one of run_id, request_id and optimization_id."""
 
     record: Record
     run_id: int | None
     request_id: str | None
     reason: str | None
+    optimization_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +137,7 @@ class IntakeResult:
     events: tuple[OutgoingEvent, ...] = ()
     new_runs: tuple[int, ...] = ()
     """Runs now queued: a reason to claim at once."""
-    unchecked: tuple[tuple[RequestToRecord, StrategyCheck], ...] = ()
+    unchecked: tuple[tuple["Undecided", StrategyCheck], ...] = ()
     """Requests that were left out, since their strategy's code was not asked yet: nothing of them is durable."""
 
 

@@ -15,6 +15,8 @@ class StrategyCheck:
     """Of the strategy's row; it may name nothing that is registered."""
     params: str
     """JSON object, the request's over the row's."""
+    space: str = ""
+    """Of a search: JSON of param_grid, method and samples, what is varied over these parameters."""
 
 
 Verdict = tuple[FieldProblem, ...]

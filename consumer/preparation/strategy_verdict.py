@@ -43,6 +43,11 @@ def _problems_of_params(strategy: type, check: StrategyCheck) -> Iterator[FieldP
     from engine.strategy import checked_params
 
     try:
+        if check.space:
+            from consumer.preparation.space_verdict import problems_of_space  # late: it loads what a search is made of
+
+            yield from problems_of_space(strategy, check)
+            return
         guarded(lambda: checked_params(strategy, check.key, json.loads(check.params)), "checking them")
     except InvalidParams as error:
         for problem in error.problems:

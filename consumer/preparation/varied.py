@@ -26,6 +26,13 @@ def varied_strategy(specification: Specification) -> tuple[Choose, str, frozense
     return _guarded(chooser(found, specification, version)), version, frozenset(specification.strategy_params)
 
 
+def params_over(strategy_key: str | None, fixed: Mapping[str, Any], varied: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a single run of a combination."""
+    if strategy_key == RULES:
+        return {**fixed, "params": {**(fixed.get("params") or {}), **varied}}
+    return {**fixed, **varied}
+
+
 def _guarded(choose: Choose) -> Choose:
     def chosen(varied: Mapping[str, Any]) -> Decider:
         decider: Decider = guarded(lambda: choose(varied), "checking the parameters")

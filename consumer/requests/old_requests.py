@@ -45,12 +45,18 @@ async def requests_in_topic(
 
     Raises InputRefused for a partition that the topic does not have.
     """
-    async with topics.reading([Topic.REQUESTED], from_beginning=True) as reader:
+    records = await records_of_topic(topics, Topic.REQUESTED, limits, offsets)
+    return [await _old_request(record, history) for record in records]
+
+
+async def records_of_topic(topics: Topics, topic: Topic, limits: Range, offsets: Offsets | None) -> list[Record]:
+    """Those of a request topic in that range, partition by partition in order. Raises InputRefused."""
+    async with topics.reading([topic], from_beginning=True) as reader:
         records = await _records_in(reader, limits)
         if offsets is not None:
-            _check_partition(offsets.partition, reader)
+            _check_partition(topic, offsets.partition, reader)
             records = [record for record in records if _is_among(record, offsets)]
-    return [await _old_request(record, history) for record in records]
+    return records
 
 
 async def requests_in_table(history: History, limits: Range, state: str | None) -> list[OldRequest]:
@@ -76,10 +82,10 @@ async def _records_in(reader: TopicReader, limits: Range) -> list[Record]:
     ]
 
 
-def _check_partition(partition: int, reader: TopicReader) -> None:
+def _check_partition(topic: Topic, partition: int, reader: TopicReader) -> None:
     partitions = sorted(number for _, number in reader.ends)
     if partition not in partitions:
-        raise InputRefused(f"{Topic.REQUESTED} has no partition {partition}, but {partitions[0]} to {partitions[-1]}")
+        raise InputRefused(f"{topic} has no partition {partition}, but {partitions[0]} to {partitions[-1]}")
 
 
 def _is_among(record: Record, offsets: Offsets) -> bool:

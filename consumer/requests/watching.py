@@ -7,7 +7,7 @@ from typing import Final
 
 from consumer.ports import Clock, Record
 from consumer.ports.requests import TopicReader, Topics
-from consumer.requests.event_feed import EventFeed
+from consumer.requests.event_feed import RUNS, EventFeed
 from consumer.requests.states import is_terminal
 from schemas.outgoing import EventData, TerminalEvent
 from schemas.topics import Topic
@@ -59,7 +59,7 @@ class RequestWatch:
 
         on_silence: called once where nothing at all has answered for SILENCE_SECONDS.
         """
-        feed = EventFeed(self.reader, self.clock)
+        feed = EventFeed(RUNS, self.reader, self.clock)
         ended: TerminalEvent | None = None
         silent_until = self.clock.monotonic() + SILENCE_SECONDS
         while (now := self.clock.monotonic()) < deadline:
@@ -67,7 +67,7 @@ class RequestWatch:
                 silent_until = float("inf")
                 on_silence()
             told = await feed.read(min(0.5, deadline - now))
-            dead = next(filter(None, (_dead_letter_of(record, sent_to) for record in feed.others)), None)
+            dead = next(filter(None, (dead_letter_of(record, sent_to) for record in feed.others)), None)
             if dead is not None:
                 return dead
             for news in told:
@@ -91,12 +91,12 @@ def deadline_after(seconds: float | None, clock: Clock) -> float:
     return clock.monotonic() + seconds if seconds is not None else float("inf")
 
 
-def _dead_letter_of(record: Record, sent_to: tuple[int, int]) -> DeadLettered | None:
-    """What the dead-letter topic says of the record that was sent to this partition and offset."""
+def dead_letter_of(record: Record, sent_to: tuple[int, int], topic: Topic = Topic.REQUESTED) -> DeadLettered | None:
+    """What the dead-letter topic says of the record that was sent to this partition and offset of a topic."""
     if record.topic != Topic.DEAD_LETTER:
         return None
     headers = {name: (value or b"").decode("utf-8", "replace") for name, value in record.headers}
     place = (headers.get("dlq-topic"), headers.get("dlq-partition"), headers.get("dlq-offset"))
-    if place != (str(Topic.REQUESTED), str(sent_to[0]), str(sent_to[1])):
+    if place != (str(topic), str(sent_to[0]), str(sent_to[1])):
         return None
     return DeadLettered(headers.get("dlq-reason", ""), headers.get("dlq-message", ""))

@@ -57,9 +57,13 @@ class Admission:
         run: RunRow | None,
         problems: tuple[FieldProblem, ...],
         verdicts: Mapping[StrategyCheck, Verdict],
+        *,
+        varied: "Varied | None" = None,
     ) -> Decision:
         """Decide one request against the rows it names (None: there is no such row): `ports.Admit`, with the verdicts
         there are of strategies' code. Where the one that the rows call for is missing, the request is Unchecked.
+
+        varied: of a search, whose request this is part of.
         """
         problems_of_run = tuple(_problems_of_run(request, run))
         if request.run_id is not None and run is None:
@@ -69,9 +73,10 @@ class Admission:
         checks = _Checks(list(problems), fields_at_fault(problems) | unset)
         checks.extend(problems_of_run)
         params = _check_strategy(request, strategy, columns, checks)
-        unchecked = _check_code(strategy, params, verdicts, checks)
+        unchecked = _check_code(strategy, params, varied, verdicts, checks)
         if unchecked is not None:
             return unchecked
+        params = _without(params, varied)
         contexts = self._check_market(columns, checks)
         sizing = _check_sizing(request, strategy, self.instruments.get(columns["symbol"]), checks)
         session = _check_skips(strategy, checks)
@@ -127,6 +132,22 @@ class Admission:
             if not is_timeframe(name):
                 checks.add(f"context_tfs.{index}", "unknown_timeframe", _no_timeframe(name))
         return tuple(contexts or ())
+
+
+@dataclass(frozen=True, slots=True)
+class Varied:
+    """What a search varies. names: its parameters, which win over the row's. question: what the strategy's code is
+    asked about them (StrategyCheck.space); None: they are at fault already, and it is not asked.
+    """
+
+    names: frozenset[str]
+    question: str | None
+
+
+def _without(params: dict[str, Any] | None, varied: Varied | None) -> dict[str, Any] | None:
+    if params is None or varied is None:
+        return params
+    return {name: value for name, value in params.items() if name not in varied.names}
 
 
 @dataclass(slots=True)
@@ -271,6 +292,7 @@ def _check_strategy(
 def _check_code(
     strategy: StrategyRow | None,
     params: dict[str, Any] | None,
+    varied: "Varied | None",
     verdicts: Mapping[StrategyCheck, Verdict],
     checks: _Checks,
 ) -> Unchecked | None:
@@ -280,7 +302,10 @@ def _check_code(
     if strategy.strategy_key is None:
         checks.add("strategy_id", "unknown_strategy", f"names strategy {strategy.name!r}, which has no strategy_key")
         return None
-    check = StrategyCheck(strategy.strategy_key, json.dumps(params))
+    if varied is not None and varied.question is None:
+        return None
+    question = varied.question if varied is not None else None
+    check = StrategyCheck(strategy.strategy_key, json.dumps(_without(params, varied)), question or "")
     verdict = verdicts.get(check)
     if verdict is None:
         return Unchecked(check)

@@ -44,6 +44,27 @@ ALL_RUN_COLUMNS: Final = (
 )  # fmt: skip
 """Of backtest_runs, which may have columns of other services beside them."""
 
+SEARCH_COLUMNS: Final = (
+    "strategy_id", "symbol", "timeframe", "start_date", "end_date", "initial_balance", "spread_pips", "execution_mode",
+    "commission_per_lot", "tp_partial_close_ratio", "context_tfs", "volume", "risk_pct", "method", "param_grid",
+    "samples", "seed", "optimize_metric", "min_trades", "max_workers", "walk_forward",
+)  # fmt: skip
+"""Of optimization_runs: the configuration, which whoever makes the row gives."""
+
+SEARCH_JSON_COLUMNS: Final = frozenset(
+    {"context_tfs", "param_grid", "walk_forward", "best_params", "robust_params", "results", "statistics"}
+)
+
+LONG_SEARCH_COLUMNS: Final = frozenset({"param_grid", "results", "statistics"})
+"""Left out of lists."""
+
+ALL_SEARCH_COLUMNS: Final = (
+    "id", *SEARCH_COLUMNS, "status", "progress_pct", "error_message", "total_combinations", "completed_combinations",
+    "failed_combinations", "best_params", "best_value", "best_run_id", "robust_params", "results", "results_file_path",
+    "statistics", "created_at", "started_at", "completed_at",
+)  # fmt: skip
+"""Of optimization_runs, which may have columns of other services beside them."""
+
 SORT_COLUMNS: Final = ("created_at", *METRIC_COLUMNS)
 """Of those, what a list of runs can be in order of."""
 

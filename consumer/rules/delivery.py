@@ -31,15 +31,24 @@ def delivery_of(event: OutgoingEvent, topic: Topic) -> Delivery:
     return Delivery(topic, event.key, event.value, event.headers)
 
 
-def topics_of(kind: EventKind) -> tuple[Topic, ...]:
-    match kind:
+def topics_of(event: OutgoingEvent) -> tuple[Topic, ...]:
+    is_search = event.run_id is not None and event.run_id < 0
+    progress = Topic.OPTIMIZATION_PROGRESS if is_search else Topic.PROGRESS
+    match event.kind:
         case EventKind.STARTED | EventKind.PROGRESS:
-            return (Topic.PROGRESS,)
+            return (progress,)
         case EventKind.TERMINAL:
-            return (Topic.PROGRESS, Topic.COMPLETED)
+            return (progress, Topic.OPTIMIZATION_COMPLETED if is_search else Topic.COMPLETED)
         case EventKind.REJECTED:
             return (Topic.COMPLETED,)
+        case EventKind.SEARCH_REJECTED:
+            return (Topic.OPTIMIZATION_COMPLETED,)
         case EventKind.DEAD_LETTER:
             return (Topic.DEAD_LETTER,)
         case _:
-            assert_never(kind)
+            assert_never(event.kind)
+
+
+def of_search(optimization_id: int) -> int:
+    """What stands as `run_id` of a search's events: a number that no run has; so one outbox keeps both in order."""
+    return -optimization_id

@@ -65,7 +65,7 @@ class EventRenderer:
                     result_digest=outcome.result_digest,
                     engine_version=outcome.engine_version,
                     duration_seconds=outcome.duration_seconds,
-                    warnings=_bounded(outcome.warnings),
+                    warnings=bounded_warnings(outcome.warnings),
                 )
             case Failed(code, message, details):
                 details = tuple(replace(each, message=cut(each.message, MAX_WARNING_CHARACTERS)) for each in details)
@@ -142,7 +142,8 @@ def cut(text: str, characters: int) -> str:
     return text if len(text) <= characters else f"{text[: characters - 3]}..."
 
 
-def _bounded(warnings: Sequence[str]) -> list[str]:
+def bounded_warnings(warnings: Sequence[str]) -> list[str]:
+    """As many, and as long ones, as fit into an event."""
     kept = [cut(warning, MAX_WARNING_CHARACTERS) for warning in warnings[:MAX_WARNINGS]]
     return kept if len(warnings) <= MAX_WARNINGS else [*kept, f"and {len(warnings) - MAX_WARNINGS} more warnings"]
 

@@ -6,9 +6,11 @@ from contextlib import asynccontextmanager
 from consumer.adapters.postgres.history import open_history as open_history_at
 from consumer.adapters.postgres.pool import SessionPool, open_pool
 from consumer.adapters.postgres.retention import open_retention as open_retention_at
+from consumer.adapters.postgres.search_history import open_search_history as open_search_history_at
 from consumer.adapters.postgres.strategy_rows import open_strategies as open_strategies_at
 from consumer.ports.history import History
 from consumer.ports.retention import RetentionTables
+from consumer.ports.search_history import SearchHistory
 from consumer.ports.strategy_rows import StrategyRows
 from consumer.settings import DatabaseSettings
 
@@ -17,6 +19,13 @@ from consumer.settings import DatabaseSettings
 async def open_history(settings: DatabaseSettings) -> AsyncIterator[History]:
     """What the database tells. Raises StoreUnavailable, StartFailed."""
     async with open_history_at(_url(settings)) as history:
+        yield history
+
+
+@asynccontextmanager
+async def open_search_history(settings: DatabaseSettings) -> AsyncIterator[SearchHistory]:
+    """What the database tells of searches. Raises StoreUnavailable, StartFailed."""
+    async with open_search_history_at(_url(settings)) as history:
         yield history
 
 

@@ -20,9 +20,12 @@ from consumer.adapters.engine_pool.warm_up import warm_up
 from consumer.adapters.files.artifacts import LEDGER, ArtifactFiles, bars_digest
 from consumer.adapters.files.instruments import read_instruments
 from consumer.adapters.files.market_data import ParquetMarketData
+from consumer.adapters.files.search_files import SearchArtifacts
 from consumer.errors import Unavailable
+from consumer.optimization.steps import SearchSteps
 from consumer.ports import EngineTask
 from consumer.ports.outcomes import Completed
+from consumer.ports.searches import StepDone, StepTask
 from consumer.preparation.inputs import assemble, spelled_as_known
 from consumer.preparation.snapshot import specification_from_json
 from consumer.preparation.strategy import chosen_strategy
@@ -56,7 +59,14 @@ def open_engine(settings: EngineProcessSettings) -> Execute:
     charts = _ChartBars()
     warm_up()
 
-    def execute(task: EngineTask, control: TaskControl) -> Completed:
+    steps = SearchSteps(market_data, registry, SearchArtifacts(settings.artifacts_url), time.monotonic, own_version)
+
+    def execute(task: EngineTask | StepTask, control: TaskControl) -> Completed | StepDone:
+        if isinstance(task, StepTask):
+            return StepDone(steps.take(task, control, lambda step: _patiently(step, control, patience)))
+        return run(task, control)
+
+    def run(task: EngineTask, control: TaskControl) -> Completed:
         started = time.monotonic()
         specification = spelled_as_known(specification_from_json(task.specification), registry)
         strategy = chosen_strategy(specification)

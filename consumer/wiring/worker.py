@@ -33,14 +33,18 @@ from consumer.clock import StoreClock
 from consumer.dispatch import Dispatcher
 from consumer.errors import ArtifactsUnavailable, BrokerUnavailable, Unavailable
 from consumer.execute_run import RunPorts
+from consumer.execute_step import StepPorts
 from consumer.intake import Intake
 from consumer.outbox_relay import OutboxRelay
 from consumer.rules.admission import Admission
 from consumer.rules.events import EventRenderer
+from consumer.rules.search_admission import SearchAdmission
+from consumer.search_dispatch import SearchDispatcher
 from consumer.settings import Settings
 from consumer.starting import Server, unless_stopped, wait_for_servers
 from consumer.telemetry import Telemetry
 from consumer.wiring.database import open_for_a_look
+from consumer.wiring.searches import postgres_searches
 from consumer.worker import Worker
 
 log = structlog.get_logger(__name__)
@@ -135,12 +139,16 @@ async def open_worker(settings: Settings, clock: StoreClock) -> AsyncIterator[Wo
             work_arrived,
             settings.slots,
         )
+        searches, search_journal = postgres_searches(pool, writer, clock, owner, settings)
+        admission = Admission(read_instruments(settings.instruments_file), settings.account_currency)
         intake = Intake(
             source=source,
             journal=PostgresJournal(pool, writer, owner, settings.lease_seconds),
+            searches=search_journal,
             relay=relay,
             writer=writer,
-            judge=Admission(read_instruments(settings.instruments_file), settings.account_currency),
+            judge=admission,
+            judge_search=SearchAdmission(admission, settings.max_combinations),
             checker=checkers,
             telemetry=telemetry,
             work_arrived=work_arrived,
@@ -153,7 +161,8 @@ async def open_worker(settings: Settings, clock: StoreClock) -> AsyncIterator[Wo
             await clock.adjust(lambda: server_time(pool))
 
         watch = watch_of_topics(settings, connection)
-        worker = Worker(owner, settings, source, relay, intake, dispatcher, clock, adjust_clock, watch.look)
+        steps = SearchDispatcher(StepPorts(searches, engine, engine, relay, clock), dispatcher, telemetry, work_arrived)
+        worker = Worker(owner, settings, source, relay, intake, dispatcher, steps, clock, adjust_clock, watch.look)
 
         async def readiness() -> Checks:
             return {

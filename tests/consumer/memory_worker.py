@@ -12,17 +12,27 @@ from consumer.adapters.memory.engine import InMemoryEnginePool, Script
 from consumer.adapters.memory.journal import MemoryJournal
 from consumer.adapters.memory.outbox import MemoryOutbox
 from consumer.adapters.memory.queue import MemoryQueue
+from consumer.adapters.memory.searches import MemorySearchTables
 from consumer.adapters.memory.tables import ManualClock, MemoryTables
 from consumer.dispatch import Dispatcher
 from consumer.errors import Unavailable
 from consumer.execute_run import RunPorts
 from consumer.intake import Intake
+from consumer.optimization.journal import SearchRecorder
+from consumer.optimization.keeper import SearchKeeper
 from consumer.outbox_relay import OutboxRelay
 from consumer.ports import EngineProgress, EngineTask, Record, StrategyCheck, Verdict
 from consumer.ports.outcomes import Completed, EngineOutcome
 from consumer.preparation.strategy_verdict import verdict_of
 from consumer.telemetry import Telemetry
-from tests.support.messages import ADMISSION, STRATEGY, event_writer, trade_row
+from tests.support.messages import (
+    ADMISSION,
+    SEARCH_ADMISSION,
+    STRATEGY,
+    event_writer,
+    search_event_writer,
+    trade_row,
+)
 
 LEASE_SECONDS = 15.0
 MAX_ATTEMPTS = 3
@@ -74,12 +84,17 @@ class MemoryWorker:
         self.dispatcher = Dispatcher(
             RunPorts(self.queue, self.engine, self.relay, world.clock, MAX_ATTEMPTS), writer, telemetry, arrived, slots
         )
+        tables, searching = MemorySearchTables(world.tables, name, LEASE_SECONDS), search_event_writer(world.clock)
+        self.searches = SearchKeeper(tables, searching, name, LEASE_SECONDS, MAX_ATTEMPTS, 0.5)
+        self.search_journal = SearchRecorder(tables, self.searches, searching, writer)
         self.intake = Intake(
             source=self.source,
             journal=self.journal,
+            searches=self.search_journal,
             relay=self.relay,
             writer=writer,
             judge=ADMISSION,
+            judge_search=SEARCH_ADMISSION,
             checker=InMemoryChecker(ask or ask_in_place),
             telemetry=telemetry,
             work_arrived=arrived,

@@ -303,7 +303,7 @@ class PostgresStore:
 
 TABLES = (
     "strategies, backtest_runs, backtest_trades, backtest_requests, backtest_executions, backtest_cancels,"
-    " backtest_outbox, backtest_results"
+    " backtest_outbox, backtest_results, optimization_runs, backtest_searches, backtest_search_shards"
 )
 
 

@@ -10,8 +10,9 @@ import pytest
 
 from consumer.adapters.memory.journal import MemoryJournal
 from consumer.adapters.memory.tables import Weather
+from consumer.decoding import decode
 from consumer.errors import StoreTooSlow
-from consumer.intake import REMEMBERED_SECONDS, Intake, Verdicts, decode
+from consumer.intake import REMEMBERED_SECONDS, Intake, Verdicts
 from consumer.ports import (
     Admit,
     CancelToRecord,
@@ -111,7 +112,7 @@ def test_a_defect_of_the_decoder_is_a_dead_letter_too(monkeypatch: pytest.Monkey
     def fail(*_: object) -> Any:
         raise ZeroDivisionError("a defect")
 
-    monkeypatch.setattr("consumer.intake.parse_requested", fail)
+    monkeypatch.setattr("consumer.decoding.parse_requested", fail)
 
     decoded = decode(requested_record(), event_writer())
 

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from consumer.intake import decode_cancel, decode_request
+from consumer.decoding import decode_cancel, decode_request
 from consumer.ports import Record
 from schemas.envelope import EnvelopeError
 from schemas.problems import InvalidRequestError

@@ -14,7 +14,7 @@ from typing import Any
 atheris: Any = import_module("atheris")
 """By name: it is not among what the type checkers see (requirements.in)."""
 
-with atheris.instrument_imports(include=["schemas", "consumer.intake", "consumer.rules.admission"]):
+with atheris.instrument_imports(include=["schemas", "consumer.decoding", "consumer.rules.admission"]):
     from consumer.ports import Record
     from schemas.topics import Topic
     from tests.fuzz.judge import judge

@@ -2,8 +2,9 @@
 
 import json
 
-from consumer.intake import decode
+from consumer.decoding import decode
 from consumer.ports import Admitted, CancelToRecord, OutgoingEvent, Record, RequestToRecord
+from consumer.ports.searches import SearchToRecord
 from schemas.dead_letter import DeadLetterReason
 from schemas.outgoing import parse_event
 from schemas.problems import first_code
@@ -18,12 +19,15 @@ def judge(record: Record) -> str:
     match decode(record, WRITER):
         case OutgoingEvent() as letter:
             return dead_lettered(record, letter)
-        case CancelToRecord(run_id=run_id, request_id=request_id, reason=reason):
-            assert (run_id is None) != (request_id is None)
+        case CancelToRecord(run_id=run_id, request_id=request_id, reason=reason, optimization_id=optimization_id):
+            assert [run_id, request_id, optimization_id].count(None) == 2
             assert all(is_storable(text) for text in (request_id, reason) if text is not None)
             return "cancel"
         case RequestToRecord() as request:
             return answered(request)
+        case SearchToRecord() as search:
+            assert is_storable(search.data)
+            return "search"
 
 
 def dead_lettered(record: Record, letter: OutgoingEvent) -> str:

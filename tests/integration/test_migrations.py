@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool
 
 import migrations
+from consumer.adapters.postgres.schema.base import metadata
 from consumer.adapters.postgres.schema.migrating import (
     SchemaOutdated,
     SchemaTooNew,
@@ -23,7 +24,7 @@ from consumer.adapters.postgres.schema.migrating import (
     migrate,
 )
 from consumer.adapters.postgres.schema.own_objects import comparison_options, include_object
-from consumer.adapters.postgres.schema.tables import OPERATIONAL_TABLES, SHARED_TABLES, VERSION_TABLE, metadata
+from consumer.adapters.postgres.schema.tables import OPERATIONAL_TABLES, SHARED_TABLES, VERSION_TABLE
 from consumer.errors import StartFailed, StoreUnavailable
 
 pytestmark = pytest.mark.integration

@@ -95,7 +95,11 @@ async def test_tables_that_fit_are_taken_over_with_their_rows_and_what_is_missin
     report = await migrate(database_url)
 
     assert report.adopted_tables == ("strategies", "backtest_runs")
-    assert set(report.created_tables) == {"backtest_trades", *(table.name for table in OPERATIONAL_TABLES)}
+    assert set(report.created_tables) == {
+        "backtest_trades",
+        "optimization_runs",
+        *(table.name for table in OPERATIONAL_TABLES),
+    }
     assert report.added == ()
     assert [line for line in await snapshot(engine) if line.startswith(("strategies ", "backtest_runs "))] == before
     assert await check_schema(database_url) == report.notes

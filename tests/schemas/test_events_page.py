@@ -11,6 +11,16 @@ from schemas.cancelled import Cancelled
 from schemas.completed import Completed
 from schemas.dead_letter import DeadLetterReason
 from schemas.failed import ErrorBody, Failed
+from schemas.optimization_cancel_requested import OptimizationCancelRequested
+from schemas.optimization_events import (
+    OptimizationCancelled,
+    OptimizationCompleted,
+    OptimizationFailed,
+    OptimizationProgress,
+    OptimizationRejected,
+    OptimizationStarted,
+)
+from schemas.optimization_requested import OptimizationRequested, WalkForward
 from schemas.outgoing import parse_event
 from schemas.problems import REJECTION_CODES
 from schemas.progress import Progress
@@ -25,7 +35,13 @@ EXAMPLES = [line.strip() for line in PAGE.splitlines() if line.startswith('    {
 
 
 @pytest.mark.parametrize(
-    "model", [BacktestRequested, Started, Progress, Completed, Cancelled, Failed, Rejected, ErrorBody]
+    "model",
+    [
+        *(BacktestRequested, Started, Progress, Completed, Cancelled, Failed, Rejected, ErrorBody),
+        *(OptimizationRequested, OptimizationCancelRequested, WalkForward),
+        *(OptimizationStarted, OptimizationProgress, OptimizationCompleted),
+        *(OptimizationFailed, OptimizationCancelled, OptimizationRejected),
+    ],
 )
 def test_every_field_of_an_event_is_named(model: type[BaseModel]) -> None:
     assert set(model.model_fields) - NAMED == set()

@@ -21,12 +21,13 @@ from consumer.adapters.kafka.connection import KafkaConnection
 from consumer.adapters.kafka.topics import TopicSettings, create_topics
 from consumer.adapters.postgres.schema.migrating import migrate
 from consumer.devstack import DevStack, StackKind, devstack
+from schemas import topics
 from tests.support.waiting import eventually
 
 PLUGINS = Path(__file__).parent / "plugin_strategies"
 TROUBLED = Path(__file__).parent / "troubled_strategies"
 SAMPLE = Path(__file__).parents[2] / "consumer" / "demo_data" / "eurusd_h1.parquet"
-OUTPUT_TOPICS = ("backtest.progress", "backtest.completed", "backtest.requested.dlq")
+OUTPUT_TOPICS = tuple(str(topic) for topic in topics.OUTPUT_TOPICS)
 JANUARY = {"start_date": "2017-01-02T00:00:00Z", "end_date": "2017-02-01T00:00:00Z"}
 
 
@@ -49,7 +50,7 @@ class Message:
 
     @property
     def kind(self) -> str:
-        return str(self.event["type"]).removeprefix("backtest.")
+        return str(self.event["type"]).rpartition(".")[2]
 
 
 @dataclass(slots=True)
@@ -170,6 +171,14 @@ class FrontDoor:
         await self.emit("backtest.requested", request_id, data)
         return request_id
 
+    async def search(self, strategy_id: int | None = None, *, request_id: str | None = None, **data: Any) -> str:
+        """Emit a request for a search and return its id."""
+        request_id = request_id or f"search-{next(self.numbers)}"
+        if strategy_id is not None:
+            data = {"strategy_id": strategy_id, "symbol": "EURUSD", **JANUARY, **data}
+        await self.emit("optimization.requested", request_id, data)
+        return request_id
+
     async def cancel(self, **data: Any) -> None:
         await self.emit("backtest.cancel_requested", f"cancel-{next(self.numbers)}", data)
 
@@ -214,6 +223,17 @@ class FrontDoor:
             f"terminal event of {request_id}",
             seconds=seconds,
         )
+
+    async def end_of_search(self, request_id: str, *, seconds: float = 60.0) -> Message:
+        """The search's terminal event on optimization.completed."""
+        return await self.message(
+            lambda message: message.topic == "optimization.completed" and message.data["request_id"] == request_id,
+            f"terminal event of {request_id}",
+            seconds=seconds,
+        )
+
+    async def search_row(self, optimization_id: int) -> dict[str, Any]:
+        return dict(await self.database.fetchrow("SELECT * FROM optimization_runs WHERE id = $1", optimization_id))
 
     def events_of(self, request_id: str, topic: str = "backtest.progress") -> list[Message]:
         return [

@@ -6,7 +6,7 @@ from typing import Any
 
 from consumer.adapters.files.instruments import read_instruments
 from consumer.adapters.memory.tables import ManualClock
-from consumer.intake import decode
+from consumer.decoding import decode
 from consumer.ports import (
     Admitted,
     CancelToRecord,
@@ -21,9 +21,13 @@ from consumer.ports import (
     Verdict,
 )
 from consumer.ports.outcomes import Completed
+from consumer.ports.searches import SearchAdmitted, SearchRefused, SearchRow, SearchToRecord, SearchUnchecked
 from consumer.preparation.strategy_verdict import verdict_of
 from consumer.rules.admission import Admission
 from consumer.rules.events import EventRenderer
+from consumer.rules.search_admission import SearchAdmission
+from consumer.rules.search_events import SearchEventRenderer
+from schemas.optimization_requested import OptimizationRequested
 from schemas.problems import FieldProblem
 from schemas.requested import BacktestRequested
 from schemas.topics import Topic
@@ -31,6 +35,7 @@ from schemas.topics import Topic
 _offsets = count()
 
 ADMISSION = Admission(read_instruments(None), "USD")
+SEARCH_ADMISSION = SearchAdmission(ADMISSION, 1_000_000)
 
 
 class AskedInPlace(dict[StrategyCheck, Verdict]):
@@ -53,6 +58,46 @@ STRATEGY: dict[str, Any] = {"strategy_key": "sma_cross", "primary_tf": "H1"}
 
 def event_writer(clock: ManualClock | None = None) -> EventRenderer:
     return EventRenderer("backtest-consumer/test", clock or ManualClock())
+
+
+def search_event_writer(clock: ManualClock | None = None) -> SearchEventRenderer:
+    return SearchEventRenderer("backtest-consumer/test", clock or ManualClock())
+
+
+def ADMIT_SEARCH(  # noqa: N802  # stands for a constant, as ADMIT
+    request: OptimizationRequested,
+    strategy: StrategyRow | None,
+    row: SearchRow | None,
+    problems: tuple[FieldProblem, ...],
+) -> SearchAdmitted | SearchRefused:
+    decision = SEARCH_ADMISSION(request, strategy, row, problems, AskedInPlace())
+    assert not isinstance(decision, SearchUnchecked)
+    return decision
+
+
+def search_record(request_id: str | None = "search-1", *, source: str = "upstream", **data: Any) -> Record:
+    """An optimization.requested event; without strategy, symbol, range and space where `optimization_id` is given."""
+    full = {
+        "strategy_id": 1,
+        "symbol": "EURUSD",
+        "start_date": "2024-01-01T00:00:00Z",
+        "end_date": "2024-02-01T00:00:00Z",
+        "param_grid": {"fast": [5, 10], "slow": {"from": 20, "to": 40, "step": 10}},
+    }
+    content = data if data.get("optimization_id") is not None else {**full, **data}
+    return event_record(Topic.OPTIMIZATION_REQUESTED, request_id or "event", source, content)
+
+
+def search(request_id: str = "search-1", *, source: str = "upstream", **data: Any) -> SearchToRecord:
+    decoded = decode(search_record(request_id, source=source, **data), event_writer())
+    assert isinstance(decoded, SearchToRecord)
+    return decoded
+
+
+def search_cancel(**data: Any) -> CancelToRecord:
+    decoded = decode(event_record(Topic.OPTIMIZATION_CANCEL_REQUESTED, "cancel", "upstream", data), event_writer())
+    assert isinstance(decoded, CancelToRecord)
+    return decoded
 
 
 def requested_record(request_id: str | None = "request-1", *, source: str = "upstream", **data: Any) -> Record:

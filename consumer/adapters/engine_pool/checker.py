@@ -38,7 +38,7 @@ def _answer(message: dict[str, Any], channel: Channel) -> dict[str, Any]:
     from consumer.preparation.strategy_verdict import unknown_strategy, verdict_of
     from engine.errors import EngineError
 
-    check = StrategyCheck(message["key"], message["params"])
+    check = StrategyCheck(message["key"], message["params"], message["space"])
     try:
         load_current(check.key)
     except CodeChanged:

@@ -99,7 +99,8 @@ class Checker:
         task = self._task = _Task(check, self._loop.create_future())
         self._task_number += 1
         self.process.begin_task()
-        self.process.send({"type": "check", "task": self._task_number, "key": check.key, "params": check.params})
+        asked = {"key": check.key, "params": check.params, "space": check.space}
+        self.process.send({"type": "check", "task": self._task_number, **asked})
         return task.answer
 
     def watch(self, tick_seconds: float) -> None:

@@ -113,10 +113,11 @@ def _serve(channel: Channel, execute: Callable[..., Any], memory_mb: int) -> Non
     channel.send({"type": "ready"})
     while True:
         message = channel.receive()
-        if message["type"] != "run":
+        if message["type"] not in {"run", "step"}:
             continue  # a stop that crossed the answer of its task
         number = message["task"]
-        set_title(f"{TITLE} run={message['run_id']}")
+        is_run = message["type"] == "run"
+        set_title(f"{TITLE} run={message['run_id']}" if is_run else f"{TITLE} opt={message['optimization_id']}")
         outcome = execute_task(execute, message, channel)
         retire = _reason_to_retire(threads_at_rest, memory_mb)
         body = outcome.trades_csv if isinstance(outcome, Completed) else b""

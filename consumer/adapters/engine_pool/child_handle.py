@@ -4,16 +4,18 @@ import asyncio
 import signal
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
 from consumer.adapters.engine_pool.child_process import ChildProcess, ChildStartFailed, ProcessEnd
+from consumer.adapters.engine_pool.marks import Marks
 from consumer.adapters.engine_pool.messages import Outdated, outcome_from_message, progress_from_message, run_message
 from consumer.adapters.engine_pool.process_tree import signal_group, tree_memory_bytes
 from consumer.adapters.engine_pool.settings import EngineProcessSettings
 from consumer.ports import EngineProgress, EngineTask, StopSignal
 from consumer.ports.outcomes import ChildDied, EngineOutcome, Failed, Stopped
+from consumer.ports.searches import StepDied, StepDone, StepTask
 
 __all__ = ["ChildStartFailed", "EngineChild"]
 
@@ -27,6 +29,10 @@ _LONGEST_TICK_SECONDS: Final = 1.0
 _ALLOCATION_FAILED: Final = (b"memory allocation of ", b"MemoryError", b"std::bad_alloc", b"Cannot allocate memory")
 
 
+Answer = EngineOutcome | StepDone | StepDied | Outdated
+"""What a child can answer, or its death for it."""
+
+
 class _KillReason(StrEnum):
     STOP = "stop"
     TIMEOUT = "timeout"
@@ -36,13 +42,16 @@ class _KillReason(StrEnum):
 
 @dataclass(slots=True)
 class _Run:
-    """The task a child is at. elapsed_seconds does not count time in which the worker itself stood still."""
+    """The task a child is at. elapsed_seconds, of a step those of its combination, do not count time in which the
+    worker itself stood still.
+    """
 
-    task: EngineTask
+    task: EngineTask | StepTask
     on_progress: Callable[[EngineProgress], None]
     stop: StopSignal
-    outcome: asyncio.Future[EngineOutcome | Outdated]
+    outcome: asyncio.Future[Answer]
     elapsed_seconds: float = 0.0
+    last_mark: int | None = None
     timers: list[asyncio.TimerHandle] = field(default_factory=list)
 
 
@@ -65,7 +74,10 @@ class EngineChild:
         self._task_number = 0
         self.last_bars: tuple[Any, Any] | None = None
         """Symbol and timeframe of the last task: its bars are still in the child's memory."""
-        self._process = ChildProcess(MODULE, settings, pool_marker, executor, write_output, self._on_message)
+        self._marks = Marks()
+        self._process = ChildProcess(
+            MODULE, settings, pool_marker, executor, write_output, self._on_message, (self._marks.fd,)
+        )
         self._process.ended.add_done_callback(self._on_end)
 
     async def wait_until_ready(self) -> None:
@@ -87,8 +99,8 @@ class EngineChild:
         return self._run is None and self._process.is_usable
 
     async def execute(
-        self, task: EngineTask, on_progress: Callable[[EngineProgress], None], stop: StopSignal
-    ) -> EngineOutcome | Outdated:
+        self, task: EngineTask | StepTask, on_progress: Callable[[EngineProgress], None], stop: StopSignal
+    ) -> Answer:
         """Run one task on this (usable) child. Outdated: it is replaced, ask another.
 
         Raises only what on_progress raises; cancelled, it kills the child.
@@ -102,7 +114,12 @@ class EngineChild:
         self.last_bars = (task.specification.get("symbol"), task.specification.get("timeframe"))
         stop.callbacks.append(self._on_stop)
         try:
-            self._process.send(run_message(task, self._task_number))
+            if isinstance(task, StepTask):
+                self._marks.clear()
+                step = {"type": "step", "marks_fd": self._marks.fd, **asdict(task)}
+                self._process.send({**step, "task": self._task_number})
+            else:
+                self._process.send(run_message(task, self._task_number))
             outcome = await run.outcome
         except BaseException:
             self._process.kill(_KillReason.STOP)
@@ -121,6 +138,8 @@ class EngineChild:
             return
         # Capped: a worker that was stopped, or a machine that slept, must not fail the run it finds when it wakes.
         run.elapsed_seconds += min(tick_seconds, _LONGEST_TICK_SECONDS)
+        if isinstance(run.task, StepTask) and (mark := self._marks.read()) != run.last_mark:
+            run.last_mark, run.elapsed_seconds = mark, 0.0
         if run.elapsed_seconds > self._settings.run_timeout_seconds:
             self._process.kill(_KillReason.TIMEOUT)
         elif tree_memory_bytes(self.pid) > self._settings.memory_mb * 2**20:
@@ -163,9 +182,12 @@ class EngineChild:
 
     def _on_end(self, ended: asyncio.Future[ProcessEnd]) -> None:
         if self._run is not None and not self._run.outcome.done():
-            self._run.outcome.set_result(self._outcome_of_death(ended.result()))
+            outcome = self._outcome_of_death(ended.result())
+            of_step = isinstance(self._run.task, StepTask)
+            self._run.outcome.set_result(_of_step(outcome, self._marks.read()) if of_step else outcome)
+        self._marks.close()
 
-    def _outcome_of_death(self, end: ProcessEnd) -> EngineOutcome:
+    def _outcome_of_death(self, end: ProcessEnd) -> Failed | ChildDied | Stopped:
         match self._process.kill_reason:
             case _KillReason.STOP:
                 return Stopped()
@@ -180,3 +202,14 @@ class EngineChild:
                 return Failed("out_of_memory", "the run asked for more memory than ENGINE_MEMORY_MB allows")
             case _:  # by itself, or for what it said
                 return ChildDied(end.in_words())
+
+
+def _of_step(outcome: Failed | ChildDied | Stopped, at: int | None) -> StepDied | Stopped:
+    """The child's end under a step: at which combination, and what that would fail with."""
+    match outcome:
+        case Failed():
+            return StepDied(outcome.message, at, outcome, is_final=outcome.code == "timeout")
+        case ChildDied(description):
+            return StepDied(description, at)
+        case Stopped():
+            return outcome

@@ -63,7 +63,7 @@ class ChildProcess(asyncio.Protocol):
 
     Making it spawns it (raises OSError); `wait_until_ready` comes next; when `ended` is done it is reaped, and all that
     it started is gone. on_message is called with each message and its body; it raises UnreadableMessage for what it
-    cannot read, and then the process is killed.
+    cannot read, and then the process is killed. more_fds: open in the process too, under the same numbers.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class ChildProcess(asyncio.Protocol):
         executor: Executor,
         write_output: Callable[[bytes], None],
         on_message: Callable[[dict[str, Any], bytes], None],
+        more_fds: tuple[int, ...] = (),
     ) -> None:
         self._settings = settings
         self._executor = executor
@@ -94,7 +95,9 @@ class ChildProcess(asyncio.Protocol):
         output_read, output_write = os.pipe()
         with child_socket:
             try:
-                self._process = spawn_child(module, settings, child_socket.fileno(), output_write, self._marker)
+                self._process = spawn_child(
+                    module, settings, child_socket.fileno(), output_write, self._marker, more_fds
+                )
             except BaseException:
                 own_socket.close()
                 os.close(output_read)

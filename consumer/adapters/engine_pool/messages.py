@@ -3,8 +3,8 @@
 Apart because both sides read it. Nothing is ever unpickled: a strategy lives in the child and could write anything
 into the socket, so the worker treats each frame as hostile (`UnreadableMessage`) and builds only plain values of it.
 
-    worker -> child   settings (once) · run · stop
-    child -> worker   ready (once) · progress · completed (body: trades_csv) · failed · stopped · outdated
+    worker -> child   settings (once) · run · step · stop
+    child -> worker   ready (once) · progress · completed (body: trades_csv) · step_done · failed · stopped · outdated
 """
 
 import json
@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from consumer.ports import EngineProgress, EngineTask
 from consumer.ports.outcomes import Completed, EngineOutcome, Failed, Stopped
+from consumer.ports.searches import StepDone
 from schemas.json_text import storable, strict_json
 from schemas.problems import FieldProblem, bounded, first_code
 
@@ -114,7 +115,9 @@ def progress_from_message(message: Mapping[str, Any]) -> EngineProgress:
         raise UnreadableMessage(f"progress: {error!r}") from error
 
 
-def outcome_message(outcome: Completed | Failed | Stopped | Outdated, task_number: int, retire: str) -> dict[str, Any]:
+def outcome_message(
+    outcome: Completed | StepDone | Failed | Stopped | Outdated, task_number: int, retire: str
+) -> dict[str, Any]:
     """What `outcome_from_message` reads back, `trades_csv` aside (the body). retire: why the child wants replacing."""
     common = {"task": task_number, "retire": retire}
     match outcome:
@@ -133,6 +136,8 @@ def outcome_message(outcome: Completed | Failed | Stopped | Outdated, task_numbe
                 "warnings": outcome.warnings,
                 "duration_seconds": outcome.duration_seconds,
             }
+        case StepDone(answer):
+            return {**common, "type": "step_done", "answer": dict(answer)}
         case Failed():
             return {
                 **common,
@@ -147,12 +152,14 @@ def outcome_message(outcome: Completed | Failed | Stopped | Outdated, task_numbe
             return {**common, "type": "outdated"}
 
 
-def outcome_from_message(message: Mapping[str, Any], body: bytes) -> EngineOutcome | Outdated:
+def outcome_from_message(message: Mapping[str, Any], body: bytes) -> EngineOutcome | StepDone | Outdated:
     """Read an answer back, every text fit for a table. Raises UnreadableMessage."""
     try:
         match message["type"]:
             case "completed":
                 return _completed(message, body)
+            case "step_done":
+                return StepDone(dict(message["answer"]))
             case "failed":
                 return Failed(_text(message["code"]), _text(message["message"]), _problems(message["details"]))
             case "stopped":

@@ -18,11 +18,12 @@ from typing import Final, Self
 import structlog
 
 from consumer.adapters.engine_pool import guardian as engine_guardian
-from consumer.adapters.engine_pool.child_handle import EngineChild
+from consumer.adapters.engine_pool.child_handle import Answer, EngineChild
 from consumer.adapters.engine_pool.messages import Outdated
 from consumer.adapters.engine_pool.settings import EngineProcessSettings
 from consumer.ports import EngineProgress, EngineTask, StopSignal
-from consumer.ports.outcomes import EngineOutcome, Failed, Stopped
+from consumer.ports.outcomes import ChildDied, Completed, EngineOutcome, Failed, Stopped
+from consumer.ports.searches import StepDied, StepDone, StepOutcome, StepTask
 
 __all__ = ["EngineProcessSettings", "EngineProcesses"]
 
@@ -80,6 +81,21 @@ class EngineProcesses:
         self, task: EngineTask, on_progress: Callable[[EngineProgress], None], stop: StopSignal
     ) -> EngineOutcome:
         """See EnginePool.run. Cancelled, it kills the child that was at the task."""
+        outcome = await self._run_on_current_code(task, on_progress, stop)
+        if isinstance(outcome, StepDone | StepDied):
+            return ChildDied("engine child answered a run with a step of a search")
+        return outcome
+
+    async def take_step(self, task: StepTask, stop: StopSignal) -> StepOutcome:
+        """See StepPool.take_step. Cancelled, it kills the child that was at the task."""
+        outcome = await self._run_on_current_code(task, _unheard, stop)
+        if isinstance(outcome, Completed | ChildDied):
+            return StepDied("engine child answered a step of a search with a run")
+        return outcome
+
+    async def _run_on_current_code(
+        self, task: EngineTask | StepTask, on_progress: Callable[[EngineProgress], None], stop: StopSignal
+    ) -> EngineOutcome | StepDone | StepDied:
         # Each of the children may have imported code that was changed since; the next one is fresh.
         for _ in range(self._settings.slots + FRESH_ATTEMPTS):
             outcome = await self._run_once(task, on_progress, stop)
@@ -88,8 +104,8 @@ class EngineProcesses:
         return Failed("strategy_error", "the strategy's code changes each time it is imported")
 
     async def _run_once(
-        self, task: EngineTask, on_progress: Callable[[EngineProgress], None], stop: StopSignal
-    ) -> EngineOutcome | Outdated:
+        self, task: EngineTask | StepTask, on_progress: Callable[[EngineProgress], None], stop: StopSignal
+    ) -> Answer:
         child = await self._take(task, stop)
         if not isinstance(child, EngineChild):
             return child
@@ -132,7 +148,7 @@ class EngineProcesses:
         """Processes that are up: starting, idle and busy ones."""
         return tuple(child.pid for child in self._children)
 
-    async def _take(self, task: EngineTask, stop: StopSignal) -> EngineChild | Stopped:
+    async def _take(self, task: EngineTask | StepTask, stop: StopSignal) -> EngineChild | Stopped:
         """Wait for a free child, longest waiting first."""
         if stop.is_set or self._closing:
             return Stopped()
@@ -213,6 +229,10 @@ class EngineProcesses:
                 child.watch(now - last_tick)
             last_tick = now
         self._watcher = None
+
+
+def _unheard(_progress: EngineProgress) -> None:
+    """A step tells of no bars."""
 
 
 def _settle(turn: "asyncio.Future[EngineChild | Stopped]") -> None:

@@ -5,13 +5,16 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from typing import Any, Final, Protocol
 
+from consumer.adapters.engine_pool.marks import map_marks, write_mark
 from consumer.adapters.engine_pool.messages import Outdated, progress_message, storable_text
 from consumer.errors import ArtifactsUnavailable, Unavailable
 from consumer.installed.strategy_code import CodeChanged
 from consumer.ports import EngineTask
 from consumer.ports.outcomes import Completed, Failed, Stopped
+from consumer.ports.searches import StepDone, StepTask
 from engine.errors import EngineError, InvalidParams
 from schemas.problems import FieldProblem
 
@@ -32,8 +35,12 @@ class TaskControl(Protocol):
         """Wait before something is tried again."""
         ...
 
+    def mark(self, number: int) -> None:
+        """Of a search's step: begin this combination. The worker reads it should the process end or hang."""
+        ...
 
-Execute = Callable[[EngineTask, TaskControl], Completed]
+
+Execute = Callable[[EngineTask | StepTask, TaskControl], Completed | StepDone]
 """What a program makes of the settings: the function that carries out tasks, one after the other."""
 
 
@@ -52,11 +59,15 @@ class StopRequested(BaseException):
 
 def execute_task(
     execute: Execute, message: dict[str, Any], channel: Channel
-) -> Completed | Failed | Stopped | Outdated:
-    """Carry out one `run` message, whatever happens in it."""
-    task = EngineTask(message["run_id"], message["epoch"], message["specification"])
+) -> Completed | StepDone | Failed | Stopped | Outdated:
+    """Carry out one `run` or `step` message, whatever happens in it."""
+    task: EngineTask | StepTask
+    if message["type"] == "step":
+        task = StepTask(**{each.name: message[each.name] for each in fields(StepTask)})
+    else:
+        task = EngineTask(message["run_id"], message["epoch"], message["specification"])
     try:
-        return execute(task, _Control(channel, message["task"]))
+        return execute(task, _Control(channel, message["task"], message.get("marks_fd")))
     except StopRequested:
         return Stopped()
     except CodeChanged:
@@ -101,12 +112,21 @@ def described(error: BaseException) -> str:
 class _Control:
     """TaskControl over the child's connection."""
 
-    def __init__(self, channel: Channel, task_number: int) -> None:
+    def __init__(self, channel: Channel, task_number: int, marks_fd: int | None = None) -> None:
         self._channel = channel
         self._task_number = task_number
         self._next_look = 0.0
         self._next_report = 0.0
         self._reported_bars = -1
+        self._marks = map_marks(marks_fd) if marks_fd is not None else None
+
+    def mark(self, number: int) -> None:
+        now = time.monotonic()
+        if now >= self._next_look:
+            self._raise_if_stopped()
+            self._next_look = now + LOOK_SECONDS
+        if self._marks is not None:
+            write_mark(self._marks, number)
 
     def report(self, bars_done: int, bars_total: int, simulated_time_us: int, equity: float, trades: int) -> None:
         now = time.monotonic()

@@ -15,11 +15,11 @@ from consumer.adapters.kafka.connection import KafkaConnection, close_consumer
 from consumer.adapters.kafka.record_batches import poll, read_any_batch
 from consumer.adapters.kafka.records import read_record
 from consumer.ports import Batch
-from schemas.topics import Topic
+from schemas.topics import EXPECTED_TYPE, REQUEST_TOPICS
 
 log = structlog.get_logger(__name__)
 
-INPUT_TOPICS = (Topic.REQUESTED.value, Topic.CANCEL_REQUESTED.value)
+INPUT_TOPICS = tuple(topic.value for topic in EXPECTED_TYPE)
 RECORDS_A_POLL = 1_000
 POLL_SECONDS = 0.2
 """Longest wait of one poll, so that commits, pauses and a stop are seen to in time."""
@@ -204,7 +204,7 @@ class KafkaSource:
         """Everything while a batch waits to be taken, requests while they are held; said anew after each assignment."""
         paused = consumer.paused()
         for partition in consumer.assignment():
-            wanted = self.handed_over.full() or (self.hold and partition.topic == Topic.REQUESTED)
+            wanted = self.handed_over.full() or (self.hold and partition.topic in REQUEST_TOPICS)
             if wanted and partition not in paused:
                 consumer.pause(partition)
             elif not wanted and partition in paused:
@@ -259,4 +259,4 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]  # aiokafka awaits it
         log.info("partitions_assigned", partitions=len(assigned))
         self.source.is_member = True
-        self.source.reads_requests = any(partition.topic == Topic.REQUESTED for partition in assigned)
+        self.source.reads_requests = any(partition.topic in REQUEST_TOPICS for partition in assigned)

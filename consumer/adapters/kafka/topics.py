@@ -1,4 +1,4 @@
-"""Makes the five topics at a worker's start, before it consumes; and what the brokers say of those that are there."""
+"""Makes the topics at a worker's start, before it consumes; and what the brokers say of those that are there."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -28,6 +28,10 @@ TOPIC_CONFIGS: dict[Topic, dict[str, str]] = {
     Topic.CANCEL_REQUESTED: {"retention.ms": str(7 * DAY_MS), **BROKERS_CLOCK},
     Topic.PROGRESS: {"retention.ms": str(DAY_MS), **BROKERS_CLOCK},
     Topic.COMPLETED: {"cleanup.policy": "compact", "retention.ms": "-1", **BROKERS_CLOCK},
+    Topic.OPTIMIZATION_REQUESTED: {"retention.ms": str(28 * DAY_MS), **BROKERS_CLOCK},
+    Topic.OPTIMIZATION_CANCEL_REQUESTED: {"retention.ms": str(7 * DAY_MS), **BROKERS_CLOCK},
+    Topic.OPTIMIZATION_PROGRESS: {"retention.ms": str(DAY_MS), **BROKERS_CLOCK},
+    Topic.OPTIMIZATION_COMPLETED: {"cleanup.policy": "compact", "retention.ms": "-1", **BROKERS_CLOCK},
     Topic.DEAD_LETTER: {
         "retention.ms": str(28 * DAY_MS),
         "max.message.bytes": str(DEAD_LETTER_MAX_MESSAGE_BYTES),
@@ -98,7 +102,7 @@ class TopicFacts:
         """Settings by which something would be lost, each with what it must be (at least)."""
         needed = DEAD_LETTER_MAX_MESSAGE_BYTES if topic is Topic.DEAD_LETTER else MAX_VALUE_BYTES
         found = {} if self.max_message_bytes >= needed else {"max.message.bytes": str(needed)}
-        if topic is Topic.COMPLETED and "compact" not in self.cleanup_policy:
+        if topic in {Topic.COMPLETED, Topic.OPTIMIZATION_COMPLETED} and "compact" not in self.cleanup_policy:
             found["cleanup.policy"] = "compact"
         return found
 

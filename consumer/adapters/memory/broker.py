@@ -12,7 +12,7 @@ from zlib import crc32
 
 from consumer.clock import SystemClock
 from consumer.ports import Batch, Clock, Delivery, Record, SendResult
-from schemas.topics import EXPECTED_TYPE, Topic
+from schemas.topics import EXPECTED_TYPE, REQUEST_TOPICS, Topic
 
 Partition = tuple[str, int]
 
@@ -146,7 +146,7 @@ class MemorySource:
         polled: list[Record] = []
         moved: dict[Partition, int] = {}
         for partition, position in self.positions.items():
-            if self.hold and partition[0] == Topic.REQUESTED:
+            if self.hold and partition[0] in REQUEST_TOPICS:
                 continue
             found = self.broker.logs.get(partition, [])[position : position + self.records_a_poll]
             if found:
@@ -161,7 +161,7 @@ class MemorySource:
 
     @property
     def reads_requests(self) -> bool:
-        return any(topic == Topic.REQUESTED for topic, _ in self.positions)
+        return any(topic in REQUEST_TOPICS for topic, _ in self.positions)
 
     def hold_requests(self, hold: bool) -> None:
         self.hold = hold

@@ -80,7 +80,11 @@ class MemoryJournal:
     async def record_waiting(self, admit: Admit) -> IntakeResult:
         async with self.tables.transaction():
             recording = _Recording(self.tables, self)
-            requests = [waiting_request(row) for row in self.tables.requests.values() if row["outcome"] == "waiting"]
+            requests = [
+                waiting_request(row)
+                for row in self.tables.requests.values()
+                if row["outcome"] == "waiting" and not row.get("is_search")
+            ]
             decisions, _ = recording.decide(requests, admit)
             new_runs = recording.number(decisions.accepted)
             recording.insert(new_runs, decisions.rejected)

@@ -59,6 +59,39 @@ STRATEGY_DEFAULTS: Row = {
     "is_active": True,
 }
 
+SEARCH_DEFAULTS: Row = {
+    "initial_balance": 10_000.0,
+    "spread_pips": 1.5,
+    "execution_mode": "close_price",
+    "commission_per_lot": 0.0,
+    "tp_partial_close_ratio": 0.5,
+    "context_tfs": "[]",
+    "volume": None,
+    "risk_pct": None,
+    "method": "grid",
+    "samples": None,
+    "seed": 0,
+    "optimize_metric": "sharpe_ratio",
+    "min_trades": 30,
+    "max_workers": None,
+    "walk_forward": None,
+    "status": "pending",
+    "progress_pct": 0,
+    "error_message": None,
+    "total_combinations": 0,
+    "completed_combinations": 0,
+    "failed_combinations": 0,
+    "best_params": None,
+    "best_value": None,
+    "best_run_id": None,
+    "robust_params": None,
+    "results": None,
+    "results_file_path": None,
+    "statistics": None,
+    "started_at": None,
+    "completed_at": None,
+}
+
 
 @dataclass(slots=True)
 class ManualClock:
@@ -101,6 +134,11 @@ class MemoryTables:
     results: dict[int, Row] = field(default_factory=dict)
     cancels: dict[int | str, str | None] = field(default_factory=dict)
     """Run id or request id -> reason; the first of a target."""
+    optimizations: dict[int, Row] = field(default_factory=dict)
+    searches: dict[int, Row] = field(default_factory=dict)
+    shards: dict[tuple[int, int], Row] = field(default_factory=dict)
+    search_cancels: dict[int, str | None] = field(default_factory=dict)
+    """Those by number, as `cancels`."""
     outbox: dict[int, Row] = field(default_factory=dict)
     """Row id -> event, owner, lease_until."""
     last_ids: dict[str, int] = field(default_factory=dict)
@@ -128,7 +166,10 @@ class MemoryTables:
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
-        names = ("strategies", "runs", "trades", "requests", "executions", "results", "cancels", "outbox")
+        names = (
+            "strategies", "runs", "trades", "requests", "executions", "results", "cancels", "outbox",
+            "optimizations", "searches", "shards", "search_cancels",
+        )  # fmt: skip
         before = {name: dict(getattr(self, name)) for name in names}
         try:
             yield
@@ -171,6 +212,14 @@ class MemoryTables:
         self.runs[number] = {**RUN_DEFAULTS, **made, **columns, "id": number}
         return number
 
+    def add_optimization(self, optimization_id: int | None = None, **columns: Any) -> int:
+        """A row of optimization_runs, as another service or intake makes it."""
+        self.strategies[columns["strategy_id"]]
+        number = optimization_id if optimization_id is not None else self.next_id("optimizations")
+        made = {**SEARCH_DEFAULTS, "created_at": self.clock.now_utc()}
+        self.optimizations[number] = {**made, **columns, "id": number}
+        return number
+
     def change_run(self, run_id: int, **columns: Any) -> None:
         self.runs[run_id] = {**self.runs[run_id], **columns}
 
@@ -182,6 +231,8 @@ class MemoryTables:
         del self.strategies[strategy_id]
         for run_id in [row["id"] for row in self.runs.values() if row["strategy_id"] == strategy_id]:
             self.delete_run(run_id)
+        for number in [row["id"] for row in self.optimizations.values() if row["strategy_id"] == strategy_id]:
+            del self.optimizations[number]
 
     @asynccontextmanager
     async def holding(self, run_id: int) -> AsyncIterator[None]:

@@ -31,7 +31,7 @@ FROM strategies s WHERE s.id = ANY($1)
 PICK_WAITING = """
 WITH waiting AS MATERIALIZED (
     SELECT request_id, received_at, (data::json ->> 'strategy_id')::int AS strategy_id
-    FROM backtest_requests WHERE outcome = 'waiting'
+    FROM backtest_requests WHERE outcome = 'waiting' AND NOT is_search
 ), free AS MATERIALIZED (
     SELECT s.id FROM strategies s WHERE s.id IN (SELECT strategy_id FROM waiting)
     ORDER BY s.id FOR KEY SHARE OF s SKIP LOCKED

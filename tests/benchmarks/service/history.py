@@ -25,6 +25,7 @@ import polars as pl
 
 from consumer.adapters.engine_pool.settings import EngineProcessSettings
 from consumer.ports import EngineTask
+from consumer.ports.outcomes import Completed
 from consumer.preparation.snapshot import specification_to_json
 from consumer.wiring.engine_program import open_engine
 from engine.specification import Specification
@@ -111,6 +112,7 @@ def run_side(name: str, directory: Path) -> Side:
         started = time.process_time()
         completed = engines[root](task, _Nobody())
         cpu_ms.append(1000 * (time.process_time() - started))
+        assert isinstance(completed, Completed)
         trades += completed.trade_count
     return Side(name, tuple(cpu_ms), _high_water_mb(), trades)
 
@@ -133,6 +135,9 @@ class _Nobody:
 
     def pause(self, seconds: float) -> None:
         raise TimeoutError("a store is away")
+
+    def mark(self, number: int) -> None:
+        pass
 
 
 def main() -> None:

@@ -26,8 +26,10 @@ from consumer.outbox_relay import OutboxRelay
 from consumer.ports import Admit, CancelToRecord, IntakeResult, OutgoingEvent, RequestToRecord
 from consumer.rules.admission import Admission
 from consumer.rules.events import EventRenderer
+from consumer.rules.search_admission import SearchAdmission
 from consumer.settings import Settings, load_settings
 from consumer.telemetry import Telemetry
+from consumer.wiring.searches import postgres_searches
 from consumer.wiring.worker import engine_settings, keep_for_good
 
 
@@ -66,13 +68,17 @@ async def main() -> None:
     ):
         publisher = KafkaPublisher(connection, "intake", SystemClock())
         relay = OutboxRelay(PostgresOutbox(pool, "intake", 15.0), publisher, telemetry, clock, 15.0)
+        _, searches = postgres_searches(pool, writer, clock, "intake", settings)
+        admission = Admission(read_instruments(settings.instruments_file), settings.account_currency)
         keep_for_good()
         await Intake(
             source=KafkaSource(connection, settings.kafka_group_id),
             journal=TellingJournal(PostgresJournal(pool, writer, "intake", 15.0)),
+            searches=searches,
             relay=relay,
             writer=writer,
-            judge=Admission(read_instruments(settings.instruments_file), settings.account_currency),
+            judge=admission,
+            judge_search=SearchAdmission(admission, settings.max_combinations),
             checker=checkers,
             telemetry=telemetry,
             work_arrived=asyncio.Event(),

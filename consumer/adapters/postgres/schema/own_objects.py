@@ -4,7 +4,8 @@ from typing import Any, Literal
 
 from sqlalchemy.sql.schema import SchemaItem
 
-from consumer.adapters.postgres.schema.tables import OPERATIONAL_TABLES, SHARED_TABLES, VERSION_TABLE, metadata
+from consumer.adapters.postgres.schema.base import metadata
+from consumer.adapters.postgres.schema.tables import OPERATIONAL_TABLES, SHARED_TABLES, VERSION_TABLE
 
 SHARED_NAMES = frozenset(table.name for table in SHARED_TABLES)
 OWN_NAMES = frozenset(table.name for table in OPERATIONAL_TABLES)

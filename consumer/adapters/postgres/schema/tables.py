@@ -1,11 +1,11 @@
-"""The tables in Postgres: three shared with other services, the rest this program's own.
+"""The tables in Postgres: four shared with other services, the rest this program's own; searches' lie beside.
 
 Apart from the queries so that models, migrations and `backtest migrate` are held to one definition. Defaults are given
 twice, in Python and in the database: other services insert rows too. No table of this program's own has a foreign key
 into the shared ones, so that deleting a run never deletes the memory of its request.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import (
@@ -20,31 +20,27 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     PrimaryKeyConstraint,
     String,
     Table,
     Text,
     UniqueConstraint,
+    false,
     func,
     text,
     true,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from consumer.adapters.postgres.schema.base import Base, metadata, now_utc
+from consumer.adapters.postgres.schema.search_tables import (
+    backtest_search_shards,
+    backtest_searches,
+    optimization_runs,
+)
 
 VERSION_TABLE: Final = "backtest_consumer_version"
 """Where Alembic keeps the revision; named so that another service's Alembic in the same database is not disturbed."""
-
-
-class Base(DeclarativeBase):
-    """Holds the metadata of every table this program knows."""
-
-
-metadata: Final[MetaData] = Base.metadata
-
-
-def _now_utc() -> datetime:
-    return datetime.now(UTC)
 
 
 class Strategy(Base):
@@ -91,7 +87,7 @@ class Strategy(Base):
     #: IANA name for skip_hours and skip_weekdays; null: UTC.
     skip_hours_timezone: Mapped[str | None] = mapped_column(String(60))
     is_active: Mapped[bool] = mapped_column(Boolean, default=True, server_default=true())
-    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=_now_utc, server_default=func.now())
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=now_utc, server_default=func.now())
 
 
 class BacktestRun(Base):
@@ -162,7 +158,7 @@ class BacktestRun(Base):
     tp_partial_close_ratio: Mapped[float] = mapped_column(Float, default=0.5, server_default=text("0.5"))
     #: OHLCV CSV of the run, for chart replay.
     data_file_path: Mapped[str | None] = mapped_column(Text)
-    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=_now_utc, server_default=func.now())
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=now_utc, server_default=func.now())
 
     #: Deleting a run leaves its trades, maybe 100 000 of them, to the database's cascade and does not load them.
     trades: Mapped[list["BacktestTrade"]] = relationship(
@@ -242,6 +238,9 @@ backtest_requests: Final = Table(
     Column("specification", Text),
     # JSON: why it was rejected.
     Column("error", Text),
+    # Whether it asks for a search; then the row of optimization_runs, in place of run_id.
+    Column("is_search", Boolean, nullable=False, default=False, server_default=false()),
+    Column("optimization_id", Integer),
     PrimaryKeyConstraint("request_id", name="pk_backtest_requests"),
     CheckConstraint("outcome IN ('accepted', 'rejected', 'waiting')", name="ck_backtest_requests_outcome"),
     CheckConstraint("octet_length(content_hash) = 32", name="ck_backtest_requests_content_hash"),
@@ -320,7 +319,7 @@ backtest_cancels: Final = Table(
     "backtest_cancels",
     metadata,
     Column("id", BigInteger, Identity(), nullable=False),
-    # Exactly one of the two names the target.
+    # Exactly one of the three names the target.
     Column("run_id", Integer),
     Column("request_id", String(255)),
     # As the event gave it.
@@ -329,10 +328,17 @@ backtest_cancels: Final = Table(
     Column("partition", Integer, nullable=False),
     Column("kafka_offset", BigInteger, nullable=False),
     Column("received_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("optimization_id", Integer),
     PrimaryKeyConstraint("id", name="pk_backtest_cancels"),
-    CheckConstraint("num_nonnulls(run_id, request_id) = 1", name="ck_backtest_cancels_target"),
+    CheckConstraint("num_nonnulls(run_id, request_id, optimization_id) = 1", name="ck_backtest_cancels_target"),
     Index("uq_backtest_cancels_run", "run_id", unique=True, postgresql_where=text("run_id IS NOT NULL")),
     Index("uq_backtest_cancels_request", "request_id", unique=True, postgresql_where=text("request_id IS NOT NULL")),
+    Index(
+        "uq_backtest_cancels_search",
+        "optimization_id",
+        unique=True,
+        postgresql_where=text("optimization_id IS NOT NULL"),
+    ),
 )
 
 # Events and dead letters that the broker has not acknowledged yet; a row goes when it has.
@@ -342,8 +348,9 @@ backtest_outbox: Final = Table(
     Column("id", BigInteger, Identity(), nullable=False),
     # The CloudEvents id; the same for every delivery.
     Column("event_id", String(255), nullable=False),
-    # started, progress, terminal, rejected, dead_letter.
+    # started, progress, terminal, rejected, dead_letter, search_rejected.
     Column("kind", String(20), nullable=False),
+    # Whose order it keeps: a run, or a search, whose number stands here below zero.
     Column("run_id", Integer),
     # Per run, strictly rising from 1.
     Column("sequence", BigInteger, nullable=False, default=0, server_default=text("0")),
@@ -357,7 +364,8 @@ backtest_outbox: Final = Table(
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     PrimaryKeyConstraint("id", name="pk_backtest_outbox"),
     CheckConstraint(
-        "kind IN ('started', 'progress', 'terminal', 'rejected', 'dead_letter')", name="ck_backtest_outbox_kind"
+        "kind IN ('started', 'progress', 'terminal', 'rejected', 'dead_letter', 'search_rejected')",
+        name="ck_backtest_outbox_kind",
     ),
     Index("idx_backtest_outbox_run", "run_id", "sequence"),
     Index("idx_backtest_outbox_lease", "lease_until"),
@@ -397,7 +405,7 @@ backtest_created_tables: Final = Table(
     PrimaryKeyConstraint("table_name", name="pk_backtest_created_tables"),
 )
 
-SHARED_TABLES: Final[tuple[Table, ...]] = (strategies, backtest_runs, backtest_trades)
+SHARED_TABLES: Final[tuple[Table, ...]] = (strategies, backtest_runs, backtest_trades, optimization_runs)
 """Other services read and write these too; in the order in which they can be created."""
 
 OPERATIONAL_TABLES: Final[tuple[Table, ...]] = (
@@ -407,5 +415,7 @@ OPERATIONAL_TABLES: Final[tuple[Table, ...]] = (
     backtest_outbox,
     backtest_results,
     backtest_created_tables,
+    backtest_searches,
+    backtest_search_shards,
 )
 """Only this program uses these."""

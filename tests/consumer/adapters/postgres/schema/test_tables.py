@@ -13,7 +13,9 @@ from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateColumn
 from sqlalchemy.sql.schema import CallableColumnDefault, ScalarElementColumnDefault
 
+from consumer.adapters.postgres.schema.base import metadata
 from consumer.adapters.postgres.schema.migrating import migrate
+from consumer.adapters.postgres.schema.search_tables import optimization_runs
 from consumer.adapters.postgres.schema.tables import (
     OPERATIONAL_TABLES,
     SHARED_TABLES,
@@ -22,7 +24,6 @@ from consumer.adapters.postgres.schema.tables import (
     Strategy,
     backtest_runs,
     backtest_trades,
-    metadata,
     strategies,
 )
 
@@ -93,13 +94,53 @@ pattern_name | String(50) | yes |
 pattern_metadata | Text | yes |
 source | String(20) | yes |
 """
+OPTIMIZATION_RUNS = """
+id | Integer PK | no | auto
+strategy_id | Integer | no |
+symbol | String(20) | no |
+timeframe | String(10) | no |
+start_date, end_date | DateTime(timezone=True) | no |
+initial_balance | Float | no | 10000.0
+spread_pips | Float | no | 1.5
+execution_mode | String(20) | no | close_price
+commission_per_lot | Float | no | 0.0
+tp_partial_close_ratio | Float | no | 0.5
+context_tfs | Text | no | []
+volume, risk_pct | Float | yes |
+method | String(20) | no | grid
+param_grid | Text | no |
+samples | Integer | yes |
+seed | Integer | no | 0
+optimize_metric | String(40) | no | sharpe_ratio
+min_trades | Integer | no | 30
+max_workers | Integer | yes |
+walk_forward | Text | yes |
+status | String(20) | no | pending
+progress_pct | Integer | no | 0
+error_message | Text | yes |
+total_combinations, completed_combinations, failed_combinations | Integer | no | 0
+best_params | Text | yes |
+best_value | Float | yes |
+best_run_id | Integer | yes |
+robust_params | Text | yes |
+results | Text | yes |
+results_file_path | Text | yes |
+statistics | Text | yes |
+created_at | DateTime(timezone=True) | no | now(UTC)
+started_at, completed_at | DateTime(timezone=True) | yes |
+"""
 AMOUNTS = ("entry_price", "exit_price", "volume", "profit", "commission", "spread_cost", "swap", "equity_after")
 SQL_TYPES = {"Float": "FLOAT", "DateTime(timezone=True)": "TIMESTAMP WITH TIME ZONE", "Integer PK": "SERIAL"}
 
 
 @pytest.mark.parametrize(
     ("table", "contract"),
-    [(strategies, STRATEGIES), (backtest_runs, BACKTEST_RUNS), (backtest_trades, BACKTEST_TRADES)],
+    [
+        (strategies, STRATEGIES),
+        (backtest_runs, BACKTEST_RUNS),
+        (backtest_trades, BACKTEST_TRADES),
+        (optimization_runs, OPTIMIZATION_RUNS),
+    ],
     ids=lambda value: value.name if isinstance(value, Table) else "",
 )
 def test_columns_are_the_contracts_in_its_order(table: Table, contract: str) -> None:
@@ -151,6 +192,15 @@ def python_default(column: Column[object]) -> str:
             return "now(UTC)"
         case other:
             raise AssertionError(f"unexpected kind of default: {other!r}")
+
+
+def test_keys_and_indexes_of_searches_are_the_contracts_four() -> None:
+    assert optimization_runs.primary_key.name == "pk_optimization_runs"
+    assert {key.name for key in optimization_runs.foreign_key_constraints} == {"fk_optimization_strategy"}
+    assert {(index.name, *index.columns.keys()) for index in optimization_runs.indexes} == {
+        ("idx_optimization_strategy", "strategy_id"),
+        ("idx_optimization_created", "created_at"),
+    }
 
 
 def test_keys_and_indexes_of_runs_carry_the_contracts_names() -> None:

@@ -1,0 +1,81 @@
+"""What the tables tell of searches. No worker needs any of it."""
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from consumer.adapters.postgres.dates import readable_dates
+from consumer.adapters.postgres.history import connected
+from consumer.adapters.postgres.pool import Connection, translated
+from consumer.ports.search_history import Row
+from consumer.rules.columns import ALL_SEARCH_COLUMNS, LONG_SEARCH_COLUMNS, SEARCH_JSON_COLUMNS
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresSearchHistory:
+    """Implements `SearchHistory`."""
+
+    connection: Connection
+
+    async def searches(self, status: str | None = None, *, limit: int) -> Sequence[Row]:
+        columns = [name for name in ALL_SEARCH_COLUMNS if name not in LONG_SEARCH_COLUMNS]
+        return await self._fetch(
+            f"{_select(columns)} WHERE $1::text IS NULL OR o.status = $1"
+            " ORDER BY o.created_at DESC, o.id DESC LIMIT $2",
+            status,
+            limit,
+        )
+
+    async def search(self, optimization_id: int) -> Row | None:
+        found = await self._fetch(f"{_select(ALL_SEARCH_COLUMNS)} WHERE o.id = $1", optimization_id)
+        return found[0] if found else None
+
+    async def accepted_searches(
+        self, since: datetime | None = None, until: datetime | None = None, state: str | None = None
+    ) -> Sequence[Row]:
+        with translated():
+            rows = await self.connection.fetch(_ACCEPTED, since, until, state)
+        return [{**row, "data": json.loads(row["data"])} for row in rows]
+
+    async def _fetch(self, statement: str, *arguments: Any) -> list[dict[str, Any]]:
+        with translated():
+            rows = await self.connection.fetch(statement, *arguments)
+        return [{name: _parsed(name, value) for name, value in row.items()} for row in rows]
+
+
+def _select(columns: Sequence[str]) -> str:
+    return (
+        f"SELECT {readable_dates(', '.join(f'o.{name}' for name in columns))}, s.name AS strategy_name,"
+        " q.request_id, q.result_digest, q.engine_version"
+        " FROM optimization_runs o JOIN strategies s ON s.id = o.strategy_id"
+        " LEFT JOIN backtest_searches q ON q.optimization_id = o.id"
+    )
+
+
+def _parsed(name: str, value: Any) -> Any:
+    """JSON columns as what they say; one of another service that is no JSON as it is."""
+    if name not in SEARCH_JSON_COLUMNS or value is None:
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+_ACCEPTED: Final = """
+SELECT q.request_id, q.optimization_id, q.source, q.data
+FROM backtest_requests q JOIN backtest_searches s ON s.request_id = q.request_id
+WHERE q.outcome = 'accepted' AND q.is_search AND ($1::timestamptz IS NULL OR q.received_at >= $1)
+  AND ($2::timestamptz IS NULL OR q.received_at < $2) AND ($3::text IS NULL OR s.state = $3)
+ORDER BY q.received_at, q.request_id
+"""
+
+
+@asynccontextmanager
+async def open_search_history(database_url: str) -> AsyncIterator[PostgresSearchHistory]:
+    """The searches of one database, over one connection."""
+    async with connected(database_url) as connection:
+        yield PostgresSearchHistory(connection)
