@@ -10,19 +10,23 @@ from pydantic_core import PydanticCustomError
 from schemas.field_types import (
     WORDING,
     Balance,
+    CommissionPct,
     CommissionPerLot,
     Count,
     Currency,
     ExecutionMode,
     Instant,
+    Leverage,
     OnOpposite,
     PositiveFloat,
     RequestId,
     RiskFraction,
     RowId,
     Share,
+    SlippagePips,
     SpreadPips,
     SpreadSource,
+    StopOutPct,
     Symbol,
     TimeframeName,
     WarmUpBars,
@@ -52,6 +56,8 @@ ROW_DEFAULTS: Final[Mapping[str, Any]] = {
 """The defaults of `backtest_runs` that fill a request without run_id; with run_id the row decides."""
 DEFAULT_SPREAD_SOURCE: Final = "fixed"
 """Fills every request: no row holds it."""
+OFF: Final[Mapping[str, Any]] = {"slippage_pips": 0.0, "commission_pct": 0.0, "stop_out_pct": 0.0}
+"""What is as good as unset, so that a request has the content it had before there were these fields."""
 
 
 class BacktestRequested(BaseModel):
@@ -94,6 +100,14 @@ class BacktestRequested(BaseModel):
     spread_source: SpreadSource | None = None
     warm_up_bars: WarmUpBars | None = None
     """Bars before the start that the run sees. Unset: as many as the strategy needs."""
+    slippage_pips: SlippagePips | None = None
+    """By how much fills at a close or an open, and stops, are worse."""
+    commission_pct: CommissionPct | None = None
+    """Per cent of the notional on each side, beside commission_per_lot."""
+    leverage: Leverage | None = None
+    """Unset: no margin is asked."""
+    stop_out_pct: StopOutPct | None = None
+    """Per cent of the margin at which equity ends the run; only with leverage."""
 
     @field_validator("strategy_params")
     @classmethod
@@ -157,7 +171,7 @@ def content_of(request: BacktestRequested) -> dict[str, Any]:
     context_tfs stay absent when unset, since the strategy brings them. With run_id an unset column stays absent: the
     row decides.
     """
-    values = {name: value for name, value in request.__dict__.items() if value is not None}
+    values = {name: value for name, value in request.__dict__.items() if value is not None and value != OFF.get(name)}
     values.pop("request_id", None)
     filled: dict[str, Any] = {"strategy_params": {}, "spread_source": DEFAULT_SPREAD_SOURCE, **values}
     if request.run_id is not None:
@@ -208,6 +222,8 @@ def _disagreements(values: Mapping[str, Any], given: frozenset[str]) -> Iterator
     if start is not None and end is not None and start >= end:
         yield FieldProblem("start_date", INVALID_REQUEST, f"{BEFORE}end_date")
         yield FieldProblem("end_date", INVALID_REQUEST, f"{AFTER}start_date")
+    if values.get("stop_out_pct") and "leverage" not in given:
+        yield FieldProblem("stop_out_pct", INVALID_REQUEST, "needs leverage, of whose margin it is")
     timeframe, primary = values.get("timeframe"), values.get("primary_tf")
     if timeframe is not None and primary is not None and timeframe != primary:
         message = f"must equal timeframe {shown(timeframe)}, is {shown(primary)}"

@@ -34,7 +34,7 @@ def run(
         ready = read_run(request)
         result = run_backtest(ready.specification, ready.instrument, ready.data, ready.decider, on_progress=show)
     if trades is not None:
-        write_table(result.trades, trades)
+        write_table(result.filed_trades, trades)
     if as_json:
         print_json(result)
     else:

@@ -63,6 +63,16 @@ def submit(
         _Number, typer.Option(help="Fraction of equity risked a trade, 0.01 is 1 %.", rich_help_panel=_MONEY)
     ] = None,
     commission_per_lot: Annotated[_Number, typer.Option(help="Round trip.", rich_help_panel=_MONEY)] = None,
+    slippage_pips: Annotated[
+        _Number, typer.Option(help="By how much fills are worse, limits and targets aside.", rich_help_panel=_MONEY)
+    ] = None,
+    commission_pct: Annotated[
+        _Number, typer.Option(help="Per cent of the notional on each side.", rich_help_panel=_MONEY)
+    ] = None,
+    leverage: Annotated[_Number, typer.Option(help="Margin is the notional over it.", rich_help_panel=_MONEY)] = None,
+    stop_out_pct: Annotated[
+        _Number, typer.Option(help="Per cent of the margin at which equity ends the run.", rich_help_panel=_MONEY)
+    ] = None,
     spread_pips: Annotated[_Number, typer.Option(help="Simulated spread.", rich_help_panel=_MONEY)] = None,
     spread_source: Annotated[_Text, typer.Option(help="fixed or bars.", rich_help_panel=_MONEY)] = None,
     execution_mode: Annotated[
@@ -118,6 +128,10 @@ def submit(
         "volume": volume,
         "risk_pct": risk_pct,
         "commission_per_lot": commission_per_lot,
+        "slippage_pips": slippage_pips,
+        "commission_pct": commission_pct,
+        "leverage": leverage,
+        "stop_out_pct": stop_out_pct,
         "spread_pips": spread_pips,
         "spread_source": spread_source,
         "execution_mode": execution_mode,

@@ -8,27 +8,30 @@ from typing import Any, Final
 from pydantic import TypeAdapter, ValidationError
 
 from engine.errors import InvalidSpecification
-from engine.specification import Specification
+from engine.specification import ACCOUNT_DEFAULTS, Specification
 
 _SPECIFICATION: Final = TypeAdapter(Specification)
 _FIELDS: Final = frozenset(each.name for each in fields(Specification))
 
 
 def specification_to_json(specification: Specification) -> dict[str, Any]:
-    """The specification as a JSON object with every field, the snapshot that a run executes.
+    """The specification as a JSON object, the snapshot that a run executes: every field, but no cost or limit of the
+    account that is off, as in snapshots from before there were any.
 
     Floats keep every digit, times are ISO 8601 with Z. `specification_from_json` gives back an equal one.
     """
     document: dict[str, Any] = _SPECIFICATION.dump_python(specification, mode="json")
-    return document
+    off = {name for name, default in ACCOUNT_DEFAULTS.items() if document[name] == default}
+    return {name: value for name, value in document.items() if name not in off}
 
 
 def specification_from_json(document: dict[str, Any]) -> Specification:
     """Read what `specification_to_json` wrote, also through a database or a pipe.
 
-    Every field must be there, of its own type, and no other: a snapshot of another version could otherwise be
+    Every other field must be there, of its own type, and no more: a snapshot of another version could otherwise be
     simulated with a default that its request never had. Raises InvalidSpecification naming the fields.
     """
+    document = {**ACCOUNT_DEFAULTS, **document}
     if document.keys() != _FIELDS:
         raise InvalidSpecification(f"the specification of the run is not this version's: {_differing(document)}")
     try:

@@ -74,6 +74,7 @@ _GROUPS: Final[Mapping[str, Mapping[str, tuple[str, Unit]]]] = {
         "total_spread_cost": ("spread, in the prices", Unit.MONEY),
         "total_commission": ("commission", Unit.MONEY),
         "total_swap": ("swap", Unit.MONEY),
+        "total_slippage_cost": ("slippage, in the prices", Unit.MONEY),
         "avg_spread": ("average spread", Unit.PIPS),
         "break_even_spread_pips": ("spread at which it earns 0", Unit.PIPS),
     },

@@ -37,9 +37,18 @@ def _decided(asked: Specification, full_params: Mapping[str, Any] | None) -> str
 
 def _costs(asked: Specification, instrument: Instrument | None) -> str:
     spread = spread_text(None if asked.spread_source is SpreadSource.BARS else asked.spread_pips, instrument)
-    if not asked.commission_per_lot:
-        return f"{spread}, no commission"
-    return f"{spread}, commission {_money(asked.commission_per_lot, asked)} a lot"
+    slippage = [f"slippage {asked.slippage_pips:g} pips"] if asked.slippage_pips else []
+    commissions = [f"{_money(asked.commission_per_lot, asked)} a lot"] if asked.commission_per_lot else []
+    commissions += [f"{asked.commission_pct:g} % a side"] if asked.commission_pct else []
+    commission = f"commission {' and '.join(commissions)}" if commissions else "no commission"
+    return ", ".join([spread, *slippage, commission, *_margin(asked)])
+
+
+def _margin(asked: Specification) -> list[str]:
+    if asked.leverage is None:
+        return []
+    stop_out = f", stop-out at {asked.stop_out_pct:g} % of margin" if asked.stop_out_pct else ""
+    return [f"leverage {asked.leverage:g}{stop_out}"]
 
 
 def _size(asked: Specification) -> str:

@@ -104,6 +104,10 @@ class Admission:
             skip_weekdays=session.weekdays,
             skip_timezone=session.timezone,
             warm_up_bars=request.warm_up_bars,
+            slippage_pips=request.slippage_pips or 0.0,
+            commission_pct=request.commission_pct or 0.0,
+            leverage=request.leverage,
+            stop_out_pct=request.stop_out_pct or 0.0,
         )
         try:
             check_specification(specification, self.instruments[specification.symbol])

@@ -11,7 +11,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine.market.bars import TIME
-from engine.numeric.rounding import round_money
+from engine.market.instruments import Instrument
+from engine.numeric.arrays import Floats
+from engine.numeric.rounding import in_whole_units, round_money, round_money_near
+from engine.specification import Specification
 
 KINDS: Final = ("entry_commission", "gross_profit", "swap", "exit_commission")
 """In the order in which those of one moment are booked."""
@@ -21,19 +24,19 @@ _ENTRY, _GROSS, _SWAP, _EXIT = range(len(KINDS))
 
 
 def booked_items(
-    rows: NDArray[Any], time_us: NDArray[np.int64], deposit: float, commission_per_lot: float
+    rows: NDArray[Any], time_us: NDArray[np.int64], deposit: float, exit_commissions: Floats
 ) -> pl.DataFrame:
     """One row an item, columns BOOKED_COLUMNS, in the order booked; the amounts add up to final balance - deposit.
 
     rows: kernel.layout.ROW records in the order of their exits. time_us: open times of the run's bars; an item's time
-    is that of the bar of its fill. amount and balance: account currency, rounded to 1e-8.
+    is that of the bar of its fill. exit_commissions: of each row, see below. amount and balance: account currency,
+    rounded to 1e-8.
     """
-    exit_half = round_money(commission_per_lot / 2.0 * rows["volume"])
     swap = rows["swap"]
-    entry_half = round_money(rows["commission"] - exit_half)
+    entry_half = round_money(rows["commission"] - exit_commissions)
     gross = round_money(rows["profit"] + rows["commission"] - swap)
     amounts = np.empty((rows.size, len(KINDS)))
-    amounts[:, _ENTRY], amounts[:, _GROSS], amounts[:, _SWAP], amounts[:, _EXIT] = 0.0, gross, swap, -exit_half
+    amounts[:, _ENTRY], amounts[:, _GROSS], amounts[:, _SWAP], amounts[:, _EXIT] = 0.0, gross, swap, -exit_commissions
     bars = np.repeat(rows["exit_bar"][:, None], len(KINDS), axis=1)
     bars[:, _ENTRY] = rows["entry_bar"]
     stood = np.empty((rows.size, 1))
@@ -53,3 +56,13 @@ def booked_items(
             pl.Series("balance", round_money(stood + np.cumsum(amounts, axis=1))[is_item]),
         ]
     )
+
+
+def exit_commissions(rows: NDArray[Any], specification: Specification, instrument: Instrument) -> Floats:
+    """Return what the exit of each row cost of its commission, to the bit as kernel.money.leave booked it."""
+    half, share = specification.commission_per_lot / 2.0, specification.commission_pct / 100.0
+    if share == 0.0:
+        return round_money(half * rows["volume"])
+    units = in_whole_units(rows["exit_price"], instrument.price_scale)
+    a_lot = half + share * instrument.contract / instrument.price_scale * units * rows["rate"]
+    return round_money_near(a_lot * rows["volume"])

@@ -32,6 +32,8 @@ class RunFigures:
     spread_costs: Floats
     commissions: Floats
     swaps: Floats
+    slippage_cost: float
+    """Of all rows, account currency."""
     pip_values: Floats
     """Account currency that one pip is worth on the row's volume at the exit's rate: pip * contract * volume * rate."""
     equity: Floats
@@ -60,6 +62,8 @@ class ExtendedMetrics:
     total_commission: float
     total_swap: float
     """Negative when paid."""
+    total_slippage_cost: float
+    """Of entries and exits, positive; inside the prices."""
     break_even_spread_pips: float | None
     longest_drawdown_days: float
     exposure_pct: float
@@ -100,6 +104,7 @@ def compute_extended_metrics(run: RunFigures) -> ExtendedMetrics:
         total_spread_cost=booked_sum(run.spread_costs),
         total_commission=booked_sum(run.commissions),
         total_swap=booked_sum(run.swaps),
+        total_slippage_cost=run.slippage_cost,
         break_even_spread_pips=break_even,
         longest_drawdown_days=longest_drawdown_days(run.equity, run.time_us, run.duration_us, run.deposit),
         exposure_pct=run.bars_in_position / run.equity.size * 100.0,

@@ -9,12 +9,12 @@ import numpy as np
 import polars as pl
 
 from engine.deciders.decisions import Patterns
-from engine.kernel.layout import REASONS, ROW
+from engine.kernel.layout import PLACES, REASONS, ROW
 from engine.market.bars import TIME, Bars
 from engine.market.instruments import Instrument
 from engine.market.passport import Passport, data_passport
 from engine.market.sessions import SessionDays
-from engine.results.booked import booked_items
+from engine.results.booked import booked_items, exit_commissions
 from engine.results.digest import result_digest, values_by_field
 from engine.results.metrics import Metrics
 from engine.results.metrics_extended import ExtendedMetrics, RunFigures, compute_extended_metrics
@@ -43,8 +43,11 @@ TRADE_COLUMNS = (
     "source",
 )
 """The columns of `backtest_trades` without id and run_id, in its order."""
+PLACE_COLUMNS = ("entry_at", "exit_at", "stop_at_entry")
+"""What files of trades tell beside: what of its bar each fill was at, and the stop that the position began with."""
 _DIRECTIONS = pl.Series(["SELL", "", "BUY"])
 _REASONS = pl.Series(list(REASONS))
+_PLACES = pl.Series(list(PLACES))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -135,6 +138,15 @@ class BacktestResult:
         return pl.DataFrame([columns[name].alias(name) for name in TRADE_COLUMNS])
 
     @cached_property
+    def filed_trades(self) -> pl.DataFrame:
+        """The trades as files have them: TRADE_COLUMNS, then PLACE_COLUMNS, of which two are open, close or level."""
+        trail = self.trail
+        places = {name: _PLACES[trail.column(name)] for name in ("entry_at", "exit_at")}
+        stop = pl.Series(trail.column("stop_at_entry"), nan_to_null=True)
+        columns = [*(series.alias(name) for name, series in places.items()), stop.alias("stop_at_entry")]
+        return pl.DataFrame([*self.trades.get_columns(), *columns])
+
+    @cached_property
     def equity(self) -> pl.DataFrame:
         """One row a simulated bar: time (the bar's open), balance and equity after all that happened at its close."""
         trail = self.trail
@@ -152,7 +164,8 @@ class BacktestResult:
     def booked(self) -> pl.DataFrame:
         """One row a booked item, columns BOOKED_COLUMNS: what the balance is made of (engine.results.booked)."""
         trail, specification = self.trail, self.specification
-        return booked_items(trail.rows, trail.time_us, specification.initial_balance, specification.commission_per_lot)
+        commissions = exit_commissions(trail.rows, specification, self.instrument)
+        return booked_items(trail.rows, trail.time_us, specification.initial_balance, commissions)
 
     def to_json_dict(self) -> dict[str, Any]:
         """Return the object of `backtest run --json`: JSON types only, no NaN, no infinity."""
@@ -179,6 +192,7 @@ class BacktestResult:
             spread_costs=trail.column("spread_cost"),
             commissions=trail.column("commission"),
             swaps=trail.column("swap"),
+            slippage_cost=self.total_slippage_cost,
             pip_values=self.instrument.pip * self.instrument.contract * trail.column("volume") * trail.column("rate"),
             equity=trail.equity,
             time_us=trail.time_us[:bars_done],

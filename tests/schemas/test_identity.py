@@ -110,6 +110,14 @@ def test_with_run_id_the_row_fills_what_is_unset() -> None:
     }
 
 
+def test_costs_of_the_account_set_to_nothing_are_the_content_of_a_request_without_them() -> None:
+    off = {"slippage_pips": 0, "commission_pct": -0.0, "leverage": None, "stop_out_pct": 0.0}
+    assert content_of(parse_requested(request_data(**off))) == content_of(parse_requested(request_data()))
+    assert hash_of(**off) == hash_of()
+    asked = [{"slippage_pips": 0.1}, {"commission_pct": 0.1}, {"leverage": 0.1}, {"leverage": 0.1, "stop_out_pct": 0.1}]
+    assert len({hash_of(), *(hash_of(**changes) for changes in asked)}) == 5
+
+
 def test_content_is_kept_as_known_ascii_text() -> None:
     assert content_text(parse_requested(request_data(strategy_params={"b": "é", "a": None}))) == (
         '{"commission_per_lot":0.0,"end_date":"2024-02-01T00:00:00Z","execution_mode":"close_price",'

@@ -48,6 +48,10 @@ EVERYTHING: dict[str, Any] = {
     "account_currency": "EUR",
     "spread_source": "bars",
     "warm_up_bars": 0,
+    "slippage_pips": 0.2,
+    "commission_pct": 0.01,
+    "leverage": 30,
+    "stop_out_pct": 50,
 }
 
 
@@ -130,6 +134,12 @@ BAD_VALUES: list[tuple[str, Any, str]] = [
     ("initial_balance", 1.1e15, "must be at most 1000000000000000"),
     ("spread_pips", 1e308, "must be at most 1000000"),
     ("commission_per_lot", 1e308, "must be at most 1000000000"),
+    ("slippage_pips", -0.1, "must be at least 0, is -0.1"),
+    ("commission_pct", 101, "must be at most 100"),
+    ("leverage", 0, "must be at least"),
+    ("leverage", "30", "must be a number within the range of a float, is '30'"),
+    ("stop_out_pct", float("nan"), "must be a finite number, is NaN"),
+    ("stop_out_pct", 50, "needs leverage, of whose margin it is"),
     ("warm_up_bars", -1, "must be at least 0, is -1"),
     ("warm_up_bars", 1_000_001, "must be at most 1000000, is 1000001"),
     ("warm_up_bars", 1.5, "must be an integer, is 1.5"),

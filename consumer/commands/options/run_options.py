@@ -170,11 +170,44 @@ CommissionPerLotOption = Annotated[
     float,
     typer.Option(callback=options.at_least_zero, help="Round trip, account currency.", rich_help_panel=_MONEY),
 ]
+SlippagePipsOption = Annotated[
+    float,
+    typer.Option(
+        callback=options.at_least_zero,
+        help="By how much fills at a close, at an open and at stops are worse.",
+        rich_help_panel=_MONEY,
+    ),
+]
+CommissionPctOption = Annotated[
+    float,
+    typer.Option(
+        callback=options.at_least_zero,
+        help="Per cent of the notional on each side (0.01 is a hundredth of one per cent), beside the other.",
+        rich_help_panel=_MONEY,
+    ),
+]
+LeverageOption = Annotated[
+    float | None,
+    typer.Option(
+        callback=options.above_zero,
+        help="Margin is the notional over it; an entry that the balance does not cover opens nothing.",
+        show_default="no margin",
+        rich_help_panel=_MONEY,
+    ),
+]
+StopOutPctOption = Annotated[
+    float,
+    typer.Option(
+        callback=options.at_least_zero,
+        help="Equity at this many per cent of the margin ends the run; needs --leverage.",
+        rich_help_panel=_MONEY,
+    ),
+]
 TradesOption = Annotated[
     Path | None,
     typer.Option(
         help="Write the trades to this .csv or .parquet file. Their entry_time and exit_time are when the bar of the"
-        " fill opened, in UTC: what was filled at a close was filled when that bar closed.",
+        " fill opened, in UTC: what was filled at a close (entry_at, exit_at) was filled when that bar closed.",
         rich_help_panel=_OUTPUT,
     ),
 ]

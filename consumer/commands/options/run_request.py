@@ -85,6 +85,10 @@ class RunRequest:
     spread_pips: given.SpreadPipsOption = 1.5
     spread_source: given.SpreadSourceOption = SpreadSource.FIXED
     commission_per_lot: given.CommissionPerLotOption = 0.0
+    slippage_pips: given.SlippagePipsOption = 0.0
+    commission_pct: given.CommissionPctOption = 0.0
+    leverage: given.LeverageOption = None
+    stop_out_pct: given.StopOutPctOption = 0.0
 
     @property
     def named_files(self) -> tuple[Path | None, ...]:
@@ -222,6 +226,10 @@ def read_asked(request: RunRequest) -> AskedRun:
         on_opposite=request.on_opposite,
         stop_to_entry=request.stop_to_entry,
         warm_up_bars=request.warm_up_bars,
+        slippage_pips=request.slippage_pips,
+        commission_pct=request.commission_pct,
+        leverage=request.leverage,
+        stop_out_pct=request.stop_out_pct,
     )
     check_specification(specification, instrument)
     return AskedRun(specification, instrument, source, registry, decided_by)

@@ -18,7 +18,8 @@ from tests.engine.run_builders import sample_minutes_of_hours
 DATA = Path(__file__).parents[2] / "data"
 TRADE_COLUMNS = (
     "position_id,symbol,direction,entry_time,exit_time,entry_price,exit_price,volume,profit,commission,spread_cost,swap,"
-    "equity_after,stop_loss,take_profit,exit_reason,pattern_name,pattern_metadata,source"
+    "equity_after,stop_loss,take_profit,exit_reason,pattern_name,pattern_metadata,source,"
+    "entry_at,exit_at,stop_at_entry"
 )
 METRICS = {
     "total_trades",
@@ -46,6 +47,7 @@ OTHERS = {
     "strategy_version",
     "null_reasons",
     "warnings",
+    "total_slippage_cost",
 }
 
 
@@ -167,7 +169,44 @@ def test_a_trade_by_signals_comes_to_the_cent(backtest: Program, tmp_path: Path)
     header, row = (tmp_path / "t.csv").read_text().splitlines()
     assert header == TRADE_COLUMNS
     assert row.startswith("1,EURUSD,BUY,2024-01-02T00:00:00Z,2024-01-02T02:00:00Z,1.1001,1.105,1.0,483.0,7.0,")
-    assert row.endswith(",,,signal,,,signals")
+    assert row.endswith(",,,signal,,,signals,close,close,")
+
+
+def test_an_entry_order_of_a_signal_file_comes_to_the_cent(backtest: Program, tmp_path: Path) -> None:
+    """BUY stop at 1.1020, reached by 02:00's ask inside the bar, a pip of slippage: 1.1021. Its stop begins at 1.1020 -
+    0.0050. max_bars 2: 01:00 is the first, so out at 02:00's close, 1.1050 less a pip: 28 pips, 280 USD. The slippage is
+    2 pips of 10 USD; the commission 0.01 % of 110 210 and of 110 490."""
+    (tmp_path / "bars.csv").write_text(
+        "time,open,high,low,close\n"
+        "2024-01-02 00:00,1.1000,1.1010,1.0990,1.1000\n2024-01-02 01:00,1.1000,1.1030,1.0990,1.1020\n"
+        "2024-01-02 02:00,1.1020,1.1060,1.1010,1.1050\n2024-01-02 03:00,1.1050,1.1060,1.1040,1.1050\n"
+    )
+    (tmp_path / "signals.csv").write_text(
+        "time,action,volume,order,price,expires_bars,trailing_stop,max_bars\n"
+        "2024-01-02T00:00:00Z,BUY,1,stop,1.1020,3,0.0050,2\n2024-01-02T02:00:00Z,CANCEL,,,,,,\n"
+    )
+    files = ("--bars", tmp_path / "bars.csv", "--signals", tmp_path / "signals.csv", "--trades", tmp_path / "t.csv")
+    costs = ("--spread-pips", 1, "--slippage-pips", 1, "--commission-pct", 0.01, "--execution-mode", "intra_candle")
+    figures = backtest.run(*files, *costs, "--leverage", 30, "--stop-out-pct", 50).figures
+    assert figures["net_profit"] == pytest.approx(280.0 - 11.021 - 11.049, abs=1e-8)
+    assert figures["total_slippage_cost"] == pytest.approx(20.0, abs=1e-8)
+    row = pl.read_csv(tmp_path / "t.csv").row(0, named=True)
+    assert (row["entry_price"], row["exit_price"], row["exit_reason"]) == (1.1021, 1.1049, "time")
+    assert (row["entry_at"], row["exit_at"], row["stop_at_entry"]) == ("level", "close", 1.097)
+
+    refused = backtest.run(*files, *costs, "--leverage", 1).figures
+    assert refused["total_trades"] == 0
+    assert "1 decision opened nothing: 1 more margin than the balance covers" in refused["warnings"]
+
+
+def test_a_heading_says_what_a_run_costs_beside_the_spread(backtest: Program) -> None:
+    costs = ("--slippage-pips", 0.2, "--commission-per-lot", 7, "--commission-pct", 0.01)
+    asked = ("--bars", EURUSD_H1, "--symbol", "EURUSD", "--timeframe", "H1", "--strategy", "sma_cross", *costs)
+    ended = backtest("run", *asked, "--leverage", 30, "--stop-out-pct", 50)
+    assert (
+        "close_price, spread 1.5 pips (0.00015), slippage 0.2 pips, commission 7.00 USD a lot and 0.01 % a side,"
+        " leverage 30, stop-out at 50 % of margin, deposit 10,000.00 USD" in ended.err
+    )
 
 
 def test_trades_add_up_to_the_figures(backtest: Program, tmp_path: Path) -> None:
@@ -395,6 +434,9 @@ def test_trades_are_never_written_over_a_file_that_the_run_reads(
             1,
             "no rate from USD to GBP is known yet at 2015-",
         ),
+        (("--stop-out-pct", "50"), 2, "stop_out_pct: needs leverage, of whose margin it is"),
+        (("--leverage", "0"), 2, "0.0 is not a finite number above 0."),
+        (("--commission-pct", "101"), 2, "commission_pct: must be from 0 to 100, not 101.0"),
         (("--spread-source", "bars"), 2, "bars have no recorded spread"),
         (("--trades", "trades.xlsx"), 2, "trades.xlsx: tables are written as .csv or .parquet"),
         (("--trades", "no/such/trades.csv"), 2, "there is no directory no/such"),

@@ -20,6 +20,12 @@ def test_a_repeated_run_asks_for_what_its_row_and_its_request_say() -> None:
     assert (request.strategy_params, request.risk_pct) == ({"fast": 5}, 0.01)
 
 
+def test_a_repeated_run_has_the_costs_and_limits_of_the_account_again() -> None:
+    account = {"slippage_pips": 0.2, "commission_pct": 0.01, "leverage": 30.0, "stop_out_pct": 50.0}
+    request = repeated_request(run_row(), request_data(**account))
+    assert {name: getattr(request, name) for name in account} == account
+
+
 def test_a_row_that_another_service_made_can_be_repeated_without_its_request() -> None:
     request = repeated_request(run_row(), {})
     assert (request.strategy_id, request.end_date, request.execution_mode) == (7, NOON, "next_open")

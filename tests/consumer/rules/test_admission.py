@@ -9,7 +9,16 @@ import pytest
 
 from consumer.ports import Admitted, Refused, RequestToRecord, RunRow, StrategyRow
 from consumer.rules.events import EventRenderer
-from engine.specification import BALANCES, LARGEST_COMMISSION, LARGEST_SPREAD_PIPS, MOST_WARM_UP_BARS
+from engine.specification import (
+    BALANCES,
+    LARGEST_COMMISSION,
+    LARGEST_COMMISSION_PCT,
+    LARGEST_SLIPPAGE_PIPS,
+    LARGEST_SPREAD_PIPS,
+    LARGEST_STOP_OUT_PCT,
+    LEVERAGES,
+    MOST_WARM_UP_BARS,
+)
 from schemas.problems import MAX_PROBLEMS, REJECTION_CODES
 from schemas.rejected import rejection
 from schemas.requested import BacktestRequested
@@ -343,6 +352,16 @@ def test_the_specification_is_a_snapshot_that_json_carries_without_loss() -> Non
     assert (again["initial_balance"], again["spread_pips"], again["warm_up_bars"]) == (0.1 + 0.2, 1e-17, 0)
 
 
+def test_costs_and_limits_of_the_account_are_in_the_snapshot_where_they_are_asked_for() -> None:
+    account: dict[str, Any] = {"slippage_pips": 0.3, "commission_pct": 0.01, "leverage": 30.0, "stop_out_pct": 50.0}
+
+    asked = admitted(decide(requested(**account))).specification
+    assert {name: asked[name] for name in account} == account
+    not_asked = admitted(decide(requested(slippage_pips=0.0, stop_out_pct=0))).specification
+    assert account.keys().isdisjoint(not_asked)
+    assert not_asked == admitted(decide(requested())).specification
+
+
 def test_a_row_that_is_cancelled_already_is_admitted_to_end_cancelled() -> None:
     admitted(decide(requested(run_id=7), STRATEGY, row(status="cancelled")))
 
@@ -367,4 +386,8 @@ def test_the_wire_and_the_engine_refuse_the_same_amounts() -> None:
     assert bounds("initial_balance") == {"minimum": BALANCES[0], "maximum": BALANCES[1]}
     assert bounds("spread_pips") == {"minimum": 0, "maximum": LARGEST_SPREAD_PIPS}
     assert bounds("commission_per_lot") == {"minimum": 0, "maximum": LARGEST_COMMISSION}
+    assert bounds("slippage_pips") == {"minimum": 0, "maximum": LARGEST_SLIPPAGE_PIPS}
+    assert bounds("commission_pct") == {"minimum": 0, "maximum": LARGEST_COMMISSION_PCT}
+    assert bounds("leverage") == {"minimum": LEVERAGES[0], "maximum": LEVERAGES[1]}
+    assert bounds("stop_out_pct") == {"minimum": 0, "maximum": LARGEST_STOP_OUT_PCT}
     assert bounds("warm_up_bars") == {"minimum": 0, "maximum": MOST_WARM_UP_BARS}

@@ -122,7 +122,7 @@ async def test_a_run_in_a_child_gives_the_figures_of_the_same_run_here(
     assert outcome.warnings == here.warnings
     folder = Path(engine_settings.artifacts_url) / "runs" / "12" / "2"
     assert {Path(place).parent for place in outcome.artifacts.values()} == {folder}
-    assert_frame_equal(pl.read_parquet(outcome.artifacts["trades"]), here.trades)
+    assert_frame_equal(pl.read_parquet(outcome.artifacts["trades"]), here.filed_trades)
     assert_frame_equal(pl.read_parquet(outcome.artifacts["equity"]), here.equity)
     assert_frame_equal(pl.read_ipc_stream(outcome.artifacts["ledger"]), here.booked)
 
@@ -311,6 +311,15 @@ def test_a_specification_survives_json_whole() -> None:
     wanted = specification(strategy_params={"nested": {"a": [1, 0.1, None]}}, risk_pct=0.1 + 0.2, skip_hours=(22, 23))
 
     assert specification_from_json(specification_to_json(wanted)) == wanted
+
+
+def test_a_snapshot_from_before_there_were_costs_of_the_account_is_read_as_one_without_them() -> None:
+    names = {"slippage_pips", "commission_pct", "leverage", "stop_out_pct"}
+    asked = {"slippage_pips": 0.2, "commission_pct": 0.01, "leverage": 30.0, "stop_out_pct": 50.0}
+
+    assert names.isdisjoint(specification_to_json(specification()))
+    assert specification_from_json(specification_to_json(specification())) == specification()
+    assert specification_from_json(specification_to_json(specification(**asked))) == specification(**asked)
 
 
 @pytest.mark.parametrize(

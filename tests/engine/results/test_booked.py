@@ -18,7 +18,7 @@ from tests.engine.run_builders import EURUSD, backtest, scripted
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
-@given(run=random_runs())
+@given(run=random_runs(orders=True))
 def test_the_items_are_what_the_trades_and_the_balance_are_made_of(run: RandomRun) -> None:
     arguments: dict[str, Any] = {each.name: getattr(run, each.name) for each in fields(run)}
     try:

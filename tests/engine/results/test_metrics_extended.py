@@ -37,6 +37,7 @@ def run_figures(days: int = 60) -> RunFigures:
         profits=np.array([100.0, -40.0, 60.0]),
         spread_costs=np.array([10.0, 5.0, 15.0]),
         commissions=np.array([2.0, 1.0, 3.0]),
+        slippage_cost=2.5,
         swaps=np.array([-1.0, 0.0, 0.25]),
         pip_values=np.array([10.0, 5.0, 15.0]),
         equity=10_000.0 + 120.0 * np.arange(1, days + 1) / days,
