@@ -174,8 +174,8 @@ def test_a_trade_by_signals_comes_to_the_cent(backtest: Program, tmp_path: Path)
 
 def test_an_entry_order_of_a_signal_file_comes_to_the_cent(backtest: Program, tmp_path: Path) -> None:
     """BUY stop at 1.1020, reached by 02:00's ask inside the bar, a pip of slippage: 1.1021. Its stop begins at 1.1020 -
-    0.0050. max_bars 2: 01:00 is the first, so out at 02:00's close, 1.1050 less a pip: 28 pips, 280 USD. The slippage is
-    2 pips of 10 USD; the commission 0.01 % of 110 210 and of 110 490."""
+    0.0050. max_bars 2: 01:00 is the first, so out at 02:00's close, 1.1050 less a pip: 28 pips, 280 USD. The slippage
+    is 2 pips of 10 USD; the commission 0.01 % of 110 210 and of 110 490."""
     (tmp_path / "bars.csv").write_text(
         "time,open,high,low,close\n"
         "2024-01-02 00:00,1.1000,1.1010,1.0990,1.1000\n2024-01-02 01:00,1.1000,1.1030,1.0990,1.1020\n"
