@@ -23,12 +23,13 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from engine import simulation
 from engine.errors import EngineError
 from engine.kernel import loop as kernel
+from engine.kernel import loop_with_orders as kernel_with_orders
 from tests.engine import compiled_engine, reference
 from tests.engine.compiled_engine import STYLES, Style
 from tests.engine.goldens import Case, load_cases
 from tests.engine.random_runs import RandomRun, random_runs
 from tests.engine.test_against_reference import agree_on
-from tests.engine.test_simulate_goldens import test_engine_gives_the_hand_computed_figures
+from tests.engine.test_simulate_goldens import NOT_LOOKED_AT, test_engine_gives_the_hand_computed_figures
 from tests.mutation.mutants import Mutant
 from tests.mutation.targets import FIGURES_TESTS, NOT_WITHOUT_COMPILER, ROOT, RUNS_TESTS, TOO_SLOW_WITHOUT_COMPILER
 
@@ -56,7 +57,10 @@ def prepare(seed_value: int, count: int) -> Checks:
     """Record the reference's answers once for all mutants, and make the loop run as plain Python."""
     np.seterr(all="ignore")
     kernel.__dict__["advance"] = simulation.__dict__["advance"] = _on_records(kernel.advance)
-    return Checks(tuple(load_cases()), tuple(_record(seed_value, count)))
+    kernel_with_orders.__dict__["advance"] = _on_records(kernel_with_orders.advance)
+    recorded = [*_record(seed_value, count // 2, orders=False), *_record(seed_value, count - count // 2, orders=True)]
+    cases = tuple(case for case in load_cases("", "orders") if case.name not in NOT_LOOKED_AT)
+    return Checks(cases, tuple(recorded))
 
 
 def killer_of(checks: Checks, module: str, thorough: bool) -> Killer | None:
@@ -117,7 +121,7 @@ def _on_records(plain: Any) -> Any:
     return advance
 
 
-def _record(seed_value: int, count: int) -> Iterator[Recorded]:
+def _record(seed_value: int, count: int, *, orders: bool) -> Iterator[Recorded]:
     runs: list[RandomRun] = []
 
     @seed(seed_value)
@@ -128,7 +132,7 @@ def _record(seed_value: int, count: int) -> Iterator[Recorded]:
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
     )
-    @given(run=random_runs())
+    @given(run=random_runs(orders=orders))
     def collect(run: RandomRun) -> None:
         runs.append(run)
 

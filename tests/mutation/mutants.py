@@ -24,7 +24,7 @@ OPERATORS = re.compile(
 )
 """The others put a bit operation on floats, and all die, or take a compiler's decorator away, and all live."""
 
-ONLY_COMPILED = ("_fingerprint", "inlined", "called", "_read_only", "SIGNATURE", "advance", "njit")
+ONLY_COMPILED = ("fingerprint", "hash_parts", "inlined", "called", "_read_only", "SIGNATURE", "advance", "njit")
 """Functions and module-level names that mean something to numba's compiler only, which a campaign does without."""
 
 

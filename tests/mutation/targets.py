@@ -8,6 +8,8 @@ MODULES = (
     "kernel.levels",
     "kernel.money",
     "kernel.orders",
+    "kernel.trailing",
+    "kernel.entry_bar",
     "numeric.rounding",
     "market.lots",
     "specification",

@@ -20,9 +20,11 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def warm_up() -> None:
-    """Simulate a little in every mode, so that the first run finds everything compiled and loaded."""
+    """Simulate a little in every mode, so that the first run finds everything compiled and loaded; at last with
+    slippage, for which the fill loop is another one.
+    """
     bars = _some_bars(400)
-    for mode in ExecutionMode:
+    for mode, slippage_pips in (*((mode, 0.0) for mode in ExecutionMode), (ExecutionMode.CLOSE_PRICE, 0.1)):
         specification = Specification(
             symbol="EURUSD",
             timeframe="H1",
@@ -33,6 +35,7 @@ def warm_up() -> None:
             execution_mode=mode,
             stop_loss_pips=20.0,
             take_profit_pips=30.0,
+            slippage_pips=slippage_pips,
         )
         strategy = choose_strategy(SmaCross, "sma_cross", {"fast": 3, "slow": 8})
         instrument = packaged_instruments()["EURUSD"]
