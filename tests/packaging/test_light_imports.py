@@ -26,6 +26,12 @@ def test_checking_a_request_loads_neither_compiler_nor_kernel() -> None:
     assert loaded.stdout.split() == []
 
 
+def test_a_worker_leaves_data_frames_and_the_compiler_to_its_children() -> None:
+    program = "import sys, consumer.wiring.worker; print(*({'polars', 'numpy', 'numba', 'talib'} & set(sys.modules)))"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert loaded.stdout.split() == []
+
+
 @pytest.mark.parametrize(
     ("command", "unneeded"),
     [
