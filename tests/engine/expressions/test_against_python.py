@@ -40,7 +40,7 @@ def numbers_or_conditions() -> st.SearchStrategy[str]:
 
 
 @given(texts())
-@settings(max_examples=500)
+@settings(max_examples=200)
 def test_what_is_taken_is_the_tree_that_python_reads(text: str) -> None:
     try:
         ours = parse(text)
@@ -50,7 +50,7 @@ def test_what_is_taken_is_the_tree_that_python_reads(text: str) -> None:
 
 
 @given(numbers_or_conditions())
-@settings(max_examples=500)
+@settings(max_examples=200)
 def test_what_python_reads_in_the_language_is_taken(text: str) -> None:
     try:
         expected = _theirs(_python(text))
