@@ -7,7 +7,8 @@ from typing import Final, Literal, NamedTuple
 from engine.errors import ParameterProblem
 from engine.expressions.candles import CANDLES
 from engine.expressions.functions import COLUMNS, FUNCTIONS, LONGEST, PRICES, Argument, Function
-from engine.expressions.syntax import Expression, Node, shown
+from engine.expressions.syntax import Expression, Node
+from engine.expressions.tokens import shown
 from engine.expressions.values import MOST_GUESSES, meant
 
 _MOST_IN_ONE: Final = 5

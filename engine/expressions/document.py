@@ -12,7 +12,8 @@ from typing import Any, Final
 from engine.errors import InvalidParams, ParameterProblem
 from engine.expressions.checking import NOTHING, Checking, ParamUse
 from engine.expressions.ordering import Indicator, in_order, made_elsewhere
-from engine.expressions.syntax import Expression, ExpressionError, parse, shown
+from engine.expressions.syntax import Expression, parse
+from engine.expressions.tokens import ExpressionError, shown
 from engine.expressions.values import (
     LONGEST_NAME,
     MOST_GUESSES,

@@ -9,7 +9,7 @@ from keyword import iskeyword
 from typing import Any, Final
 
 from engine.expressions.functions import COLUMNS
-from engine.expressions.syntax import shown
+from engine.expressions.tokens import shown
 
 LONGEST_NAME: Final = 100
 """Characters."""

@@ -5,7 +5,8 @@ import ast
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.expressions.syntax import Expression, ExpressionError, parse
+from engine.expressions.syntax import Expression, parse
+from engine.expressions.tokens import ExpressionError
 
 _WORDS = """
     close high f rsi 1 14 0.5 1e3 1_000 0x1f .5 5. 007 00 + - * / % < <= > >= == != and or not ( ) [ ] , 'x' "y"

@@ -198,7 +198,7 @@ def test_limits_hold_for_the_whole_document() -> None:
     assert problems(indicators={f"a{i}": "close" for i in range(201)}, buy="a0 > 1", sell=None) == [
         "indicators: are 201; rules have 200 at most"
     ]
-    assert "buy: column 1: is more than 50 levels deep" in problems(buy="(" * 51 + "close" + ")" * 51 + " > 0")[0]
+    assert "buy: column 51: is more than 50 levels deep" in problems(buy="(" * 51 + "close" + ")" * 51 + " > 0")[0]
 
 
 def test_two_hundred_indicators_made_of_each_other_are_no_depth() -> None:
