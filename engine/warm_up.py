@@ -77,8 +77,8 @@ def _timeframes(specification: Specification) -> tuple[str, ...]:
 
 
 def _own_contexts(strategy: Any, params: Any) -> tuple[str, ...]:
-    said = getattr(strategy, "context_timeframes", ())
-    names = said(params) if callable(said) else said
+    said: Any = getattr(strategy, "context_timeframes", ())
+    names: Any = said(params) if callable(said) else said
     strangers = [name for name in names if name not in TIMEFRAMES]
     if strangers:
         raise StrategyError(f"context_timeframes has {strangers[0]!r}, which is no timeframe")

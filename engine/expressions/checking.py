@@ -1,19 +1,18 @@
 """What an expression means: every name known, every call by its signature, numbers and conditions kept apart."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Final, Literal, NamedTuple
 
 from engine.errors import ParameterProblem
 from engine.expressions.candles import CANDLES
 from engine.expressions.functions import COLUMNS, FUNCTIONS, LONGEST, PRICES, Argument, Function
-from engine.expressions.syntax import Expression, Node, shown
+from engine.expressions.syntax import Expression, Node
+from engine.expressions.tokens import shown
+from engine.expressions.values import MOST_GUESSES, meant
 
 _MOST_IN_ONE: Final = 5
 """Mistakes of one expression that are told."""
-_LONGEST_GUESSED: Final = 60
-"""Characters of a name for which a likely one is looked for."""
 
 
 class Meaning(NamedTuple):
@@ -59,6 +58,7 @@ class Checking:
     elsewhere: frozenset[str] = frozenset()
     problems: list[ParameterProblem] = field(default_factory=list)
     uses: list[ParamUse] = field(default_factory=list)
+    guesses: int = 0
 
     def check(self, name: str, expression: Expression, text: str, *, on_own_bars: bool = False) -> Meaning:
         """Return what the whole expression gives; what is wrong in it goes to `problems`, under the field's name."""
@@ -206,12 +206,11 @@ class _One:
     def _near(self, node: Node) -> str:
         return f", near {shown(self.text[node.column - 1 :])}"
 
-    def _meant(self, name: object, known: Iterable[str]) -> str:
-        """Advise the nearest of the names. Looked for in short names only, and not for ever: it takes its time."""
-        if self.told >= _MOST_IN_ONE or not isinstance(name, str) or len(name) > _LONGEST_GUESSED:
+    def _meant(self, name: object, known: Collection[str]) -> str:
+        if self.told >= _MOST_IN_ONE or self.of.guesses >= MOST_GUESSES:
             return ""
-        found = get_close_matches(name, list(known), n=1)
-        return f"; did you mean {found[0]!r}?" if found else ""
+        self.of.guesses += 1
+        return meant(name, known)
 
 
 def _whole(least: int, most: int | None) -> str:

@@ -4,19 +4,27 @@ Nothing of it is ever run as code, and nothing here is a recursion that its text
 """
 
 import json
-import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from difflib import get_close_matches
-from itertools import islice
-from keyword import iskeyword
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice, repeat
 from typing import Any, Final
 
 from engine.errors import InvalidParams, ParameterProblem
 from engine.expressions.checking import NOTHING, Checking, ParamUse
-from engine.expressions.functions import COLUMNS
 from engine.expressions.ordering import Indicator, in_order, made_elsewhere
-from engine.expressions.syntax import Expression, ExpressionError, parse, shown
+from engine.expressions.syntax import Expression, parse
+from engine.expressions.tokens import ExpressionError, shown
+from engine.expressions.values import (
+    LONGEST_NAME,
+    MOST_GUESSES,
+    cut,
+    finite,
+    meant,
+    name_problem,
+    plain,
+    shown_value,
+    size_of,
+)
 from engine.market.timeframes import TIMEFRAMES
 
 KEY: Final = "rules"
@@ -27,7 +35,6 @@ MAX_TARGETS: Final = 100
 MOST_BARS: Final = 1_000_000_000
 """That a position may be held; more than any data have."""
 _MOST_PROBLEMS: Final = 100
-_LONGEST_NAME: Final = 100
 
 CONDITIONS: Final[tuple[str, ...]] = ("buy", "sell", "close", "close_long", "close_short")
 SINGLE: Final[tuple[str, ...]] = (*CONDITIONS, "stop_loss", "trailing_stop", "volume")
@@ -66,7 +73,7 @@ class CheckedRules:
         Targets are sorted, since they are taken by their distance.
         """
         document: dict[str, Any] = {
-            "params": {name: _plain(value) for name, value in self.params.items()},
+            "params": {name: plain(value) for name, value in self.params.items()},
             "indicators": {
                 name: each.expression.canonical
                 if each.timeframe is None
@@ -83,30 +90,44 @@ class CheckedRules:
 def check_document(document: Mapping[str, Any]) -> CheckedRules:
     """Check a document as JSON or TOML gives it. Raises InvalidParams with everything at fault, as far as it is told
     apart: `buy: column 24: unknown name 'slo'; did you mean 'slow'?`.
+
+    One that differs from an earlier one in the values of its params alone is only asked about those: a search has many.
     """
+    text = _text_without_values(document)
+    known = _known.get(text) if text is not None else None
     reader = _Reader()
-    checked = reader.read(document)
+    checked = reader.read(document) if known is None else reader.read_values(known, document["params"])
     if reader.problems or checked is None:
         raise InvalidParams(KEY, bounded_problems(sorted(reader.problems, key=_place)))
+    if text is not None and known is None:
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        _known[text] = checked
     return checked
 
 
-def problems_of_params(rules: CheckedRules, params: Mapping[str, Any]) -> tuple[ParameterProblem, ...]:
-    """Say which of these params the rules do not have, and which break the rule of a place where they stand.
-
-    What a search asks of each combination: one with a problem is left out.
-    """
-    unknown = [unknown_param(name, rules.params) for name in params if name not in rules.params]
-    values: dict[str, float] = {}
-    reader = _Reader()
-    reader.params({name: value for name, value in params.items() if name in rules.params}, values)
-    broken = _broken(rules.uses, values)
-    return bounded_problems([*unknown, *reader.problems, *broken])
+_known: Final[dict[str, CheckedRules]] = {}
+_MOST_KNOWN, _LONGEST_KNOWN = 32, 4_096
+"""Documents, and characters of one."""
 
 
-def unknown_param(name: str, known: Mapping[str, Any]) -> ParameterProblem:
-    """What to say of a param that the document does not have."""
-    return ParameterProblem(f"params.{cut(name)}", f"unknown param{_meant(name, known)}")
+def _text_without_values(document: Mapping[str, Any]) -> str | None:
+    """Return what of a document decides what it means, its params' names included; None where that is not kept."""
+    params = document.get("params")
+    if not isinstance(params, Mapping):
+        return None
+    try:
+        text = json.dumps([{**document, "params": None}, list(params)])
+    except (TypeError, ValueError, RecursionError):
+        return None  # as TOML has dates, which no field takes
+    return text if len(text) <= _LONGEST_KNOWN else None
+
+
+def unknown_params(names: Sequence[str], known: Mapping[str, Any]) -> tuple[ParameterProblem, ...]:
+    """Return what to say of params that the document does not have."""
+    near = [meant(name, known) for name in names[:MOST_GUESSES]]
+    told = zip(names, (*near, *repeat("", len(names) - len(near))), strict=True)
+    return bounded_problems([ParameterProblem(f"params.{cut(name)}", f"unknown param{each}") for name, each in told])
 
 
 def bounded_problems(problems: list[ParameterProblem]) -> tuple[ParameterProblem, ...]:
@@ -136,7 +157,7 @@ class _Reader:
                 self._unknown_field(name)
         if "buy" not in given and "sell" not in given:
             self._tell("buy", "is missing, and so is sell: one of them is required")
-        size = _size(given)
+        size = size_of(given)
         if size > MAX_BYTES:
             self._tell("document", f"has {size:,} bytes; rules have {MAX_BYTES // 1024} KiB at most")
             return None
@@ -177,19 +198,27 @@ class _Reader:
             tuple(checking.uses),
         )
 
+    def read_values(self, known: CheckedRules, params: Mapping[str, Any]) -> CheckedRules:
+        """Return the rules with other values of the same params."""
+        values: dict[str, float] = {}
+        self.params(params, values)
+        self.problems += _broken(known.uses, values)
+        most = values.get(known.max_bars_param) if known.max_bars_param is not None else known.max_bars
+        return replace(known, params=values, max_bars=None if most is None else int(most))
+
     def params(self, given: Any, params: dict[str, float]) -> None:
         """Take what are numbers under names that may be."""
         if not isinstance(given, Mapping):
-            self._tell("params", f"must be an object of numbers by name, not {_shown(given)}")
+            self._tell("params", f"must be an object of numbers by name, not {shown_value(given)}")
             return
         for name, value in given.items():
             where = f"params.{cut(name)}"
-            problem = _name_problem(name)
-            number = _finite(value)
+            problem = name_problem(name)
+            number = finite(value)
             if problem is not None:
                 self._tell(where, problem)
             elif number is None:
-                self._tell(where, f"must be a finite number, not {_shown(value)}")
+                self._tell(where, f"must be a finite number, not {shown_value(value)}")
             else:
                 params[name] = number
 
@@ -210,12 +239,12 @@ class _Reader:
 
     def _texts_of_indicators(self, indicators: Any) -> Iterator[tuple[str, str]]:
         if not isinstance(indicators, Mapping):
-            self._tell("indicators", f"must be an object of expressions by name, not {_shown(indicators)}")
+            self._tell("indicators", f"must be an object of expressions by name, not {shown_value(indicators)}")
             return
         if len(indicators) > MAX_INDICATORS:
             self._tell("indicators", f"are {len(indicators)}; rules have {MAX_INDICATORS} at most")
         for name, value in islice(indicators.items(), MAX_INDICATORS):
-            if _name_problem(name) is None:
+            if name_problem(name) is None:
                 inner = value.get("value") if isinstance(value, Mapping) else value
                 yield from self._text(f"indicators.{name}", inner)
 
@@ -223,12 +252,12 @@ class _Reader:
         if isinstance(value, str):
             yield name, value
         elif isinstance(value, int | float) and not isinstance(value, bool):
-            if _finite(value) is None:
+            if finite(value) is None:
                 self._tell(name, "must be a finite number")
             else:
                 yield name, str(value)
         else:
-            self._tell(name, f"must be an expression or a number, not {_shown(value)}")
+            self._tell(name, f"must be an expression or a number, not {shown_value(value)}")
 
     def _parsed(self, name: str, text: str) -> Expression | None:
         try:
@@ -243,7 +272,7 @@ class _Reader:
         found = {}
         for name, value in islice(given.items(), MAX_INDICATORS) if isinstance(given, Mapping) else ():
             where = f"indicators.{cut(name)}"
-            problem = _name_problem(name)
+            problem = name_problem(name)
             if problem is None and name in params:
                 problem = "is a param's name too"
             if problem is not None:
@@ -259,16 +288,16 @@ class _Reader:
     def _timeframe(self, where: str, value: Mapping[str, Any]) -> str | None:
         for key in value:
             if key not in ("timeframe", "value"):
-                self._tell(where, f"unknown key {shown(str(key))}{_meant(key, ('timeframe', 'value'))}")
+                self._tell(where, f"unknown key {shown(str(key))}{meant(key, ('timeframe', 'value'))}")
         name = value.get("timeframe")
         if not isinstance(name, str) or name not in TIMEFRAMES:
-            self._tell(where, f"timeframe must be one of {', '.join(TIMEFRAMES)}, not {_shown(name)}")
+            self._tell(where, f"timeframe must be one of {', '.join(TIMEFRAMES)}, not {shown_value(name)}")
             return None
         return name
 
     def _named(self, given: Any) -> list[str]:
         """Every name that an indicator has, also one at fault: naming it elsewhere is no second mistake."""
-        return [name for name in given if _name_problem(name) is None] if isinstance(given, Mapping) else []
+        return [name for name in given if name_problem(name) is None] if isinstance(given, Mapping) else []
 
     def _max_bars(self, value: Any, params: Mapping[str, float], uses: list[ParamUse]) -> tuple[int | None, str | None]:
         if value is None:
@@ -278,14 +307,16 @@ class _Reader:
             if name in params:
                 uses.append(ParamUse(name, "max_bars", 1, MOST_BARS))
                 return int(params[name]) if params[name].is_integer() else None, name
-            if not (name.isascii() and name.isdigit() and len(name) < _LONGEST_NAME):
-                what = f"column 1: must be a whole number or a param, not {_shown(value)}"
-                self._tell("max_bars", what + _meant(name, params))
+            if not (name.isascii() and name.isdigit() and len(name) < LONGEST_NAME):
+                what = f"column 1: must be a whole number or a param, not {shown_value(value)}"
+                self._tell("max_bars", what + meant(name, params))
                 return None, None
             value = int(name)
-        number = _finite(value)
+        number = finite(value)
         if number is None or not number.is_integer() or not 1 <= number <= MOST_BARS:
-            self._tell("max_bars", f"must be a whole number from 1 to {MOST_BARS}, or a param, not {_shown(value)}")
+            self._tell(
+                "max_bars", f"must be a whole number from 1 to {MOST_BARS}, or a param, not {shown_value(value)}"
+            )
             return None, None
         return int(number), None
 
@@ -293,72 +324,13 @@ class _Reader:
         if name == "llm":
             self._tell("llm", "this version asks no language model")
         else:
-            self._tell(cut(name), f"unknown field{_meant(name, FIELDS)}")
+            near = meant(name, FIELDS) if len(self.problems) < MOST_GUESSES else ""
+            self._tell(cut(name), f"unknown field{near}")
 
     def _tell(self, where: str, message: str) -> None:
         self.problems.append(ParameterProblem(where, message))
 
 
-def cut(name: Any) -> str:
-    """Return a name as a field's part of a message: of bounded length."""
-    text = str(name)
-    return text if len(text) <= _LONGEST_NAME else text[:_LONGEST_NAME] + "..."
-
-
 def _broken(uses: Any, values: Mapping[str, float]) -> list[ParameterProblem]:
     found = (use.problem(values[use.name]) for use in uses if use.name in values)
     return [problem for problem in found if problem is not None]
-
-
-def _name_problem(name: Any) -> str | None:
-    if not isinstance(name, str) or not name.isidentifier() or len(name) > _LONGEST_NAME:
-        return f"is no name: letters, digits and _, not beginning with a digit, at most {_LONGEST_NAME}"
-    if iskeyword(name):
-        return "is a word of the language"
-    if name in COLUMNS:
-        return "is what the bars have under that name"
-    return None
-
-
-def _finite(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _plain(value: float) -> int | float:
-    return int(value) if value.is_integer() and abs(value) < 2**53 else value
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, str):
-        return shown(value)
-    if value is None or isinstance(value, bool | float):
-        return json.dumps(value)
-    if isinstance(value, int):
-        return str(value) if abs(value) < 1e20 else "a number of so many digits"
-    return (
-        "an object"
-        if isinstance(value, Mapping)
-        else "a list"
-        if isinstance(value, list | tuple)
-        else type(value).__name__
-    )
-
-
-def _meant(name: Any, known: Any) -> str:
-    found = get_close_matches(name, list(known), n=1) if isinstance(name, str) and len(name) <= _LONGEST_NAME else []
-    return f"; did you mean {found[0]!r}?" if found else ""
-
-
-def _size(document: Mapping[str, Any]) -> int:
-    """Return the bytes of a document as JSON, or of as much of it as JSON can say."""
-    encode: Callable[[Any], str] = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
-    try:
-        return len(encode(dict(document)).encode("utf-8", "surrogatepass"))
-    except (RecursionError, ValueError, TypeError):
-        return MAX_BYTES + 1

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from engine.errors import InvalidParams, ParameterProblem
-from engine.expressions.document import KEY, bounded_problems, unknown_param
+from engine.expressions.document import KEY, unknown_params
 
 BY_NAME: Final = ("params", "llm")
 """Fields whose entries are merged; any other field of the later document stands in place of the earlier one's."""
@@ -30,16 +30,16 @@ def merged(document: Mapping[str, Any], over: Mapping[str, Any]) -> tuple[dict[s
     if strangers:
         named = set(_names(both))
         strangers = [name for name in strangers if name not in named]
-    return both, bounded_problems([unknown_param(name, known) for name in strangers])
+    return both, unknown_params(strangers, known)
 
 
 def with_params(document: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
     """Return the document with these of its params changed. Raises InvalidParams for names that it does not have."""
     known = document.get("params")
     known = known if isinstance(known, Mapping) else {}
-    strangers = [unknown_param(name, known) for name in params if name not in known]
+    strangers = [name for name in params if name not in known]
     if strangers:
-        raise InvalidParams(KEY, bounded_problems(strangers))
+        raise InvalidParams(KEY, unknown_params(strangers, known))
     return {**document, "params": {**known, **params}}
 
 

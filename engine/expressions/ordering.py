@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from engine.errors import ParameterProblem
-from engine.expressions.syntax import Expression, shown
+from engine.expressions.syntax import Expression
+from engine.expressions.tokens import shown
 
 
 @dataclass(frozen=True, slots=True)

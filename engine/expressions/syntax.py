@@ -5,18 +5,14 @@ which is allowed, ends it, at a number that depends on the version. Here nothing
 That both agree is tested (tests/engine/expressions/test_against_python.py).
 """
 
-import keyword
-import math
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
+
+from engine.expressions.tokens import ExpressionError, Token, number_of, shown, tokens
 
 MAX_DEPTH: Final = 50
 """Levels: brackets, calls, indices, `not`, signs; a chain of one operator is one."""
-_LONGEST_SHOWN: Final = 40
-"""Characters of a text in a message."""
 
 Kind = Literal["number", "name", "text", "sign", "not", "and", "or", "compare", "binary", "call", "index"]
 
@@ -46,14 +42,6 @@ class Expression:
     canonical: str
 
 
-class ExpressionError(Exception):
-    """The text is no expression. column: of what is wrong, in characters from 1."""
-
-    def __init__(self, column: int, message: str) -> None:
-        self.column = column
-        super().__init__(f"column {column}: {message}")
-
-
 def parse(text: str) -> Expression:
     """Read an expression. Its nodes are shared: nobody changes them. Raises ExpressionError for the first mistake."""
     return _kept(text) if len(text) <= _LONGEST_KEPT else _parse(text)
@@ -61,7 +49,7 @@ def parse(text: str) -> Expression:
 
 def _parse(text: str) -> Expression:
     parser = _Parser()
-    for token in _tokens(text):
+    for token in tokens(text):
         parser.take(token)
     return Expression(tuple(parser.nodes), "".join(parser.written).strip())
 
@@ -72,79 +60,6 @@ _LONGEST_KEPT: Final = 1_000
 """Characters."""
 
 
-def shown(text: str) -> str:
-    """Return a text as messages quote it."""
-    return repr(text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 3] + "...")
-
-
-# --- tokens ---------------------------------------------------------------------------------------------------------
-
-
-class Token(NamedTuple):
-    """kind: number, name, text, operator or end."""
-
-    kind: str
-    text: str
-    column: int
-
-
-_DIGITS: Final = "[0-9](?:_?[0-9])*"
-_TOKEN: Final = re.compile(
-    rf"""(?P<space>[ \t\r\n\f]+)
-    | (?P<number> 0[xX](?:_?[0-9a-fA-F])+ | 0[oO](?:_?[0-7])+ | 0[bB](?:_?[01])+
-                | (?:{_DIGITS}\.?(?:{_DIGITS})? | \.{_DIGITS})(?:[eE][+-]?{_DIGITS})?)
-    | (?P<name>[^\W\d]\w*)
-    | (?P<text>"[^"\\\r\n]*"|'[^'\\\r\n]*')
-    | (?P<foreign>\*\*|//|<<|>>|->|:=|<>)
-    | (?P<operator><=|>=|==|!=|[-+*/%<>()\[\],])
-    | (?P<stranger>.)""",
-    re.VERBOSE | re.DOTALL,
-)
-_STRANGERS: Final = {
-    ".": "an attribute is not part of an expression",
-    "=": "'=' is not part of an expression: compare with '==', and name no arguments",
-    '"': "a text ends where it began, on its line and without a backslash",
-    "'": "a text ends where it began, on its line and without a backslash",
-}
-_WORDS: Final = frozenset({"and", "or", "not"})
-
-
-def _tokens(text: str) -> Iterator[Token]:
-    """Yield what the text is made of, an end last."""
-    for match in _TOKEN.finditer(text):
-        kind, found, column = str(match.lastgroup), match.group(), match.start() + 1
-        if kind == "space":
-            continue
-        if kind == "stranger":
-            raise ExpressionError(column, _STRANGERS.get(found, f"{shown(found)} is not part of an expression"))
-        if kind == "foreign" or (kind == "name" and keyword.iskeyword(found) and found not in _WORDS):
-            raise ExpressionError(column, f"{found!r} is not part of an expression")
-        if kind == "name" and not found.isidentifier():
-            raise ExpressionError(column, f"{shown(found)} is no name")
-        if kind == "number" and re.match(r"[\w.]", text[match.end() : match.end() + 1]):
-            raise ExpressionError(column, f"a number ends before {shown(text[match.end() :])}")
-        yield Token("operator" if found in _WORDS else kind, found, column)
-    yield Token("end", "", len(text) + 1)
-
-
-def _number(token: Token) -> float:
-    text = token.text
-    is_whole = text[:2].lower() in ("0x", "0o", "0b") or text.replace("_", "").isdigit()
-    try:
-        value = float(int(text, 0) if is_whole else float(text))
-    except OverflowError:
-        value = math.inf
-    except ValueError:  # a zero before other digits, as in Python, or more digits than it reads
-        if text.startswith("0"):
-            raise ExpressionError(token.column, f"{shown(text)} is no number") from None
-        value = math.inf
-    if not math.isfinite(value):
-        raise ExpressionError(token.column, f"{shown(text)} is too large")
-    return value
-
-
-# --- the tree -------------------------------------------------------------------------------------------------------
-
 _OR, _AND, _NOT, _COMPARE, _SUM, _PRODUCT, _SIGN = range(1, 8)
 _BRACKET: Final = 0
 _BINARY: Final[dict[str, tuple[Kind, int]]] = {
@@ -154,6 +69,9 @@ _BINARY: Final[dict[str, tuple[Kind, int]]] = {
     **dict.fromkeys("+-", ("binary", _SUM)),
     **dict.fromkeys("*/%", ("binary", _PRODUCT)),
 }
+
+
+_LEVELS: Final = frozenset({"(", "call", "index", "sign", "not"})
 
 
 @dataclass(slots=True)
@@ -176,6 +94,8 @@ class _Parser:
         self._operands: list[tuple[int, int]] = []
         """Place and column of each; brackets around it count to its column."""
         self._pending: list[_Pending] = []
+        self._levels = 0
+        """Among what is pending: so deep the text is at this place."""
         self._wants_value = True
         self._before: Token | None = None
 
@@ -227,7 +147,7 @@ class _Parser:
         value: float | str = token.text
         written = token.text
         if kind == "number":
-            value = _number(token)
+            value = number_of(token)
             written = f"{value:.0f}" if value.is_integer() and value < 1e15 else repr(value)
         elif kind == "text":
             value = token.text[1:-1]
@@ -237,12 +157,15 @@ class _Parser:
 
     def _add(self, node: Node, column: int) -> None:
         if node.depth > MAX_DEPTH:
-            raise ExpressionError(node.column, f"is more than {MAX_DEPTH} levels deep")
+            raise _too_deep(node.column)
         self.nodes.append(node)
         self._operands.append((len(self.nodes) - 1, column))
         self._wants_value = False
 
     def _wait(self, kind: Kind | Literal["("], precedence: int, token: Token) -> None:
+        self._levels += kind in _LEVELS
+        if self._levels > MAX_DEPTH:
+            raise _too_deep(token.column)
         self._pending.append(_Pending(kind, precedence, token.column, [token.text]))
         self._wants_value = True
 
@@ -297,6 +220,7 @@ class _Parser:
             self.written.pop()
         self.written.append(token.text)
         self._pending.pop()
+        self._levels -= 1
         if opened.kind == "(":
             self._group(opened.column)
         elif opened.kind == "call":
@@ -314,13 +238,14 @@ class _Parser:
         node.grouped = True
         self._operands[-1] = (place, column)
         if node.depth > MAX_DEPTH:
-            raise ExpressionError(column, f"is more than {MAX_DEPTH} levels deep")
+            raise _too_deep(column)
 
     def _reduce(self, precedence: int) -> None:
         """Make nodes of what waits and binds at least so much."""
         while self._pending and self._pending[-1].precedence >= precedence:
             waiting = self._pending.pop()
             kind = waiting.kind
+            self._levels -= kind in _LEVELS
             assert kind != "("
             operands = self._popped(waiting.operands)
             column = waiting.column if waiting.operands == 1 else operands[0][1]
@@ -346,3 +271,7 @@ class _Parser:
         if token.kind == "end":
             return ExpressionError(token.column, f"a value is missing{after}" if after else "is empty")
         return ExpressionError(token.column, f"unexpected {shown(token.text)}{after}")
+
+
+def _too_deep(column: int) -> ExpressionError:
+    return ExpressionError(column, f"is more than {MAX_DEPTH} levels deep")

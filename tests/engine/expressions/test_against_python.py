@@ -5,7 +5,8 @@ import ast
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.expressions.syntax import Expression, ExpressionError, parse
+from engine.expressions.syntax import Expression, parse
+from engine.expressions.tokens import ExpressionError
 
 _WORDS = """
     close high f rsi 1 14 0.5 1e3 1_000 0x1f .5 5. 007 00 + - * / % < <= > >= == != and or not ( ) [ ] , 'x' "y"
@@ -40,7 +41,7 @@ def numbers_or_conditions() -> st.SearchStrategy[str]:
 
 
 @given(texts())
-@settings(max_examples=500)
+@settings(max_examples=200)
 def test_what_is_taken_is_the_tree_that_python_reads(text: str) -> None:
     try:
         ours = parse(text)
@@ -50,7 +51,7 @@ def test_what_is_taken_is_the_tree_that_python_reads(text: str) -> None:
 
 
 @given(numbers_or_conditions())
-@settings(max_examples=500)
+@settings(max_examples=200)
 def test_what_python_reads_in_the_language_is_taken(text: str) -> None:
     try:
         expected = _theirs(_python(text))

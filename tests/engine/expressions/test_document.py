@@ -1,5 +1,6 @@
 """Documents: what is refused, under which field and column, and what one document is however it is written."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from engine import indicators
 from engine.errors import InvalidParams
 from engine.expressions.candles import CANDLES
-from engine.expressions.document import check_document, problems_of_params
+from engine.expressions.document import check_document
 from engine.expressions.functions import FUNCTIONS, INDICATORS
 from engine.expressions.reference import functions_table, names_table
 from engine.market.timeframes import TIMEFRAMES
@@ -197,7 +198,7 @@ def test_limits_hold_for_the_whole_document() -> None:
     assert problems(indicators={f"a{i}": "close" for i in range(201)}, buy="a0 > 1", sell=None) == [
         "indicators: are 201; rules have 200 at most"
     ]
-    assert "buy: column 1: is more than 50 levels deep" in problems(buy="(" * 51 + "close" + ")" * 51 + " > 0")[0]
+    assert "buy: column 51: is more than 50 levels deep" in problems(buy="(" * 51 + "close" + ")" * 51 + " > 0")[0]
 
 
 def test_two_hundred_indicators_made_of_each_other_are_no_depth() -> None:
@@ -237,18 +238,26 @@ def test_order_and_layout_change_nothing() -> None:
     assert list(check_document(WHOLE).canonical()["take_profit"]) == ["4 * atr(14)", "pips(30)"]
 
 
-def test_params_of_a_search_are_held_to_the_rules_of_their_places() -> None:
-    rules = check_document({**WHOLE, "max_bars": "slow", "indicators": {**WHOLE["indicators"], "back": "close[fast]"}})
+def test_params_are_held_to_the_rules_of_their_places_whenever_they_change() -> None:
+    document = {**WHOLE, "max_bars": "slow", "indicators": {**WHOLE["indicators"], "back": "close[fast]"}}
 
     def told(**params: Any) -> list[str]:
-        return [each.field for each in problems_of_params(rules, params)]
+        try:
+            rules = check_document({**document, "params": {"fast": 5, "slow": 60, **params}})
+        except InvalidParams as refused:
+            return [each.field for each in refused.problems]
+        assert rules.params == {"fast": 5, "slow": 60, **params}
+        assert rules.max_bars == rules.params["slow"]
+        return []
 
-    assert told(fast=5, slow=60.0) == []
-    assert told(fast=5.5) == ["params.fast", "params.fast"]
-    assert told(slow=0) == ["params.slow", "params.slow"]
-    assert told(slow=200_000) == ["params.slow"]
-    assert told(fats=5) == ["params.fats"]
-    assert told(fast="5") == ["params.fast"]
+    for _ in range(2):
+        assert told(fast=7, slow=70.0) == []
+        assert told(fast=5.5) == ["params.fast", "params.fast"]
+        assert told(slow=0) == ["params.slow", "params.slow"]
+        assert told(slow=200_000) == ["params.slow"]
+        assert told(fast="5") == ["params.fast"]
+        assert told(slow=float("nan")) == ["params.slow"]
+        assert told(fast=True) == ["params.fast"]
 
 
 def test_patterns_and_functions_are_those_of_the_indicators() -> None:
@@ -268,3 +277,12 @@ def test_the_documentations_tables_are_the_grammars() -> None:
     page = (Path(__file__).parents[3] / "docs" / "strategies.md").read_text()
     assert f"<!-- names -->\n{names_table()}\n<!-- end -->" in page
     assert f"<!-- functions -->\n{functions_table()}\n<!-- end -->" in page
+
+
+def test_looking_for_what_was_meant_ends_with_the_first_mistakes() -> None:
+    names = {f"p{number}": 1 for number in range(4_000)}
+    indicators = {f"i{number}": "xq + xr + xs" for number in range(200)}
+    begun = time.process_time()
+    assert len(problems(params=names, indicators=indicators)) == 101
+    assert len(problems(**{f"stranger{number}": 1 for number in range(20_000)})) == 101
+    assert time.process_time() - begun < 10

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 import engine.expressions
-from engine.expressions.syntax import MAX_DEPTH, ExpressionError, parse
+from engine.expressions.syntax import MAX_DEPTH, parse
+from engine.expressions.tokens import ExpressionError
+
+TEXT = "a text ends where it began, on its line and without a backslash"
 
 
 @pytest.mark.parametrize(
@@ -16,7 +19,7 @@ from engine.expressions.syntax import MAX_DEPTH, ExpressionError, parse
     [
         ("", "column 1: is empty"),
         ("  ", "column 3: is empty"),
-        ("close.shift(-1)", "column 6: an attribute is not part of an expression"),
+        ("close.shift(-1)", "column 6: an attribute is not part of an expression, near '.shift(-1)'"),
         ("().__class__", "column 2: unexpected ')' after '('"),
         ("close > 1 if open else 2", "column 11: 'if' is not part of an expression"),
         ("lambda: 1", "column 1: 'lambda' is not part of an expression"),
@@ -25,22 +28,28 @@ from engine.expressions.syntax import MAX_DEPTH, ExpressionError, parse
         ("[x for x in close]", "column 1: unexpected '['"),
         ("sma(*close)", "column 5: unexpected '*' after '('"),
         ("sma(**close)", "column 5: '**' is not part of an expression"),
-        ("sma(close, n=3)", "column 13: '=' is not part of an expression: compare with '==', and name no arguments"),
+        (
+            "sma(close, n=3)",
+            "column 13: '=' is not part of an expression: compare with '==', and name no arguments, near '=3)'",
+        ),
         ("close ** 2", "column 7: '**' is not part of an expression"),
         ("close // 2", "column 7: '//' is not part of an expression"),
         ("close & 1", "column 7: '&' is not part of an expression"),
         ("~close", "column 1: '~' is not part of an expression"),
         ("close is None", "column 7: 'is' is not part of an expression"),
         ("True", "column 1: 'True' is not part of an expression"),
-        ("__import__('os').system('ls')", "column 17: an attribute is not part of an expression"),
+        (
+            "__import__('os').system('ls')",
+            "column 17: an attribute is not part of an expression, near \".system('ls')\"",
+        ),
         ("1e400", "column 1: '1e400' is too large"),
         ("9" * 400, "column 1: '9999999999999999999999999999999999999...' is too large"),
         ("9" * 5000, "column 1: '9999999999999999999999999999999999999...' is too large"),
         ("1j", "column 1: a number ends before 'j'"),
         ("007", "column 1: '007' is no number"),
         ("1..real", "column 1: a number ends before '.real'"),
-        ("'a\\x41'", "column 1: a text ends where it began, on its line and without a backslash"),
-        ("close > 'a", "column 9: a text ends where it began, on its line and without a backslash"),
+        ("'a\\x41'", f"column 1: {TEXT}, near \"'a\\\\x41'\""),
+        ("close > 'a", f'column 9: {TEXT}, near "\'a"'),
         ("close # > 1", "column 7: '#' is not part of an expression"),
         ("close\\\n> 1", "column 6: '\\\\' is not part of an expression"),
         ("(close", "column 1: a bracket is not closed"),
@@ -56,7 +65,7 @@ from engine.expressions.syntax import MAX_DEPTH, ExpressionError, parse
         ("close[1:2]", "column 8: ':' is not part of an expression"),
         ("sma(close, 3)(1)", "column 14: unexpected '(' after ')'"),
         ("(sma)(close, 3)", "column 6: unexpected '(' after ')'"),
-        ("größe.x", "column 6: an attribute is not part of an expression"),
+        ("größe.x", "column 6: an attribute is not part of an expression, near '.x'"),
         ("close\x00", "column 6: '\\x00' is not part of an expression"),
         ("close > 1 \ud800", "column 11: '\\ud800' is not part of an expression"),
     ],

@@ -281,3 +281,23 @@ def market_of(bars: Bars) -> Any:
 def test_a_volume_beyond_all_counting_fails_the_run_and_is_no_other_volume() -> None:
     with pytest.raises(StrategyError, match=r"decision at 2024-01-08T01:00:00Z: volume 1\.0\d*e\+300 is too large"):
         run(hourly(1.0, 1.2, 1.0), rules(buy=UP, volume="1e300"))
+
+
+def test_an_indicator_on_the_runs_own_timeframe_is_one_without() -> None:
+    bars = hourly(*[1.0 + (i * 7919 % 101) / 1000 for i in range(200)])
+    plain, named = (
+        rules(buy="crosses_above(close, a)", close="crosses_below(close, a)", indicators={"a": indicator})
+        for indicator in ("ema(close, 5)", {"timeframe": "H1", "value": "ema(close, 5)"})
+    )
+    found = trades(run(bars, plain), "entry_time", "exit_time", "profit")
+    assert len(found) > 20
+    assert trades(run(bars, named), "entry_time", "exit_time", "profit") == found
+
+
+def test_a_stored_shorter_timeframe_is_seen_as_it_closed() -> None:
+    minutes = closes_bars("M30", START, [1.0, 1.0, 1.0, 1.2, 1.0, 1.0, 1.0, 1.0])
+    document = rules(
+        buy="m == 1.2", close="m == 1 and m[0] == 1", indicators={"m": {"timeframe": "M30", "value": "close"}}
+    )
+    found = run(hourly(1.0, 1.0, 1.0, 1.0), document, context={"M30": minutes})
+    assert trades(found, "from", "to") == [(1, 2)]
