@@ -160,7 +160,8 @@ def _join(sources: Sources, step: Step, side: Side, inputs: list[Any]) -> Any:
 
 
 def _candle(sources: Sources, step: Step, side: Side, inputs: list[Any]) -> Floats:
-    values: Floats = indicators.candle(str(step.given[0]), *_bars(sources, step, FUNCTIONS["candle"].bars)).to_numpy()
+    opened, high, low, close = _bars(sources, step, FUNCTIONS["candle"].bars)
+    values: Floats = indicators.candle(opened, high, low, close, str(step.given[0])).to_numpy()
     return values
 
 

@@ -1,6 +1,7 @@
 """Candle patterns, by TA-Lib's names."""
 
 from difflib import get_close_matches
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,30 +16,33 @@ CANDLES = tuple(sorted(name.removeprefix(_PREFIX).lower() for name in vars(talib
 """All there are."""
 
 
-def candle(name: str, open: Column, high: Column, low: Column, close: Column) -> pl.Series:  # noqa: A002
+def candle(open: Column | str, high: Column, low: Column, close: Column, name: Column | str) -> pl.Series:  # noqa: A002
     """Return TA-Lib's value of a pattern: 100 (of some 80 or 200) where it is bullish, negative where bearish, 0 for
     none; unknown while there are too few bars to tell.
 
-    name: without CDL, lower case, as in CANDLES. Raises ValueError for another.
+    name: without CDL, lower case, as in CANDLES; it may also stand first, as rules have it. Raises ValueError for
+    another.
     """
-    problem = candle_problem(name)
+    given: list[Any] = [open, high, low, close, name]
+    *prices, pattern = given if not isinstance(open, str) else [*given[1:], open]
+    problem = candle_problem(pattern)
     if problem is not None:
         raise ValueError(problem)
-    lookback, function = candle_lookback(name), getattr(talib, _PREFIX + name.upper())
+    lookback, function = candle_lookback(pattern), getattr(talib, _PREFIX + pattern.upper())
 
     def of_stretch(*bars: Floats) -> tuple[Floats]:
         values: Floats = function(*bars).astype(np.float64)
         values[:lookback] = np.nan
         return (values,)
 
-    return series(f"candle_{name}", *by_stretch(of_stretch, lookback, open, high, low, close))
+    return series(f"candle_{pattern}", *by_stretch(of_stretch, lookback, *prices))
 
 
 def candle_problem(name: str) -> str | None:
     """Say that there is no such pattern, and which may be meant; None where there is."""
-    if name in CANDLES:
+    if isinstance(name, str) and name in CANDLES:
         return None
-    meant = get_close_matches(name, CANDLES, n=1)
+    meant = get_close_matches(str(name), CANDLES, n=1)
     return f"unknown candle pattern {name!r}" + (f"; did you mean {meant[0]!r}?" if meant else "")
 
 

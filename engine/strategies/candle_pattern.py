@@ -47,8 +47,8 @@ class CandlePattern:
         self._openings = Openings(params, instrument)
 
     def decide_all(self, market: Market) -> pl.DataFrame:
-        prices = [market.bars[name] for name in ("open", "high", "low", "close")]
-        signals = [candle(name, *prices).fill_null(0.0).cast(pl.Int64) for name in self._patterns]
+        opened, high, low, close = (market.bars[name] for name in ("open", "high", "low", "close"))
+        signals = [candle(opened, high, low, close, name).fill_null(0.0).cast(pl.Int64) for name in self._patterns]
         positive, negative = (np.zeros(market.bars.height, bool) for _ in range(2))
         for signal in signals:
             positive |= signal.to_numpy() > 0

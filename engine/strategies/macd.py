@@ -16,7 +16,9 @@ class _Lengths(FastAndSlow):
 
 
 class Macd:
-    """BUY where the MACD line crosses above its signal line, SELL where it crosses below."""
+    """BUY where the MACD line crosses above its signal line, SELL where it crosses below; ties within 1e-9 of the close
+    are no crossings.
+    """
 
     class Params(Levels, _Lengths):
         pass
@@ -33,4 +35,6 @@ class Macd:
 
     def decide_all(self, market: Market) -> pl.DataFrame:
         close, lengths = market.bars["close"], (self._params.fast, self._params.slow, self._params.signal)
-        return self._openings.decided(market, crosses(macd(close, *lengths), macd_signal(close, *lengths)))
+        # Differences of averages of prices: what is noise depends on the prices' size, not on theirs.
+        codes = crosses(macd(close, *lengths), macd_signal(close, *lengths), close)
+        return self._openings.decided(market, codes)

@@ -91,9 +91,10 @@ def test_on_balance_volume(bars: str) -> None:
 
 @pytest.mark.parametrize("name", indicators.CANDLES)
 def test_candles(name: str) -> None:
-    columns = [sample_bars("gbpusd_h1")[column] for column in ("open", "high", "low", "close")]
-    theirs = getattr(talib, f"CDL{name.upper()}")(*columns)
-    ours = indicators.candle(name, *columns)
+    opened, high, low, close = (sample_bars("gbpusd_h1")[column] for column in ("open", "high", "low", "close"))
+    theirs = getattr(talib, f"CDL{name.upper()}")(opened, high, low, close)
+    ours = indicators.candle(opened, high, low, close, name)
+    assert ours.equals(indicators.candle(name, opened, high, low, close), null_equal=True)
     unknown = abstract.Function(f"CDL{name.upper()}").lookback  # type: ignore[attr-defined]  # TA-Lib's stubs lack it
     assert ours[:unknown].null_count() == unknown
     np.testing.assert_array_equal(ours[unknown:].to_numpy(), theirs[unknown:])
@@ -102,7 +103,7 @@ def test_candles(name: str) -> None:
 def test_all_of_talibs_candles_are_there_and_others_are_refused_with_what_is_near() -> None:
     assert len(indicators.CANDLES) == len(talib.get_function_groups()["Pattern Recognition"]) == 61  # type: ignore[no-untyped-call]
     with pytest.raises(ValueError, match="unknown candle pattern 'engulfin'; did you mean 'engulfing'"):
-        indicators.candle("engulfin", [1.0], [1.0], [1.0], [1.0])
+        indicators.candle([1.0], [1.0], [1.0], [1.0], "engulfin")
 
 
 def same(name: str, ours: Any, theirs: Floats) -> None:

@@ -62,7 +62,7 @@ CAUSAL: dict[str, Callable[[slice], pl.Series]] = {
     **{name: partial(_of_close, of) for name, of in ONE.items()},
     **{name: partial(_of_range, of) for name, of in OF_BARS.items()},
     "obv": lambda seen: indicators.obv(CLOSE[seen], BARS["volume"][seen]),
-    "candle": lambda seen: indicators.candle("doji", BARS["open"][seen], HIGH[seen], LOW[seen], CLOSE[seen]),
+    "candle": lambda seen: indicators.candle(BARS["open"][seen], HIGH[seen], LOW[seen], CLOSE[seen], "doji"),
     "crosses_above": lambda seen: indicators.crosses_above(CLOSE[seen], sma(CLOSE[seen], 9)),
     "sma_crosses": lambda seen: pl.Series(sma_crosses(CLOSE[seen], 3, 9)),
     "supertrend_flips": lambda seen: pl.Series(indicators.supertrend_flips(HIGH[seen], LOW[seen], CLOSE[seen], 9, 1.0)),

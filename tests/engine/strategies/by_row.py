@@ -128,7 +128,7 @@ def cross_of(average: Callable[[Known, int], Known]) -> Callable[..., list[int]]
 
 def macd_signals(rows: Sequence[Row], fast: int, slow: int, signal: int) -> list[int]:
     line, average = macd([row.close for row in rows], fast, slow, signal)
-    return crossed(line, average, of_sides(line, average))
+    return crossed(line, average, of_closes(rows))
 
 
 def rsi_signals(rows: Sequence[Row], length: int, low: float, high: float) -> list[int]:
