@@ -14,6 +14,7 @@ from engine.market.instruments import Instrument, packaged_instruments
 from engine.market.timeframes import timeframe
 from engine.prepared import RunData
 from engine.results.result import BacktestResult
+from engine.search.figures import FIGURES
 from engine.simulate import run_backtest
 from engine.specification import Specification
 from engine.strategy import Decision, Market, StrategyParams, View
@@ -60,6 +61,12 @@ def backtest(
     specification = specification_of(bars, symbol=instrument.symbol, **changes)
     data = RunData(bars=bars, context=context or {}, finer=finer)
     return run_backtest(specification, instrument, data, decider, on_progress=on_progress, chunk_bars=chunk_bars)
+
+
+def has_figures_of(found: dict[str, Any], alone: BacktestResult) -> bool:
+    """Whether one of a search's results has the figures of a single run, to the last bit."""
+    figures = alone.to_json_dict()
+    return bool(found["metrics"] == {name: figures[name] for name in FIGURES})
 
 
 def columns_of(decide: Callable[[Market], pl.DataFrame]) -> ChosenStrategy:

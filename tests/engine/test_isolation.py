@@ -16,13 +16,13 @@ from pydantic import Field
 from engine.audit.probe import audit_strategy
 from engine.deciders.chosen import ChosenStrategy, choose_strategy
 from engine.deciders.decider import Decider
-from engine.errors import StrategyError
+from engine.errors import SearchFailed, StrategyError
 from engine.market.bars import Bars
 from engine.market.resampling import resample
 from engine.market.timeframes import timeframe
 from engine.prepared import RunData
 from engine.results.result import BacktestResult
-from engine.search.sweep import sweep
+from engine.search import optimize
 from engine.simulate import run_backtest
 from engine.strategies.sma_cross import SmaCross
 from engine.strategy import Decision, Instrument, Market, Position, StrategyParams, View
@@ -170,7 +170,7 @@ def fresh() -> str:
 
 
 FRESH = fresh()
-WAYS = ("run", "sweep", "audit")
+WAYS = ("run", "search", "audit")
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -189,11 +189,11 @@ def test_whatever_a_strategy_does_the_next_run_is_that_of_a_fresh_process(
     make = vandal_of_columns if columns else vandal_of_views
     vandal = make(tuple(chosen_deeds), raises=raises)
     chosen = choose_strategy(vandal, "vandal", {})
-    with suppress(StrategyError):
+    with suppress(StrategyError, SearchFailed):
         if way == "run":
             run(chosen)
-        elif way == "sweep":
-            sweep(SPECIFICATION, EURUSD, DATA, vandal, [{}, {"levels": [1, 2]}], threads=2)
+        elif way == "search":
+            optimize(SPECIFICATION, EURUSD, DATA, vandal, {"levels": [[3], [1, 2]]}, threads=2)
         else:
             audit_strategy(SPECIFICATION, EURUSD, DATA, chosen, moments=1)
     assert chosen.params.model_dump() == {"levels": [3]}

@@ -10,10 +10,10 @@ import pytest
 from engine.audit.probe import audit_strategy
 from engine.deciders.chosen import ChosenStrategy
 from engine.prepared import RunData
-from engine.search.sweep import sweep
+from engine.search import optimize
 from engine.strategy import Decision, Instrument, Market, Position, StrategyParams, View
 from tests.engine.bar_builders import closes_bars, utc
-from tests.engine.run_builders import EURUSD, backtest, bar_by_bar, sample, scripted, specification_of
+from tests.engine.run_builders import EURUSD, backtest, bar_by_bar, has_figures_of, sample, scripted, specification_of
 
 START = utc("2024-01-08 00:00")
 CLOSES = [1.1, 1.1, 1.103, 1.108, 1.104, 1.101, 1.1, 1.1]
@@ -115,21 +115,21 @@ class Trailing:
 ACCOUNT: dict[str, Any] = {"slippage_pips": 0.5, "commission_pct": 0.002, "leverage": 30.0, "stop_out_pct": 50.0}
 
 
-def test_a_sweep_gives_the_figures_of_runs_with_orders_and_costs_of_the_account() -> None:
+def test_a_search_gives_the_figures_of_runs_with_orders_and_costs_of_the_account() -> None:
     bars = sample("eurusd_h1", 2000)
     specification = specification_of(bars, volume=0.1, execution_mode="intra_candle", **ACCOUNT)
-    chosen = [{"distance": 0.001}, {"distance": 0.003}]
-    swept = sweep(specification, EURUSD, RunData(bars=bars), Trailing, chosen, threads=2)
-    for params, got in zip(chosen, swept, strict=True):
+    found = optimize(specification, EURUSD, RunData(bars=bars), Trailing, {"distance": [0.001, 0.003]}).results
+    assert len(found) == 2
+    for got in found:
         alone = backtest(
             bars,
-            ChosenStrategy(Trailing, Trailing.Params(**params)),
+            ChosenStrategy(Trailing, Trailing.Params(**got["params"])),
             volume=0.1,
             execution_mode="intra_candle",
             **ACCOUNT,
         )
-        assert got.metrics == alone.metrics
-        assert got.metrics.total_trades > 20
+        assert has_figures_of(got, alone)
+        assert alone.metrics.total_trades > 20
 
 
 class Foreseeing(Trailing):

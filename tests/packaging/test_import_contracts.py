@@ -31,7 +31,7 @@ CROSSINGS = [
     ("engine's rooms", "engine/deciders/crossing.py", "import engine.results.trail"),
     ("engine's rooms", "engine/results/crossing.py", "import engine.simulation"),
     ("engine's rooms", "engine/search/crossing.py", "import engine.audit.probe"),
-    ("engine's rooms", "engine/simulate.py", "import engine.search.sweep"),
+    ("engine's rooms", "engine/simulate.py", "import engine.search.answer"),
     ("engine's kernel", "engine/kernel/crossing.py", "import engine.numeric.times"),
     ("engine's kernel", "engine/kernel/crossing.py", "import polars"),
     ("engine's strategies", "engine/strategies/crossing.py", "import engine.kernel.layout"),

@@ -16,7 +16,9 @@ from engine.market.bars import Bars, bars_from_frame
 from engine.market.instruments import Instrument, packaged_instruments
 from engine.market.timeframes import timeframe
 from engine.prepared import RunData
-from engine.search.sweep import SweepResult, sweep
+from engine.search import optimize
+from engine.search.figures import column
+from engine.search.parts import Shard
 from engine.simulate import run_backtest
 from engine.specification import ExecutionMode, Specification
 from engine.strategies.rules import Rules
@@ -37,8 +39,8 @@ def prepare(job: str, data: Path, options: dict[str, Any]) -> Job:
             return lambda: cross(bars, options)
         case "two_threads":
             return lambda: side_by_side(bars, options)
-        case "sweep":
-            return lambda: sweep_pairs(bars, options)
+        case "search":
+            return lambda: search(bars, options)
         case "rules" | "by_hand":
             chosen = choose_strategy(Rules, job, DOCUMENT) if job == "rules" else choose_strategy(ByHand, job, {})
             return lambda: run_backtest(_specification(bars, options), _EURUSD, RunData(bars=bars), chosen)
@@ -93,11 +95,20 @@ def cross(bars: Bars, options: dict[str, Any], on_progress: OnProgress | None = 
     return run_backtest(specification, _EURUSD, RunData(bars=bars), strategy, on_progress=on_progress)
 
 
-def sweep_pairs(bars: Bars, options: dict[str, Any]) -> list[SweepResult]:
-    """Every pair of lengths, with all figures of each and no trade lists."""
-    combinations = [{"fast": fast, "slow": slow} for fast, slow in options["pairs"]]
-    specification = _specification(bars, options)
-    return sweep(specification, _EURUSD, RunData(bars=bars), LongCross, combinations, threads=options["threads"])
+def search(bars: Bars, options: dict[str, Any]) -> list[Shard]:
+    """Every pair of lengths, with all figures of each, its returns, and the statistics of all."""
+    space = {name: options[name] for name in ("fast", "slow")}
+    shards: list[Shard] = []
+    optimize(
+        _specification(bars, options),
+        _EURUSD,
+        RunData(bars=bars),
+        LongCross,
+        space,
+        threads=options["threads"],
+        on_shard=lambda _, shard: shards.append(shard),
+    )
+    return shards
 
 
 def side_by_side(bars: Bars, options: dict[str, Any]) -> Any:
@@ -147,7 +158,9 @@ def _moment(bars: Bars, row: int) -> datetime:
 
 def trades_of(result: Any) -> Trades:
     if isinstance(result, list):
-        return {"entry_bar": np.array([each.metrics.total_trades for each in result])}
+        # A search: how many trades each combination made.
+        shards = sorted(result, key=lambda shard: shard.part.first)
+        return {"entry_bar": np.concatenate([column(shard.figures, "total_trades") for shard in shards])}
     trail = result.trail
     return {name: trail.column(name) for name in ("entry_bar", "exit_bar", "entry_price", "exit_price")}
 

@@ -14,8 +14,8 @@ def prepare(job: str, data: Path, options: dict[str, Any]) -> Job:
     match job:
         case "cross":
             return lambda: cross(columns, options)
-        case "sweep":
-            return lambda: sweep(columns, options["pairs"])
+        case "search":
+            return lambda: search(columns, options["pairs"])
     raise ValueError(job)
 
 
@@ -26,7 +26,7 @@ def cross(columns: dict[str, Any], options: dict[str, Any]) -> Any:
     return raptorbt.run_single_backtest(*ohlcv(columns), entries, exits, config=config)
 
 
-def sweep(columns: dict[str, Any], pairs: list[list[int]]) -> Any:
+def search(columns: dict[str, Any], pairs: list[list[int]]) -> Any:
     """Every pair of lengths; averages that several pairs share are made once. RAYON_NUM_THREADS sets the threads."""
     close = columns["close"]
     averages = {length: raptorbt.sma(close, length) for length in {length for pair in pairs for length in pair}}
@@ -65,7 +65,7 @@ def ohlcv(columns: dict[str, Any]) -> tuple[Any, ...]:
 
 def trades_of(result: Any) -> Trades:
     if isinstance(result, list):
-        # A sweep: how many trades each combination made.
+        # A search: how many trades each combination made.
         return {"entry_bar": np.array([count for _, count, _ in result])}
     trades = result.trades()
     return {

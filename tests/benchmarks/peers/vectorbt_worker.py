@@ -20,6 +20,8 @@ def prepare(job: str, data: Path, options: dict[str, Any]) -> Job:
     match job:
         case "cross":
             return lambda: cross(bars, options)
+        case "search":
+            return lambda: search(bars, options["pairs"])
         case "context":
             return lambda: context(bars, options)
     raise ValueError(job)
@@ -29,6 +31,23 @@ def cross(bars: Any, options: dict[str, Any]) -> Any:
     """SMA from a column, crossings, fills; and, unless "figures" is false, the figures that other programs compute."""
     entries, exits = crossings(bars["close"], options)
     return simulate(bars, entries, exits, options)
+
+
+def search(bars: Any, pairs: list[list[int]]) -> Any:
+    """Every pair of lengths as a column of one portfolio; averages that several pairs share are made once."""
+    fast, slow = (vbt.MA.run(bars["close"], list(lengths)) for lengths in zip(*pairs, strict=True))
+    entries, exits = fast.ma_crossed_above(slow), fast.ma_crossed_below(slow)
+    portfolio = vbt.Portfolio.from_signals(
+        bars["close"], _plain(entries), _plain(exits), size=1000.0, init_cash=1e6, fees=0.0, freq="1min"
+    )
+    portfolio.figures = _figures(portfolio)
+    return portfolio
+
+
+def _plain(signals: Any) -> Any:
+    """Columns by number: their labels, two levels of lengths, mean nothing to the portfolio."""
+    signals.columns = range(signals.shape[1])
+    return signals
 
 
 def context(bars: Any, options: dict[str, Any]) -> Any:
@@ -60,14 +79,20 @@ def simulate(bars: Any, entries: Any, exits: Any, options: dict[str, Any]) -> An
         bars["close"], entries, exits, size=1000.0, init_cash=1e6, fees=0.0, freq="1min", **shorts, **stops
     )
     if options.get("figures", True):
-        trades = portfolio.trades
-        figures = (portfolio.total_return, portfolio.sharpe_ratio, portfolio.sortino_ratio, portfolio.max_drawdown)
-        of_trades = (trades.win_rate, trades.profit_factor, trades.expectancy, trades.count)
-        portfolio.figures = [each() for each in (*figures, *of_trades)]
+        portfolio.figures = _figures(portfolio)
     return portfolio
 
 
+def _figures(portfolio: Any) -> list[Any]:
+    trades = portfolio.trades
+    figures = (portfolio.total_return, portfolio.sharpe_ratio, portfolio.sortino_ratio, portfolio.max_drawdown)
+    return [each() for each in (*figures, trades.win_rate, trades.profit_factor, trades.expectancy, trades.count)]
+
+
 def trades_of(portfolio: Any) -> Trades:
+    if portfolio.wrapper.ndim == 2:
+        # A search: how many trades each combination made.
+        return {"entry_bar": portfolio.trades.count().to_numpy()}
     records = portfolio.trades.records
     return {
         "entry_bar": records["entry_idx"].to_numpy(),

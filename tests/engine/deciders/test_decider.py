@@ -13,7 +13,7 @@ from engine.deciders.chosen import KINDS, ChosenStrategy
 from engine.deciders.decider import Asked, Carrier, DigestInputs, Listener
 from engine.deciders.decisions import Decisions, OneDecision
 from engine.prepared import PreparedRun, RunData
-from engine.search.sweep import sweep
+from engine.search import optimize
 from engine.specification import Specification
 from engine.strategy import Instrument, Market, Position, StrategyParams
 from engine.warm_up import WarmUp, signals_warm_up
@@ -103,6 +103,13 @@ class LetterKind:
         return KINDS[0].overheard(_Spelt(strategy.letters), listener)
 
 
+class Varied(AsText):
+    """With a parameter, for a search to vary."""
+
+    class Params(StrategyParams):
+        n: int = 1
+
+
 class _Spelt:
     def __init__(self, letters: str) -> None:
         self._letters = letters
@@ -125,7 +132,7 @@ def test_a_new_kind_of_strategy_needs_its_registration_and_nothing_else(monkeypa
     same = backtest(BARS, scripted(EVERY_TENTH))
     strategy = ChosenStrategy(AsText, NoParams())
     assert backtest(BARS, strategy).trades.equals(same.trades)
-    swept = sweep(specification_of(BARS), EURUSD, RunData(bars=BARS), AsText, [{}], threads=1)
-    assert swept[0].metrics == same.metrics
+    searched = optimize(specification_of(BARS), EURUSD, RunData(bars=BARS), Varied, {"n": [1]}, threads=1)
+    assert searched.results[0]["metrics"]["net_profit"] == same.metrics.net_profit
     audit = audit_strategy(specification_of(BARS), EURUSD, RunData(bars=BARS), strategy, moments=4)
     assert (audit.finding, audit.decisions, audit.probes) == (None, 6, 24)

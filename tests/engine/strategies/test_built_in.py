@@ -16,11 +16,11 @@ from engine.market.bars import Bars
 from engine.market.resampling import last_closed, resample
 from engine.market.timeframes import timeframe
 from engine.prepared import RunData
-from engine.search.sweep import sweep
+from engine.search import optimize
 from engine.specification import OnOpposite
 from engine.strategy import Market, OwnBars
 from tests.engine.bar_builders import closes_bars, utc
-from tests.engine.run_builders import EURUSD, backtest, opened, sample, specification_of
+from tests.engine.run_builders import EURUSD, backtest, has_figures_of, opened, sample, specification_of
 from tests.engine.strategies import by_row
 from tests.engine.strategies.by_row import Decisions, Row
 
@@ -420,16 +420,13 @@ def test_prices_that_stand_still_have_no_range_to_set_a_stop_by() -> None:
     assert "1 decision left out: stop, target or trail not known or not above 0" in result.run_warnings
 
 
-def test_a_sweep_over_contexts_gives_each_combination_the_figures_of_its_own_run() -> None:
+def test_a_search_over_contexts_gives_each_combination_the_figures_of_its_own_run() -> None:
     asked = specification_of(BARS, start=opened(BARS, 2_500))
-    combinations: list[dict[str, Any]] = [
-        {"context": "H4", "trend_length": 10},
-        {"context": "D1", "trend_length": 5},
-        {"context": "H1"},
-    ]
+    space = {"context": ["H4", "D1", "H1"], "trend_length": [10, 5]}
     strategy = strategy_class("trend_pullback")
-    swept = sweep(asked, EURUSD, RunData(bars=BARS), strategy, combinations, threads=1)
-    for params, result in zip(combinations, swept, strict=True):
-        alone = backtest(BARS, choose_strategy(strategy, "key", params), start=asked.start)
+    found = optimize(asked, EURUSD, RunData(bars=BARS), strategy, space, threads=1).results
+    assert len(found) == 6
+    for result in found:
+        alone = backtest(BARS, choose_strategy(strategy, "key", result["params"]), start=asked.start)
         assert alone.trades.height > 0
-        assert result.metrics == alone.metrics
+        assert has_figures_of(result, alone)

@@ -14,11 +14,14 @@ from engine.market.resampling import resample
 from engine.market.timeframes import timeframe
 from engine.prepared import RunData
 from engine.results.result import BacktestResult
-from engine.search.sweep import sweep
+from engine.search.answer import answer
+from engine.search.optimizing import in_threads
+from engine.search.parts import chooser
+from engine.search.question import ask
 from engine.specification import OnOpposite
 from engine.strategies.rules import UNKNOWN, Rules
 from tests.engine.bar_builders import bars_of, closes_bars, utc
-from tests.engine.run_builders import EURUSD, backtest, columns_of, specification_of
+from tests.engine.run_builders import EURUSD, backtest, columns_of, has_figures_of, specification_of
 
 START = utc("2024-01-08 00:00")
 
@@ -237,14 +240,16 @@ def test_what_the_data_before_the_warm_up_are_decides_nothing() -> None:
     )
 
 
-def test_a_sweep_varies_params() -> None:
+def test_a_search_varies_params() -> None:
     bars = hourly(*[1.0, 1.2, 1.1, 1.15] * 10)
     document = {"params": {"n": 3}, "buy": "close > sma(close, n)", "close": "close < sma(close, n)"}
-    combinations = [{**document, "params": {"n": n}} for n in (1, 2, 3, 4)]
-    found = sweep(specification_of(bars, initial_balance=1e7), EURUSD, RunData(bars=bars), Rules, combinations)
-    alone = [run(bars, rules(**each)).metrics for each in combinations]
-    assert [each.metrics for each in found] == alone
-    assert [each.params["params"] for each in found] == [{"n": n} for n in (1, 2, 3, 4)]
+    asked = specification_of(bars, initial_balance=1e7, strategy_params=document)
+    choose = chooser(Rules, asked, within="params")
+    question = ask(asked, EURUSD, RunData(bars=bars), choose, {"n": [1, 2, 3, 4]}, fixed=())
+    found = answer(question, in_threads(question, 1)).results
+    assert sorted(each["params"]["n"] for each in found) == [1, 2, 3, 4]
+    for each in found:
+        assert has_figures_of(each, run(bars, rules(**{**document, "params": each["params"]})))
 
 
 def test_an_audit_finds_rules_clean() -> None:
