@@ -8,6 +8,7 @@ not; poolers refuse them at the door.
 """
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,9 @@ STATEMENTS_KEPT: Final = 100
 """Prepared statements that a session of ours keeps."""
 
 
+SILENCE_MILLISECONDS: Final = 8_000
+
+
 class Session(asyncpg.Connection):  # type: ignore[misc] # asyncpg has no types
     """A connection that has been looked at."""
 
@@ -31,6 +35,23 @@ class Session(asyncpg.Connection):  # type: ignore[misc] # asyncpg has no types
 
     settings_of_transactions: str
     """What each transaction begins with; empty where the session has it, or where nothing is wanted."""
+
+    def __init__(self, protocol: Any, transport: asyncio.BaseTransport, *others: Any) -> None:
+        super().__init__(protocol, transport, *others)
+        _notice_silence(transport.get_extra_info("socket"))
+
+
+def _notice_silence(connected: socket.socket) -> None:
+    """Have the system break the connection once nothing on the other side has acknowledged anything for 8 s: a machine
+    that is gone without a word would be waited for as long as a statement may take. A server that thinks is not silent.
+    """
+    if connected.family == socket.AF_UNIX or not hasattr(socket, "TCP_USER_TIMEOUT"):
+        return
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 2)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 2)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE_MILLISECONDS)
 
 
 @dataclass(slots=True)
