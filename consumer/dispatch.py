@@ -45,7 +45,7 @@ class Dispatcher:
     """The answer to a claim was lost: the table may say that we own runs we do not know of."""
     mean_run_seconds: float = field(default=1.0, init=False)
     slots_lent: int = field(default=0, init=False)
-    """Slots at which steps of searches are."""
+    """Slots at which steps of searches are, or that are kept free for one: no runs are claimed ahead meanwhile."""
 
     async def claim_once(self) -> bool:
         """Claim what fits and start it. True when there may be more."""
@@ -76,7 +76,8 @@ class Dispatcher:
 
     def capacity(self) -> int:
         """Slots, and a few claims ahead while runs are so short that fetching the next one would leave a slot idle."""
-        ahead = CLAIMS_AHEAD_A_SLOT * self.slots if self.mean_run_seconds < SHORT_RUN_SECONDS else 0
+        is_short = self.mean_run_seconds < SHORT_RUN_SECONDS and not self.slots_lent
+        ahead = CLAIMS_AHEAD_A_SLOT * self.slots if is_short else 0
         return self.slots + ahead
 
     def smallest_claim(self) -> int:

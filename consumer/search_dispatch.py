@@ -1,8 +1,8 @@
 """Claims steps of searches onto slots that no run wants, keeps their leases, delivers cancels, and lets go of them.
 
 Runs come first: a step is claimed onto a slot for which no run waits. Where runs keep every slot busy, searches still
-have a turn: one step, whenever as much time has passed since the last one ended as that one took. A step is about a
-second of work, so a run never waits for longer than that.
+have a turn: the next slot that is free is kept for one step, whenever as much time has passed since the last one ended
+as that one took. A step is about a second of work, so a run never waits for longer than that.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ import structlog
 
 from consumer.active_runs import StopWhy
 from consumer.dispatch import Dispatcher
+from consumer.errors import StoreUnavailable
 from consumer.execute_step import ActiveStep, StepPorts, execute_step
 from consumer.ports import BeatAnswer, BeatResult
 from consumer.ports.searches import LapsedShard, SearchChange, ShardKey
@@ -47,9 +48,19 @@ class SearchDispatcher:
 
     async def look(self) -> None:
         """Ask whether any search has a step to take; called a few times a second, whatever runs do."""
-        self.has_work = await self.ports.queue.open_searches() > 0
+        try:
+            self.has_work = await self.ports.queue.open_searches() > 0
+        except StoreUnavailable:
+            self.has_work = False  # others tell of it
+        self.lend()
         if self.has_work or self.abandoned:
             self.work_arrived.set()
+
+    def lend(self) -> None:
+        """Have runs leave the slots that steps are at, and one more when searches have their turn."""
+        is_due = bool(self.has_work or self.abandoned) and not self.active and not self.draining
+        is_due = is_due and self.ports.clock.monotonic() - self.last_ended >= self.last_took
+        self.runs.slots_lent = len(self.active) + int(is_due)
 
     async def claim_once(self) -> None:
         """Claim what fits and start it; after runs had their chance."""
@@ -57,37 +68,39 @@ class SearchDispatcher:
             room = self.room()
             if room <= 0 or not (self.has_work or self.abandoned):
                 return
-            abandoned = [lease for lease in self.abandoned if lease.key not in self.active]
             try:
-                if self.claim_unsure:
-                    await self.ports.queue.forget_unknown(list(self.active))
-                    self.claim_unsure = False
-                change = await self.ports.queue.claim(room, lapsed=abandoned)
-            except BaseException:  # a cancellation loses the answer too
-                self.claim_unsure = True
-                raise
-            self.abandoned = frozenset()
-            self.take_note(change)
-            self.ports.relay.add(change.events)
-            for claim in change.claims:
-                self.start(ActiveStep(claim, self.ports.clock.monotonic()))
-            self.has_work = len(change.claims) == room
+                await self._claim(room)
+            except StoreUnavailable as error:  # runs are claimed by the same loop, and must not pause for it
+                log.warning("no_step_claimed", error=str(error))
+
+    async def _claim(self, room: int) -> None:
+        abandoned = [lease for lease in self.abandoned if lease.key not in self.active]
+        try:
+            if self.claim_unsure:
+                await self.ports.queue.forget_unknown(list(self.active))
+                self.claim_unsure = False
+            change = await self.ports.queue.claim(room, lapsed=abandoned)
+        except BaseException:  # a cancellation loses the answer too
+            self.claim_unsure = True
+            raise
+        self.abandoned = frozenset()
+        self.take_note(change)
+        self.ports.relay.add(change.events)
+        for claim in change.claims:
+            self.start(ActiveStep(claim, self.ports.clock.monotonic()))
+        self.has_work = len(change.claims) == room
 
     def room(self) -> int:
-        """Slots that are free once runs have theirs; one in its turn, where runs leave none."""
-        runs = self.runs
+        """Slots that are free once runs have theirs."""
         if self.draining or not self.ports.engine.is_ready or self.ports.relay.is_cut_off:
             return 0
-        free = runs.slots - len(runs.active) - len(self.active)
-        if free > 0 or self.active:
-            return free
-        return int(self.ports.clock.monotonic() - self.last_ended >= self.last_took)
+        return self.runs.slots - len(self.runs.active) - len(self.active)
 
     def start(self, step: ActiveStep) -> None:
         if self.draining:
             step.end(StopWhy.DRAINED)
         self.active[step.claim.key] = step
-        self.runs.slots_lent = len(self.active)
+        self.lend()
         facts = step.claim.facts
         task = asyncio.create_task(self.see_through(step), name=f"search {facts.optimization_id} {step.claim.number}")
         self.tasks.add(task)
@@ -108,8 +121,8 @@ class SearchDispatcher:
             self.last_ended, self.last_took = now, now - step.claimed_at
             if self.active.get(claim.key) is step:
                 del self.active[claim.key]
-            self.runs.slots_lent = len(self.active)
             self.has_work = True  # what it made possible is there at once
+            self.lend()
             self.work_arrived.set()
 
     def take_note(self, change: SearchChange) -> None:

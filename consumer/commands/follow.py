@@ -52,7 +52,7 @@ def follow(
     """
     named = [each for each in (run_id, request_id, optimization_id) if each is not None]
     if len(named) > 1:
-        raise typer.BadParameter("give a run, a search or a request, not two of them", param_hint="'--request-id'")
+        raise typer.BadParameter("give a run, a search or a request, not both", param_hint="'--request-id'")
     topics, clock, is_one = open_topics(kafka_settings()), SystemClock(), bool(named)
 
     def is_wanted(event: EventData) -> bool:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from consumer.adapters.memory.broker import MemoryBroker, MemoryPublisher, MemorySource
 from consumer.adapters.memory.checker import InMemoryChecker
-from consumer.adapters.memory.engine import InMemoryEnginePool, Script
+from consumer.adapters.memory.engine import InMemoryEnginePool, Script, StepScript
 from consumer.adapters.memory.journal import MemoryJournal
 from consumer.adapters.memory.outbox import MemoryOutbox
 from consumer.adapters.memory.queue import MemoryQueue
@@ -17,6 +17,7 @@ from consumer.adapters.memory.tables import ManualClock, MemoryTables
 from consumer.dispatch import Dispatcher
 from consumer.errors import Unavailable
 from consumer.execute_run import RunPorts
+from consumer.execute_step import StepPorts
 from consumer.intake import Intake
 from consumer.optimization.journal import SearchRecorder
 from consumer.optimization.keeper import SearchKeeper
@@ -24,6 +25,7 @@ from consumer.outbox_relay import OutboxRelay
 from consumer.ports import EngineProgress, EngineTask, Record, StrategyCheck, Verdict
 from consumer.ports.outcomes import Completed, EngineOutcome
 from consumer.preparation.strategy_verdict import verdict_of
+from consumer.search_dispatch import SearchDispatcher
 from consumer.telemetry import Telemetry
 from tests.support.messages import (
     ADMISSION,
@@ -69,6 +71,7 @@ class MemoryWorker:
         script: Script | None = None,
         slots: int = 2,
         ask: Callable[[StrategyCheck], Awaitable[Verdict]] | None = None,
+        step_script: StepScript | None = None,
     ) -> None:
         writer = event_writer(world.clock)
         telemetry = Telemetry()
@@ -76,7 +79,7 @@ class MemoryWorker:
         self.world = world
         self.name = name
         self.source = MemorySource(world.broker)
-        self.engine = InMemoryEnginePool(script or completes, slots)
+        self.engine = InMemoryEnginePool(script or completes, slots, step_script)
         self.journal = MemoryJournal(world.tables, writer, name, LEASE_SECONDS)
         self.queue = MemoryQueue(world.tables, writer, name, LEASE_SECONDS, MAX_ATTEMPTS)
         self.outbox = MemoryOutbox(world.tables, name, LEASE_SECONDS)
@@ -87,6 +90,12 @@ class MemoryWorker:
         tables, searching = MemorySearchTables(world.tables, name, LEASE_SECONDS), search_event_writer(world.clock)
         self.searches = SearchKeeper(tables, searching, name, LEASE_SECONDS, MAX_ATTEMPTS, 0.5)
         self.search_journal = SearchRecorder(tables, self.searches, searching, writer)
+        self.steps = SearchDispatcher(
+            StepPorts(self.searches, self.engine, self.engine, self.relay, world.clock),
+            self.dispatcher,
+            telemetry,
+            arrived,
+        )
         self.intake = Intake(
             source=self.source,
             journal=self.journal,
@@ -115,6 +124,8 @@ class MemoryWorker:
             "read": self.read,
             "claim": self.dispatcher.claim_once,
             "beat": self.dispatcher.beat_once,
+            "look": self.steps.look,
+            "take": self.steps.claim_once,
             "cancels": self.dispatcher.look_for_cancels,
             "sweep": self.dispatcher.sweep,
             "waiting": self.intake.record_waiting,
@@ -126,9 +137,10 @@ class MemoryWorker:
 
     async def crash(self) -> None:
         """Be gone between two steps: memory is lost, tables and topics stay as they are."""
-        for task in self.dispatcher.tasks:
+        tasks = self.dispatcher.tasks | self.steps.tasks
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self.dispatcher.tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self.engine.close()
         await self.source.stop()
 

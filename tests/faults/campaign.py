@@ -30,12 +30,14 @@ from tests.faults.checker import (
     processes_with,
     replay_changed_nothing,
     results_equal_a_quiet_run,
+    searches_equal_a_quiet_one,
 )
 from tests.faults.evidence import Evidence, read_committed
 from tests.faults.faults import FAULTS, Fault, Trouble, name_of, of_one_server
 from tests.faults.field import Field, open_field, persistently
 from tests.faults.guards_removed import GUARDS
 from tests.faults.load import Load
+from tests.faults.search_invariants import search_digests
 from tests.faults.worker_program import Orders
 from tests.support.waiting import eventually
 
@@ -110,7 +112,9 @@ async def quiet_digests(place: Field, load: Load) -> dict[str, str]:
     """What each kind of run results in, with one worker and nothing going wrong."""
     await place.start_worker()
     await load.quiet(place)
-    return digests(await place.settle())
+    await load.quiet_searches(place)
+    evidence = await place.settle()
+    return {**digests(evidence), **search_digests(evidence)}
 
 
 async def one_round(
@@ -139,6 +143,7 @@ def judge(evidence: Evidence, quiet: dict[str, str] | None) -> list[Finding]:
     return [
         *check(evidence),
         *(results_equal_a_quiet_run(evidence, quiet) if quiet is not None else ()),
+        *(searches_equal_a_quiet_one(evidence, quiet) if quiet is not None else ()),
         *failures_are_expected(evidence, {"artifacts_unavailable"}),
     ]
 

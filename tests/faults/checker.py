@@ -23,7 +23,8 @@ from dataclasses import dataclass
 
 import psutil
 
-from schemas.topics import Topic
+from schemas.topics import OUTPUT_TOPICS, Topic
+from tests.faults import search_invariants
 from tests.faults.evidence import Event, Evidence, read_evidence
 from tests.faults.invariants import AT_EVERY_MOMENT, AT_REST, Invariant, first_appearances
 
@@ -41,12 +42,13 @@ class Finding:
 
 def check(evidence: Evidence) -> list[Finding]:
     """All findings about a system at rest. Empty: every invariant holds."""
-    return _findings(evidence, (*AT_EVERY_MOMENT, *AT_REST))
+    at_every_moment = (*AT_EVERY_MOMENT, *search_invariants.AT_EVERY_MOMENT)
+    return _findings(evidence, (*at_every_moment, *AT_REST, *search_invariants.AT_REST))
 
 
 def check_while_running(evidence: Evidence) -> list[Finding]:
     """Findings about a system at work."""
-    return _findings(evidence, AT_EVERY_MOMENT)
+    return _findings(evidence, (*AT_EVERY_MOMENT, *search_invariants.AT_EVERY_MOMENT))
 
 
 def _findings(evidence: Evidence, invariants: Iterable[Invariant]) -> list[Finding]:
@@ -69,11 +71,22 @@ def results_equal_a_quiet_run(evidence: Evidence, quiet: Mapping[str, str]) -> l
     return found
 
 
+def searches_equal_a_quiet_one(evidence: Evidence, quiet: Mapping[str, str]) -> list[Finding]:
+    """Each completed search's result is that of the same search without faults, digest by digest."""
+    name = searches_equal_a_quiet_one.__name__
+    return [
+        Finding(name, f"{digest}, not {quiet.get(asked)}: {asked}")
+        for asked, digest in search_invariants.search_digests(evidence).items()
+        if quiet.get(asked) != digest
+    ]
+
+
 def failures_are_expected(evidence: Evidence, codes: Collection[str] = ()) -> list[Finding]:
     """No run failed, but with one of these codes: none of the load's runs fails by itself."""
-    failed = [event for event in first_appearances(evidence.events(Topic.COMPLETED)) if event.kind == "failed"]
+    ends = [*evidence.events(Topic.COMPLETED), *evidence.events(Topic.OPTIMIZATION_COMPLETED)]
+    failed = [event for event in first_appearances(ends) if event.kind == "failed"]
     return [
-        Finding(failures_are_expected.__name__, f"run {event.data['run_id']}: {event.data['error']}")
+        Finding(failures_are_expected.__name__, f"{event.id}: {event.data['error']}")
         for event in failed
         if event.data["error"]["code"] not in codes
     ]
@@ -82,11 +95,14 @@ def failures_are_expected(evidence: Evidence, codes: Collection[str] = ()) -> li
 def replay_changed_nothing(before: Evidence, after: Evidence) -> list[Finding]:
     """A second reading of all input started no run, wrote no row and emitted no event; dead letters may come again."""
     name = replay_changed_nothing.__name__
-    tables = ("requests", "executions", "runs", "trades", "cancels")
+    of_searches = ("search_requests", "searches", "shards", "optimizations")
+    tables = ("requests", "executions", "runs", "trades", "cancels", *of_searches)
     changed = [table for table in tables if getattr(before, table) != getattr(after, table)]
     found = [Finding(name, f"{table} changed") for table in changed]
-    for topic in (Topic.PROGRESS, Topic.COMPLETED):
-        new = len(after.records[topic]) - len(before.records[topic])
+    for topic in OUTPUT_TOPICS:
+        if topic is Topic.DEAD_LETTER:
+            continue
+        new = len(after.records.get(topic, ())) - len(before.records.get(topic, ()))
         if new:
             found.append(Finding(name, f"{new} new events on {topic}"))
     return found

@@ -3,7 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import asyncpg
@@ -12,12 +12,12 @@ from aiokafka.admin import AIOKafkaAdminClient
 from consumer.adapters.kafka.connection import KafkaConnection
 from consumer.adapters.kafka.reader import open_reader
 from consumer.ports import Record
-from schemas.topics import Topic
+from schemas.topics import EXPECTED_TYPE, Topic
 
 Row = Mapping[str, Any]
 Place = tuple[str, int, int]
 """Topic, partition, offset of an input record."""
-INPUT_TOPICS = (Topic.REQUESTED.value, Topic.CANCEL_REQUESTED.value)
+INPUT_TOPICS = tuple(topic.value for topic in EXPECTED_TYPE)
 
 
 async def read_evidence(database_url: str, kafka_bootstrap_servers: str, group_id: str) -> "Evidence":
@@ -38,7 +38,7 @@ class Event:
 
     id: str
     kind: str
-    """Its type without `backtest.`."""
+    """Its type without `backtest.` or `optimization.`."""
     data: Mapping[str, Any]
     record: Record
 
@@ -70,18 +70,23 @@ class Evidence:
     """Of runs that have any."""
     cancels: tuple[Row, ...]
     outbox: tuple[Row, ...]
+    search_requests: Mapping[str, Row] = field(default_factory=dict)
+    """Requests are apart by what they ask for."""
+    searches: Mapping[int, Row] = field(default_factory=dict)
+    shards: Mapping[tuple[int, int], Row] = field(default_factory=dict)
+    optimizations: Mapping[int, Row] = field(default_factory=dict)
 
     @property
     def inputs(self) -> Iterator[Record]:
         for topic in INPUT_TOPICS:
-            yield from self.records[topic]
+            yield from self.records.get(topic, ())
 
     @property
     def accepted(self) -> dict[str, Row]:
         return {name: row for name, row in self.requests.items() if row["outcome"] == "accepted"}
 
     def events(self, topic: Topic) -> tuple[Event, ...]:
-        return tuple(event_of(record) for record in self.records[topic.value])
+        return tuple(event_of(record) for record in self.records.get(topic.value, ()))
 
     def events_by_run(self, topic: Topic) -> dict[int, list[Event]]:
         """Events of runs (a rejection has none), a run's in the order of the topic."""
@@ -107,7 +112,7 @@ class Evidence:
 
 def event_of(record: Record) -> Event:
     event = json.loads(record.value or b"")
-    return Event(event["id"], str(event["type"]).removeprefix("backtest."), event["data"], record)
+    return Event(event["id"], str(event["type"]).rpartition(".")[2], event["data"], record)
 
 
 async def read_committed(kafka_bootstrap_servers: str, group_id: str) -> dict[tuple[str, int], int]:
@@ -127,10 +132,17 @@ async def read_tables(database_url: str) -> dict[str, Any]:
             trades = await connection.fetch(_TRADES)
             cancels = await connection.fetch("SELECT * FROM backtest_cancels")
             outbox = await connection.fetch("SELECT * FROM backtest_outbox")
+            searches = await connection.fetch("SELECT * FROM backtest_searches")
+            shards = await connection.fetch("SELECT * FROM backtest_search_shards")
+            optimizations = await connection.fetch("SELECT * FROM optimization_runs")
     finally:
         await connection.close()
     return {
-        "requests": {row["request_id"]: dict(row) for row in requests},
+        "requests": {row["request_id"]: dict(row) for row in requests if not row["is_search"]},
+        "search_requests": {row["request_id"]: dict(row) for row in requests if row["is_search"]},
+        "searches": {row["optimization_id"]: dict(row) for row in searches},
+        "shards": {(row["optimization_id"], row["number"]): dict(row) for row in shards},
+        "optimizations": {row["id"]: dict(row) for row in optimizations},
         "executions": {row["run_id"]: dict(row) for row in executions},
         "runs": {row["id"]: dict(row) for row in runs},
         "trades": {row["run_id"]: Trades(tuple(row["profits"]), row["equities"][-1]) for row in trades},
@@ -140,7 +152,7 @@ async def read_tables(database_url: str) -> dict[str, Any]:
 
 
 async def read_topics(kafka_bootstrap_servers: str) -> dict[str, tuple[Record, ...]]:
-    """All five topics, from offset 0 to where they end now."""
+    """All topics, from offset 0 to where they end now."""
     connection = KafkaConnection(kafka_bootstrap_servers)
     found: dict[str, list[Record]] = {topic.value: [] for topic in Topic}
     async with open_reader(connection, list(found), from_beginning=True) as reader:

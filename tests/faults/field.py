@@ -26,7 +26,7 @@ from consumer.clock import SystemClock
 from consumer.devstack import DevStack, StackKind, devstack
 from consumer.errors import BrokerUnavailable, StartFailed
 from consumer.ports import Delivery, Record, SendResult
-from schemas.topics import Topic
+from schemas import topics
 from tests.faults.checker import processes_with
 from tests.faults.evidence import INPUT_TOPICS, Evidence, read_committed, read_evidence
 from tests.faults.proxy import Proxy, open_proxy
@@ -40,7 +40,7 @@ ROOT = Path(__file__).parents[2]
 PLUGINS = Path(__file__).parent / "plugin_strategies"
 GROUP_ID = "backtest-consumer"
 LEASE_SECONDS = 1.5
-OUTPUT_TOPICS = (Topic.PROGRESS, Topic.COMPLETED, Topic.DEAD_LETTER)
+OUTPUT_TOPICS = topics.OUTPUT_TOPICS
 MARKER_VARIABLE = "FAULT_CAMPAIGN"
 AWAY = (
     OSError,
@@ -349,5 +349,6 @@ def event(topic: str, event_id: str, data: Any, *, source: str = "upstream") -> 
 _UNDONE = """
 SELECT (SELECT count(*) FROM backtest_executions WHERE state IN ('queued', 'running'))
      + (SELECT count(*) FROM backtest_requests WHERE outcome = 'waiting')
+     + (SELECT count(*) FROM backtest_searches WHERE state IN ('queued', 'running'))
      + (SELECT count(*) FROM backtest_outbox) AS undone
 """

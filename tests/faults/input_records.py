@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from consumer.decoding import decode_cancel, decode_request
+from consumer.decoding import decode_cancel, decode_request, decode_search, decode_search_cancel
 from consumer.ports import Record
 from schemas.envelope import EnvelopeError
 from schemas.problems import InvalidRequestError
@@ -27,6 +27,7 @@ class Kept:
     place: Place
     run_id: int | None
     request_id: str | None
+    optimization_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,11 @@ def read_input(record: Record) -> Wanted | Kept | Poison:
         if record.topic == Topic.CANCEL_REQUESTED:
             cancel = decode_cancel(record)
             return Kept(place, cancel.run_id, cancel.request_id)
-        request = decode_request(record)
+        if record.topic == Topic.OPTIMIZATION_CANCEL_REQUESTED:
+            cancel = decode_search_cancel(record)
+            return Kept(place, None, cancel.request_id, cancel.optimization_id)
+        is_search = record.topic == Topic.OPTIMIZATION_REQUESTED
+        request = decode_search(record) if is_search else decode_request(record)
     except (EnvelopeError, InvalidRequestError):
         return Poison(place)
     return Wanted(place, request.request_id, request.content_hash)

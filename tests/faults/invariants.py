@@ -288,7 +288,7 @@ class _Durable:
     """What stands in a table or in the dead-letter topic."""
 
     requests: Mapping[str, Row]
-    cancels: Set[tuple[int | None, str | None]]
+    cancels: Set[tuple[int | None, str | None, int | None]]
     """Targets."""
     letters: Set[Place]
     waiting: Set[str]
@@ -297,8 +297,8 @@ class _Durable:
     @staticmethod
     def of(evidence: Evidence) -> "_Durable":
         return _Durable(
-            evidence.requests,
-            {(row["run_id"], row["request_id"]) for row in evidence.cancels},
+            {**evidence.requests, **evidence.search_requests},
+            {(row["run_id"], row["request_id"], row.get("optimization_id")) for row in evidence.cancels},
             evidence.dead_letters().keys(),
             {row["event_id"] for row in evidence.outbox if row["kind"] == "dead_letter"},
         )
@@ -317,9 +317,9 @@ class _Durable:
                     return f"request {request_id!r} is in no table"
                 conflict = f"conflicts with request {request_id!r}, and no dead letter keeps it"
                 return None if row["content_hash"] == content_hash else conflict
-            case Kept(run_id=run_id, request_id=request_id):
-                is_kept = (run_id, request_id) in self.cancels
-                return None if is_kept else f"cancel of {run_id or request_id!r} is lost"
+            case Kept(run_id=run_id, request_id=request_id, optimization_id=number):
+                is_kept = (run_id, request_id, number) in self.cancels
+                return None if is_kept else f"cancel of {run_id or number or request_id!r} is lost"
 
 
 AT_EVERY_MOMENT: tuple[Invariant, ...] = (

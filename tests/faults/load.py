@@ -30,6 +30,33 @@ SPREADS = (0.5, 1.5)
 FEBRUARY = {"symbol": "EURUSD", "start_date": "2017-02-01T00:00:00Z", "end_date": "2017-03-01T00:00:00Z"}
 
 
+SEARCH_REQUESTED = Topic.OPTIMIZATION_REQUESTED.value
+SEARCH_CANCELLED = Topic.OPTIMIZATION_CANCEL_REQUESTED.value
+SEARCHES: tuple[dict[str, Any], ...] = (
+    {
+        "strategy_id": 1,
+        **FEBRUARY,
+        "param_grid": {"fast": {"from": 3, "to": 12, "step": 1}, "slow": {"from": 10, "to": 40, "step": 5}},
+        "min_trades": 1,
+    },
+    {
+        "strategy_id": 3,
+        **FEBRUARY,
+        "param_grid": {"seconds_a_bar": [0.0003, 0.0004, 0.0005], "every": {"from": 5, "to": 20, "step": 5}},
+        "min_trades": 1,
+    },
+    {
+        "strategy_id": 2,
+        **FEBRUARY,
+        "param_grid": {"fast": {"low": 3, "high": 9, "int": True}, "slow": {"low": 15, "high": 60, "int": True}},
+        "method": "random",
+        "samples": 40,
+        "min_trades": 1,
+    },
+)
+"""Each takes a second or some, and is the same by its seed."""
+
+
 @dataclass(slots=True)
 class Load:
     """What was sent so far, so that it can be sent again, contradicted and cancelled."""
@@ -56,6 +83,11 @@ class Load:
             for mode in MODES if strategy_id in SHORT else MODES[:1]:
                 for spread in SPREADS:
                     await self._request(place, **_configuration(strategy_id, mode, spread))
+
+    async def quiet_searches(self, place: Field) -> None:
+        """Send each search that a wave may hold once."""
+        for data in SEARCHES:
+            await self._search(place, data)
 
     async def wave(self, place: Field, count: int) -> None:
         """Send so many things, one after the other; servers that are away are waited for.
@@ -110,6 +142,25 @@ class Load:
         """A request that is rejected."""
         fault = self.random.choice(({"symbol": "NOSUCH"}, {"spread_pips": -1}, {"strategy_id": 99}, {"run_id": 10**8}))
         await self._request(place, **{**self._short(), **fault})
+
+    async def search(self, place: Field) -> None:
+        """A search: of quick combinations, or of some that take their time."""
+        await self._search(place, self.random.choice(SEARCHES))
+
+    async def cancelled_search(self, place: Field) -> None:
+        """One that is cancelled while it waits, or is at work, or has ended."""
+        request_id = await self._search(place, SEARCHES[1])
+        data = {"request_id": request_id, "reason": "changed my mind"}
+        await place.send(event(SEARCH_CANCELLED, f"cancel {request_id}", data))
+
+    async def _search(self, place: Field, data: dict[str, Any]) -> str:
+        request_id = self._next_id()
+        source = self.random.choice(("upstream a", "upstream b"))
+        delivery = event(SEARCH_REQUESTED, request_id, data, source=source)
+        await place.send(delivery)
+        if self.random.random() < 0.3:
+            await place.send(delivery)
+        return request_id
 
     async def cancel_before(self, place: Field) -> None:
         request_id = self._next_id()
@@ -182,6 +233,8 @@ KINDS: dict[Callable[[Load, Field], Awaitable[None]], int] = {
     Load.cancel_during: 2,
     Load.cancel_after: 2,
     Load.take_away: 2,
+    Load.search: 3,
+    Load.cancelled_search: 1,
 }
 """What a wave is made of, with its weight."""
 

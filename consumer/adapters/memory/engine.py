@@ -5,17 +5,23 @@ from collections.abc import Awaitable, Callable
 
 from consumer.ports import EngineProgress, EngineTask, StopSignal
 from consumer.ports.outcomes import ChildDied, EngineOutcome, Stopped
+from consumer.ports.searches import StepDied, StepOutcome, StepTask
 
 Script = Callable[[EngineTask, Callable[[EngineProgress], None]], Awaitable[EngineOutcome]]
 """What the engine does for a task: may report progress, wait for events of the test, and answers how it ended.
 An exception that it raises is the child's death."""
 
 
-class InMemoryEnginePool:
-    """Implements `consumer.ports.EnginePool`: `slots` scripts at a time, each cancelled when told to stop."""
+StepScript = Callable[[StepTask], Awaitable[StepOutcome]]
+"""The same for steps of searches; an exception is the child's death at the step's first combination."""
 
-    def __init__(self, script: Script, slots: int = 1) -> None:
+
+class InMemoryEnginePool:
+    """Implements `consumer.ports.EnginePool` and `StepPool`: `slots` scripts at a time, cancelled when told to stop."""
+
+    def __init__(self, script: Script, slots: int = 1, step_script: StepScript | None = None) -> None:
         self._script = script
+        self._step_script = step_script
         self._free = asyncio.Semaphore(slots)
         self._runs: set[asyncio.Task[EngineOutcome]] = set()
         self._closed = False
@@ -44,6 +50,30 @@ class InMemoryEnginePool:
         if stop.is_set or running.cancelled():
             return Stopped()
         return running.result()
+
+    async def take_step(self, task: StepTask, stop: StopSignal) -> StepOutcome:
+        """See StepPool.take_step."""
+        if stop.is_set or self._closed or self._step_script is None:
+            return Stopped()
+        taking = asyncio.ensure_future(self._take_step(self._step_script, task))
+
+        def cancel() -> None:
+            taking.cancel()
+
+        stop.callbacks.append(cancel)
+        try:
+            await asyncio.wait([taking])
+        finally:
+            taking.cancel()
+            stop.callbacks.remove(cancel)
+        return Stopped() if stop.is_set or taking.cancelled() else taking.result()
+
+    async def _take_step(self, script: StepScript, task: StepTask) -> StepOutcome:
+        async with self._free:
+            try:
+                return await script(task)
+            except Exception as error:
+                return StepDied(f"engine child died: {error!r}", task.step["first"])
 
     @property
     def is_ready(self) -> bool:
