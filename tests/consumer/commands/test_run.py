@@ -368,7 +368,11 @@ def test_trades_are_never_written_over_a_file_that_the_run_reads(
         (("--params", '{"fast":5,"fast":6}'), 2, "key 'fast' is there twice"),
         (("--params", '{"fasst":5}'), 2, "strategy 'sma_cross': fasst: "),
         (("--strategy", "nope"), 2, "unknown strategy 'nope'; registered are: "),
-        (("--strategy", "sma_cross", "--signals", "x.csv"), 2, "give either --strategy KEY, --rules FILE or --signals FILE"),
+        (
+            ("--strategy", "sma_cross", "--signals", "x.csv"),
+            2,
+            "give either --strategy KEY, --rules FILE or --signals FILE",
+        ),
         (("--signals", "none.csv"), 2, "none.csv: there is no such file"),
         (("--symbol", "EURUSX"), 2, "unknown symbol 'EURUSX'"),
         (("--timeframe", "H9"), 2, "Invalid value for '--timeframe': unknown timeframe 'H9'"),
