@@ -17,7 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.service.report import table
-from tests.benchmarks.service.rig import Arrivals, Rig, add_strategy, cpu_seconds, open_rig, pss_mb, trees
+from tests.benchmarks.service.rig import (
+    Arrivals,
+    Rig,
+    add_strategy,
+    cpu_seconds,
+    cpu_seconds_by_process,
+    open_rig,
+    pss_mb,
+    trees,
+)
 from tests.benchmarks.service.subjects import OURS, PEERS_COMPARED, Subject, running
 
 WARM_UP_RUNS = 150
@@ -39,6 +48,8 @@ class Round:
     half_load_latency_ms: tuple[float, ...]
     half_load_cpu_ms_a_run: float
     pss_mb: float
+    cpu_ms_by_process: dict[str, float]
+    """A run's, servers too: main is the worker or the handler, engine its children or its pool."""
 
 
 @dataclass(slots=True)
@@ -85,7 +96,8 @@ async def measure(rig: Rig, subject: Subject, database_url: str, plan: Plan) -> 
         await bench.backlog(WARM_UP_RUNS)
         await asyncio.sleep(0.5)
         idle = await bench.idle_latency(IDLE_REQUESTS)
-        seconds, cpu, server_cpu = await bench.measured_backlog(plan.runs)
+        seconds, cpu = await bench.measured_backlog(plan.runs)
+        server_cpu = cpu.get("Kafka", 0.0) + cpu.get("Postgres", 0.0)
         rate = plan.rate or plan.runs / seconds / 2
         half_load, half_load_cpu = await bench.half_load(rate, random.Random(plan.seed))
         trades: Any = await connection.fetchval("SELECT count(*) FROM backtest_trades")
@@ -99,12 +111,13 @@ async def measure(rig: Rig, subject: Subject, database_url: str, plan: Plan) -> 
         return Round(
             subject=subject.name,
             runs_a_second=plan.runs / seconds,
-            cpu_ms_a_run=1000 * cpu / plan.runs,
+            cpu_ms_a_run=1000 * (sum(cpu.values()) - server_cpu) / plan.runs,
             server_cpu_ms_a_run=1000 * server_cpu / plan.runs,
             idle_latency_ms=idle,
             half_load_latency_ms=half_load,
             half_load_cpu_ms_a_run=half_load_cpu,
             pss_mb=pss_mb(trees(pids)),
+            cpu_ms_by_process={name: 1000 * spent / plan.runs for name, spent in cpu.items()},
         )
 
 
@@ -125,12 +138,15 @@ class _Bench:
         self.sent += runs
         return await self.arrivals.wait_for([each for each, _ in requests], PATIENCE_SECONDS) - started
 
-    async def measured_backlog(self, runs: int) -> tuple[float, float, float]:
-        """Seconds, CPU seconds of the subject, CPU seconds of the servers."""
-        before, servers_before = cpu_seconds(trees(self.pids)), cpu_seconds(self.rig.server_processes())
+    async def measured_backlog(self, runs: int) -> tuple[float, dict[str, float]]:
+        """Seconds, and CPU seconds by process, servers too."""
+        before = self._cpu_by_process()
         seconds = await self.backlog(runs)
-        own, servers = cpu_seconds(trees(self.pids)), cpu_seconds(self.rig.server_processes())
-        return seconds, own - before, servers - servers_before
+        return seconds, {name: spent - before.get(name, 0.0) for name, spent in self._cpu_by_process().items()}
+
+    def _cpu_by_process(self) -> dict[str, float]:
+        own = cpu_seconds_by_process(trees(self.pids), self.pids)
+        return own | cpu_seconds_by_process(self.rig.server_processes())
 
     async def idle_latency(self, requests: int) -> tuple[float, ...]:
         """Milliseconds from produced to consumed, one request at a time, with pauses between."""
@@ -200,7 +216,18 @@ def summary(rounds: Sequence[Round], subjects: Sequence[Subject]) -> str:
         "CPU ms a run there",
         "memory MB (PSS)",
     )
-    return f"{table(head, rows)}\n\n{verdict(rounds)}"
+    return f"{table(head, rows)}\n\n{by_process(rounds, subjects)}\n\n{verdict(rounds)}"
+
+
+def by_process(rounds: Sequence[Round], subjects: Sequence[Subject]) -> str:
+    """A Markdown table: where a run's CPU goes, medians over the rounds."""
+    names = ("main", "engine", "checker", "other", "Postgres", "Kafka")
+    rows = []
+    for subject in subjects:
+        own = [each.cpu_ms_by_process for each in rounds if each.subject == subject.name]
+        spent = (statistics.median(each.get(name, 0.0) for each in own) for name in names)
+        rows.append((subject.name, *(f"{value:.2f}" for value in spent)))
+    return table(("CPU ms a run, by process", *names), rows)
 
 
 def verdict(rounds: Sequence[Round]) -> str:

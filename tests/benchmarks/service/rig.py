@@ -251,6 +251,24 @@ def cpu_seconds(processes: Iterable[psutil.Process]) -> float:
     return total
 
 
+def cpu_seconds_by_process(processes: Iterable[psutil.Process], main: Collection[int] = ()) -> dict[str, float]:
+    """The same by what a process does; `main`: ids of those that were started by name."""
+    found: dict[str, float] = {}
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            name = _does(" ".join(process.cmdline()), is_main=process.pid in main)
+            found[name] = found.get(name, 0.0) + cpu_seconds([process])
+    return found
+
+
+def _does(command: str, *, is_main: bool) -> str:
+    if is_main:
+        return "main"
+    titles = {"backtest-engine": "engine", "spawn_main": "engine", "backtest-checker": "checker", "java": "Kafka"}
+    titles |= {"postgres": "Postgres"}
+    return next((name for mark, name in titles.items() if mark in command), "other")
+
+
 def heap_mb(process: psutil.Process) -> float:
     """Anonymous memory of one process: what a leak would grow, and nothing that others who share files can move."""
     for line in Path(f"/proc/{process.pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
