@@ -31,6 +31,8 @@ MAX_MESSAGE_CHARACTERS: Final = 300
 BEFORE: Final = "must be before "
 AFTER: Final = "must be after "
 """What the two fields of a range are told, each with the other's name behind it."""
+AT_A_PLACE: Final = "column "
+"""Begins messages that point into a text, as of rules: `buy: column 24: unknown name 'slo'`."""
 THE_REST: Final = "..."
 """Stands as the field of the problem that counts those not listed."""
 
@@ -74,7 +76,7 @@ def _sentences(problems: Iterable[FieldProblem]) -> list[str]:
     told = list(problems)
     names = {(each.field, each.message) for each in told}
     return [
-        f"{each.field} {each.message}"
+        f"{each.field}{':' if each.message.startswith(AT_A_PLACE) else ''} {each.message}"
         for each in told
         if not (each.message.startswith(AFTER) and (each.message.removeprefix(AFTER), BEFORE + each.field) in names)
     ]

@@ -2,13 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from engine.expressions.document import CheckedRules
 from engine.expressions.functions import COLUMNS, FUNCTIONS, INDICATORS, PRICES
 from engine.expressions.syntax import Expression, Node
 from engine.specification import MOST_WARM_UP_BARS
 from engine.warm_up import LENGTHS
+
+_SETTLED: Final = 37
+"""Lengths after which a double has nothing left of where Wilder's averages began: e^-37. What an index goes back
+beyond the rest of the warm-up is seen on top.
+"""
 
 
 class Step(NamedTuple):
@@ -56,7 +61,8 @@ class _Maker:
         self._place_in_order = {name: place for place, name in enumerate(rules.order)}
         self.steps: list[Step] = []
         self._places: dict[Step, int] = {}
-        self._chains: list[tuple[int, int]] = []
+        self._chains: list[tuple[int, int, int]] = []
+        """Of each step: bars until it is known, and to see for it, without and with what indices go back."""
         self._is_price: list[bool] = []
         self.lengths: dict[str | None, tuple[int, int]] = {None: (0, 0)}
         self._indicators: dict[tuple[str, str | None], int] = {}
@@ -186,9 +192,9 @@ class _Maker:
         self._is_price.append(is_price)
         # On these bars: what was joined from others looks back over those.
         before = [self._chains[each] for each in inputs if self.steps[each].timeframe == timeframe]
-        chain = max((each[0] for each in before), default=0) + longest + back
-        seen = max((each[1] for each in before), default=0) + LENGTHS * longest + back
-        self._chains.append((chain, seen))
+        own = longest + back, LENGTHS * longest, _SETTLED * longest + back
+        chain = [max((each[j] for each in before), default=0) + own[j] for j in range(3)]
+        self._chains.append((chain[0], chain[1], chain[2]))
         most = self.lengths.get(timeframe, (0, 0))
-        self.lengths[timeframe] = max(most[0], chain), max(most[1], min(seen, MOST_WARM_UP_BARS))
+        self.lengths[timeframe] = max(most[0], chain[0]), max(most[1], min(max(chain[1:]), MOST_WARM_UP_BARS))
         return place

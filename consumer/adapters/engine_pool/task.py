@@ -16,6 +16,7 @@ from consumer.ports import EngineTask
 from consumer.ports.outcomes import Completed, Failed, Stopped
 from consumer.ports.searches import StepDone, StepTask
 from engine.errors import EngineError, InvalidParams
+from engine.expressions.document import KEY as RULES
 from schemas.problems import FieldProblem
 
 PROGRESS_SECONDS: Final = 0.05
@@ -82,9 +83,9 @@ def failure_of(error: BaseException) -> Failed:
         return Failed("out_of_memory", "the run asked for more memory than ENGINE_MEMORY_MB allows")
     match error:
         case InvalidParams():
-            details = tuple(
-                FieldProblem(f"strategy_params.{each.field}", error.code, each.message) for each in error.problems
-            )
+            # A document's own fields are known by their names (preparation.strategy_verdict).
+            where = "" if error.strategy_key == RULES else "strategy_params."
+            details = tuple(FieldProblem(where + each.field, error.code, each.message) for each in error.problems)
             return Failed(error.code, str(error), details)
         case EngineError():
             return Failed(error.code, str(error))

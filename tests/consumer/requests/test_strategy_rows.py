@@ -54,6 +54,8 @@ async def test_a_row_is_stored_with_its_json_as_text() -> None:
         ({"strategy_key": None}, "strategy_key", "unknown_strategy"),
         ({"strategy_params": {"fast": -1}}, "strategy_params.fast", "invalid_params"),
         ({"strategy_params": {"fats": 3}}, "strategy_params.fats", "invalid_params"),
+        ({"strategy_key": "rules", "strategy_params": {"buy": "x > 1"}}, "buy", "invalid_params"),
+        ({"strategy_key": "rules", "strategy_params": {}}, "buy", "invalid_params"),
         ({"execution_mode": "llm_only"}, "execution_mode", "mode_unavailable"),
         ({"symbols": ["EURUSD", "NOSUCH"]}, "symbols.1", "unknown_symbol"),
         ({"primary_tf": "H7"}, "primary_tf", "unknown_timeframe"),
@@ -70,6 +72,15 @@ async def test_a_row_that_could_not_run_is_refused_by_its_column_before_anybody_
         await added(tables, **columns)
     assert [(problem.field, problem.code) for problem in caught.value.problems] == [(field, code)]
     assert tables.strategies == {}
+
+
+async def test_a_row_may_hold_rules() -> None:
+    tables = MemoryTables()
+    document = {"params": {"n": 3}, "buy": "close > sma(close, n)"}
+    row_id = await added(tables, strategy_key="rules", strategy_params=document)
+    assert json.loads(tables.strategies[row_id]["strategy_params"]) == document
+    with pytest.raises(InvalidRequestError, match=r"buy: column 9: unknown name 'y'"):
+        await edited(tables, row_id, strategy_params={"buy": "close > y"})
 
 
 async def test_a_row_for_a_symbol_in_another_case_is_told_the_spelling_it_may_have_meant() -> None:

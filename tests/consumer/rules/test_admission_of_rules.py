@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from consumer.ports import Admitted, Refused
+from schemas.problems import summarise
 from tests.consumer.rules.test_admission import admitted, refusals, strategy
 from tests.support.messages import ADMIT, requested
 
@@ -94,3 +95,12 @@ def test_a_document_beyond_all_limits_is_one_rejection() -> None:
     decision = decide(buy=" and ".join(["x > 1"] * 20_000), indicators={f"i{n}": "y" for n in range(5_000)})
     assert isinstance(decision, Refused)
     assert len(decision.problems) < 30
+
+
+def test_a_rejection_says_what_a_command_would() -> None:
+    decision = decide(buy="crosses_above(f, s) or slo > 1", max_bars=0)
+    assert isinstance(decision, Refused)
+    assert summarise(decision.problems) == (
+        "buy: column 24: unknown name 'slo'; did you mean 'slow'?;"
+        " max_bars must be a whole number from 1 to 1000000000, or a param, not 0"
+    )

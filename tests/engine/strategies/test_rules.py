@@ -192,7 +192,9 @@ def test_a_context_is_known_from_its_close_on() -> None:
         ({"buy": "sma(sma(close, 10), 20) > ema(close, 25)"}, {"H1": (1200, 30)}),
         ({"buy": "macd_hist(close, 12, 26, 9) > 0"}, {"H1": (1400, 35)}),
         ({"buy": "stoch_d(14, 3, 5) > 0 or any(rsi(close, 20) > 1, 10)"}, {"H1": (1200, 30)}),
-        ({"params": {"n": 50}, "buy": "close > sma(close, n)[100]"}, {"H1": (2100, 150)}),
+        ({"params": {"n": 50}, "buy": "close > sma(close, n)[100]"}, {"H1": (2000, 150)}),
+        ({"params": {"n": 50}, "buy": "close > sma(close[1000], n)"}, {"H1": (2850, 1050)}),
+        ({"buy": "close > close[1000]"}, {"H1": (1000, 1000)}),
         (
             {
                 "buy": "close > sma(b, 20)",
