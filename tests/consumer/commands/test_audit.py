@@ -93,7 +93,7 @@ def test_futures_that_could_not_be_tried_are_said(capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "give the --strategy KEY to audit"),
+        ((), "give the --strategy KEY or the --rules FILE to audit"),
         (("--strategy", "nobody"), "unknown strategy 'nobody'"),
         (("--strategy", "sma_cross", "--params", '{"fast": 0}'), "fast"),
         (("--strategy", "sma_cross", "--moments", "0"), "--moments"),
