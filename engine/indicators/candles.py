@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import talib
-import talib.abstract as abstract
 
 from engine.indicators.columns import Column, by_stretch, series
 from engine.numeric.arrays import Floats
@@ -48,5 +47,8 @@ def candle_problem(name: str) -> str | None:
 
 def candle_lookback(name: str) -> int:
     """How many bars a pattern needs before the one that it is told of."""
+    # Here: it asks TA-Lib for all of its functions, for which no other strategy should wait.
+    import talib.abstract as abstract
+
     lookback: int = abstract.Function(_PREFIX + name.upper()).lookback  # type: ignore[attr-defined]  # TA-Lib's stubs lack it
     return lookback
