@@ -80,7 +80,6 @@ class _Watch:
         self._done = 0
         self._best: float | None = None
         self._pace = Pace(question.total)
-        self._pace.note(0, clock())
 
     def take(self, fold: int | None, shard: Shard) -> None:
         if self._table is not None:
