@@ -94,7 +94,7 @@ clean: ## remove all that was made here; the fetched jars of Kafka stay in the u
 $(VENV)/.installed: $(VENV)/.locked pyproject.toml
 	@$(BIN)/uv pip install --quiet --offline --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@echo "compiling the engine's kernels" >&2
-	@$(BIN)/python -c 'from consumer.adapters.engine_pool.warm_up import warm_up; warm_up()'
+	@$(BIN)/python -c 'from consumer.adapters.engine_pool.warm_up import warm_up, warm_up_search; warm_up(); warm_up_search()'
 	@touch $@
 
 # uv, itself from the lock, takes a quarter of pip's time. Where it cannot reach the registry and pip can (it does not read pip's

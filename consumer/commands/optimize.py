@@ -95,8 +95,9 @@ def optimize(
     limits = load_settings(SearchSettings)
     # What a strategy prints is not the result: stdout holds nothing but that.
     with redirect_stdout(sys.stderr), ExitStack() as stack:
-        read = read_search(asked, limits.max_combinations)
+        # They take a second to be there, in which the search is read.
         processes = stack.enter_context(start_search_processes(workers, limits, load_settings(StrategySettings)))
+        read = read_search(asked, limits.max_combinations)
         processes.open(read.in_process)
         table = None if results is None else stack.enter_context(SearchTable(results))
         show = stack.enter_context(search_bar())

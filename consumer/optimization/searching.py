@@ -20,9 +20,9 @@ _WALK_FORWARD: Final = "walk_forward"
 
 
 class Table(Protocol):
-    """Where every combination is written as it comes (adapters.files.search_tables)."""
+    """Where every combination is written, in order (adapters.files.search_tables)."""
 
-    def add(self, key: tuple[int, int], rows: pl.DataFrame) -> None: ...
+    def add(self, rows: pl.DataFrame) -> None: ...
 
     def finish(self) -> None: ...
 
@@ -59,6 +59,7 @@ def search(
         found.best_run()
     _note_returns(found, table)
     if table is not None:
+        watch.write_rest(table)
         table.finish()
     return found
 
@@ -74,15 +75,16 @@ class _Watch:
         show: Callable[[Standing], None] | None,
     ) -> None:
         self._question, self._clock, self._table, self._show = question, clock, table, show
+        self._waiting: dict[tuple[int, int], pl.DataFrame] = {}
+        self._next = (question.fold_numbers[0] or 0, 0)
         self._done = 0
         self._best: float | None = None
         self._pace = Pace(question.total)
-        self._pace.note(0, clock())
 
     def take(self, fold: int | None, shard: Shard) -> None:
         if self._table is not None:
-            key = (-1 if fold is None else fold, shard.part.first)
-            self._table.add(key, rows_of(self._question, fold, shard))
+            self._waiting[fold or 0, shard.part.first] = rows_of(self._question, fold, shard)
+            self._write_those_in_order(self._table)
         self._done += len(shard.part)
         if self._show is None:
             return
@@ -91,6 +93,19 @@ class _Watch:
         self._show(
             Standing(self._done, self._question.total, self._pace.per_second, self._pace.seconds_left, self._best)
         )
+
+    def _write_those_in_order(self, table: Table) -> None:
+        """Shards come as they are done; what comes too early waits, which is little unless a combination hangs."""
+        while (rows := self._waiting.pop(self._next, None)) is not None:
+            table.add(rows)
+            fold, first = self._next
+            first += rows.height
+            self._next = (fold, first) if first < self._question.room else (fold + 1, 0)
+
+    def write_rest(self, table: Table) -> None:
+        """Write what no earlier one will come before any more: where tpe ended early, the next fold."""
+        for key in sorted(self._waiting):
+            table.add(self._waiting.pop(key))
 
     def _note_best(self, shard: Shard) -> None:
         question = self._question

@@ -189,7 +189,7 @@ def _searched(question: Question, combinations: Combinations, gathering: Gatheri
             left_out=combinations.left_out,
             ratios=gathering.ratios[:count],
             sample=gathering.returns_of_sample(),
-            judged=None if best is None or np.isnan(gathering.ratios[best]) else gathering.returns_of(best),
+            judged=None if best is None else gathering.returns_of(best),
             yearly=_yearly(question),
             seed=question.seed,
             values=gathering.values[:count],

@@ -8,18 +8,20 @@ import struct
 import sys
 
 import consumer.installed.search_path  # noqa: F401  # light; looks at what this process began with
-from consumer.adapters.engine_pool.child import Channel, attach
+from consumer.adapters.engine_pool.child import Channel, attach, set_title
 
 
 def main() -> None:
     """Serve the parent until it goes away."""
     channel, _ = attach("backtest-search")
     # Imported late: until `attach` nothing slow stands between the start and the tie to the parent.
-    from consumer.adapters.engine_pool.warm_up import warm_up
+    from consumer.adapters.engine_pool.warm_up import warm_up, warm_up_search
 
     # What a strategy prints is not the result.
     sys.stdout = sys.stderr
     warm_up()
+    warm_up_search()
+    set_title("backtest-search")
     channel.send({"type": "ready"})
     serve(channel)
 

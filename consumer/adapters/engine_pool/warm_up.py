@@ -43,6 +43,23 @@ def warm_up() -> None:
         trades_csv(1, result)
 
 
+def warm_up_search() -> None:
+    """The same for a search: what it measures by, shares, and judges with."""
+    from engine.search import optimize  # late: a run needs none of it
+
+    bars = _some_bars(3_000)
+    specification = Specification(
+        symbol="EURUSD",
+        timeframe="H1",
+        start=_EPOCH,
+        end=_EPOCH + timedelta(days=365),
+        strategy_key="sma_cross",
+        strategy_params={},
+    )
+    space = {"fast": [3, 4], "slow": [8, 9]}
+    optimize(specification, packaged_instruments()["EURUSD"], RunData(bars=bars), SmaCross, space, threads=1)
+
+
 def _some_bars(count: int) -> Bars:
     """Hourly bars that rise and fall, so that there are trades."""
     close = 1.1 + 0.01 * np.sin(np.arange(count) / 7.0)

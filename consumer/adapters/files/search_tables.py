@@ -15,7 +15,7 @@ _ROWS_A_PART: Final = 20_000
 
 
 class SearchTable:
-    """A table that comes in parts, in any order, each under a key by which they are sorted. Use as a context.
+    """A table that comes in parts, in order. Use as a context.
 
     Parts wait beside the file until `finish` joins them under its name; until then a file of that name stays as it is.
     """
@@ -25,7 +25,7 @@ class SearchTable:
         check_table_path(path)
         self._path = path
         self._folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-        self._waiting: list[tuple[tuple[int, int], pl.DataFrame]] = []
+        self._waiting: list[pl.DataFrame] = []
         self._rows = 0
         self._parts: list[Path] = []
 
@@ -35,9 +35,9 @@ class SearchTable:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def add(self, key: tuple[int, int], rows: pl.DataFrame) -> None:
-        """key: fold and first number. Raises ArtifactsUnavailable when the place takes no more."""
-        self._waiting.append((key, rows))
+    def add(self, rows: pl.DataFrame) -> None:
+        """Raises ArtifactsUnavailable when the place takes no more."""
+        self._waiting.append(rows)
         self._rows += rows.height
         if self._rows >= _ROWS_A_PART:
             self._write_waiting()
@@ -47,7 +47,7 @@ class SearchTable:
         self._write_waiting()
         whole = self._folder / f"whole{self._path.suffix}"
         try:
-            rows = pl.scan_parquet(self._parts).sort(_FOLD, _NUMBER).drop(_FOLD, _NUMBER)
+            rows = pl.scan_parquet(self._parts)
             if whole.suffix.lower() == ".parquet":
                 rows.sink_parquet(whole)
             else:
@@ -66,20 +66,10 @@ class SearchTable:
     def _write_waiting(self) -> None:
         if not self._waiting:
             return
-        keyed = [
-            rows.with_columns(
-                pl.lit(fold, pl.Int64).alias(_FOLD), pl.int_range(first, first + rows.height).alias(_NUMBER)
-            )
-            for (fold, first), rows in self._waiting
-        ]
         part = self._folder / f"{len(self._parts):06}.parquet"
         try:
-            pl.concat(keyed).write_parquet(part)
+            pl.concat(self._waiting).write_parquet(part)
         except (OSError, pl.exceptions.PolarsError) as error:
             raise ArtifactsUnavailable(f"{self._path} cannot be written: {error}") from error
         self._parts.append(part)
         self._waiting, self._rows = [], 0
-
-
-_FOLD: Final = "__fold__"
-_NUMBER: Final = "__number__"

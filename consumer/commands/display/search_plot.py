@@ -10,6 +10,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -132,7 +134,7 @@ def _parallel(figure: Figure, axes: Axes, answer: Answer, names: list[str]) -> N
     heights = np.stack([_scaled(answer, name) for name in names], axis=1)
     colours = mpl.colormaps[_colour_map(answer)]
     lowest, highest = (float(values[known].min()), float(values[known].max())) if known.size else (0.0, 1.0)
-    norm = mpl.colors.Normalize(lowest, highest)
+    norm = Normalize(lowest, highest)
     width = 0.6 if order.size > 300 else 1.0
     # Lines between the same values lie beside each other, the better ones higher.
     heights[order] += _BUNDLE * (np.linspace(-0.5, 0.5, order.size)[:, None] if order.size > 1 else 0.0)
@@ -153,7 +155,7 @@ def _parallel(figure: Figure, axes: Axes, answer: Answer, names: list[str]) -> N
             )
     axes.set_ylim(-0.08, 1.08)
     axes.set_xlim(-0.1, len(names) - 1 + 0.25)
-    figure.colorbar(mpl.cm.ScalarMappable(norm, colours), ax=axes, label=answer.question.metric)
+    figure.colorbar(ScalarMappable(norm, colours), ax=axes, label=answer.question.metric)
     _legend_below(axes)
     axes.set_title(f"{answer.question.metric} by parameter")
 

@@ -16,7 +16,8 @@ from tests.engine.run_builders import EURUSD, sample, specification_of
 def prices(seed: int, count: int, tick: float) -> NDArray[np.float64]:
     """A random walk on a grid of ticks, on which averages tie often."""
     steps = np.random.default_rng(seed).integers(-2, 3, count)
-    return np.round(1.1 + tick * np.cumsum(steps), 9)
+    walk: NDArray[np.float64] = np.cumsum(steps, dtype=np.float64)
+    return np.round(1.1 + tick * walk, 9)
 
 
 @settings(max_examples=60, deadline=None)
