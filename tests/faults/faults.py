@@ -13,7 +13,8 @@ from consumer.adapters.kafka.topics import TOPIC_CONFIGS
 from schemas.topics import Topic
 from tests.faults.checker import Finding, no_process_left_over
 from tests.faults.evidence import read_topics
-from tests.faults.field import AWAY, LEASE_SECONDS, OUTPUT_TOPICS, Field, Worker, lasting, persistently
+from tests.faults.field import AWAY, LEASE_SECONDS, OUTPUT_TOPICS, Field, lasting, persistently
+from tests.faults.worker_process import Worker
 from tests.support import kafka_admin
 from tests.support.waiting import eventually
 

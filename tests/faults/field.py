@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import asyncpg
-import psutil
 from aiokafka.errors import KafkaError
 
 from consumer.adapters.kafka.connection import KafkaConnection
@@ -29,7 +28,8 @@ from consumer.ports import Delivery, Record, SendResult
 from schemas import topics
 from tests.faults.checker import processes_with
 from tests.faults.evidence import INPUT_TOPICS, Evidence, read_committed, read_evidence
-from tests.faults.proxy import Proxy, open_proxy
+from tests.faults.proxy import open_proxy
+from tests.faults.worker_process import Worker
 from tests.faults.worker_program import ORDERS_VARIABLE, CrashPoint, Orders
 from tests.support import kafka_admin
 from tests.support.front_door import write_market_data
@@ -55,50 +55,6 @@ AWAY = (
 """What a server that is away, or a topic that is gone, makes its clients raise."""
 
 Answer = TypeVar("Answer")
-
-
-@dataclass(eq=False, slots=True)
-class Worker:
-    """A worker process."""
-
-    number: int
-    process: asyncio.subprocess.Process
-    log_file: Path
-    go_file: Path
-    proxy: Proxy
-    """Its way to the broker."""
-
-    def go(self) -> None:
-        """Let one that waits begin."""
-        self.go_file.touch()
-
-    @property
-    def is_alive(self) -> bool:
-        return self.process.returncode is None
-
-    def log_text(self) -> str:
-        return self.log_file.read_text(encoding="utf-8", errors="replace")
-
-    def send(self, number: int) -> None:
-        with suppress(ProcessLookupError):
-            self.process.send_signal(number)
-
-    def children(self) -> list[psutil.Process]:
-        """All that it started and is there: engine children, their guardian, what strategies started."""
-        try:
-            return psutil.Process(self.process.pid).children(recursive=True)
-        except psutil.Error:
-            return []
-
-    def engine_children(self) -> list[psutil.Process]:
-        return [process for process in self.children() if "backtest-engine" in title(process)]
-
-    def titles(self) -> list[str]:
-        """Of the engine children."""
-        return [title(process) for process in self.engine_children()]
-
-    async def ended(self, seconds: float = 60) -> int:
-        return await asyncio.wait_for(self.process.wait(), seconds)
 
 
 @dataclass(slots=True)
@@ -324,14 +280,6 @@ async def persistently(attempt: Callable[[], Awaitable[Answer]], *, seconds: flo
             return None
 
     return (await eventually(probe, "an answer", seconds=seconds))[0]
-
-
-def title(process: psutil.Process) -> str:
-    """Its command line, which an engine child keeps as its title; empty when it is gone."""
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
 
 
 async def lasting(seconds: float) -> None:

@@ -13,8 +13,9 @@ import pytest
 from consumer.devstack import StackKind
 from consumer.ports import Delivery
 from tests.faults.checker import check, digests, processes_with, results_equal_a_quiet_run
-from tests.faults.field import Field, Worker, event, open_field
+from tests.faults.field import Field, event, open_field
 from tests.faults.load import CANCEL_REQUESTED, FEBRUARY, REQUESTED, Load
+from tests.faults.worker_process import Worker
 from tests.faults.worker_program import CrashPoint, Orders
 from tests.support.waiting import eventually
 
