@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from consumer.optimization.learning import Batch, Learning
+from consumer.optimization.numbering import Numbered, number_on
 from consumer.optimization.searching import RETURNS
 from consumer.optimization.shard_tables import numbering_of_table, shard_of_table, table_of_numbering, table_of_shard
 from consumer.optimization.tables import returns_of, rows_of
@@ -29,9 +30,13 @@ from engine.search.figures import candidates, column, ranking
 from engine.search.folds import read_walk_forward
 from engine.search.parts import Bench, Part, Shard, failed_shard, simulate_part
 from engine.search.question import Question, ask
+from engine.search.space import read_space
 from engine.specification import Specification
 from engine.warm_up import WarmUp, signals_warm_up
 
+SURVEYED_AT_ONCE: Final = 40_000
+"""Places of a grid; a larger one is numbered in parts."""
+SURVEY_SECONDS: Final = 1.0
 KEPT: Final = 2
 """Searches that a child keeps loaded."""
 
@@ -84,14 +89,24 @@ class SearchSteps:
                 raise AssertionError(f"there is no step {kind!r}")
 
     def survey(self, task: StepTask, patiently: Patiently) -> dict[str, Any]:
-        """Number the combinations, load what they need, and say how many there are, times folds."""
+        """Number the combinations, load what they need, and say how many there are, times folds.
+
+        A large grid is numbered in parts of about a second.
+        """
+        numbered = self._number_on(task, patiently)
+        if numbered is not None and not numbered.is_done:
+            return {"surveying": self._save_numbered(task, numbered, patiently)}
         warm_ups: list[WarmUp] = []
 
         def load(warm_up: WarmUp) -> RunData:
             warm_ups.append(warm_up)
             return self._data(task, warm_up, patiently)
 
-        question = self._question(task, load, room=None)
+        if numbered is None:
+            question = self._question(task, load, room=None)
+        else:
+            question = self._question(task, load(numbered.warm_up), room=numbered.count)
+            question = replace(question, combinations=numbered.combinations(question.space))
         prepare(question, question.fold_numbers[0])
         combinations, [warm_up] = question.combinations, warm_ups
         rows = None
@@ -182,6 +197,26 @@ class SearchSteps:
             "best": _to_run(task, reached),
         }
 
+    def _number_on(self, task: StepTask, patiently: Patiently) -> Numbered | None:
+        """A large grid as far as it is numbered, a second's work further; None: it is no large grid."""
+        search, plan = task.step["search"], task.step["plan"]
+        if search["method"] != "grid":
+            return None
+        space = read_space(search["param_grid"], intervals=False)
+        if (space.size or 0) <= SURVEYED_AT_ONCE:
+            return None
+        parts = [self._read_numbering(task, place, patiently) for place in plan.get("parts", ())]
+        numbered = Numbered.of_plan(space.size or 0, plan, parts)
+        specification = self._specification(task)
+        choose, _, _ = varied_strategy(specification)
+        return number_on(numbered, space, choose, specification, self.clock, SURVEY_SECONDS)
+
+    def _save_numbered(self, task: StepTask, numbered: Numbered, patiently: Patiently) -> dict[str, Any]:
+        """The plan for the survey that goes on."""
+        plan = task.step["plan"]
+        place = self._save_numbering(task, numbered.latest, patiently)
+        return {**numbered.plan, "parts": [*plan.get("parts", ()), place]}
+
     # --- what steps share -------------------------------------------------------------------------------------------
 
     def _load(self, task: StepTask, patiently: Patiently) -> _Loaded:
@@ -203,8 +238,7 @@ class SearchSteps:
         question = self._question(task, data, room=plan["count"])
         numbering = None
         if plan["numbering"] is not None:
-            table = patiently(lambda: self.files.read_part(task.optimization_id, plan["numbering"]))
-            numbering = numbering_of_table(table)
+            numbering = self._read_numbering(task, plan["numbering"], patiently)
         return self._remember(task, _Loaded(question, numbering))
 
     def _remember(self, task: StepTask, found: _Loaded) -> _Loaded:
@@ -249,6 +283,9 @@ class SearchSteps:
             return None
         table = table_of_numbering(rows)
         return patiently(lambda: self.files.save_part(task.optimization_id, task.number, task.epoch, table))
+
+    def _read_numbering(self, task: StepTask, place: str, patiently: Patiently) -> Any:
+        return numbering_of_table(patiently(lambda: self.files.read_part(task.optimization_id, place)))
 
     def _bench(self, found: _Loaded, fold: int | None) -> Bench:
         if fold not in found.benches:  # one at a time: folds come one after the other
