@@ -4,17 +4,17 @@ Nothing but files passes from one step to the next, so that any child of any mac
 has loaded for a search it keeps for the next step of the same one.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 import numpy as np
-import polars as pl
 
-from consumer.optimization.learning import Batch, Learning
+from consumer.optimization.learning import Learning
 from consumer.optimization.numbering import Numbered, number_on
 from consumer.optimization.searching import RETURNS
-from consumer.optimization.shard_tables import numbering_of_table, shard_of_table, table_of_numbering, table_of_shard
+from consumer.optimization.shard_tables import numbering_of_table, table_of_numbering, table_of_shard
+from consumer.optimization.stored_shards import Patiently, StoredShards
 from consumer.optimization.tables import returns_of, rows_of
 from consumer.ports.search_files import SearchFiles
 from consumer.ports.searches import StepTask
@@ -28,7 +28,7 @@ from engine.search.answer import Answer, answer
 from engine.search.combinations import Combinations
 from engine.search.figures import candidates, column, ranking
 from engine.search.folds import read_walk_forward
-from engine.search.parts import Bench, Part, Shard, failed_shard, simulate_part
+from engine.search.parts import Bench, Part, Shard, simulate_part
 from engine.search.question import Question, ask
 from engine.search.space import read_space
 from engine.specification import Specification
@@ -47,10 +47,6 @@ class StepControl(Protocol):
     def mark(self, number: int) -> None:
         """Begin, or go on with, the combination at this position. Raises what ends the step when the worker wants."""
         ...
-
-
-Patiently = Callable[[Callable[[], Any]], Any]
-"""Takes a step again and again while its store is away."""
 
 
 @dataclass(slots=True)
@@ -159,7 +155,7 @@ class SearchSteps:
         found = self._load(task, patiently)
         if found.learning is None:
             found.learning = Learning(found.question)
-        found.learning.catch_up(_Stored(self.files, task, patiently).batch)
+        found.learning.catch_up(StoredShards(self.files, task, patiently).batch)
         return _asked(found.learning, task.step["plan"])
 
     def gather(self, task: StepTask, patiently: Patiently) -> dict[str, Any]:
@@ -168,7 +164,7 @@ class SearchSteps:
         plan, question = task.step["plan"], found.question
         if not plan["learns"]:
             question = replace(question, combinations=_combinations(question, plan, found.numbering))
-        stored = _Stored(self.files, task, patiently)
+        stored = StoredShards(self.files, task, patiently)
         with self.files.results(task.optimization_id, task.epoch) as results:
 
             def keep(fold: int | None, shard: Shard) -> None:
@@ -291,52 +287,6 @@ class SearchSteps:
         if fold not in found.benches:  # one at a time: folds come one after the other
             found.benches = {fold: prepare(found.question, fold)}
         return found.benches[fold]
-
-
-@dataclass(frozen=True, slots=True)
-class _Stored:
-    """What ranges have left, for those who put it together. Ranges lie within a fold, those of tpe within a batch."""
-
-    files: SearchFiles
-    task: StepTask
-    patiently: Patiently
-    starts: dict[int | None, int] = field(default_factory=dict)
-    """Position of the first combination of each fold of tpe."""
-    ends: set[int] = field(default_factory=set)
-
-    def parts(self, wanted: Sequence[tuple[int | None, Part]]) -> Iterator[tuple[int | None, Shard]]:
-        """Implements `engine.search.answer.Simulate`."""
-        plan = self.task.step["plan"]
-        for fold, part in wanted:
-            start = (fold or 0) * plan["count"]
-            if plan["learns"]:  # batches come one after the other, and so do folds
-                start = self.starts.setdefault(fold, max(self.ends, default=0))
-                self.ends.add(start + part.first + len(part))
-            for shard in self._between(start, part):
-                yield fold, shard
-
-    def batch(self, batch: Batch) -> list[Shard] | None:
-        """Implements `learning.Counted`."""
-        part = Part(batch["number"], np.array(batch["rows"], np.float64))
-        shards = list(self._between(batch["position"] - batch["number"], part))
-        return shards if sum(len(shard.part) for shard in shards) == len(part) else None
-
-    def _between(self, start: int, part: Part) -> Iterator[Shard]:
-        first, last = start + part.first, start + part.first + len(part)
-        for result in self.task.step["results"]:
-            if result["first"] < first or result["last"] > last:
-                continue
-            if result["file"] is not None:
-                yield shard_of_table(self._read(result["file"]))[1]
-            else:
-                code, _, message = result["error"].partition(": ")
-                number = result["first"] - start
-                row = part.rows[number - part.first : number - part.first + 1]
-                yield failed_shard(number, row, 0, code, message)
-
-    def _read(self, place: str) -> pl.DataFrame:
-        table: pl.DataFrame = self.patiently(lambda: self.files.read_part(self.task.optimization_id, place))
-        return table
 
 
 def prepare(question: Question, fold: int | None) -> Bench:
