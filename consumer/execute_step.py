@@ -31,6 +31,7 @@ from consumer.ports.searches import (
     StepResult,
     StepTask,
     Surveyed,
+    Surveying,
 )
 from consumer.retries import retry_while_unavailable
 from consumer.rules.columns import COLUMN_OF_FIELD
@@ -118,6 +119,8 @@ def result_of(claim: ShardClaim, answer: Any) -> StepResult | Failed:
     try:
         match claim.kind:
             case "survey":
+                if "surveying" in answer:
+                    return Surveying(dict(answer["surveying"]))
                 return Surveyed(int(answer["total"]), int(answer["released"]), dict(answer["plan"]))
             case "ask":
                 return Asked(int(answer["total"]), int(answer["released"]), dict(answer["plan"]))

@@ -4,16 +4,17 @@ Nothing but files passes from one step to the next, so that any child of any mac
 has loaded for a search it keeps for the next step of the same one.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 import numpy as np
-import polars as pl
 
-from consumer.optimization.learning import Batch, Learning
+from consumer.optimization.learning import Learning
+from consumer.optimization.numbering import Numbered, number_on
 from consumer.optimization.searching import RETURNS
-from consumer.optimization.shard_tables import numbering_of_table, shard_of_table, table_of_numbering, table_of_shard
+from consumer.optimization.shard_tables import numbering_of_table, table_of_numbering, table_of_shard
+from consumer.optimization.stored_shards import Patiently, StoredShards
 from consumer.optimization.tables import returns_of, rows_of
 from consumer.ports.search_files import SearchFiles
 from consumer.ports.searches import StepTask
@@ -27,11 +28,15 @@ from engine.search.answer import Answer, answer
 from engine.search.combinations import Combinations
 from engine.search.figures import candidates, column, ranking
 from engine.search.folds import read_walk_forward
-from engine.search.parts import Bench, Part, Shard, failed_shard, simulate_part
+from engine.search.parts import Bench, Part, Shard, simulate_part
 from engine.search.question import Question, ask
+from engine.search.space import read_space
 from engine.specification import Specification
 from engine.warm_up import WarmUp, signals_warm_up
 
+SURVEYED_AT_ONCE: Final = 40_000
+"""Places of a grid; a larger one is numbered in parts."""
+SURVEY_SECONDS: Final = 1.0
 KEPT: Final = 2
 """Searches that a child keeps loaded."""
 
@@ -42,10 +47,6 @@ class StepControl(Protocol):
     def mark(self, number: int) -> None:
         """Begin, or go on with, the combination at this position. Raises what ends the step when the worker wants."""
         ...
-
-
-Patiently = Callable[[Callable[[], Any]], Any]
-"""Takes a step again and again while its store is away."""
 
 
 @dataclass(slots=True)
@@ -84,14 +85,24 @@ class SearchSteps:
                 raise AssertionError(f"there is no step {kind!r}")
 
     def survey(self, task: StepTask, patiently: Patiently) -> dict[str, Any]:
-        """Number the combinations, load what they need, and say how many there are, times folds."""
+        """Number the combinations, load what they need, and say how many there are, times folds.
+
+        A large grid is numbered in parts of about a second.
+        """
+        numbered = self._number_on(task, patiently)
+        if numbered is not None and not numbered.is_done:
+            return {"surveying": self._save_numbered(task, numbered, patiently)}
         warm_ups: list[WarmUp] = []
 
         def load(warm_up: WarmUp) -> RunData:
             warm_ups.append(warm_up)
             return self._data(task, warm_up, patiently)
 
-        question = self._question(task, load, room=None)
+        if numbered is None:
+            question = self._question(task, load, room=None)
+        else:
+            question = self._question(task, load(numbered.warm_up), room=numbered.count)
+            question = replace(question, combinations=numbered.combinations(question.space))
         prepare(question, question.fold_numbers[0])
         combinations, [warm_up] = question.combinations, warm_ups
         rows = None
@@ -144,7 +155,7 @@ class SearchSteps:
         found = self._load(task, patiently)
         if found.learning is None:
             found.learning = Learning(found.question)
-        found.learning.catch_up(_Stored(self.files, task, patiently).batch)
+        found.learning.catch_up(StoredShards(self.files, task, patiently).batch)
         return _asked(found.learning, task.step["plan"])
 
     def gather(self, task: StepTask, patiently: Patiently) -> dict[str, Any]:
@@ -153,7 +164,7 @@ class SearchSteps:
         plan, question = task.step["plan"], found.question
         if not plan["learns"]:
             question = replace(question, combinations=_combinations(question, plan, found.numbering))
-        stored = _Stored(self.files, task, patiently)
+        stored = StoredShards(self.files, task, patiently)
         with self.files.results(task.optimization_id, task.epoch) as results:
 
             def keep(fold: int | None, shard: Shard) -> None:
@@ -182,6 +193,26 @@ class SearchSteps:
             "best": _to_run(task, reached),
         }
 
+    def _number_on(self, task: StepTask, patiently: Patiently) -> Numbered | None:
+        """A large grid as far as it is numbered, a second's work further; None: it is no large grid."""
+        search, plan = task.step["search"], task.step["plan"]
+        if search["method"] != "grid":
+            return None
+        space = read_space(search["param_grid"], intervals=False)
+        if (space.size or 0) <= SURVEYED_AT_ONCE:
+            return None
+        parts = [self._read_numbering(task, place, patiently) for place in plan.get("parts", ())]
+        numbered = Numbered.of_plan(space.size or 0, plan, parts)
+        specification = self._specification(task)
+        choose, _, _ = varied_strategy(specification)
+        return number_on(numbered, space, choose, specification, self.clock, SURVEY_SECONDS)
+
+    def _save_numbered(self, task: StepTask, numbered: Numbered, patiently: Patiently) -> dict[str, Any]:
+        """The plan for the survey that goes on."""
+        plan = task.step["plan"]
+        place = self._save_numbering(task, numbered.latest, patiently)
+        return {**numbered.plan, "parts": [*plan.get("parts", ()), place]}
+
     # --- what steps share -------------------------------------------------------------------------------------------
 
     def _load(self, task: StepTask, patiently: Patiently) -> _Loaded:
@@ -203,8 +234,7 @@ class SearchSteps:
         question = self._question(task, data, room=plan["count"])
         numbering = None
         if plan["numbering"] is not None:
-            table = patiently(lambda: self.files.read_part(task.optimization_id, plan["numbering"]))
-            numbering = numbering_of_table(table)
+            numbering = self._read_numbering(task, plan["numbering"], patiently)
         return self._remember(task, _Loaded(question, numbering))
 
     def _remember(self, task: StepTask, found: _Loaded) -> _Loaded:
@@ -250,56 +280,13 @@ class SearchSteps:
         table = table_of_numbering(rows)
         return patiently(lambda: self.files.save_part(task.optimization_id, task.number, task.epoch, table))
 
+    def _read_numbering(self, task: StepTask, place: str, patiently: Patiently) -> Any:
+        return numbering_of_table(patiently(lambda: self.files.read_part(task.optimization_id, place)))
+
     def _bench(self, found: _Loaded, fold: int | None) -> Bench:
         if fold not in found.benches:  # one at a time: folds come one after the other
             found.benches = {fold: prepare(found.question, fold)}
         return found.benches[fold]
-
-
-@dataclass(frozen=True, slots=True)
-class _Stored:
-    """What ranges have left, for those who put it together. Ranges lie within a fold, those of tpe within a batch."""
-
-    files: SearchFiles
-    task: StepTask
-    patiently: Patiently
-    starts: dict[int | None, int] = field(default_factory=dict)
-    """Position of the first combination of each fold of tpe."""
-    ends: set[int] = field(default_factory=set)
-
-    def parts(self, wanted: Sequence[tuple[int | None, Part]]) -> Iterator[tuple[int | None, Shard]]:
-        """Implements `engine.search.answer.Simulate`."""
-        plan = self.task.step["plan"]
-        for fold, part in wanted:
-            start = (fold or 0) * plan["count"]
-            if plan["learns"]:  # batches come one after the other, and so do folds
-                start = self.starts.setdefault(fold, max(self.ends, default=0))
-                self.ends.add(start + part.first + len(part))
-            for shard in self._between(start, part):
-                yield fold, shard
-
-    def batch(self, batch: Batch) -> list[Shard] | None:
-        """Implements `learning.Counted`."""
-        part = Part(batch["number"], np.array(batch["rows"], np.float64))
-        shards = list(self._between(batch["position"] - batch["number"], part))
-        return shards if sum(len(shard.part) for shard in shards) == len(part) else None
-
-    def _between(self, start: int, part: Part) -> Iterator[Shard]:
-        first, last = start + part.first, start + part.first + len(part)
-        for result in self.task.step["results"]:
-            if result["first"] < first or result["last"] > last:
-                continue
-            if result["file"] is not None:
-                yield shard_of_table(self._read(result["file"]))[1]
-            else:
-                code, _, message = result["error"].partition(": ")
-                number = result["first"] - start
-                row = part.rows[number - part.first : number - part.first + 1]
-                yield failed_shard(number, row, 0, code, message)
-
-    def _read(self, place: str) -> pl.DataFrame:
-        table: pl.DataFrame = self.patiently(lambda: self.files.read_part(self.task.optimization_id, place))
-        return table
 
 
 def prepare(question: Question, fold: int | None) -> Bench:

@@ -167,6 +167,13 @@ class SearchChange:
 
 
 @dataclass(frozen=True, slots=True)
+class Surveying:
+    """A part of a large survey: it goes on in another step, with this plan."""
+
+    plan: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Surveyed:
     """total: combinations, times folds; released: how many of them may be given out. plan: what later steps need."""
 
@@ -195,7 +202,7 @@ class Asked:
     plan: Mapping[str, Any]
 
 
-StepResult = Surveyed | RangeDone | Asked
+StepResult = Surveying | Surveyed | RangeDone | Asked
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 they take and writes what they return.
 
     survey -> range, range, ... -> gather             grid and random: all combinations may be given out at once
+    survey -> survey -> ... -> range ...              a large grid is numbered in parts
     survey -> (range ... -> ask) -> ... -> gather     tpe: the next batch is asked for when all before it are counted
 """
 
@@ -11,7 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from consumer.ports.outcomes import Failed
-from consumer.ports.searches import Asked, RangeDone, ShardClaim, ShardKind, StepDied, StepResult, Surveyed
+from consumer.ports.searches import Asked, RangeDone, ShardClaim, ShardKind, StepDied, StepResult, Surveyed, Surveying
 
 SHARD_SECONDS: Final = 1.0
 """Of work in a shard: a run that comes waits for no longer."""
@@ -156,6 +157,9 @@ def counted(search: SearchState, shard: ShardState, result: StepResult, others: 
     """
     done = replace(_closed(shard, "done"), results_file=result.file if isinstance(result, RangeDone) else None)
     match result:
+        case Surveying(plan):
+            following = ShardState(search.shards, "survey")
+            return Change(replace(search, plan=plan, shards=search.shards + 1), (done, following))
         case Surveyed(total, released, plan):
             search = replace(search, total=total, released=released, plan=plan)
         case Asked(total, released, plan):

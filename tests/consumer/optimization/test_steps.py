@@ -13,10 +13,11 @@ import pytest
 
 from consumer.adapters.files.market_data import ParquetMarketData
 from consumer.adapters.files.search_files import SearchArtifacts
+from consumer.optimization import numbering, steps
 from consumer.optimization.searching import RETURNS
 from consumer.optimization.steps import SearchSteps
 from consumer.ports.outcomes import Failed
-from consumer.ports.searches import Asked, RangeDone, StepDied, StepTask, Surveyed
+from consumer.ports.searches import Asked, RangeDone, StepDied, StepTask, Surveyed, Surveying
 from consumer.preparation.inputs import assemble
 from consumer.preparation.snapshot import specification_to_json
 from consumer.rules import searches
@@ -123,7 +124,8 @@ class Field:
             answer = dict(json.loads(json.dumps(answer, allow_nan=False)))
             if shard.kind == "gather":
                 return dict(answer)
-            result = {"survey": Surveyed, "range": RangeDone, "ask": Asked}[shard.kind](**answer)
+            kinds = {"survey": Surveyed, "range": RangeDone, "ask": Asked}
+            result = Surveying(answer["surveying"]) if "surveying" in answer else kinds[shard.kind](**answer)
             self.note(searches.counted(self.state, shard, result, others))
         raise AssertionError
 
@@ -195,6 +197,22 @@ def test_step_by_step_is_what_one_process_finds(
     table = pl.read_parquet(columns["results_file_path"])
     assert table.height == here.completed
     assert field.state.best_value is not None
+
+
+def test_a_large_grid_is_numbered_in_parts_and_comes_to_the_same(
+    stepwise: Callable[..., Field], market_data: ParquetMarketData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = in_one_process(market_data, question())
+    monkeypatch.setattr(steps, "SURVEYED_AT_ONCE", 4)
+    monkeypatch.setattr(steps, "SURVEY_SECONDS", 0.0)
+    monkeypatch.setattr(numbering, "LOOKED_AT_TOGETHER", 4)
+    field = stepwise(question())
+
+    answer = field.run()
+
+    assert sum(each.kind == "survey" for each in field.shards.values()) > 1
+    assert answer["columns"]["results"] == json.loads(json.dumps(here.results))
+    assert answer["columns"]["statistics"]["left_out"] == here.statistics["left_out"]
 
 
 def test_the_digest_is_the_same_whoever_computed_what(stepwise: Callable[..., Field]) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from consumer.ports.outcomes import Failed
-from consumer.ports.searches import Asked, RangeDone, StepDied, Surveyed
+from consumer.ports.searches import Asked, RangeDone, StepDied, Surveyed, Surveying
 from consumer.rules import searches
 from consumer.rules.searches import SearchState, ShardState
 
@@ -55,6 +55,16 @@ def test_a_slow_strategys_shards_are_single_combinations() -> None:
 
 def test_a_few_quick_combinations_are_not_cut_finer_than_a_claim_is_worth() -> None:
     assert len(simulate(400, 0.000_3)) <= 4
+
+
+def test_a_large_grid_is_numbered_in_parts() -> None:
+    begun = search(total=0, released=0)
+    going_on = searches.counted(begun, ShardState(0, "survey", state="running"), Surveying({"surveyed": 5}), ())
+    assert [(each.kind, each.state) for each in going_on.shards] == [("survey", "done"), ("survey", "queued")]
+    assert going_on.search.plan == {"surveyed": 5}
+    over = searches.counted(going_on.search, going_on.shards[1], Surveyed(9, 9, {}), ())
+    assert [each.kind for each in over.shards] == ["survey"]
+    assert over.search.released == 9
 
 
 def test_a_shard_lies_within_one_fold() -> None:
