@@ -185,9 +185,16 @@ def test_equity(s, r, o, book):
         s.stopped_out = 1
 
 
-@called
+@inlined
 def leave(s, r, o, book, steps, price, reason, place):
     """Close `steps` of the position at `price`, which has no slippage yet: write a row, book its items."""
+    # As plain numbers: for every two constants it would be compiled anew.
+    book_exit(s, r, o, book, steps, price, np.int64(reason), np.int64(place))
+
+
+@called
+def book_exit(s, r, o, book, steps, price, reason, place):
+    """See leave."""
     rate = known_rate(s, place)
     volume = lots(r, steps)
     if o is None:

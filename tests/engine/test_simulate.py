@@ -372,6 +372,11 @@ def test_spread_from_bars_names_the_first_bar_of_the_range_that_has_none() -> No
         ("skip_weekdays", (-1,)),
         ("skip_timezone", "Mars/Olympus"),
         ("symbol", "GBPUSD"),
+        ("slippage_pips", -0.1),
+        ("commission_pct", 100.1),
+        ("leverage", 0.0),
+        ("leverage", float("nan")),
+        ("stop_out_pct", 50.0),
     ],
 )
 def test_a_field_out_of_range_is_refused_by_name(field: str, value: Any) -> None:

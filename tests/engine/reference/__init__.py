@@ -155,6 +155,8 @@ Candles and what is loaded:
     within the range only; of several that span it the finest, of none the longest, of equals the finest.
 50. A warm-up bar opens before the start. Conversion bars begin 8 days before the first bar of the warm-up, or before
     the start where there is none.
+
+Those of section 7 (trails, times, moves, entry orders, the account) stand in docs/engine-rules.md, under those names.
 """
 
 from tests.engine.reference.model import (
