@@ -84,6 +84,7 @@ class Question:
             sample=kept,
             metric=self.metric,
             min_trades=self.min_trades,
+            is_fold=fold is not None,
         )
 
 

@@ -1,6 +1,7 @@
 """From the options of `backtest optimize` to a search: in the command, and again in each process that simulates."""
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from consumer.commands.options import values as options
 from consumer.commands.options.run_request import AskedRun, RunRequest, read_asked
 from consumer.preparation.varied import varied_strategy
 from consumer.wiring.search import OnBegin, SimulatePart
-from engine.errors import BadBars
+from engine.errors import BadBars, NoData
 from engine.prepared import RunData
 from engine.search.combinations import MOST_COMBINATIONS, Method
 from engine.search.folds import WalkForward, read_walk_forward
@@ -88,7 +89,9 @@ def read_search(request: SearchRequest, most: int) -> ReadSearch:
     question = _question(asked, request, load, most=most)
     if question.combinations is not None:
         first = question.choose(question.combinations.at(0))
-        question.bench(question.fold_numbers[0], range(0)).run_for(first)
+        # A fold may train on days without a bar.
+        with suppress(NoData) if question.folds else nullcontext():
+            question.bench(question.fold_numbers[0], range(0)).run_for(first)
     return ReadSearch(question, SearchInProcess(request, loaded[0], question.data.bars.digest, question.room))
 
 
