@@ -13,8 +13,8 @@ from consumer.preparation.varied import varied_strategy
 from consumer.wiring.search import OnBegin, SimulatePart
 from engine.errors import BadBars, NoData
 from engine.prepared import RunData
-from engine.search.combinations import MOST_COMBINATIONS, Method
 from engine.search.folds import WalkForward, read_walk_forward
+from engine.search.limits import MOST_COMBINATIONS, Method
 from engine.search.parts import Part, Shard, simulate_part
 from engine.search.question import Question, ask
 from engine.warm_up import WarmUp
