@@ -15,9 +15,9 @@ from consumer.ports.searches import SearchAdmitted, SearchDecision, SearchRefuse
 from consumer.rules.admission import Admission, Varied
 from consumer.rules.columns import SEARCH_COLUMNS
 from engine.errors import InvalidSpace
-from engine.search.combinations import check_method
-from engine.search.figures import LOWER_IS_BETTER, check_metric
+from engine.search.figure_names import LOWER_IS_BETTER, check_metric
 from engine.search.folds import WalkForward, folds_of
+from engine.search.limits import check_method
 from engine.search.space import Space, read_space
 from schemas.json_text import JsonTextError, shown, strict_json
 from schemas.optimization_requested import (

@@ -3,37 +3,18 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Final, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import InvalidParams, InvalidSpace, ParameterProblem
+from engine.errors import InvalidParams, ParameterProblem
 from engine.numeric.arrays import Floats
 from engine.search.space import Choice, Interval, Listed, Space, Stepped
-
-Method = Literal["grid", "random", "tpe"]
-MOST_COMBINATIONS: Final = 1_000_000
-MOST_BY_TPE: Final = 10_000
-MOST_SEED: Final = 2**31 - 1
 
 Judge = Callable[[Mapping[str, Any]], tuple[ParameterProblem, ...]]
 """Says what a strategy has against a combination, nothing where it stands. A problem whose field is a varied name is
 that value's; any other is one of values that do not go together."""
-
-
-def check_method(space: Space, method: Method, samples: int | None, seed: int, most: int = MOST_COMBINATIONS) -> None:
-    """Refuse counts that no search may have; nothing is made. Raises InvalidSpace."""
-    size = space.size
-    if method == "grid":
-        if size is None:
-            raise AssertionError("read_space takes no interval for a grid")
-        _require(size <= most, "param_grid", f"has {size:,} combinations, more than the {most:,} that are allowed")
-    else:
-        _require(samples is not None and samples >= 1, "samples", f"must be at least 1 for {method}")
-        limit = min(most, MOST_BY_TPE) if method == "tpe" else most
-        _require((samples or 0) <= limit, "samples", f"must be at most {limit:,} for {method}")
-    _require(0 <= seed <= MOST_SEED, "seed", f"must be from 0 to {MOST_SEED}")
 
 
 def check_values(space: Space, judge: Judge, strategy_key: str = "") -> None:
@@ -221,8 +202,3 @@ def _refuses_too_many(
     refused = most_refused(samples)
     message = f"only {count:,} of {samples:,} combinations were found, more than {refused:,} draws were refused{why}"
     return InvalidParams(strategy_key, (ParameterProblem(f"param_grid.{next(iter(space.choices))}", message),))
-
-
-def _require(holds: bool, field: str, message: str) -> None:
-    if not holds:
-        raise InvalidSpace((ParameterProblem(field, message),))

@@ -3,55 +3,29 @@ of two is better.
 """
 
 import math
-from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import InvalidSpace, ParameterProblem
 from engine.numeric.arrays import Floats
+from engine.search.figure_names import FIGURES, LOWER_IS_BETTER, WHOLE, check_metric
 
-FIGURES: Final = (
-    "total_trades",
-    "win_rate",
-    "profit_factor",
-    "expectancy",
-    "max_drawdown_pct",
-    "recovery_factor",
-    "sharpe_ratio",
-    "sortino_ratio",
-    "total_return_pct",
-    "avg_win",
-    "avg_loss",
-    "max_consec_wins",
-    "max_consec_losses",
-    "avg_spread",
-    "net_profit",
-    "final_equity",
-    "ambiguous_bars",
-    "longest_drawdown_days",
-    "exposure_pct",
-    "cagr_pct",
-    "calmar_ratio",
-)
-"""In the order of a row of figures; NaN stands for none."""
-WHOLE: Final = frozenset({"total_trades", "max_consec_wins", "max_consec_losses", "ambiguous_bars"})
-LOWER_IS_BETTER: Final = frozenset({"max_drawdown_pct", "longest_drawdown_days", "max_consec_losses", "ambiguous_bars"})
+__all__ = [
+    "FIGURES",
+    "LOWER_IS_BETTER",
+    "WHOLE",
+    "by_name",
+    "candidates",
+    "check_metric",
+    "column",
+    "ranking",
+    "worth",
+    "worth_of",
+]
+
 _AT: Final = {name: at for at, name in enumerate(FIGURES)}
 _TRADES: Final = _AT["total_trades"]
-
-
-def check_metric(metric: str) -> None:
-    """Raises InvalidSpace for what is no figure."""
-    if metric not in _AT:
-        known = ", ".join(FIGURES)
-        raise InvalidSpace((ParameterProblem("optimize_metric", f"{metric!r} is no metric; there are {known}"),))
-
-
-def row_of(figures: Mapping[str, float | None]) -> Floats:
-    """Return the figures by name as a row."""
-    return np.array([np.nan if (value := figures[name]) is None else value for name in FIGURES])
 
 
 def by_name(row: Floats) -> dict[str, Any]:

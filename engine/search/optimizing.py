@@ -7,8 +7,8 @@ from typing import Any, Final
 from engine.market.instruments import Instrument
 from engine.prepared import RunData
 from engine.search.answer import Answer, OnShard, Simulate, answer
-from engine.search.combinations import MOST_COMBINATIONS, Method
 from engine.search.folds import WalkForward, read_walk_forward
+from engine.search.limits import MOST_COMBINATIONS, Method
 from engine.search.parts import Part, Shard, chooser, simulate_part
 from engine.search.question import Question, ask
 from engine.specification import Specification

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from engine.deciders.chosen import choose_strategy
 from engine.deciders.decider import Decider
-from engine.errors import EngineError, InvalidParams, ParameterProblem
+from engine.errors import EngineError, InvalidParams, NoData, ParameterProblem
 from engine.indicators.shared import SharedColumns, sharing_columns
 from engine.market.instruments import Instrument
 from engine.numeric.arrays import Floats
@@ -92,6 +92,7 @@ class Bench:
     sample: frozenset[int] | range
     metric: str
     min_trades: int
+    is_fold: bool = False
     prepared: dict[tuple[tuple[str, int], ...], PreparedRun] = field(default_factory=dict)
     shared: dict[int, SharedColumns] = field(default_factory=dict)
 
@@ -176,7 +177,8 @@ def simulate_part(
                 warm_ups.append(run.warm_up)
                 found.append(measured(run, simulate_once(run, decider, Watch(run, on_progress, CHUNK_BARS))))
             except (EngineError, MemoryError) as error:
-                if not bench.prepared:
+                # A fold may train on days without a bar; a search over its whole range may not.
+                if not bench.prepared and not (bench.is_fold and isinstance(error, NoData)):
                     raise
                 errors[number] = failure(error)
                 found.append(None)

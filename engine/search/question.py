@@ -9,11 +9,8 @@ from engine.errors import InvalidParams, InvalidSpace, ParameterProblem
 from engine.market.instruments import Instrument
 from engine.prepared import RunData
 from engine.search.combinations import (
-    MOST_COMBINATIONS,
     Combinations,
     Judge,
-    Method,
-    check_method,
     check_values,
     combinations_of_grid,
     corners,
@@ -22,6 +19,7 @@ from engine.search.combinations import (
 )
 from engine.search.figures import check_metric
 from engine.search.folds import Fold, WalkForward, folds_of
+from engine.search.limits import MOST_COMBINATIONS, Method, check_method
 from engine.search.parts import Bench, Choose, sample_of
 from engine.search.space import Space, read_space
 from engine.specification import Specification
@@ -84,6 +82,7 @@ class Question:
             sample=kept,
             metric=self.metric,
             min_trades=self.min_trades,
+            is_fold=fold is not None,
         )
 
 

@@ -1,6 +1,7 @@
 """From the options of `backtest optimize` to a search: in the command, and again in each process that simulates."""
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,12 +9,13 @@ import typer
 
 from consumer.commands.options import values as options
 from consumer.commands.options.run_request import AskedRun, RunRequest, read_asked
+from consumer.installed.strategy_code import CodeChanged
 from consumer.preparation.varied import varied_strategy
 from consumer.wiring.search import OnBegin, SimulatePart
-from engine.errors import BadBars
+from engine.errors import BadBars, NoData
 from engine.prepared import RunData
-from engine.search.combinations import MOST_COMBINATIONS, Method
 from engine.search.folds import WalkForward, read_walk_forward
+from engine.search.limits import MOST_COMBINATIONS, Method
 from engine.search.parts import Part, Shard, simulate_part
 from engine.search.question import Question, ask
 from engine.warm_up import WarmUp
@@ -88,29 +90,36 @@ def read_search(request: SearchRequest, most: int) -> ReadSearch:
     question = _question(asked, request, load, most=most)
     if question.combinations is not None:
         first = question.choose(question.combinations.at(0))
-        question.bench(question.fold_numbers[0], range(0)).run_for(first)
-    return ReadSearch(question, SearchInProcess(request, loaded[0], question.data.bars.digest, question.room))
+        # A fold may train on days without a bar.
+        with suppress(NoData) if question.folds else nullcontext():
+            question.bench(question.fold_numbers[0], range(0)).run_for(first)
+    version, digest = question.strategy_version, question.data.bars.digest
+    return ReadSearch(question, SearchInProcess(request, loaded[0], version, digest, question.room))
 
 
 @dataclass(frozen=True, slots=True)
 class SearchInProcess:
     """Called in another process it loads the bars anew and returns what simulates a part.
 
-    warm_up, digest: of the bars that the command itself loaded. room: how many combinations there will be.
+    warm_up, digest: of the bars that the command itself loaded. version: of the strategy's code there. room: how many
+    combinations there will be.
     """
 
     request: SearchRequest
     warm_up: WarmUp
+    version: str | None
     digest: str
     room: int
 
     def __call__(self) -> SimulatePart:
-        """Raises InputRefused where the files changed in between."""
+        """Raises InputRefused where the files or the strategy's code changed in between."""
         asked = read_asked(self.request.run)
         data = asked.data(self.warm_up)
         if data.bars.digest != self.digest:
             raise BadBars("the bars changed while the search was running")
         question = _question(asked, self.request, data, room=self.room)
+        if question.strategy_version != self.version:
+            raise CodeChanged(asked.specification.strategy_key or "")
         benches = {fold: question.bench(fold) for fold in question.fold_numbers}
 
         def simulate(fold: int | None, part: Part, on_begin: OnBegin) -> Shard:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -118,8 +119,11 @@ def _selection(evidence: Evidence, found: _Found) -> None:
         for name in names:
             found.put(name, None, why_not)
         return
-    judged = overfitting(evidence.sample)
+    # At the same time: each takes some milliseconds, in which it lets go of the interpreter.
+    with ThreadPoolExecutor(1) as beside:
+        superior = beside.submit(superior_p, evidence.sample, evidence.seed)
+        judged = overfitting(evidence.sample)
     alike = "fewer than two combinations whose returns differ from each other's"
     for name, value in zip(names, judged or (None, None, None), strict=False):
         found.put(name, value, alike if judged is None else "its performance in sample is always the same")
-    found.put("spa_p", superior_p(evidence.sample, evidence.seed), "no combination whose returns differ")
+    found.put("spa_p", superior.result(), "no combination whose returns differ")

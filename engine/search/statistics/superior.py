@@ -8,12 +8,16 @@ import math
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.numeric.arrays import Floats
+from engine.numeric.compiled import compiled
 from engine.search.statistics.sharpe import disperse
 
 FEWEST_DAYS: Final = 64
 DRAWS: Final = 1_000
+_DOUBT: Final = 1e-4
+"""Of the sizes involved: hundreds of times what a mean in half the precision is off by."""
 
 
 def superior_p(returns: Floats, seed: int) -> float | None:
@@ -32,23 +36,38 @@ def superior_p(returns: Floats, seed: int) -> float | None:
         return None
     mean, deviation = columns.mean(axis=1), columns.std(axis=1, ddof=1)
     ratios = mean / deviation
-    centre = np.where(ratios >= -math.sqrt(2.0 * math.log(math.log(days)) / days), mean, 0.0)
-    drawn = (_draws(days, seed) @ (columns / deviation[:, None]).T) / days
-    largest = (drawn - centre / deviation).max(axis=1)
-    return float((largest > ratios.max()).mean())
+    statistic = float(ratios.max())
+    centre = np.where(ratios >= -math.sqrt(2.0 * math.log(math.log(days)) / days), mean, 0.0) / deviation
+    scaled = (columns / deviation[:, None]).T
+    drawn = _draws(days, seed)
+    # In half the precision first, which takes half the time; what that leaves in doubt is looked at again.
+    largest = (drawn @ scaled.astype(np.float32) / np.float32(days) - centre.astype(np.float32)).max(axis=1)
+    above = largest > statistic
+    doubtful = np.abs(largest - statistic) < _DOUBT * (abs(statistic) + float(np.abs(scaled).max()))
+    if doubtful.any():
+        again = (drawn[doubtful].astype(np.float64) @ scaled / days - centre).max(axis=1)
+        above[doubtful] = again > statistic
+    return float(above.mean())
 
 
-def _draws(days: int, seed: int) -> Floats:
+def _draws(days: int, seed: int) -> NDArray[np.float32]:
     """Return how often each draw has each day, shape (DRAWS, days)."""
     generator = np.random.default_rng(seed)
-    starts, restarts = np.empty((DRAWS, days), np.int64), np.empty((DRAWS, days), bool)
-    length = round(days ** (1.0 / 3.0))
+    counts = np.zeros((DRAWS, days), np.float32)
+    restart = 1.0 / round(days ** (1.0 / 3.0))
     for draw in range(DRAWS):
-        starts[draw] = generator.integers(days, size=days)
-        restarts[draw] = generator.random(days) <= 1.0 / length
-    restarts[:, 0] = True
-    place = np.arange(days)
-    begun = np.maximum.accumulate(np.where(restarts, place, 0), axis=1)
-    drawn = (np.take_along_axis(starts, begun, axis=1) + place - begun) % days
-    flat = np.bincount((drawn + days * np.arange(DRAWS)[:, None]).ravel(), minlength=DRAWS * days)
-    return flat.reshape(DRAWS, days).astype(np.float64)
+        starts = generator.integers(days, size=days)
+        _count_days(starts, generator.random(days), restart, counts[draw])
+    return counts
+
+
+@compiled
+def _count_days(starts: NDArray[np.int64], chances: Floats, restart: float, counts: NDArray[np.float32]) -> None:
+    """Walk through one draw and count its days."""
+    day = starts[0]
+    for i in range(starts.size):
+        if i > 0:
+            day = starts[i] if chances[i] <= restart else day + 1
+            if day == starts.size:
+                day = 0
+        counts[day] += np.float32(1.0)

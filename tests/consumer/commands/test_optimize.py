@@ -202,6 +202,7 @@ def test_the_params_of_rules_are_what_a_search_of_them_varies(optimize: Any, tmp
         (("--results", "x.txt"), "tables are written as"),
         (("--strategy", "smacross"), "unknown strategy 'smacross'"),
         (("--spread-source", "bars"), "no recorded spread"),
+        (("--spread-source", "bars", "--walk-forward", '{"train_days": 60, "test_days": 30}'), "no recorded spread"),
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_searched(optimize: Any, arguments: tuple[str, ...], said: str) -> None:

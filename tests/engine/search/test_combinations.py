@@ -6,13 +6,8 @@ from typing import Any
 import pytest
 
 from engine.errors import InvalidParams, InvalidSpace, ParameterProblem
-from engine.search.combinations import (
-    check_method,
-    check_values,
-    combinations_of_grid,
-    draw_combinations,
-    judge_of,
-)
+from engine.search.combinations import check_values, combinations_of_grid, draw_combinations, judge_of
+from engine.search.limits import check_method
 from engine.search.space import read_space
 from engine.strategies.sma_cross import SmaCross
 from engine.strategy import checked_params

@@ -3,16 +3,18 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import polars as pl
 import pytest
 
 from engine.deciders.chosen import choose_strategy
 from engine.errors import InvalidSpace
+from engine.market.bars import bars_from_frame
 from engine.prepared import RunData
 from engine.search import optimize
 from engine.search.answer import Answer
 from engine.search.folds import WalkForward, folds_of, read_walk_forward
 from engine.strategies.sma_cross import SmaCross
-from tests.engine.run_builders import EURUSD, backtest, sample, specification_of
+from tests.engine.run_builders import EURUSD, backtest, opened, sample, specification_of
 
 BARS = sample("eurusd_h1", 4000)
 SPACE = {"fast": [3, 8], "slow": [20, 40]}
@@ -122,6 +124,20 @@ def test_nothing_is_traded_where_training_has_no_best() -> None:
     assert found["walk_forward"]["final_equity"] == 10_000.0
     assert idle.best_params is None
     assert found["probabilistic_sharpe"] is None
+
+
+def test_a_fold_that_trains_on_days_without_a_bar_trades_nothing() -> None:
+    holes = BARS.frame.filter(~pl.col("time").is_between(opened(BARS, 1000), opened(BARS, 3000)))
+    bars = bars_from_frame(holes, BARS.timeframe, "with a hole")
+    split = {"train_days": 20, "test_days": 20}
+    specification = specification_of(bars, spread_pips=0.5)
+    found = optimize(specification, EURUSD, RunData(bars=bars), SmaCross, SPACE, walk_forward=split, min_trades=1)
+    folds = found.statistics["folds"]
+    assert [row["params"] for row in folds].count(None) >= 3
+    assert folds[-1]["params"] is not None
+    assert found.failed == 4 * sum(row["params"] is None for row in folds)
+    failure = next(each.first_failure for each in found.gathered if each.first_failure is not None)
+    assert failure.code == "no_data"
 
 
 def test_an_account_that_is_gone_trades_no_more() -> None:
