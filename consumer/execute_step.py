@@ -2,7 +2,9 @@
 combination as an ordinary run, which must agree.
 """
 
+import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, assert_never
@@ -10,7 +12,7 @@ from typing import Any, assert_never
 import structlog
 
 from consumer.active_runs import StopWhy
-from consumer.errors import StoreUnavailable
+from consumer.errors import ArtifactsUnavailable, StoreUnavailable
 from consumer.execute_run import MAX_MESSAGE_CHARACTERS
 from consumer.outbox_relay import OutboxRelay
 from consumer.ports import Clock, EnginePool, EngineProgress, EngineTask, StopSignal
@@ -67,6 +69,8 @@ class StepPorts:
     engine: EnginePool
     relay: OutboxRelay
     clock: Clock
+    remove_parts: Callable[[int], None] = lambda _: None
+    """Removes the files that the steps of a search have left for each other; called in a thread, once it has ended."""
 
 
 async def execute_step(step: ActiveStep, ports: StepPorts) -> SearchChange | None:
@@ -224,7 +228,16 @@ async def told(ports: StepPorts, write: Any) -> SearchChange | None:
     change: SearchChange | None = await retry_while_unavailable(write, StoreUnavailable)
     if change is not None:
         ports.relay.add(change.events)
+        for ended in change.ended:
+            await _clear_up(ended.facts.optimization_id, ports)
     return change
+
+
+async def _clear_up(optimization_id: int, ports: StepPorts) -> None:
+    try:
+        await asyncio.to_thread(ports.remove_parts, optimization_id)
+    except ArtifactsUnavailable as error:
+        log.warning("parts_left", optimization_id=optimization_id, error=str(error))
 
 
 def _unheard(_progress: EngineProgress) -> None:

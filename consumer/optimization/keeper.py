@@ -29,7 +29,7 @@ from consumer.ports.searches import (
 from consumer.rules import searches
 from consumer.rules.endings import cancel_reason
 from consumer.rules.search_events import SearchEventRenderer
-from consumer.rules.search_specification import facts_of_search
+from consumer.rules.search_specification import facts_of_search, search_disagrees
 from consumer.rules.searches import Change, SearchState, ShardState
 from schemas.json_text import storable
 
@@ -235,6 +235,8 @@ class SearchKeeper:
         """End the search: its shards, its row, its terminal event. A cancel that came meanwhile wins."""
         if (reason := cancel_reason(kept.row_status, kept.cancel)) is not None:
             outcome = Cancelled(reason)
+        if isinstance(outcome, Found):
+            outcome = await self._held_to_row(at, kept, search.optimization_id) or outcome
         open_shards = [_shard_of(row) for row in await at.open_shards(search.optimization_id)]
         over = searches.ended(search, open_shards, state_of(outcome), own)
         search = over.search
@@ -263,6 +265,12 @@ class SearchKeeper:
         events = await self._tell(at, search.optimization_id, self.writer.terminal(facts, search, outcome))
         why = outcome.reason if isinstance(outcome, Cancelled) else outcome.code if isinstance(outcome, Failed) else ""
         return SearchChange(events=events, ended=(EndedSearch(facts, search.state, why),))
+
+    async def _held_to_row(self, at: SearchTransaction, kept: Kept, optimization_id: int) -> Failed | None:
+        """The failure in place of results that would stand beside a configuration they do not belong to."""
+        row = (await at.search_rows([optimization_id])).get(optimization_id)
+        specification = facts_of_search(optimization_id, kept.search["request_id"], kept.specification)[1]
+        return search_disagrees(specification, row.columns) if row is not None else None
 
     async def _tell(
         self, at: SearchTransaction, optimization_id: int, event: OutgoingEvent

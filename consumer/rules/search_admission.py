@@ -14,6 +14,7 @@ from consumer.ports import Admitted, Refused, StrategyCheck, StrategyRow, Unchec
 from consumer.ports.searches import SearchAdmitted, SearchDecision, SearchRefused, SearchRow, SearchUnchecked
 from consumer.rules.admission import Admission, Varied
 from consumer.rules.columns import SEARCH_COLUMNS
+from consumer.rules.search_specification import row_as_admitted
 from engine.errors import InvalidSpace
 from engine.search.figure_names import LOWER_IS_BETTER, check_metric
 from engine.search.folds import WalkForward, folds_of
@@ -205,4 +206,10 @@ def _admitted(asked: Mapping[str, Any], engine: dict[str, Any], of_run: Mapping[
     names = ("param_grid", "method", "samples", "seed", "optimize_metric", "min_trades", "walk_forward")
     search = {name: asked[name] for name in names}
     search["lower_is_better"] = asked["optimize_metric"] in LOWER_IS_BETTER
-    return SearchAdmitted({"strategy_id": columns["strategy_id"], "engine": engine, "search": search}, columns)
+    specification = {
+        "strategy_id": columns["strategy_id"],
+        "engine": engine,
+        "search": search,
+        "row": row_as_admitted(columns),
+    }
+    return SearchAdmitted(specification, columns)

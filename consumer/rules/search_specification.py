@@ -2,14 +2,52 @@
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
+from consumer.ports.outcomes import Failed
 from consumer.ports.searches import SearchFacts
+from consumer.rules.columns import SEARCH_COLUMNS, SEARCH_JSON_COLUMNS
+from schemas.json_text import shown
+from schemas.problems import FieldProblem
 
 
 def stored_search(specification: Mapping[str, Any]) -> str:
-    """What `facts_of_search` reads: strategy_id, `engine` (a specification) and `search` (what is varied, and how)."""
+    """What `facts_of_search` reads: strategy_id, `engine` (a specification), `search` (what is varied, how), `row`."""
     return json.dumps(specification, sort_keys=True)
+
+
+def row_as_admitted(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Configuration columns of optimization_runs as plain JSON: what the row must still say when the search ends."""
+    return {name: _plain(name, columns[name]) for name in SEARCH_COLUMNS}
+
+
+def search_disagrees(specification: Mapping[str, Any], columns: Mapping[str, Any]) -> Failed | None:
+    """The failure of a search whose row was changed after its request was accepted; None: they agree.
+
+    columns: of the row as it is. Names every column that differs.
+    """
+    used, now = specification.get("row", {}), row_as_admitted(columns)
+    problems = tuple(
+        FieldProblem(name, "run_disagrees", f"is {shown(now[name])} in the row, but the search used {shown(value)}")
+        for name, value in used.items()
+        if now[name] != value
+    )
+    if not problems:
+        return None
+    told = "; ".join(f"{problem.field} {problem.message}" for problem in problems)
+    return Failed("run_disagrees", f"the search's row was changed after its request was accepted: {told}", problems)
+
+
+def _plain(name: str, value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    if name in SEARCH_JSON_COLUMNS and isinstance(value, str):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
 
 
 def facts_of_search(optimization_id: int, request_id: str, stored: str) -> tuple[SearchFacts, Mapping[str, Any]]:

@@ -104,12 +104,18 @@ async def add_row(store: Store, **columns: Any) -> int:
 
 
 async def set_status(store: Store, optimization_id: int, status: str) -> None:
+    await change_row(store, optimization_id, status=status)
+
+
+async def change_row(store: Store, optimization_id: int, **columns: Any) -> None:
     if isinstance(store, MemoryStore):
         table = store.tables.optimizations
-        table[optimization_id] = {**table[optimization_id], "status": status}
+        table[optimization_id] = {**table[optimization_id], **columns}
         return
     assert isinstance(store, PostgresStore)
-    await store.outside.execute("UPDATE optimization_runs SET status = $2 WHERE id = $1", optimization_id, status)
+    changes = ", ".join(f"{name} = ${at}" for at, name in enumerate(columns, start=2))
+    statement = f"UPDATE optimization_runs SET {changes} WHERE id = $1"
+    await store.outside.execute(statement, optimization_id, *columns.values())
 
 
 async def delete_row(store: Store, optimization_id: int) -> None:

@@ -160,6 +160,41 @@ async def test_a_combination_that_ends_its_process_is_a_result_and_the_others_go
     assert "gave up after 2 deaths" in row["error_message"]
 
 
+async def test_commands_ask_follow_show_and_repeat(door: FrontDoor) -> None:
+    strategy_id = await door.add_strategy()
+    asked = ("--strategy-id", str(strategy_id), "--symbol", "EURUSD", "--start", "2017-01-02", "--end", "2017-02-01")
+    async with door.worker():
+        submitted = await door.command(
+            *("submit-optimization", *asked, "--grid", json.dumps(GRID), "--min-trades", "5", "--wait", "--json"),
+        )
+    assert submitted.status == 0, submitted.stderr
+    ended = json.loads(submitted.stdout)
+    number = str(ended["optimization_id"])
+
+    followed = await door.command("follow", "--optimization-id", number, "--timeout", "30")
+    assert followed.status == 0, followed.stderr
+    lines = followed.stdout.splitlines()
+    assert lines[0].endswith("started")
+    assert f"run {ended['best_run_id']}" in lines[-1]
+    verdict = next(place for place, line in enumerate(lines) if "verdict: " in line)
+    assert verdict < len(lines) - 1
+
+    report = await door.command("report", "--optimization-id", number)
+    assert report.stdout.startswith(f"verdict: {ended['statistics']['verdict']}")
+    assert ended["result_digest"] in report.stdout
+    listed = json.loads((await door.command("runs", "--searches", "--json")).stdout)
+    assert (listed[0]["id"], listed[0]["status"]) == (ended["optimization_id"], "completed")
+    assert (await door.command("report", str(ended["best_run_id"]), "--json")).status == 0
+
+    again = await door.command("replay", "--searches", "--label", "twice", "--dry-run", "--json")
+    planned = {each["old_request_id"]: each["effect"] for each in json.loads(again.stdout)}
+    assert planned[ended["request_id"]] == "new"
+    cancelled = await door.command("cancel", "--optimization-id", number)
+    assert (cancelled.status, "is sent" in cancelled.stderr) == (0, True)
+    refused = await door.command("submit-optimization", *asked, "--grid", "{}", "--random", "3", "--tpe", "3")
+    assert refused.status == 2
+
+
 REFUSALS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "no space": ({"param_grid": None}, {"param_grid": "invalid_request"}),
     "unknown field": ({"primary_tf": "H1"}, {"primary_tf": "invalid_request"}),

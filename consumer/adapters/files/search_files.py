@@ -37,6 +37,11 @@ class SearchArtifacts:
     def save_returns(self, optimization_id: int, epoch: int, table: pl.DataFrame) -> str:
         return self._save(f"searches/{optimization_id}/{epoch}/returns.parquet", table)
 
+    def remove_parts(self, optimization_id: int) -> None:
+        """Remove what steps have left for each other, of a search that has ended. Raises ArtifactsUnavailable."""
+        with _translated():
+            self._files.remove_folder(f"searches/{optimization_id}/parts")
+
     @contextmanager
     def results(self, optimization_id: int, epoch: int) -> "Iterator[_Results]":
         with tempfile.TemporaryDirectory(prefix="backtest-search-") as folder:

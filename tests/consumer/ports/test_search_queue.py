@@ -10,6 +10,7 @@ from consumer.ports.searches import Asked, RangeDone, ShardClaim, StepDied, Surv
 from tests.consumer.search_steps import (
     Searching,
     best_run,
+    change_row,
     delete_row,
     found,
     kept,
@@ -349,6 +350,23 @@ async def test_a_cancel_that_comes_while_the_result_is_written_wins(store: Store
     shown = await row(store, claim.facts.optimization_id)
     assert shown is not None
     assert (shown["best_params"], shown["completed_combinations"]) == (None, 6)
+
+
+async def test_a_row_changed_since_its_request_has_no_results_of_another_configuration(store: Store) -> None:
+    worker = await searching(store)
+    claim = await worker.gathering()
+    number = claim.facts.optimization_id
+    await change_row(store, number, initial_balance=5.0, param_grid='{"fast": [9]}')
+
+    change = await worker.keeper.end(claim, found())
+
+    assert change is not None
+    told = body(change.events[-1].value)
+    assert (told["status"], told["error"]["code"]) == ("failed", "run_disagrees")
+    assert {each["field"] for each in told["error"]["details"]} == {"initial_balance", "param_grid"}
+    shown = await row(store, number)
+    assert shown is not None
+    assert shown["best_params"] is None
 
 
 async def test_trials_before_are_those_of_the_same_strategy_and_symbol_on_overlapping_ranges(store: Store) -> None:
