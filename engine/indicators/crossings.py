@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from engine.indicators.columns import Column, all_known, as_floats, looked_back_over
 from engine.indicators.exact_sums import exact_sma
-from engine.indicators.shared import TOLERANCE_OF_CLOSE, shared_columns
+from engine.indicators.shared import TOLERANCE_OF_CLOSE, never_changes, shared_columns
 from engine.numeric.arrays import Floats
 from engine.numeric.compiled import compiled
 
@@ -43,7 +43,7 @@ def sma_crosses(close: Column, fast: int, slow: int) -> NDArray[np.int8]:
     """Return crosses(sma(close, fast), sma(close, slow), close), bit for bit, in one pass. fast must be below slow."""
     closes = looked_back_over(close)
     shared = shared_columns.get()
-    if shared is not None and isinstance(close, pl.Series):
+    if shared is not None and never_changes(closes):
         codes, sure = shared.sma_crosses(closes, fast, slow)
         if sure:
             return codes

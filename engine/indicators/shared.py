@@ -57,9 +57,7 @@ class SharedColumns:
         self.actions = NotedActions(column, *_where_not_zero(codes), above, below)
 
     def sma_crosses(self, closes: Floats, fast: int, slow: int) -> tuple[NDArray[np.int8], bool]:
-        """Return the codes of `sma_crosses`, and whether they are sure. closes: of a polars column, which no one
-        changes in place while its values are held here.
-        """
+        """Return the codes of `sma_crosses`, and whether they are sure. closes: such as never change."""
         found = self._sums_of(closes)
         if not np.isfinite(found.largest_sum):
             return np.empty(0, np.int8), False
@@ -77,6 +75,16 @@ class SharedColumns:
                 del self._sums[next(iter(self._sums))]
             found = self._sums[end] = _Sums(closes, *_running_sums(closes))
         return found
+
+
+def never_changes(values: Floats) -> bool:
+    """Whether the values lie in memory of a polars column: numpy may not write there, and polars writes elsewhere while
+    somebody holds them. An array of numpy's own may be filled anew, also one that is shown read-only.
+    """
+    owner = values
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    return owner.base is not None and not owner.flags.writeable
 
 
 shared_columns: ContextVar[SharedColumns | None] = ContextVar("shared_columns", default=None)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from engine.deciders.columns import decisions_from_columns
-from engine.indicators import actions, crosses, sma, sma_crosses
-from engine.indicators.shared import SharedColumns, shared_columns, sharing_columns
+from engine.indicators import actions, as_floats, crosses, sma, sma_crosses
+from engine.indicators.shared import SharedColumns, never_changes, shared_columns, sharing_columns
 from tests.engine.run_builders import EURUSD, sample, specification_of
 
 
@@ -67,6 +67,10 @@ def test_values_that_change_in_place_are_not_taken_for_those_before() -> None:
         before = sma_crosses(column, 3, 10)
         changing[:] = changing[::-1].copy()
         assert (sma_crosses(changing, 3, 10) != before).any()
+        changing.flags.writeable = False
+        assert (sma_crosses(changing, 3, 10) != before).any()
+        assert not never_changes(as_floats(changing))
+        assert never_changes(as_floats(pl.Series([1.0, 2.0])))
         column[100] = 2.0
         np.testing.assert_array_equal(sma_crosses(column, 3, 10), crosses(sma(column, 3), sma(column, 10), column))
 
