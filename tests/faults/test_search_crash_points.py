@@ -25,7 +25,7 @@ ENDED = '"type":"optimization.completed"'
 
 CRASH_POINTS = {
     "claim: committed, engine not told": CrashPoint(f"{KEEPER}claim", "after", "ShardClaim("),
-    "range: counted, not committed": CrashPoint(f"{KEEPER}_write", "after", "RangeDone("),
+    "range: counted, not committed": CrashPoint(f"{KEEPER}_write", "after", "kind='range'"),
     "range: committed, answer not heard": CrashPoint(f"{KEEPER}finish", "after", "RangeDone("),
     "gather: best run inserted, not committed": CrashPoint(f"{TABLES}insert_best_run", "after"),
     "gather: committed, not relayed": CrashPoint(f"{KEEPER}end", "after", "Found("),
