@@ -17,7 +17,7 @@ from consumer.adapters.engine_pool.pool import EngineProcesses
 from consumer.adapters.engine_pool.settings import EngineProcessSettings
 from consumer.adapters.files.instruments import read_instruments
 from consumer.adapters.files.probe import probe_artifacts
-from consumer.adapters.files.search_parts import SearchParts
+from consumer.adapters.files.search_files import SearchArtifacts
 from consumer.adapters.files.store import FileStoreError
 from consumer.adapters.http.server import Checks, http_server
 from consumer.adapters.kafka.connection import KafkaConnection, kafka_connection
@@ -162,7 +162,7 @@ async def open_worker(settings: Settings, clock: StoreClock) -> AsyncIterator[Wo
             await clock.adjust(lambda: server_time(pool))
 
         watch = watch_of_topics(settings, connection)
-        remove_parts = SearchParts(settings.artifacts_url).remove
+        remove_parts = SearchArtifacts(settings.artifacts_url).remove_parts
         steps = SearchDispatcher(
             StepPorts(searches, engine, engine, relay, clock, remove_parts), dispatcher, telemetry, work_arrived
         )

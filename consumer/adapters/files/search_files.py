@@ -1,4 +1,4 @@
-"""What a search leaves in files: its steps' parts, and in the end two tables. Written and read in engine children.
+"""What a search leaves in files: its steps' parts, and in the end two tables.
 
 <root>/searches/<id>/parts/<shard>-<epoch>.parquet
 <root>/searches/<id>/<epoch>/results.parquet, returns.parquet
@@ -13,8 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from consumer.adapters.files.search_parts import parts_of, translated
-from consumer.adapters.files.store import FileStore, open_file_store
+from consumer.adapters.files.store import FileStore, FileStoreError, open_file_store
 from consumer.errors import ArtifactsUnavailable
 
 ROWS_A_PART = 20_000
@@ -24,19 +23,24 @@ class SearchArtifacts:
     """Implements `SearchFiles` below one root: a path, a file:// URL or an object store's URL."""
 
     def __init__(self, url: str) -> None:
-        with translated():
+        with _translated():
             self._files = open_file_store(url)
 
     def save_part(self, optimization_id: int, number: int, epoch: int, table: pl.DataFrame) -> str:
-        return self._save(f"{parts_of(optimization_id)}/{number}-{epoch}.parquet", table)
+        return self._save(f"searches/{optimization_id}/parts/{number}-{epoch}.parquet", table)
 
     def read_part(self, optimization_id: int, place: str) -> pl.DataFrame:
-        name = f"{parts_of(optimization_id)}/{place.rpartition('/')[2]}"
-        with translated():
+        name = f"searches/{optimization_id}/parts/{place.rpartition('/')[2]}"
+        with _translated():
             return pl.read_parquet(BytesIO(self._files.read(name)))
 
     def save_returns(self, optimization_id: int, epoch: int, table: pl.DataFrame) -> str:
         return self._save(f"searches/{optimization_id}/{epoch}/returns.parquet", table)
+
+    def remove_parts(self, optimization_id: int) -> None:
+        """Remove what steps have left for each other, of a search that has ended. Raises ArtifactsUnavailable."""
+        with _translated():
+            self._files.remove_folder(f"searches/{optimization_id}/parts")
 
     @contextmanager
     def results(self, optimization_id: int, epoch: int) -> "Iterator[_Results]":
@@ -46,7 +50,7 @@ class SearchArtifacts:
     def _save(self, name: str, table: pl.DataFrame) -> str:
         buffer = BytesIO()
         table.write_parquet(buffer, compression="lz4", statistics=False)
-        with translated():
+        with _translated():
             self._files.write(name, buffer.getvalue(), durable=False)
         return self._files.location(name)
 
@@ -76,7 +80,7 @@ class _Results:
             content = whole.read_bytes()
         except (OSError, pl.exceptions.PolarsError) as error:
             raise ArtifactsUnavailable(f"the results of a search cannot be written: {error}") from error
-        with translated():
+        with _translated():
             self.files.write(self.name, content, durable=True)
         return self.files.location(self.name)
 
@@ -90,3 +94,11 @@ class _Results:
             raise ArtifactsUnavailable(f"the results of a search cannot be written: {error}") from error
         self.parts.append(part)
         self.waiting, self.rows = [], 0
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except FileStoreError as error:
+        raise ArtifactsUnavailable(str(error)) from error
