@@ -10,11 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-
-import polars as pl
+from typing import TYPE_CHECKING
 
 from consumer.adapters.files.store import FileStore, FileStoreError, open_file_store
 from consumer.errors import ArtifactsUnavailable
+
+if TYPE_CHECKING:
+    import polars as pl  # below where it is needed: a worker's own process removes files, and needs no data frames
 
 ROWS_A_PART = 20_000
 
@@ -26,15 +28,17 @@ class SearchArtifacts:
         with _translated():
             self._files = open_file_store(url)
 
-    def save_part(self, optimization_id: int, number: int, epoch: int, table: pl.DataFrame) -> str:
+    def save_part(self, optimization_id: int, number: int, epoch: int, table: "pl.DataFrame") -> str:
         return self._save(f"searches/{optimization_id}/parts/{number}-{epoch}.parquet", table)
 
-    def read_part(self, optimization_id: int, place: str) -> pl.DataFrame:
+    def read_part(self, optimization_id: int, place: str) -> "pl.DataFrame":
+        import polars as pl
+
         name = f"searches/{optimization_id}/parts/{place.rpartition('/')[2]}"
         with _translated():
             return pl.read_parquet(BytesIO(self._files.read(name)))
 
-    def save_returns(self, optimization_id: int, epoch: int, table: pl.DataFrame) -> str:
+    def save_returns(self, optimization_id: int, epoch: int, table: "pl.DataFrame") -> str:
         return self._save(f"searches/{optimization_id}/{epoch}/returns.parquet", table)
 
     def remove_parts(self, optimization_id: int) -> None:
@@ -47,7 +51,7 @@ class SearchArtifacts:
         with tempfile.TemporaryDirectory(prefix="backtest-search-") as folder:
             yield _Results(self._files, f"searches/{optimization_id}/{epoch}/results.parquet", Path(folder))
 
-    def _save(self, name: str, table: pl.DataFrame) -> str:
+    def _save(self, name: str, table: "pl.DataFrame") -> str:
         buffer = BytesIO()
         table.write_parquet(buffer, compression="lz4", statistics=False)
         with _translated():
@@ -62,17 +66,19 @@ class _Results:
     files: FileStore
     name: str
     folder: Path
-    waiting: list[pl.DataFrame] = field(default_factory=list)
+    waiting: "list[pl.DataFrame]" = field(default_factory=list)
     rows: int = 0
     parts: list[Path] = field(default_factory=list)
 
-    def add(self, rows: pl.DataFrame) -> None:
+    def add(self, rows: "pl.DataFrame") -> None:
         self.waiting.append(rows)
         self.rows += rows.height
         if self.rows >= ROWS_A_PART:
             self._write_waiting()
 
     def finish(self) -> str:
+        import polars as pl
+
         self._write_waiting()
         whole = self.folder / "whole.parquet"
         try:
@@ -87,6 +93,8 @@ class _Results:
     def _write_waiting(self) -> None:
         if not self.waiting:
             return
+        import polars as pl
+
         part = self.folder / f"{len(self.parts):06}.parquet"
         try:
             pl.concat(self.waiting).write_parquet(part)
