@@ -10,19 +10,23 @@ from schemas.field_types import (
     MAX_INT32,
     WORDING,
     Balance,
+    CommissionPct,
     CommissionPerLot,
     Count,
     Currency,
     ExecutionMode,
     Instant,
+    Leverage,
     OnOpposite,
     PositiveFloat,
     RequestId,
     RiskFraction,
     RowId,
     Share,
+    SlippagePips,
     SpreadPips,
     SpreadSource,
+    StopOutPct,
     Symbol,
     TimeframeName,
     read_instant,
@@ -37,7 +41,7 @@ from schemas.problems import (
     one_a_field,
     problems_of,
 )
-from schemas.requested import DEFAULT_SPREAD_SOURCE, ROW_DEFAULTS, fields_at_fault
+from schemas.requested import DEFAULT_SPREAD_SOURCE, OFF, ROW_DEFAULTS, fields_at_fault
 from schemas.topics import EventType
 
 REQUIRED_WITHOUT_ROW: Final = ("strategy_id", "symbol", "start_date", "end_date", "param_grid")
@@ -105,6 +109,11 @@ class OptimizationRequested(BaseModel):
     stop_to_entry: bool | None = None
     account_currency: Currency | None = None
     spread_source: SpreadSource | None = None
+    slippage_pips: SlippagePips | None = None
+    commission_pct: CommissionPct | None = None
+    leverage: Leverage | None = None
+    stop_out_pct: StopOutPct | None = None
+    """Per cent of the margin at which equity ends a simulation; only with leverage."""
     strategy_params: dict[str, Any] | None = None
     """What is not varied, over the strategy's."""
     method: Method | None = None
@@ -163,7 +172,7 @@ def search_content_of(request: OptimizationRequested) -> dict[str, Any]:
 
     With optimization_id an unset column stays absent: the row decides.
     """
-    values = {name: value for name, value in request.__dict__.items() if value is not None}
+    values = {name: value for name, value in request.__dict__.items() if value is not None and value != OFF.get(name)}
     values.pop("request_id", None)
     if request.walk_forward is not None:
         values["walk_forward"] = request.walk_forward.model_dump()
@@ -214,6 +223,19 @@ def _disagreements(values: Mapping[str, Any], given: frozenset[str]) -> Iterator
     if start is not None and end is not None and start >= end:
         yield FieldProblem("start_date", INVALID_REQUEST, f"{BEFORE}end_date")
         yield FieldProblem("end_date", INVALID_REQUEST, f"{AFTER}start_date")
+    if values.get("stop_out_pct") and "leverage" not in given:
+        yield FieldProblem("stop_out_pct", INVALID_REQUEST, "needs leverage, of whose margin it is")
+    yield from _problems_of_samples(values, given, has_row=has_row)
+    fixed, varied = values.get("strategy_params") or {}, values.get("param_grid") or {}
+    for name in fixed:
+        if name in varied:
+            yield FieldProblem(
+                f"strategy_params.{shown_key(name)}", INVALID_REQUEST, "must not stand in param_grid too"
+            )
+
+
+def _problems_of_samples(values: Mapping[str, Any], given: frozenset[str], *, has_row: bool) -> Iterator[FieldProblem]:
+    """Whether there are as many as the method draws."""
     method = values.get("method") or (None if has_row else "grid")
     if method in {"random", "tpe"} and "samples" not in given and not has_row:
         yield FieldProblem("samples", INVALID_REQUEST, f"is required with method {method}")
@@ -224,12 +246,6 @@ def _disagreements(values: Mapping[str, Any], given: frozenset[str]) -> Iterator
         yield FieldProblem(
             "samples", INVALID_REQUEST, f"must be at most {MAX_TPE_SAMPLES} with method tpe, is {samples}"
         )
-    fixed, varied = values.get("strategy_params") or {}, values.get("param_grid") or {}
-    for name in fixed:
-        if name in varied:
-            yield FieldProblem(
-                f"strategy_params.{shown_key(name)}", INVALID_REQUEST, "must not stand in param_grid too"
-            )
 
 
 def _read(name: str, value: Any) -> Any:

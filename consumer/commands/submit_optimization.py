@@ -93,6 +93,12 @@ def submit_optimization(
     commission_per_lot: Annotated[_Number, typer.Option(help="Round trip.", rich_help_panel=_MONEY)] = None,
     spread_pips: Annotated[_Number, typer.Option(help="Simulated spread.", rich_help_panel=_MONEY)] = None,
     spread_source: Annotated[_Text, typer.Option(help="fixed or bars.", rich_help_panel=_MONEY)] = None,
+    slippage_pips: Annotated[_Number, typer.Option(help="Against each market fill.", rich_help_panel=_MONEY)] = None,
+    commission_pct: Annotated[_Number, typer.Option(help="Of the notional, each side.", rich_help_panel=_MONEY)] = None,
+    leverage: Annotated[_Number, typer.Option(help="E.g. 30; default: no margin.", rich_help_panel=_MONEY)] = None,
+    stop_out_pct: Annotated[
+        _Number, typer.Option(help="Of the margin; needs leverage.", rich_help_panel=_MONEY)
+    ] = None,
     execution_mode: Annotated[
         _Text, typer.Option(help="close_price, intra_candle or next_open.", rich_help_panel=_FILLS)
     ] = None,
@@ -152,6 +158,10 @@ def submit_optimization(
         "commission_per_lot": commission_per_lot,
         "spread_pips": spread_pips,
         "spread_source": spread_source,
+        "slippage_pips": slippage_pips,
+        "commission_pct": commission_pct,
+        "leverage": leverage,
+        "stop_out_pct": stop_out_pct,
         "execution_mode": execution_mode,
         "on_opposite": on_opposite,
         "stop_to_entry": stop_to_entry,

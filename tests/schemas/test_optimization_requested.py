@@ -47,6 +47,7 @@ def test_a_request_without_options_is_valid_and_is_filled_with_the_tables_defaul
         ({"seed": -1}, {"seed": "must be at least 0, is -1"}),
         ({"max_workers": 0}, {"max_workers": "must be at least 1, is 0"}),
         ({"strategy_params": {"fast": 1, "b": 2}}, {"strategy_params.fast": "must not stand in param_grid too"}),
+        ({"stop_out_pct": 50.0}, {"stop_out_pct": "needs leverage, of whose margin it is"}),
         ({"walk_forward": {"train_days": 0}}, {"walk_forward.train_days": "must be at least 1, is 0"}),
         ({"run_id": 1, "warm_up_bars": 3}, {"run_id": "is not a known field", "warm_up_bars": "is not a known field"}),
         (
