@@ -24,7 +24,6 @@ EXPECTED = {
     "offset after durability": {"committed_offsets_are_durable", "no_record_is_lost"},
     "terminal once": {"one_terminal_event", "one_terminal_row"},
     "child clean-up": {"no_process_left_over"},
-    "shard fencing": {"no_combination_is_counted_twice", "no_combination_is_lost", "one_end_of_search"},
 }
 """By guard, the invariants that say what is missing; others may break besides."""
 

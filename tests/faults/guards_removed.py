@@ -106,13 +106,6 @@ def remove_child_cleanup() -> None:
     patch(engine_processes, "start_guardian", no_guardian)
 
 
-def remove_shard_fencing() -> None:
-    """Whoever has ever held a step of a search may count its result, also once another one has counted it."""
-    from consumer.rules.searches import ShardState
-
-    patch(ShardState, "is_owned_by", lambda _shard, _claim: True)
-
-
 GUARDS: Final[dict[str, Callable[[], None]]] = {
     "fencing": remove_fencing,
     "outbox": remove_outbox,
@@ -120,7 +113,6 @@ GUARDS: Final[dict[str, Callable[[], None]]] = {
     "offset after durability": remove_offset_after_durability,
     "terminal once": remove_terminal_once,
     "child clean-up": remove_child_cleanup,
-    "shard fencing": remove_shard_fencing,
 }
 
 

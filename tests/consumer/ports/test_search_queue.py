@@ -2,11 +2,13 @@
 
 import asyncio
 
+import asyncpg
 import pytest
 
 from consumer.ports import BeatAnswer, EventKind
 from consumer.ports.outcomes import Failed
 from consumer.ports.searches import Asked, RangeDone, ShardClaim, StepDied, Surveyed
+from consumer.rules.searches import ShardState
 from tests.consumer.search_steps import (
     Searching,
     best_run,
@@ -20,7 +22,7 @@ from tests.consumer.search_steps import (
     set_status,
     unsent,
 )
-from tests.consumer.stores import MAX_ATTEMPTS, Store
+from tests.consumer.stores import MAX_ATTEMPTS, PostgresStore, Store
 from tests.support.messages import body, search_cancel
 
 
@@ -96,6 +98,24 @@ async def test_a_step_whose_worker_is_gone_is_taken_over_and_its_owner_fenced(st
     assert await slow.keeper.end(claim, Failed("late", "late")) is None
     assert not await slow.keeper.give_back(claim)
     assert await other.keeper.finish(taken, RangeDone("file", 0, 0.1)) is not None
+
+
+async def test_without_its_fence_a_step_would_be_counted_twice_but_for_the_tables_own_check(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, other = await searching(store, "slow"), await searching(store, "other")
+    claim = await slow.surveyed()
+    await lapse(store)
+    [taken] = (await other.keeper.claim(1, lapsed=await other.keeper.lapsed())).claims
+    await other.keeper.finish(taken, RangeDone("file", 0, 0.1))
+    monkeypatch.setattr(ShardState, "is_owned_by", lambda _shard, _claim: True)
+
+    if isinstance(store, PostgresStore):
+        with pytest.raises(asyncpg.CheckViolationError):
+            await slow.keeper.finish(claim, RangeDone("late", 0, 0.1))
+    else:
+        await slow.keeper.finish(claim, RangeDone("late", 0, 0.1))
+        assert (await kept(store, claim.facts.optimization_id))["done"] == 12
 
 
 async def test_a_lease_renewed_since_it_was_seen_is_left_alone(store: Store) -> None:
