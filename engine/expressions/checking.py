@@ -26,6 +26,8 @@ class Meaning(NamedTuple):
 
 NOTHING: Final = Meaning(None)
 _NUMBER, _CONDITION = Meaning("number"), Meaning("condition")
+_AN_INDEX: Final = "an index"
+_AGO: Final = "[n] is the value n bars ago, the future cannot be read"
 _ARTICLE: Final = {"number": "a number", "condition": "a condition", "text": "a text"}
 
 
@@ -42,6 +44,8 @@ class ParamUse:
         if value.is_integer() and value >= self.least and (self.most is None or value <= self.most):
             return None
         what = f"{_whole(self.least, self.most)} as {self.place}, not {value:g}"
+        if value < 0.0 and self.place.startswith(_AN_INDEX):
+            what = f"{what}: {_AGO}"
         return ParameterProblem(f"params.{self.name}", what)
 
 
@@ -130,7 +134,10 @@ class _One:
         if meaning.gives == "text":
             self.mismatch(base.column, meaning, "number")
             return NOTHING
-        self._whole_number(index, "an index", 0, None)
+        if index.kind == "sign" and index.value == "-":
+            self._tell(index.column, f"{_AGO}{self._near(index)}")
+        else:
+            self._whole_number(index, _AN_INDEX, 0, None)
         return meaning._replace(is_constant=False)
 
     def _call(self, node: Node, operands: list[tuple[Node, Meaning]]) -> Meaning:

@@ -32,6 +32,7 @@ WHOLE: dict[str, Any] = {
 }
 
 NO_NAME = "is no name: letters, digits and _, not beginning with a digit, at most 100"
+NO_FUTURE = "[n] is the value n bars ago, the future cannot be read"
 NO_NUMBER = "a text is no number: it is candle's argument and nothing else"
 A_LENGTH = "is a whole number from 1 to 100 000"
 A_MULTIPLIER = "is a number or a param, the same for all bars"
@@ -79,7 +80,11 @@ def test_a_whole_document_is_taken() -> None:
         ({"buy": "candle(1) > 0"}, "buy: column 8: write candle(\"engulfing\"): a pattern's name, near '1) > 0'"),
         (
             {"buy": "close > close[-1]"},
-            "buy: column 15: an index is a whole number from 0, or a param, nothing computed, near '-1]'",
+            f"buy: column 15: {NO_FUTURE}, near '-1]'",
+        ),
+        (
+            {"params": {"ahead": -1}, "buy": "close > close[ahead]"},
+            f"params.ahead: is a whole number from 0 as an index (buy, column 15), not -1: {NO_FUTURE}",
         ),
         (
             {"buy": "close > close[1 + 1]"},
