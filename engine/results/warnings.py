@@ -106,15 +106,21 @@ def _opened_nothing(finished: Pass) -> Iterator[str]:
     """Decisions without effect that were meant to have one; entry orders count where they fill."""
     state, orders = finished.state, finished.orders
     reasons = (
-        (int(state["refused_without_stop"]), "no stop to size the risk by"),
-        (int(state["refused_stop_beyond"]), "stop at or beyond the entry"),
-        (int(state["refused_below_step"]), "less than one lot step"),
-        (0 if orders is None else int(orders["refused_without_margin"]), "more margin than the balance covers"),
+        (int(state["refused_without_stop"]), "had no stop to size the risk by"),
+        (int(state["refused_stop_beyond"]), "had a stop at or beyond the entry"),
+        (int(state["refused_below_step"]), "came to less than one lot step"),
+        (
+            0 if orders is None else int(orders["refused_without_margin"]),
+            "needed more margin than the balance covers (leverage, volume)",
+        ),
     )
-    total = sum(count for count, _ in reasons)
-    if total:
-        listed = ", ".join(f"{count} {reason}" for count, reason in reasons if count)
-        yield f"{total} decision{'s' if total > 1 else ''} opened nothing: {listed}"
+    met = [(count, reason) for count, reason in reasons if count]
+    if met:
+        total = sum(count for count, _ in met)
+        what = f"{total} decision{'s' if total > 1 else ''} opened nothing"
+        # With one reason its count is the total already said.
+        counted = [(("it" if count == 1 else "they") if len(met) == 1 else count, why) for count, why in met]
+        yield f"{what}: {', '.join(f'{subject} {why}' for subject, why in counted)}"
     not_moved = 0 if orders is None else int(orders["not_moved"])
     if not_moved:
         what = (

@@ -38,7 +38,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WARNING_PATTERNS = {
     "stop_out": "stopped out",
     "opened_nothing": r"(\d+) decisions? opened nothing",
-    "no_margin": r".* opened nothing: .*?(\d+) more margin",
+    "no_margin": r"(?:.* opened nothing: .*?)?(\d+) (?:decisions? opened nothing: (?:it|they) )?needed more margin",
     "not_moved": r"(\d+) MOVE",
 }
 

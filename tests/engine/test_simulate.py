@@ -437,7 +437,7 @@ def test_refused_openings_are_counted_by_reason() -> None:
     bars = closes_bars("H1", utc("2024-01-08 00:00"), [1.1, 1.1, 1.1, 1.1])
     result = backtest(bars, scripted(["BUY", "BUY", None, None], stop_loss=[None, 1.0, None, None]), risk_pct=0.0001)
     assert result.run_warnings == (
-        "2 decisions opened nothing: 1 no stop to size the risk by, 1 less than one lot step",
+        "2 decisions opened nothing: 1 had no stop to size the risk by, 1 came to less than one lot step",
     )
 
 

@@ -127,7 +127,9 @@ def test_conversion_that_begins_late_ends_early_or_is_old_is_told() -> None:
 def test_what_opened_nothing_is_counted_in_every_mode(mode: ExecutionMode) -> None:
     bars = closes_bars("H1", utc("2024-01-08 00:00"), [1.1] * 5)
     warnings = said(bars, ["BUY", "BUY"], stop_loss=[None, 1.0, None, None, None], risk_pct=0.0001, execution_mode=mode)
-    assert warnings == ("2 decisions opened nothing: 1 no stop to size the risk by, 1 less than one lot step",)
+    assert warnings == (
+        "2 decisions opened nothing: 1 had no stop to size the risk by, 1 came to less than one lot step",
+    )
 
 
 def test_usdt_and_wide_ranges_stand_beside_each_other() -> None:
@@ -138,3 +140,11 @@ def test_usdt_and_wide_ranges_stand_beside_each_other() -> None:
         "the range asked for ends 366 days after its last bar, which opens at 2024-01-08T04:00:00Z",
         "profit in USDT counts as USD, one for one",
     )
+
+
+def test_one_reason_for_opening_nothing_says_its_count_once() -> None:
+    bars = closes_bars("H1", utc("2024-01-08 00:00"), [1.1] * 5)
+    below = said(bars, ["BUY", "BUY"], stop_loss=[1.0] * 5, risk_pct=0.0001)
+    assert below == ("2 decisions opened nothing: they came to less than one lot step",)
+    stopless = said(bars, ["BUY"], risk_pct=0.01)
+    assert stopless == ("1 decision opened nothing: it had no stop to size the risk by",)
