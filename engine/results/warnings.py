@@ -138,5 +138,17 @@ def _ends(run: PreparedRun, finished: Pass) -> Iterator[str]:
             " net_profit counts the stop first, net_profit_target_first the other way round"
         )
     if finished.state["stopped_out"]:
-        time = iso_time(int(run.time_us[finished.trail.equity.size - 1]))
-        yield f"stopped out: no equity was left at the close of the bar at {time}, the run ended there"
+        yield f"stopped out: {_stop_out(run, finished)}"
+
+
+def _stop_out(run: PreparedRun, finished: Pass) -> str:
+    trail, orders = finished.trail, finished.orders
+    time, left = iso_time(int(run.time_us[trail.equity.size - 1])), float(trail.equity[-1])
+    if orders is None or left <= 0.0:
+        return f"no equity was left at the close of the bar at {time}, the run ended there"
+    # What was open went whole, in the last row.
+    least = float(orders["stop_out_share"]) * float(orders["margin_lot"]) * float(trail.rows["volume"][-1])
+    return (
+        f"equity was at or below {least:,.2f}, {run.specification.stop_out_pct:g} % of the margin, at the close of the"
+        f" bar at {time}, the run ended there with {left:,.2f}"
+    )

@@ -196,7 +196,8 @@ def test_an_entry_order_of_a_signal_file_comes_to_the_cent(backtest: Program, tm
 
     refused = backtest.run(*files, *costs, "--leverage", 1).figures
     assert refused["total_trades"] == 0
-    assert "1 decision opened nothing: it needed more margin than the balance covers (leverage, volume)" in refused["warnings"]
+    why = "it needed more margin than the balance covers (leverage, volume)"
+    assert f"1 decision opened nothing: {why}" in refused["warnings"]
 
 
 def test_a_heading_says_what_a_run_costs_beside_the_spread(backtest: Program) -> None:

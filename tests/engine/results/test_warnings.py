@@ -148,3 +148,15 @@ def test_one_reason_for_opening_nothing_says_its_count_once() -> None:
     assert below == ("2 decisions opened nothing: they came to less than one lot step",)
     stopless = said(bars, ["BUY"], risk_pct=0.01)
     assert stopless == ("1 decision opened nothing: it had no stop to size the risk by",)
+
+
+def test_a_stop_out_by_the_margin_does_not_say_that_no_equity_was_left() -> None:
+    # 1 lot at 1.1 with leverage 20: margin 5 500, half of which is 2 750; at 1.02 equity is 10 000 - 8 000.
+    bars = closes_bars("H1", utc("2024-01-08 00:00"), [1.1, 1.1, 1.02, 1.02])
+    (warning,) = said(bars, ["BUY"], volume=1.0, leverage=20.0, stop_out_pct=50.0)
+    assert warning == (
+        "stopped out: equity was at or below 2,750.00, 50 % of the margin, at the close of the bar at"
+        " 2024-01-08T02:00:00Z, the run ended there with 2,000.00"
+    )
+    (gone,) = said(closes_bars("H1", utc("2024-01-08 00:00"), [1.1, 0.9, 0.9]), ["BUY"], volume=1.0, leverage=20.0)
+    assert gone.startswith("stopped out: no equity was left at the close of the bar at 2024-01-08T01:00:00Z")
