@@ -196,7 +196,8 @@ def _short_warm_up(specification: Specification, before: int, warm_up: WarmUp) -
     if before < wanted:
         name = specification.timeframe
         lie = {0: f"no {name} bar lies", 1: f"only 1 {name} bar lies"}.get(before, f"only {before} {name} bars lie")
-        yield f"{lie} before the start: the strategy's figures need {wanted}"
+        first = "bar only warms" if wanted - before == 1 else f"{wanted - before} bars only warm"
+        yield f"{lie} before the start: the first {first} the strategy's indicators up, which look back over {wanted}"
 
 
 def _used(data: RunData, bars: Bars, context: Mapping[str, Bars]) -> dict[str, Bars]:

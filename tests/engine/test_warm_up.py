@@ -153,9 +153,10 @@ def test_data_that_begin_too_late_for_the_longest_length_are_a_warning() -> None
         asked = specification(start=opened(BARS, before), **changes)
         return run_backtest(asked, EURUSD, RunData(bars=BARS), strategy).run_warnings
 
-    assert warnings(11) == ("only 11 H1 bars lie before the start: the strategy's figures need 12",)
-    assert warnings(1) == ("only 1 H1 bar lies before the start: the strategy's figures need 12",)
-    assert warnings(0) == ("no H1 bar lies before the start: the strategy's figures need 12",)
+    up = "the strategy's indicators up, which look back over 12"
+    assert warnings(11) == (f"only 11 H1 bars lie before the start: the first bar only warms {up}",)
+    assert warnings(1) == (f"only 1 H1 bar lies before the start: the first 11 bars only warm {up}",)
+    assert warnings(0) == (f"no H1 bar lies before the start: the first 12 bars only warm {up}",)
     assert warnings(12) == ()
     assert warnings(0, warm_up_bars=0) == ()
     assert backtest(BARS, scripted([None] * 4_000)).run_warnings == ()
