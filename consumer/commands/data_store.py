@@ -175,8 +175,8 @@ def _spelled(symbol: str, registry: Mapping[str, Instrument], market_data: str) 
 
 
 def _warn_of_doubts(file: BarFile, source: IncomingBars, instrument: Instrument | None) -> None:
-    """What the file itself makes doubtful: the length of its bars, the zone of its times, whose prices they are; and
-    what its format adds."""
+    """What the file itself makes doubtful: the length of its bars, the zone of its times, whose prices they are, what
+    a run would say of its bars; and what its format adds."""
     said = [*file.notes]
     spacing_us, of = usual_spacing_us(source.bars), source.bars.timeframe
     if spacing_us is not None and spacing_us > of.duration_us:
@@ -186,6 +186,8 @@ def _warn_of_doubts(file: BarFile, source: IncomingBars, instrument: Instrument 
     advice = file.zone_advice(source.bars.time_us, instrument.session if instrument else "fx")
     if advice is not None:
         said.append(f"{advice}, with --replace")
+    if instrument is not None:
+        said += data_passport(source.bars, instrument.session).warnings
     for each in said:
         typer.echo(f"warning: {source.name}: {each}", err=True)
 

@@ -18,6 +18,7 @@ _DESCRIBED: WeakKeyDictionary[Bars, dict[Session, "Passport"]] = WeakKeyDictiona
 
 LONG_STRETCH = 10
 """Bars: shorter stretches without movement are normal in thin hours."""
+_WAY_ON = "ask for the export without flats, or leave them out before the import"
 OUTLIER_RANGES = 20.0
 """Median ranges."""
 
@@ -67,7 +68,7 @@ def data_passport(bars: Bars, session: Session) -> Passport:
 
 def _describe(bars: Bars, session: Session) -> Passport:
     missing, after = _missing_bars(bars, session)
-    closed = _bars_while_closed(bars, session)
+    closed, filler = _bars_while_closed(bars, session)
     flat, flat_stretch, repeated, repeated_stretch = _stretches(bars.open, bars.high, bars.low, bars.close)
     outlier_rows = _outlier_rows(bars)
     longest = int(np.argmax(missing)) if missing.size else None
@@ -92,7 +93,7 @@ def _describe(bars: Bars, session: Session) -> Passport:
         last_time=iso_time(int(bars.time_us[-1])),
         longest_gap_after=longest_gap_after,
         first_outlier=first_outlier,
-        warnings=_warnings(described, longest_gap_after, first_outlier),
+        warnings=_warnings(described, filler, longest_gap_after, first_outlier),
         **described,
     )
 
@@ -111,11 +112,18 @@ def _missing_bars(bars: Bars, session: Session) -> tuple[NDArray[np.int64], NDAr
     return missing[missing > 0], before[missing > 0]
 
 
-def _bars_while_closed(bars: Bars, session: Session) -> int:
+def _bars_while_closed(bars: Bars, session: Session) -> tuple[int, int]:
+    """Return how many bars lie in the closed part of the week, and how many of these have no range."""
     if session == "always":
-        return 0
-    closing_us, opening_us = fx_weekends(int(bars.time_us[0]), int(bars.close_time_us[-1]))
-    return _within(bars.time_us, bars.close_time_us, read_only(closing_us), read_only(opening_us))
+        return 0, 0
+    weekends = fx_weekends(int(bars.time_us[0]), int(bars.close_time_us[-1]))
+    closing_us, opening_us = read_only(weekends[0]), read_only(weekends[1])
+    closed = _within(bars.time_us, bars.close_time_us, closing_us, opening_us)
+    if not closed:
+        return 0, 0
+    flat = bars.high == bars.low
+    times_us, close_times_us = read_only(bars.time_us[flat]), read_only(bars.close_time_us[flat])
+    return closed, _within(times_us, close_times_us, closing_us, opening_us)
 
 
 @compiled
@@ -208,8 +216,10 @@ def _rows_beyond(
     return rows[:count].copy()
 
 
-def _warnings(described: dict[str, int], longest_gap_after: str | None, first_outlier: str | None) -> tuple[str, ...]:
-    """Put what is odd into short sentences."""
+def _warnings(
+    described: dict[str, int], filler: int, longest_gap_after: str | None, first_outlier: str | None
+) -> tuple[str, ...]:
+    """Put what is odd into short sentences. filler: how many of the bars while closed have no range."""
     sentences = []
     if described["gaps"]:
         sentences.append(
@@ -217,7 +227,10 @@ def _warnings(described: dict[str, int], longest_gap_after: str | None, first_ou
             f" the longest {described['longest_gap_bars']} bars after {longest_gap_after}"
         )
     if described["bars_while_closed"]:
-        sentences.append(f"{described['bars_while_closed']} bars lie in the closed part of the FX week")
+        lie = f"{described['bars_while_closed']} bars lie in the closed part of the FX week"
+        # An export that fills the weekend is told from times in another zone by what has no range.
+        filled = f", {filler} of them flat, which is filler: {_WAY_ON}" if filler else ""
+        sentences.append(lie + filled)
     if described["longest_zero_range_stretch"] >= LONG_STRETCH:
         sentences.append(f"{described['longest_zero_range_stretch']} bars in a row have no range")
     if described["longest_repeated_stretch"] >= LONG_STRETCH:

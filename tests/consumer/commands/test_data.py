@@ -100,6 +100,19 @@ def test_bars_of_an_odd_distance_bring_a_warning(tmp_path: Path, capsys: pytest.
     assert "bars are mostly 0:25:00 apart, which is more than M15" in capsys.readouterr().err
 
 
+def test_a_weekend_filled_with_flat_bars_is_told_at_its_import(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moving = [f"2024-01-12T{hour:02d}:00,1.1,1.2,1.1,1.1" for hour in range(22)]
+    filler = [f"2024-01-13T{hour:02d}:00,1.1,1.1,1.1,1.1" for hour in range(24)]
+    (tmp_path / "bars.csv").write_text("\n".join(["time,open,high,low,close", *moving, *filler]) + "\n")
+    assert run("import", tmp_path / "bars.csv", *EURUSD, "--market-data", tmp_path / "market") == 0
+    said = capsys.readouterr().err
+    assert "24 bars lie in the closed part of the FX week, 24 of them flat, which is filler: ask for the export" in said
+    assert run("list", "--market-data", tmp_path / "market", "--json") == 0
+    assert json.loads(capsys.readouterr().out)[0]["bars"] == 46
+
+
 def test_bars_of_a_shorter_timeframe_than_the_stored_ones_are_refused_with_both_sides(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -124,7 +137,7 @@ def test_a_file_in_the_clock_of_its_server_is_told_apart_at_its_import(
     warning = capsys.readouterr().err
     assert "--bars-timezone Europe/Athens, with --replace" in warning
     assert run("import", export, *EURUSD, *place, "--bars-timezone", "Europe/Athens", "--replace") == 0
-    assert "warning" not in capsys.readouterr().err
+    assert "--bars-timezone" not in capsys.readouterr().err
 
 
 def test_a_bar_that_a_clock_without_a_name_moved_into_the_next_month_goes_with_its_replacement(tmp_path: Path) -> None:

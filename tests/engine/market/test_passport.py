@@ -75,8 +75,17 @@ def test_days_and_four_hours_without_a_whole_bar_of_open_market_lack_nothing() -
 def test_bars_of_the_closed_weekend_are_counted_and_none_elsewhere() -> None:
     passport = data_passport(week([118, 119, 120, 121, 167, 168]), "fx")
     assert passport.bars_while_closed == 3
-    assert "3 bars lie in the closed part of the FX week" in passport.warnings
+    (moving,) = data_passport(week([118, 119, 120, 121, 122], high=[1.2] * 5), "fx").warnings
+    assert moving == "3 bars lie in the closed part of the FX week"
     assert data_passport(week([118, 119, 120, 121, 167, 168]), "always").bars_while_closed == 0
+
+
+def test_an_export_that_fills_the_weekend_is_told_the_way_on() -> None:
+    (warning,) = data_passport(week([118, 119, 120, 121, 122], high=[1.2, 1.2, 1.2, 1.1, 1.1]), "fx").warnings
+    assert warning == (
+        "3 bars lie in the closed part of the FX week, 2 of them flat, which is filler:"
+        " ask for the export without flats, or leave them out before the import"
+    )
 
 
 def test_one_bar_is_enough() -> None:
