@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from engine.deciders.decisions import Decisions
+from engine.kernel.layout import BUY_CODE, SELL_CODE
 from engine.market.conversion import pegged_warning
 from engine.market.timeframes import DAY_US
 from engine.numeric.times import as_us, iso_time
@@ -16,6 +18,8 @@ _BEYOND_US = 4 * DAY_US
 _LARGEST_RISK = 0.2
 _LARGEST_NOTIONAL = 100.0
 """Times equity."""
+_FARTHEST = 0.5
+"""Of the close: where a level is farther away, a price may have been given for a distance."""
 
 
 def warnings_of(run: PreparedRun, finished: Pass) -> tuple[str, ...]:
@@ -24,6 +28,7 @@ def warnings_of(run: PreparedRun, finished: Pass) -> tuple[str, ...]:
         *_beyond_the_data(run),
         *_rates(run),
         *_sizes(run, finished.trail),
+        *_far_levels(run, finished.decisions),
         *_opened_nothing(finished),
         *_ends(run, finished),
     )
@@ -100,6 +105,31 @@ def _is_surely_small(run: PreparedRun, trail: Trail) -> bool:
     largest = run.instrument.contract * rows["volume"].max() * rows["entry_price"].max() * run.prices[-1].max()
     smallest = min(trail.equity.min(), run.specification.initial_balance)
     return bool(smallest > 0 and largest <= _LARGEST_NOTIONAL * smallest)
+
+
+def _far_levels(run: PreparedRun, decisions: Decisions) -> Iterator[str]:
+    """Levels of decisions to open that hardly any market reaches. Not of bar strategies, whose levels are not kept."""
+    opens = np.flatnonzero((decisions.actions == BUY_CODE) | (decisions.actions == SELL_CODE))
+    if not opens.size:
+        return
+    close = run.prices[3][decisions.rows[opens]]
+    away = np.abs(decisions.levels[opens] - close[:, None])
+    distances = {"stop_loss": away[:, 0]}
+    if away.shape[1] > 1:
+        distances["take_profit"] = np.fmax.reduce(away[:, 1:], axis=1)
+    if decisions.terms is not None:
+        trail = distances["trailing_stop"] = decisions.terms["trailing_stop"][opens]
+        # A trail without a stop of its own begins as one, which nobody wrote.
+        distances["stop_loss"] = np.where(np.abs(away[:, 0] - trail) < run.instrument.pip, 0.0, away[:, 0])
+    for name, distance in distances.items():
+        far = np.flatnonzero(distance > _FARTHEST * close)
+        if far.size:
+            at = far[np.argmax(distance[far])]
+            pips, share = float(distance[at]) / run.instrument.pip, float(distance[at] / close[at])
+            yield (
+                f"{name} is up to {pips:,.0f} pips ({share * 100.0:,.1f} %) from the close, far in {far.size} of"
+                f" {opens.size} decisions: rules take it as a distance, such as 2 * atr(14) or pips(30)"
+            )
 
 
 def _opened_nothing(finished: Pass) -> Iterator[str]:

@@ -308,3 +308,25 @@ def test_a_stored_shorter_timeframe_is_seen_as_it_closed() -> None:
     )
     found = run(hourly(1.0, 1.0, 1.0, 1.0), document, context={"M30": minutes})
     assert trades(found, "from", "to") == [(1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("field", "level", "said"),
+    [
+        (
+            "stop_loss",
+            "close - 0.01",
+            "stop_loss is up to 11,900 pips (99.2 %) from the close, far in 2 of 2 decisions",
+        ),
+        ("take_profit", "30", "take_profit is up to 300,000 pips (2,500.0 %) from the close, far in 2 of 2 decisions"),
+        ("trailing_stop", "low - 0.01", "trailing_stop is up to 9,900 pips (82.5 %) from the close, far in 2 of 2"),
+    ],
+)
+def test_a_price_written_where_a_distance_belongs_is_asked_about(field: str, level: str, said: str) -> None:
+    bars = hourly(1.0, 1.2, 1.0, 1.2, 1.0)
+    found = run(bars, rules(buy=UP, **{field: level}))
+    (warning,) = [each for each in found.warnings if "from the close" in each]
+    assert warning.startswith(said)
+    assert warning.endswith("rules take it as a distance, such as 2 * atr(14) or pips(30)")
+    near = run(bars, rules(buy=UP, **{field: "pips(30)"}))
+    assert not [each for each in near.warnings if "from the close" in each]
