@@ -124,13 +124,15 @@ class Market:
     and, where recorded, spread. context[timeframe]: same height; row i is the last bar of that timeframe closed
     by the close of bar i, nulls before the first one. own_bars: looks up what `on` computes on, None being the run's
     bars. left_out: empty; a strategy may put there, by the reason, at which bars it would have decided had it known
-    enough (one truth value a bar), and the run's warnings count them.
+    enough (one truth value a bar), and the run's warnings count them. remarks: empty; sentences that a strategy adds to
+    the run's warnings.
     """
 
     bars: pl.DataFrame
     context: Mapping[str, pl.DataFrame]
     own_bars: Callable[[str | None], OwnBars] = _no_own_bars
     left_out: dict[str, Any] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
 
     def on(self, timeframe: str, function: Callable[[pl.DataFrame], Any]) -> Any:
         """Compute on a timeframe's own bars and return a Series of the run's height: at row i the value of the last of

@@ -3,6 +3,7 @@
 A kind of strategy (`decider.StrategyKind`).
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import polars as pl
 from engine.deciders.decider import Carrier, Listener
 from engine.deciders.decisions import Decisions, OneDecision, encode_decision, metadata_json, one_decision_slot
 from engine.deciders.guard import worded
+from engine.deciders.left_out import no_decision
 from engine.deciders.rules import CODES, skipped
 from engine.deciders.view import BarView, Curtain
 from engine.errors import EngineError, StrategyError
@@ -64,7 +66,7 @@ class _Asking:
         self._view: BarView = self._curtain.view(Contexts({name: curtain.seen for name, (curtain, _) in named}))
         self._view.balance = run.specification.initial_balance
         self._position: Position | None = None
-        self._has_terms = False
+        self._has_terms = self._has_decided = False
         self._said: dict[int, tuple[str | None, str | None]] = {}
 
     def show(self, position: Position | None, balance: float) -> None:
@@ -96,6 +98,7 @@ class _Asking:
             raise StrategyError(self._at(bar, f"decide returned {decision!r}, {verdict}: {error}")) from error
         if self._any_skips and self._skips[bar]:
             return None
+        self._has_decided = True
         if decision.pattern_name is not None or decision.pattern_metadata is not None:
             self._said[bar] = (decision.pattern_name, metadata_json(decision.pattern_metadata, time_us))
         position = self._position
@@ -111,7 +114,11 @@ class _Asking:
         """Return the bars at which the strategy named a pattern, for the look-up by trades."""
         rows = np.array(list(self._said), np.int64)
         if not rows.size:
-            return one_decision_slot()
+            return (
+                one_decision_slot()
+                if self._has_decided
+                else replace(one_decision_slot(), warnings=(no_decision(self._run),))
+            )
         names, metadata = zip(*self._said.values(), strict=True)
         nothing = np.zeros(rows.size, np.int64)
         texts = (pl.Series(names, dtype=pl.String), pl.Series(metadata, dtype=pl.String))

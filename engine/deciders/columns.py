@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from engine.deciders.decider import Carrier, Listener
 from engine.deciders.decisions import Decisions, bare_actions, to_carry_out
 from engine.deciders.guard import guarded
-from engine.deciders.left_out import left_out_warnings
+from engine.deciders.left_out import left_out_warnings, no_decision
 from engine.deciders.rules import CODES
 from engine.deciders.table import (
     codes_of,
@@ -64,12 +64,13 @@ class _Overheard:
 
 def _ask(strategy: ColumnStrategy, run: PreparedRun) -> Decisions:
     left_out: dict[str, Any] = {}
+    remarks: list[str] = []
 
     def asked() -> pl.DataFrame:
         # The market is gone when the answer is read: its joined columns take memory.
         # Clones are the strategy's own: polars shares the values and copies them where one is changed.
         context = {name: join_context(run.bars, longer).clone() for name, longer in run.context.items()}
-        market = Market(run.bars.frame.clone(), Contexts(context), _own_bars(run), left_out)
+        market = Market(run.bars.frame.clone(), Contexts(context), _own_bars(run), left_out, remarks)
         frame: object = guarded(lambda: strategy.decide_all(market), "decide_all")
         if not isinstance(frame, pl.DataFrame):
             raise StrategyError(f"decide_all returned {type(frame).__name__}, not a polars DataFrame")
@@ -77,6 +78,9 @@ def _ask(strategy: ColumnStrategy, run: PreparedRun) -> Decisions:
 
     decisions = decisions_from_columns(asked(), run.bars, run.first, run.specification, run.instrument)
     warnings = left_out_warnings(left_out, run)
+    if not decisions.rows.size and not warnings:
+        warnings = (no_decision(run),)
+    warnings = (*warnings, *remarks)
     return replace(decisions, warnings=warnings) if warnings else decisions
 
 

@@ -21,3 +21,8 @@ def left_out_warnings(masks: Mapping[str, ArrayLike], run: PreparedRun) -> tuple
     return tuple(
         f"{count} decision{'s' if count > 1 else ''} left out: {why}" for why, count in counts.items() if count
     )
+
+
+def no_decision(run: PreparedRun) -> str:
+    """Say that there is none at all, which a figure of 0 trades does not tell from decisions that opened nothing."""
+    return f"no decision in {run.bar_count:,} bar{'s' if run.bar_count > 1 else ''}"

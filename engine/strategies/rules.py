@@ -1,6 +1,7 @@
 """Rules as data: the strategy whose parameters are a document of expressions (docs/strategies.md, Write rules)."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import numpy as np
@@ -34,6 +35,11 @@ Expression = str | float
 AT_ONCE = "buy and sell at once"
 UNKNOWN = "stop, target, trail or volume not known or not above 0"
 BELOW_STEP = "volume below one lot step"
+_AMONG_ITS_OWN = re.compile(
+    r"\b(?:(?:close > |crosses_above\(close, )(highest\((?:high|close), \w+\))"
+    r"|(?:close < |crosses_below\(close, )(lowest\((?:low|close), \w+\)))(?!\[)"
+)
+"""The close against the highest or lowest of bars of which its own is one; as canonical expressions are written."""
 
 
 class TimeframedIndicator(StrategyParams):
@@ -139,6 +145,7 @@ class Rules:
         buy, sell, close, close_long, close_short = (found.get(name, nowhere) for name in CONDITIONS)
         buys, sells = buy & ~close_long & ~close, sell & ~close_short & ~close
         market.left_out[AT_ONCE] = buys & sells
+        market.remarks.extend(self._never_met(found))
         codes = buys.astype(np.int8) - sells.astype(np.int8)
         columns = self._beside(market, codes, found)
         # Of what is opened here only what it leaves behind is closed too: where an opposite position stays otherwise.
@@ -161,6 +168,14 @@ class Rules:
         places = {**program.results, **{f"take_profit.{i}": place for i, place in enumerate(program.take_profit, 1)}}
         columns = evaluate(program, list(places.values()), source_of, self._instrument.pip)
         return dict(zip(places, columns, strict=True))
+
+    def _never_met(self, found: Mapping[str, Any]) -> Iterator[str]:
+        for name in ("buy", "sell"):
+            if name in found and not found[name].any():
+                own = _AMONG_ITS_OWN.search(self._rules.expressions[name].canonical)
+                call = own and (own[1] or own[2])
+                hint = f": this bar is among those of {call}, which {call}[1] leaves out" if call else ""
+                yield f"{name} was never met{hint}"
 
     def _beside(self, market: Market, codes: NDArray[np.int8], found: Mapping[str, Any]) -> list[pl.Series]:
         """Return the columns beside the actions; codes of decisions that come to nothing become 0."""

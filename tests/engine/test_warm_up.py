@@ -159,7 +159,7 @@ def test_data_that_begin_too_late_for_the_longest_length_are_a_warning() -> None
     assert warnings(0) == (f"no H1 bar lies before the start: the first 12 bars only warm {up}",)
     assert warnings(12) == ()
     assert warnings(0, warm_up_bars=0) == ()
-    assert backtest(BARS, scripted([None] * 4_000)).run_warnings == ()
+    assert backtest(BARS, scripted([None] * 4_000)).run_warnings == ("no decision in 4,000 bars",)
 
 
 def test_a_sweep_sees_what_the_neediest_of_its_combinations_needs() -> None:

@@ -15,7 +15,7 @@ from engine.prepared import RunData
 from engine.simulate import run_backtest
 from engine.specification import ExecutionMode
 from tests.engine.bar_builders import bars_of, closes_bars, utc
-from tests.engine.run_builders import EURUSD, backtest, opened, scripted, specification_of
+from tests.engine.run_builders import EURUSD, backtest, bar_by_bar, opened, scripted, specification_of
 
 HOURS = closes_bars("H1", utc("2024-01-08 00:00"), [1.1] * 48)
 
@@ -23,7 +23,12 @@ HOURS = closes_bars("H1", utc("2024-01-08 00:00"), [1.1] * 48)
 def said(bars: Bars = HOURS, actions: Sequence[str | None] = (), **changes: Any) -> tuple[str, ...]:
     script = [*actions, *[None] * (bars.height - len(actions))]
     columns = {name: changes.pop(name) for name in ("stop_loss",) if name in changes}
-    return backtest(bars, scripted(script, **columns), **changes).run_warnings
+    return but_no_decision(backtest(bars, scripted(script, **columns), **changes).run_warnings)
+
+
+def but_no_decision(warnings: Sequence[str]) -> tuple[str, ...]:
+    """Leave out what a run without decisions is told, beside which others are looked at here."""
+    return tuple(each for each in warnings if not each.startswith("no decision in"))
 
 
 def test_a_run_of_nothing_odd_says_nothing() -> None:
@@ -99,7 +104,8 @@ DAYS = bars_of("D1", [utc("2024-01-08 00:00") + timedelta(days=day) for day in r
 def converted(pair: Bars, actions: Sequence[str | None] = ()) -> tuple[str, ...]:
     script = scripted([*actions, *[None] * (DAYS.height - len(actions))])
     asked = specification_of(DAYS, symbol="EURGBP", volume=0.1)
-    return run_backtest(asked, EURGBP, RunData(bars=DAYS, conversion={"GBPUSD": pair}), script).run_warnings
+    result = run_backtest(asked, EURGBP, RunData(bars=DAYS, conversion={"GBPUSD": pair}), script)
+    return but_no_decision(result.run_warnings)
 
 
 def days(first: int, end: int, step: int = 1) -> Bars:
@@ -160,3 +166,9 @@ def test_a_stop_out_by_the_margin_does_not_say_that_no_equity_was_left() -> None
     )
     (gone,) = said(closes_bars("H1", utc("2024-01-08 00:00"), [1.1, 0.9, 0.9]), ["BUY"], volume=1.0, leverage=20.0)
     assert gone.startswith("stopped out: no equity was left at the close of the bar at 2024-01-08T01:00:00Z")
+
+
+@pytest.mark.parametrize("style", [scripted, bar_by_bar])
+def test_a_strategy_that_never_decides_does_not_end_without_a_word(style: Any) -> None:
+    decider = scripted([None] * 48) if style is scripted else bar_by_bar(lambda view: None)
+    assert backtest(HOURS, decider).run_warnings == ("no decision in 48 bars",)

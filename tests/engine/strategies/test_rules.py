@@ -330,3 +330,24 @@ def test_a_price_written_where_a_distance_belongs_is_asked_about(field: str, lev
     assert warning.endswith("rules take it as a distance, such as 2 * atr(14) or pips(30)")
     near = run(bars, rules(buy=UP, **{field: "pips(30)"}))
     assert not [each for each in near.warnings if "from the close" in each]
+
+
+@pytest.mark.parametrize(
+    ("buy", "hint"),
+    [
+        (
+            "close > highest(high, 3)",
+            ": this bar is among those of highest(high, 3), which highest(high, 3)[1] leaves out",
+        ),
+        ("close<lowest(low,3)", ": this bar is among those of lowest(low, 3), which lowest(low, 3)[1] leaves out"),
+        ("close > 5", ""),
+        ("close > 2 * highest(high, 3)[1]", ""),
+    ],
+)
+def test_a_condition_that_is_never_met_is_named(buy: str, hint: str) -> None:
+    found = run(hourly(1.0, 1.2, 1.0, 1.2, 1.3), rules(buy=buy)).warnings
+    assert "no decision in 5 bars" in found
+    assert f"buy was never met{hint}" in found
+    both = run(hourly(1.0, 1.2, 1.0, 1.2, 1.3), rules(buy=UP, sell="close > 5")).warnings
+    assert "sell was never met" in both
+    assert not [each for each in both if "buy" in each or "no decision" in each]
