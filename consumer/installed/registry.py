@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
@@ -18,6 +19,9 @@ GROUP = "backtest_consumer.strategies"
 
 SETTLING_NS: Final = 2_000_000_000
 """For an installer to write a package's metadata, once it made their folder."""
+
+_LONGEST_GUESSED: Final = 100
+"""Characters of a key that somebody may have mistyped: looking for the nearest takes its time."""
 
 Installed = tuple[tuple[str, int], ...]
 """What may be imported, by the folders of it: another one after something was installed or removed."""
@@ -63,7 +67,9 @@ def entry_point_of(key: str) -> EntryPoint:
     points = registered.get(key)
     if points is None:
         known = ", ".join(sorted(registered)) or "none"
-        raise UnknownStrategy(f"unknown strategy {key!r}; registered are: {known}")
+        close = get_close_matches(key, registered, n=1) if len(key) <= _LONGEST_GUESSED else []
+        advice = f" (did you mean {close[0]!r}?)" if close else ""
+        raise UnknownStrategy(f"unknown strategy {key!r}{advice}; registered are: {known}")
     if len({point.value for point in points}) > 1:
         claims = " and ".join(sorted(f"{point.value} ({_distribution(point)})" for point in points))
         raise UnknownStrategy(f"strategy {key!r} is registered more than once: {claims}")

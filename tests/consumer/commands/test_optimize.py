@@ -200,7 +200,7 @@ def test_the_params_of_rules_are_what_a_search_of_them_varies(optimize: Any, tmp
         (("--walk-forward", '{"test_days": 10}'), "train_days: is missing"),
         (("--plot", "x.pdf"), "pictures are written as .png"),
         (("--results", "x.txt"), "tables are written as"),
-        (("--strategy", "smacross"), "unknown strategy 'smacross'"),
+        (("--strategy", "smacross"), "unknown strategy 'smacross' (did you mean 'sma_cross'?)"),
         (("--spread-source", "bars"), "no recorded spread"),
         (("--spread-source", "bars", "--walk-forward", '{"train_days": 60, "test_days": 30}'), "no recorded spread"),
     ],

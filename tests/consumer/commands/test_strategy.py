@@ -99,6 +99,11 @@ def test_a_key_that_is_not_registered_is_never_imported() -> None:
         strategies.load_strategy("json:JSONDecoder")
 
 
+def test_a_mistyped_key_is_told_the_nearest() -> None:
+    with pytest.raises(UnknownStrategy, match=r"'rsi_reversio' \(did you mean 'rsi_reversion'\?\); registered are: "):
+        strategies.load_strategy("rsi_reversio")
+
+
 def test_list_and_show_name_what_is_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_program(["strategy", "list"]) == 0
     assert "sma_cross" in capsys.readouterr().out
