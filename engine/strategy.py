@@ -1,7 +1,8 @@
 """What a strategy is: the protocol of docs/strategies.md, and the objects it sees and returns."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any, Literal, NamedTuple, NoReturn, Protocol, TypeVar
 
 import numpy as np
@@ -43,11 +44,28 @@ def checked_params(strategy: Any, strategy_key: str, params: Mapping[str, Any]) 
         validated: StrategyParams = strategy.Params.model_validate(dict(params))
     except ValidationError as error:
         problems = tuple(
-            ParameterProblem(".".join(str(part) for part in found["loc"]) or "params", found["msg"])
+            ParameterProblem(
+                ".".join(str(part) for part in found["loc"]) or "params",
+                no_parameter(str(found["loc"][0]), strategy.Params.model_fields)
+                if found["type"] == "extra_forbidden" and len(found["loc"]) == 1
+                else found["msg"],
+            )
             for found in error.errors()
         )
         raise InvalidParams(strategy_key, problems) from error
     return validated
+
+
+def no_parameter(name: str, known: Collection[str], of: str = "parameter of it") -> str:
+    """Say that there is no such parameter, which may be meant and which there are."""
+    close = get_close_matches(name, list(known), n=1) if max(len(name), len(known)) <= _MOST_GUESSED else []
+    advice = f"; did you mean {close[0]!r}?" if close else "."
+    listed = ", ".join(list(known)[:_MOST_LISTED]) + (", ..." if len(known) > _MOST_LISTED else "")
+    return f"is no {of}{advice} It has {listed or 'none'}"
+
+
+_MOST_GUESSED, _MOST_LISTED = 100, 20
+"""Characters of a name, and names, among which looking for the nearest is quick; names somebody may read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from engine.deciders.guard import guarded
 from engine.errors import InvalidParams, ParameterProblem
 from engine.search.combinations import Judge, check_values, draw_combinations, judge_of
 from engine.search.space import Space, read_space
-from engine.strategy import checked_params
+from engine.strategy import checked_params, no_parameter
 from schemas.json_text import printable, shown_key
 from schemas.problems import FieldProblem
 
@@ -47,8 +47,9 @@ def problems_of_space(strategy: type, check: StrategyCheck) -> Iterator[FieldPro
 def _of_names(space: Space, key: str, fixed: Mapping[str, Any]) -> Iterator[ParameterProblem]:
     """Names that rules do not have: their document may have any, so that its Params would not say."""
     if key == RULES:
-        for name in space.choices.keys() - (fixed.get("params") or {}).keys():
-            yield ParameterProblem(f"param_grid.{name}", "is none of the rules' params")
+        known = fixed.get("params") or {}
+        for name in space.choices.keys() - known.keys():
+            yield ParameterProblem(f"param_grid.{name}", no_parameter(name, known, "name of the rules' params"))
 
 
 def _of_fixed(space: Space, judge: Judge, fixed: Mapping[str, Any]) -> Iterator[ParameterProblem]:

@@ -26,6 +26,7 @@ from engine.search.measured import Measured, measured
 from engine.search.space import Space
 from engine.simulate import simulate_once
 from engine.specification import Specification
+from engine.strategy import no_parameter
 from engine.warm_up import WarmUp, most_of
 from engine.watch import CHUNK_BARS, OnProgress, Watch
 
@@ -129,7 +130,11 @@ def chooser(
     inner = dict(fixed.get(within) or {})
 
     def choose(varied: Mapping[str, Any]) -> Decider:
-        unknown = tuple(ParameterProblem(name, f"is none of its {within}") for name in varied if name not in inner)
+        unknown = tuple(
+            ParameterProblem(name, no_parameter(name, inner, f"name of its {within}"))
+            for name in varied
+            if name not in inner
+        )
         if unknown:
             raise InvalidParams(key, unknown)
         return choose_strategy(strategy, key, {**fixed, within: {**inner, **varied}}, version)

@@ -179,13 +179,13 @@ def test_the_params_of_rules_are_what_a_search_of_them_varies(optimize: Any, tmp
     ]
     ended = optimize("--rules", rules, "--grid", '{"slo": [20, 40]}')
     assert ended.status == 2
-    assert "param_grid.slo: is none of its params" in ended.err
+    assert "param_grid.slo: is no name of its params; did you mean 'slow'? It has fast, slow" in ended.err
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--grid", '{"fats": [3]}'), "param_grid.fats"),
+        (("--grid", '{"fats": [3]}'), "param_grid.fats: is no parameter of it; did you mean 'fast'? It has fast, slow"),
         (("--grid", '{"fast": []}'), "param_grid.fast: is empty"),
         (("--grid", '{"fast": [0]}'), "param_grid.fast"),
         (("--grid", '{"fast": [50], "slow": [10]}'), "refuses every combination"),
