@@ -11,6 +11,7 @@ from engine.search.answer import Answer
 from engine.search.figures import WHOLE
 
 _SHOWN: Final = 10
+_WIDEST: Final = 1_000
 _ALWAYS: Final = ("total_trades", "net_profit", "max_drawdown_pct", "sharpe_ratio", "profit_factor")
 _STATISTICS: Final = {
     "trials": "combinations tried",
@@ -41,7 +42,13 @@ def print_search(answer: Answer, seconds: float) -> None:
     for warning in answer.warnings:
         console.print(f"warning: {warning}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     console.print(_counts(answer, seconds), markup=False, highlight=False, soft_wrap=True)
-    console.print(_folds_table(answer) if answer.question.folds else _best_table(answer))
+    table = _folds_table(answer) if answer.question.folds else _best_table(answer)
+    # As wide as it is: a terminal may break a line, but a number that is cut is another number.
+    wide = console.options.update(max_width=_WIDEST)
+    console.width = max(console.width, console.measure(table, options=wide).maximum)
+    console.print(table)
+    if answer.question.folds:
+        console.print(_joined(statistics["walk_forward"]), markup=False, highlight=False, soft_wrap=True)
     if answer.robust_params is not None:
         told = f"best together with its neighbours: {_params(answer.robust_params)}"
         console.print(told, markup=False, highlight=False, soft_wrap=True)
@@ -88,10 +95,14 @@ def _duration(seconds: float) -> str:
 
 def _counts(answer: Answer, seconds: float) -> str:
     question, left_out = answer.question, answer.statistics["left_out"]
-    folds = f" in {len(question.folds)} folds" if question.folds else ""
+    count = f"{answer.completed:,} combinations"
+    if question.folds:
+        sizes = {each.completed for each in answer.gathered}
+        each_has = f"{sizes.pop():,} combinations in each of" if len(sizes) == 1 else f"{count} in"
+        count = f"{each_has} {len(question.folds)} folds"
     failed = f", {answer.failed:,} failed" if answer.failed else ""
     refused = f", {left_out:,} left out by the strategy" if left_out else ""
-    return f"{answer.completed:,} combinations{folds} in {seconds:.1f} s ({question.method}){failed}{refused}"
+    return f"{count} in {seconds:.1f} s ({question.method}){failed}{refused}"
 
 
 def _best_table(answer: Answer) -> Any:
@@ -126,6 +137,12 @@ def _folds_table(answer: Answer) -> Any:
     blank = [""] * (2 + len(answer.question.space.choices))
     table.add_row("all", *blank, "", _figure(metric, joined[metric]), style="bold")
     return table
+
+
+def _joined(figures: Mapping[str, Any]) -> str:
+    """The money of a walk-forward, whose folds trade one account."""
+    told = (("net profit", "net_profit"), ("trades", "total_trades"), ("max drawdown %", "max_drawdown_pct"))
+    return "all folds on one account: " + ", ".join(f"{label} {_figure(name, figures[name])}" for label, name in told)
 
 
 def _statistics_table(statistics: Mapping[str, Any]) -> Any:

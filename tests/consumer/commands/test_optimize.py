@@ -122,6 +122,19 @@ def test_a_walk_forward_has_its_folds_in_the_file_and_one_curve(optimize: Any, t
     assert is_picture(picture)
 
 
+def test_a_narrow_terminal_cuts_no_number_and_a_walk_forward_tells_its_money(
+    optimize: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    ended = optimize("--walk-forward", '{"train_days": 60, "test_days": 30}', "--min-trades", "3")
+    assert ended.status == 0, ended.err
+    table = ended.err.partition("each fold trades")[2].partition("all folds on one account")[0]
+    assert "sharpe_ratio in training" in table
+    assert "…" not in table
+    assert "9 combinations in each of 4 folds" in ended.err
+    assert "all folds on one account: net profit " in ended.err
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
