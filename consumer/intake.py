@@ -126,6 +126,10 @@ class Intake:
     """Batches that are not durable yet or stand behind one that is not, oldest first, and who records the rest."""
     waiting: int = field(default=0, init=False)
     """Records of theirs that wait for verdicts."""
+    recording: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    """Held while records that waited are written: one verdict lets go of several batches at once, and of two requests
+    with one id the one that was emitted first has to win.
+    """
     waiting_bytes: int = field(default=0, init=False)
     calls_spared: int = field(default=SPARED_CALLS, init=False)
     part_size: int = field(default=LARGEST_PART, init=False)
@@ -191,7 +195,8 @@ class Intake:
         """Record the waiting that have a verdict. One whose rows call for another check by now goes on waiting."""
         checked = [record for check in verdicts for record in waiting.pop(check, ())]
         for records in portions(checked, self.max_bytes // PORTIONS):
-            result = await self.record_at_last(records, verdicts)
+            async with self.recording:
+                result = await self.record_at_last(records, verdicts)
             self.announce(result, len(records))
             self.waiting -= len(records)
             self.waiting_bytes -= sum(map(size_of, records))

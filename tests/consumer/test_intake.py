@@ -369,6 +369,42 @@ async def test_a_request_whose_strategy_takes_long_to_answer_delays_no_other_and
     await reading
 
 
+class FirstIsLastJournal(MemoryJournal):
+    """Takes longer for a request without spread_pips than for others."""
+
+    __slots__ = ()
+
+    async def record_batch(
+        self,
+        requests: Sequence[RequestToRecord],
+        cancels: Sequence[CancelToRecord],
+        dead_letters: Sequence[OutgoingEvent],
+        admit: Admit,
+    ) -> IntakeResult:
+        if any("spread_pips" not in request.given for request in requests):
+            for _ in range(50):
+                await asyncio.sleep(0)  # lets others go first
+        return await MemoryJournal.record_batch(self, requests, cancels, dead_letters, admit)
+
+
+async def test_of_two_requests_with_one_id_that_wait_for_one_verdict_the_first_emitted_wins() -> None:
+    world, code, worker = slow_world()
+    code.verdict = ()
+    worker.intake.journal = FirstIsLastJournal(world.tables, event_writer(), "worker", 15.0)
+    reading = asyncio.create_task(worker.intake.run())
+    world.produce(requested_record("same", strategy_id=2))
+    await until(lambda: len(code.asked) == 1)
+    second = world.produce(requested_record("same", strategy_id=2, spread_pips=2.5))
+    await until(lambda: len(code.asked) == 2)
+    code.may_answer.set()
+    await until(lambda: any(row["event"].kind == "dead_letter" for row in world.tables.outbox.values()))
+
+    [letter] = [row["event"] for row in world.tables.outbox.values() if row["event"].kind == "dead_letter"]
+    assert letter.value == second.value
+    await worker.source.stop()
+    await reading
+
+
 async def test_no_offset_is_committed_behind_a_request_that_is_not_durable_yet() -> None:
     world, code, worker = slow_world()
     reading = asyncio.create_task(worker.intake.run())
