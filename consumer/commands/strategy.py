@@ -40,6 +40,7 @@ def list_strategies(
     else:
         rows = [(each.key, each.target, each.distribution) for each in found]
         typer.echo(text_columns([("key", "class", "package"), *rows]))
+        typer.echo("what one does, and its parameters: backtest strategy show KEY", err=True)
 
 
 @app.command("show")

@@ -9,6 +9,7 @@ from typing import Any, Final
 from consumer.optimization.searching import Standing
 from engine.search.answer import Answer
 from engine.search.figures import WHOLE
+from engine.search.statistics.summary import WALK_FORWARD
 
 _SHOWN: Final = 10
 _WIDEST: Final = 1_000
@@ -150,8 +151,10 @@ def _statistics_table(statistics: Mapping[str, Any]) -> Any:
 
     table = Table(show_header=False)
     for name, label in _STATISTICS.items():
-        value = statistics[name]
-        why = f"none: {statistics['null_reasons'].get(name)}" if value is None else None
+        value, reason = statistics[name], statistics["null_reasons"].get(name)
+        if reason == WALK_FORWARD:  # which selects nothing that these could speak of
+            continue
+        why = f"none: {reason}" if value is None else None
         shown = why or (
             f"{value:.1%}" if name in _SHARES else f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
         )

@@ -133,6 +133,7 @@ def test_a_narrow_terminal_cuts_no_number_and_a_walk_forward_tells_its_money(
     assert "…" not in table
     assert "9 combinations in each of 4 folds" in ended.err
     assert "all folds on one account: net profit " in ended.err
+    assert "none: walk_forward" not in ended.out
 
 
 @pytest.mark.parametrize(

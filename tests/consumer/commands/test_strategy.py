@@ -106,7 +106,9 @@ def test_a_mistyped_key_is_told_the_nearest() -> None:
 
 def test_list_and_show_name_what_is_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_program(["strategy", "list"]) == 0
-    assert "sma_cross" in capsys.readouterr().out
+    listed = capsys.readouterr()
+    assert "sma_cross" in listed.out
+    assert "strategy show KEY" in listed.err
     assert run_program(["strategy", "show", "sma_cross"]) == 0
     shown = capsys.readouterr().out
     assert "fast" in shown
