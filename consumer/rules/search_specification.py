@@ -60,9 +60,8 @@ def facts_of_search(optimization_id: int, request_id: str, stored: str) -> tuple
         specification = json.loads(stored)
         engine = specification["engine"]
         named = specification["strategy_id"], engine["symbol"], engine["timeframe"]
-        is_ours = [type(each) for each in named] == [int, str, str] and isinstance(specification["search"], dict)
+        if [type(each) for each in named] == [int, str, str] and isinstance(specification["search"], dict):
+            return SearchFacts(optimization_id, request_id, *named), specification
     except (ValueError, TypeError, LookupError, RecursionError):
-        is_ours = False
-    if not is_ours:
-        return SearchFacts(optimization_id, request_id, 0, "", ""), {}
-    return SearchFacts(optimization_id, request_id, *named), specification
+        pass
+    return SearchFacts(optimization_id, request_id, 0, "", ""), {}

@@ -78,6 +78,9 @@ def test_a_new_kind_of_decider_needs_no_word_in_the_engine(asks: bool) -> None:
     assert bool(decider.seen) == asks
 
 
+LETTERS = "".join("." if action is None else action[0] for action in EVERY_TENTH)
+
+
 class AsText:
     """A strategy of a kind of its own: a letter a bar."""
 
@@ -86,7 +89,7 @@ class AsText:
 
     def __init__(self, params: Any, instrument: Instrument) -> None:
         del params, instrument
-        self.letters = "".join("." if action is None else action[0] for action in EVERY_TENTH)
+        self.letters = LETTERS
 
 
 class LetterKind:
@@ -103,11 +106,15 @@ class LetterKind:
         return KINDS[0].overheard(_Spelt(strategy.letters), listener)
 
 
-class Varied(AsText):
-    """With a parameter, for a search to vary."""
+class Varied:
+    """The same with a parameter, for a search to vary."""
 
     class Params(StrategyParams):
         n: int = 1
+
+    def __init__(self, params: Any, instrument: Instrument) -> None:
+        del params, instrument
+        self.letters = LETTERS
 
 
 class _Spelt:
