@@ -45,7 +45,7 @@ def test_every_mistake_is_listed_with_field_and_column() -> None:
         buy="crosses_above(f, s) or slo > 1", indicators={"f": "close[-1]", "s": 1}, take_profit=["1", "x"]
     )
     assert told(decision) == [
-        "indicators.f: column 7: an index is a whole number from 0, or a param, nothing computed, near '-1]'",
+        "indicators.f: column 7: [n] is the value n bars ago, the future cannot be read, near '-1]'",
         "buy: column 24: unknown name 'slo'; did you mean 'slow'?",
         "take_profit.2: column 1: unknown name 'x'",
     ]
