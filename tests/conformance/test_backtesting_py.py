@@ -1,13 +1,10 @@
 """backtesting.py on the data that it brings along: same decisions, same trades."""
 
-import warnings
-
-import numpy as np
 import pandas as pd
 import pytest
-from agreement import DEPOSIT, Decisions, Trade, crossings, fx, ours, share
-from backtesting import Backtest, Strategy
+from agreement import Trade, crossings, fx, ours, share
 from backtesting.test import EURUSD, GOOG
+from scripted import closed_before_the_end, theirs
 
 from engine.market.instruments import Instrument
 from engine.specification import ExecutionMode
@@ -16,46 +13,6 @@ Market = tuple[pd.DataFrame, str, Instrument]
 MARKETS: dict[str, Market] = {"GOOG": (GOOG, "D1", share("GOOG")), "EURUSD": (EURUSD, "H1", fx("EURUSD"))}
 MODES = {ExecutionMode.NEXT_OPEN: False, ExecutionMode.INTRA_CANDLE: True}
 """Ours -> trade_on_close."""
-
-
-def theirs(frame: pd.DataFrame, decisions: Decisions, *, trade_on_close: bool) -> list[Trade]:
-    """Their trades. Same-side signals are left out, as in our rules; an exclusive order closes the one before."""
-
-    class Scripted(Strategy):  # type: ignore[misc]
-        def init(self) -> None: ...
-
-        def next(self) -> None:
-            row = len(self.data) - 1
-            action = decisions.action[row]
-            levels = {
-                name: float(column[row])
-                for name, column in (("sl", decisions.stop), ("tp", decisions.target))
-                if not np.isnan(column[row])
-            }
-            if action == "BUY" and not self.position.is_long:
-                self.buy(size=1, **levels)
-            elif action == "SELL" and not self.position.is_short:
-                self.sell(size=1, **levels)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        test = Backtest(
-            frame,
-            Scripted,
-            cash=DEPOSIT,
-            commission=0,
-            spread=0,
-            trade_on_close=trade_on_close,
-            exclusive_orders=True,
-            finalize_trades=True,
-        )
-        rows = test.run()["_trades"].sort_values(["ExitBar", "EntryBar"])
-    return [
-        Trade("BUY" if size > 0 else "SELL", int(entry), int(leaving), round(bought, 9), round(sold, 9))
-        for size, entry, leaving, bought, sold in rows[
-            ["Size", "EntryBar", "ExitBar", "EntryPrice", "ExitPrice"]
-        ].itertuples(index=False)
-    ]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -83,11 +40,6 @@ def test_crossings_with_stop_and_target(market: str, mode: ExecutionMode, levels
     for one, other in differ:
         assert_open_beyond_the_target(one, other, frame)
     assert len(differ) < len(got) / 3
-
-
-def closed_before_the_end(trades: list[Trade], frame: pd.DataFrame) -> list[Trade]:
-    """Theirs closes what is left in other ways: at the last open, or on the bar before (README.md, 1)."""
-    return [trade for trade in trades if trade.exit_bar < len(frame) - 2]
 
 
 def assert_open_beyond_the_target(one: Trade, other: Trade, frame: pd.DataFrame) -> None:
