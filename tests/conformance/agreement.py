@@ -55,6 +55,13 @@ class Decisions:
     def without(self, rows: set[int]) -> "Decisions":
         return replace(self, action=[None if row in rows else each for row, each in enumerate(self.action)])
 
+    def only(self, row: int, part: slice) -> "Decisions":
+        """That of one row, on a part of the bars."""
+        kept = self.without(set(range(len(self.action))) - {row})
+        levels = {each: getattr(kept, each) for each in ("stop", "target", "price", "trail")}
+        cut = {each: None if column is None else column[part] for each, column in levels.items()}
+        return replace(kept, action=kept.action[part], **cut)
+
     def row_of(self, trade: Trade) -> int:
         """Of the decision that opened a trade after its own bar: the newest there was, since a new one replaces."""
         return next(row for row in range(trade.entry_bar - 1, -1, -1) if self.action[row] is not None)

@@ -110,6 +110,29 @@ def test_slippage_moves_their_fills_but_limits_and_targets(order: str, market: s
     assert got == expected
 
 
+@pytest.mark.parametrize("market", MARKETS)
+@pytest.mark.parametrize("order", ["limit", "stop"])
+def test_what_is_taken_out_differs_in_the_bar_of_the_entry(order: str, market: str) -> None:
+    """Each such decision alone: the same entry, but there we also leave, and they no earlier than in the next bar."""
+    frame, name, instrument, _ = MARKETS[market]
+    decisions = bracketed(market, order)
+    seen = 0
+    for trade in ours(frame, decisions, ExecutionMode.NEXT_OPEN, name, instrument):
+        if not is_in_doubt(trade, decisions, frame) or trade.exit_bar > trade.entry_bar:
+            continue
+        row = decisions.row_of(trade)
+        part = slice(row - 1, row + 200)
+        alone = decisions.only(row, part)
+        (one,) = ours(frame.iloc[part], alone, ExecutionMode.NEXT_OPEN, name, instrument)
+        (other,) = theirs(frame.iloc[part], alone, trade_on_close=False)
+        assert replace(one, entry_bar=trade.entry_bar, exit_bar=trade.exit_bar) == trade
+        assert replace(one, exit_bar=0, exit_price=0.0) == replace(other, exit_bar=0, exit_price=0.0)
+        assert one.exit_bar == one.entry_bar < other.exit_bar
+        assert one.exit_price in (decisions.stop[row], decisions.target[row], one.entry_price)
+        seen += 1
+    assert seen
+
+
 def bracketed(market: str, order: str) -> Decisions:
     frame, _, _, size = MARKETS[market]
     return crossings(frame, 3, 8, stop=2 * size, target=3 * size, order=order, away=size / 2, expires=3)
@@ -132,7 +155,7 @@ def without_bars_in_doubt(market: str, decisions: Decisions, mode: ExecutionMode
 
 def is_in_doubt(trade: Trade, decisions: Decisions, frame: pd.DataFrame) -> bool:
     """Whether its last bar opens beyond the target and reaches the stop too, or the bar in which an entry order was
-    filled reaches the stop, or a limit order's target."""
+    filled reaches the stop, or the target of a limit order filled at its open."""
     row, side = decisions.row_of(trade), 1 if trade.side == "BUY" else -1
     stop, target = first_stops(frame, decisions)[row], decisions.target[row]
 
@@ -145,7 +168,8 @@ def is_in_doubt(trade: Trade, decisions: Decisions, frame: pd.DataFrame) -> bool
         return True
     worst, best = worst_and_best(trade.entry_bar)
     reaches_stop, reaches_target = side * (worst - stop) <= 0, side * (best - target) >= 0
-    return decisions.order != "market" and (reaches_stop or (reaches_target and decisions.order == "limit"))
+    at_open = trade.entry_price == frame["Open"].iloc[trade.entry_bar]
+    return decisions.order != "market" and (reaches_stop or (reaches_target and decisions.order == "limit" and at_open))
 
 
 def first_stops(frame: pd.DataFrame, decisions: Decisions) -> np.ndarray:
