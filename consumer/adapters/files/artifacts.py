@@ -5,9 +5,8 @@
 
 A run's epoch has its own folder, so a fenced worker never writes over the winner's files. Tables are Parquet, whose
 footer comes last: a torn one does not open. The ledger is a stream of Arrow, which costs a small run next to nothing,
-and it is read seldom (`backtest report --ledger` makes it CSV or Parquet). The CSV has no such mark, and whoever
-finds it believes it, so it is synced to disk before it gets its name: a power cut may take what runs left in the last
-seconds, their bars too, but leaves no torn bars for later runs, which write them anew.
+and it is read seldom (`backtest report --ledger` makes it CSV or Parquet). The CSV has no such mark and outlives power
+cuts and runs, so it is synced to disk before it gets its name.
 
 Bars that no row names any more can be removed (`backtest runs prune`) while runs that may name them again are at work,
 and neither knows of the other. So bars count as kept for some hours after they were written: who uses older ones writes
@@ -77,7 +76,7 @@ class ArtifactFiles:
         with _translated():
             written_at = self._files.written_at(name)
             if written_at is None or written_at < time.time() - BARS_KEPT_SECONDS:
-                self._files.write(name, _csv(bars), durable=False, intact=True)
+                self._files.write(name, _csv(bars), durable=True)
             if self._is_being_removed(digest) or not self._files.exists(name):
                 raise ArtifactsUnavailable(f"{self._files.location(name)}: is being removed just now")
         return self._files.location(name)

@@ -43,11 +43,10 @@ class FileStore(Protocol):
 
     def read(self, name: str) -> bytes: ...
 
-    def write(self, name: str, content: bytes, *, durable: bool, intact: bool = False) -> None:
+    def write(self, name: str, content: bytes, *, durable: bool) -> None:
         """Put a whole file under a name: readers see the old one, the new one, or none, never a part.
 
-        durable: survives a power loss once this returns (object stores always do). intact: after a power loss too it is
-        whole or not there at all, which takes half as long.
+        durable: survives a power loss once this returns (object stores always do).
         """
         ...
 
@@ -116,7 +115,7 @@ class LocalFiles:
         with _translated(self.location(name)):
             return Path(self.location(name)).read_bytes()
 
-    def write(self, name: str, content: bytes, *, durable: bool, intact: bool = False) -> None:
+    def write(self, name: str, content: bytes, *, durable: bool) -> None:
         target = self.location(name)
         folder, last = os.path.split(target)
         with _translated(target):
@@ -124,7 +123,7 @@ class LocalFiles:
             try:
                 with _open_new(part, folder) as file:
                     file.write(content)
-                    if durable or intact:
+                    if durable:
                         file.flush()
                         os.fsync(file.fileno())
                 os.replace(part, target)
@@ -201,8 +200,8 @@ class ObjectFiles:
         with _translated(self.location(name)):
             return bytes(self._store.get(name).bytes())
 
-    def write(self, name: str, content: bytes, *, durable: bool, intact: bool = False) -> None:
-        del durable, intact
+    def write(self, name: str, content: bytes, *, durable: bool) -> None:
+        del durable
         with _translated(self.location(name)):
             self._store.put(name, content)
 

@@ -1,7 +1,6 @@
 """Artefacts and the places they lie in: whole files or none, under names that say what they hold."""
 
 import hashlib
-import os
 import resource
 import time
 from collections.abc import Iterator
@@ -130,25 +129,6 @@ def test_the_same_bars_are_written_once(tmp_path: Path) -> None:
     assert Path(first).stat().st_mtime_ns == before
     assert ArtifactFiles(str(tmp_path)).save_bars(BARS.head(1)) != first
     assert len(Path(first).stem) == hashlib.sha256().digest_size * 2
-
-
-def test_bars_are_on_disk_before_they_have_their_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A power cut behind that finds whole bars or none; later runs would believe torn ones."""
-    steps: list[tuple[str, int]] = []
-    sync, replace = os.fsync, os.replace
-
-    def synced(descriptor: int) -> None:
-        steps.append(("synced", os.fstat(descriptor).st_size))
-        sync(descriptor)
-
-    def named(part: str, target: str) -> None:
-        steps.append(("named", os.stat(part).st_size))  # noqa: PTH116 - as it is given
-        replace(part, target)
-
-    monkeypatch.setattr(os, "fsync", synced)
-    monkeypatch.setattr(os, "replace", named)
-    size = Path(ArtifactFiles(str(tmp_path)).save_bars(BARS)).stat().st_size
-    assert steps == [("synced", size), ("named", size)]
 
 
 @contextmanager

@@ -68,8 +68,8 @@ class SteppedFiles:
     def exists(self, name: str) -> bool:
         return self.written_at(name) is not None
 
-    def write(self, name: str, content: bytes, *, durable: bool, intact: bool = False) -> None:
-        del content, durable, intact
+    def write(self, name: str, content: bytes, *, durable: bool) -> None:
+        del content, durable
         self._turns.wait(self._side)
         self.written[name] = time.time()
 
