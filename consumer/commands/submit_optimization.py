@@ -15,16 +15,14 @@ from consumer.commands.connections import kafka_settings
 from consumer.commands.display.live_searches import search_lines
 from consumer.commands.options import values as options
 from consumer.commands.submit import read_file
-from consumer.commands.submitting import SOURCE
+from consumer.commands.submitting import SOURCE, report_end
 from consumer.ports import Record
 from consumer.requests.event_feed import News
-from consumer.requests.search_states import SearchEnd
 from consumer.requests.search_watching import follow_searches, refusal_of
 from consumer.requests.sending import send_search
 from consumer.requests.watching import DeadLettered, deadline_after
 from consumer.wiring.broker import open_topics
 from engine.errors import InputRefused
-from schemas.optimization_events import OptimizationCompleted
 from schemas.optimization_requested import OptimizationRequested, parse_optimization_requested
 from schemas.outgoing import SearchEventData
 from schemas.problems import InvalidRequestError
@@ -231,27 +229,10 @@ async def _send(
         if not as_json:
             typer.echo(request_id)
             sys.stdout.flush()
-    return _report_end(await following, request_id, wait_timeout, as_json=as_json)
+    return report_end(await following, request_id, wait_timeout, as_json=as_json)
 
 
 def _show(news: News[SearchEventData], *, as_json: bool) -> None:
     """What is new, on stderr: stdout has the request's id, or the end as JSON."""
     if not as_json:
         typer.echo("\n".join(search_lines(news.event)), err=True)
-
-
-def _report_end(
-    ended: SearchEnd | DeadLettered | None, request_id: str, wait_timeout: float | None, *, as_json: bool
-) -> int:
-    match ended:
-        case None:
-            data: dict[str, Any] = {"request_id": request_id, "status": "timeout"}
-            typer.echo(f"backtest: not ended after {wait_timeout:g} s; it goes on", err=True)
-        case DeadLettered(reason, message):
-            data = {"request_id": request_id, "status": "dead_lettered", "reason": reason, "message": message}
-            typer.echo(f"backtest: the request went to the dead-letter topic: {reason}: {message}", err=True)
-        case _:
-            data = ended.model_dump(mode="json")
-    if as_json:
-        typer.echo(json.dumps(data))
-    return 0 if isinstance(ended, OptimizationCompleted) else 1

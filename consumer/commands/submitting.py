@@ -1,4 +1,6 @@
-"""Sends a request and, where asked to, shows it to its end: what `backtest submit` and `backtest rerun` share."""
+"""Sends a request and, where asked to, shows it to its end: what `backtest submit` and `backtest rerun` share. How an
+end is told they share with `submit-optimization`.
+"""
 
 import json
 import sys
@@ -9,10 +11,12 @@ import typer
 from consumer.clock import SystemClock
 from consumer.commands.connections import kafka_settings
 from consumer.commands.display.live_runs import run_bars
+from consumer.requests.search_states import SearchEnd
 from consumer.requests.sending import send_request
 from consumer.requests.watching import SILENCE_SECONDS, DeadLettered, deadline_after, watch_request
 from consumer.wiring.broker import open_topics
 from schemas.completed import Completed
+from schemas.optimization_events import OptimizationCompleted
 from schemas.outgoing import TerminalEvent
 from schemas.requested import BacktestRequested
 from schemas.topics import Topic
@@ -49,7 +53,7 @@ async def submit_and_report(
             sys.stdout.flush()
         with run_bars() as show:
             ended = await watch.until_end(sent_to, show, deadline_after(wait_timeout, clock), _say_nobody_answers)
-    return _report_end(ended, request_id, wait_timeout, as_json=as_json)
+    return report_end(ended, request_id, wait_timeout, as_json=as_json)
 
 
 def _say_nobody_answers() -> None:
@@ -61,9 +65,14 @@ def _say_nobody_answers() -> None:
     )
 
 
-def _report_end(
-    ended: TerminalEvent | DeadLettered | None, request_id: str, wait_timeout: float | None, *, as_json: bool
+def report_end(
+    ended: TerminalEvent | SearchEnd | DeadLettered | None,
+    request_id: str,
+    wait_timeout: float | None,
+    *,
+    as_json: bool,
 ) -> int:
+    """Say how a run or a search that was waited for has ended; None: not in time. Returns the exit status."""
     match ended:
         case None:
             data: dict[str, Any] = {"request_id": request_id, "status": "timeout"}
@@ -75,4 +84,4 @@ def _report_end(
             data = ended.model_dump(mode="json")
     if as_json:
         typer.echo(json.dumps(data))
-    return 0 if isinstance(ended, Completed) else 1
+    return 0 if isinstance(ended, (Completed, OptimizationCompleted)) else 1
