@@ -5,6 +5,7 @@ SecretStr, so that neither repr nor log nor error shows them.
 """
 
 import difflib
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ SettingsType = TypeVar("SettingsType", bound=BaseSettings)
 
 
 def load_settings(kind: type[SettingsType]) -> SettingsType:
-    """Read and check the settings that `kind` names: Settings (a worker), KafkaSettings or DatabaseSettings.
+    """Read and check the settings that `kind` names: Settings (a worker), ApiSettings, KafkaSettings, ...
 
     Raises SettingsInvalid, which lists every variable at fault by its full name, secrets without their values.
     """
@@ -39,7 +40,7 @@ def load_settings(kind: type[SettingsType]) -> SettingsType:
 
 def unknown_variables(environment: Mapping[str, str] | None = None) -> dict[str, str | None]:
     """Variables with our prefix that no setting has, each with the setting it may have been meant for: likely typos."""
-    known = [name.upper() for name in Settings.model_fields]
+    known = [name.upper() for name in {**Settings.model_fields, **ApiSettings.model_fields}]
     present = os.environ if environment is None else environment
     given = sorted(name.removeprefix(PREFIX) for name in present if name.startswith(PREFIX))
     meant = {name: difflib.get_close_matches(name, known, n=1) for name in given if name not in known}
@@ -127,6 +128,18 @@ _Interval = Annotated[float, Field(ge=0.05, le=3600, description="seconds, at le
 _Seconds = Annotated[float, Field(gt=0, le=10**9, description="seconds, above 0")]
 _SecondsOrNone = Annotated[float, Field(ge=0, le=10**9, description="seconds, at least 0")]
 _Port = Annotated[int, Field(ge=0, le=65_535, description="a port number, or 0: off")]
+_PortInUse = Annotated[int, Field(ge=1, le=65_535, description="a port number from 1")]
+
+
+def _check_root_path(path: str) -> str:
+    if path and not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+/?", path):
+        raise ValueError("no path")
+    return path.rstrip("/")
+
+
+_RootPath = Annotated[
+    str, AfterValidator(_check_root_path), Field(description="a path such as /backtest, of letters, digits, ._~-")
+]
 _Currency = Annotated[
     str, BeforeValidator(_upper_case), Field(pattern="^[A-Z]{3}$", description="three letters such as USD")
 ]
@@ -271,21 +284,26 @@ class SearchSettings(LogSettings):
     """Of one search, counted without folds and before any is left out."""
 
 
-class Settings(DatabaseSettings, KafkaSettings, StoreSettings, StrategySettings, SearchSettings):
+class ServiceSettings(DatabaseSettings, KafkaSettings, StoreSettings, StrategySettings, SearchSettings):
+    """What every program of the service is told, worker and API."""
+
+    lease_seconds: _Lease = 15.0
+    progress_interval_seconds: _Interval = 0.5
+    start_timeout_seconds: _SecondsOrNone = 60.0
+    """How long it waits for its servers when it starts."""
+
+
+class Settings(ServiceSettings):
     """Everything a worker is told."""
 
     slots: _Count = Field(default_factory=_cores)
     """Runs at a time, each in an engine process of its own."""
-    lease_seconds: _Lease = 15.0
-    progress_interval_seconds: _Interval = 0.5
     intake_batch_mb: _Count = 32
     """What is held of records between their fetch and the statement that records them; a quarter of it is a batch."""
     max_queued: _Count = 100_000
     """Queued runs of the database beyond which intake pauses."""
     drain_seconds: _SecondsOrNone = 0.0
     """How long running runs may go on after SIGTERM before they are given back."""
-    start_timeout_seconds: _SecondsOrNone = 60.0
-    """How long a starting worker waits for its servers."""
     http_host: _Text = "127.0.0.1"
     http_port: _Port = 0
 
@@ -298,6 +316,68 @@ class Settings(DatabaseSettings, KafkaSettings, StoreSettings, StrategySettings,
     def engine_threads(self) -> int:
         """Threads of one engine process, so that all slots together use the cores once."""
         return max(1, _cores() // self.slots)
+
+
+class ApiSettings(ServiceSettings):
+    """Everything `backtest api` is told."""
+
+    api_host: _Text = "127.0.0.1"
+    api_port: _PortInUse = 8080
+    api_tokens: _Secret | None = None
+    """name:token, separated by commas. None, and no file: open, and only on loopback."""
+    api_tokens_file: _File | None = None
+    """The same, one a line; in place of api_tokens."""
+    api_max_body_mb: _Count = 256
+    """Of an uploaded file as it comes. JSON has at most 1 MiB."""
+    api_root_path: _RootPath = ""
+    """What a proxy before it takes off each path."""
+
+    @model_validator(mode="after")
+    def _open_on_loopback_only(self) -> Self:
+        if self.api_tokens is not None and self.api_tokens_file is not None:
+            raise ValueError(f"{_variable('api_tokens')}: is set, and so is {_variable('api_tokens_file')}")
+        if not self.tokens() and not _is_loopback(self.api_host):
+            raise ValueError(
+                f"{_variable('api_host')}: is {self.api_host}, which others reach, and {_variable('api_tokens')} is not"
+                " set: without tokens only a loopback address such as 127.0.0.1"
+            )
+        return self
+
+    def tokens(self) -> dict[str, str]:
+        """Name -> token. Raises ValueError, which shows none, for what is not a list of name:token."""
+        if self.api_tokens_file is not None:
+            return read_tokens(self.api_tokens_file.read_text(encoding="utf-8"), "api_tokens_file")
+        return read_tokens(self.api_tokens.get_secret_value(), "api_tokens") if self.api_tokens is not None else {}
+
+    def secret_values(self) -> tuple[str, ...]:
+        """Each token too."""
+        return (*super().secret_values(), *self.tokens().values())
+
+
+def read_tokens(text: str, setting: str) -> dict[str, str]:
+    """Tokens by name, of a list separated by commas or lines. Raises ValueError that shows no token."""
+    found: dict[str, str] = {}
+    for place, entry in enumerate(filter(None, (part.strip() for part in re.split(r"[,\n]", text))), start=1):
+        name, _, token = entry.partition(":")
+        name, token = name.strip(), token.strip()
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) or not re.fullmatch(r"[!-~]{1,512}", token):
+            raise ValueError(
+                f"{_variable(setting)}: entry {place} is not name:token (a name of letters, digits, _ and -, a token of"
+                " printable characters without blanks)"
+            )
+        if name in found or token in found.values():
+            raise ValueError(f"{_variable(setting)}: entry {place} repeats a name or a token")
+        found[name] = token
+    if not found:
+        raise ValueError(f"{_variable(setting)}: holds no token")
+    return found
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host.lower() == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def _variable(name: str) -> str:

@@ -26,11 +26,11 @@ def worker() -> None:
         log.warning("unknown_setting", variable=name, perhaps=meant)
     from consumer.wiring.worker import run_worker  # here: it loads everything, and a wrong setting shows without that
 
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(run_worker(settings))
 
 
-def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
+def loop_factory() -> type[asyncio.AbstractEventLoop] | None:
     if sys.platform == "win32":
         return None
     import uvloop

@@ -1,4 +1,4 @@
-"""Searches of a worker: kept in Postgres."""
+"""Searches of a worker or an API: kept in Postgres."""
 
 from consumer.adapters.postgres.pool import Pool
 from consumer.adapters.postgres.searches import PostgresSearchTables
@@ -6,11 +6,11 @@ from consumer.optimization.journal import SearchRecorder
 from consumer.optimization.keeper import SearchKeeper
 from consumer.ports import Clock, EventWriter
 from consumer.rules.search_events import SearchEventRenderer
-from consumer.settings import Settings
+from consumer.settings import ServiceSettings
 
 
 def postgres_searches(
-    pool: Pool, writer: EventWriter, clock: Clock, owner: str, settings: Settings
+    pool: Pool, writer: EventWriter, clock: Clock, owner: str, settings: ServiceSettings
 ) -> tuple[SearchKeeper, SearchRecorder]:
     """Who takes their steps, and who records requests for them."""
     tables = PostgresSearchTables(pool, owner, settings.lease_seconds)

@@ -38,7 +38,7 @@ async def http_server(
     if port == 0:
         yield None
         return
-    listener = _listen(host, port)
+    listener = listen(host, port, "HTTP")
     config = uvicorn.Config(
         _application(readiness, registry, liveness),
         log_config=None,
@@ -47,7 +47,7 @@ async def http_server(
         ws="none",
         timeout_graceful_shutdown=1,
     )
-    server = _ServerWithoutSignals(config)
+    server = ServerWithoutSignals(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="http server")
     try:
         yield listener.getsockname()[1]
@@ -60,13 +60,16 @@ async def http_server(
         listener.close()
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """Here and not in uvicorn, which ends the process when an address is taken."""
+def listen(host: str, port: int, setting: str) -> socket.socket:
+    """Here and not in uvicorn, which ends the process when an address is taken. setting: HTTP or API, whose address it
+    is. Raises StartFailed.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family)
+        return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        raise StartFailed(f"cannot listen on BACKTEST_HTTP_HOST {host}, BACKTEST_HTTP_PORT {port}: {error}") from error
+        where = f"BACKTEST_{setting}_HOST {host}, BACKTEST_{setting}_PORT {port}"
+        raise StartFailed(f"cannot listen on {where}: {error}") from error
 
 
 def _application(
@@ -101,8 +104,8 @@ def _answer(checks: Checks) -> Response:
     )
 
 
-class _ServerWithoutSignals(uvicorn.Server):
-    """uvicorn offers no setting for this: the worker owns SIGTERM and SIGINT, and drains before it stops."""
+class ServerWithoutSignals(uvicorn.Server):
+    """uvicorn offers no setting for this: the program owns SIGTERM and SIGINT, and drains before it stops."""
 
     def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]  # the base is a generator
         return nullcontext()

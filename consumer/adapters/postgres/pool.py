@@ -89,6 +89,8 @@ _PLANS = dict.fromkeys(("enable_seqscan", "enable_bitmapscan", "enable_hashjoin"
 """Every statement of a worker looks up a few rows by an index. With statistics that are late (a queue
 that filled within a minute) the planner would scan and sort 100 000 rows for a claim of one."""
 
+FREE_PLANS: Mapping[str, str] = {}
+
 
 @asynccontextmanager
 async def open_pool(
@@ -97,12 +99,16 @@ async def open_pool(
     max_connections: int,
     name: str,
     idle_in_transaction_seconds: float = IDLE_IN_TRANSACTION_SECONDS,
+    plans: Mapping[str, str] = _PLANS,
 ) -> AsyncIterator["SessionPool"]:
-    """A pool of sessions that write; it connects on demand, so that it can be opened while the server is away."""
+    """A pool of sessions that write; it connects on demand, so that it can be opened while the server is away.
+
+    plans: settings of the planner; FREE_PLANS for who reads whole tables.
+    """
     connector = Connector(
         read_database_url(database_url),
         name,
-        {"idle_in_transaction_session_timeout": str(round(idle_in_transaction_seconds * 1000)), "jit": "off", **_PLANS},
+        {"idle_in_transaction_session_timeout": str(round(idle_in_transaction_seconds * 1000)), "jit": "off", **plans},
         writes=True,
         command_seconds=COMMAND_TIMEOUT_SECONDS,
     )

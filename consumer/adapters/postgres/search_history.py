@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from consumer.adapters.postgres.dates import readable_dates
 from consumer.adapters.postgres.history import connected
-from consumer.adapters.postgres.pool import Connection, translated
+from consumer.adapters.postgres.pool import Connection, Pool, translated
 from consumer.ports.search_history import Row
 from consumer.rules.columns import ALL_SEARCH_COLUMNS, LONG_SEARCH_COLUMNS, SEARCH_JSON_COLUMNS
 
@@ -18,7 +18,7 @@ from consumer.rules.columns import ALL_SEARCH_COLUMNS, LONG_SEARCH_COLUMNS, SEAR
 class PostgresSearchHistory:
     """Implements `SearchHistory`."""
 
-    connection: Connection
+    connection: Connection | Pool
 
     async def searches(self, status: str | None = None, *, limit: int) -> Sequence[Row]:
         columns = [name for name in ALL_SEARCH_COLUMNS if name not in LONG_SEARCH_COLUMNS]

@@ -1,0 +1,103 @@
+"""`/openapi.json`, and `/docs`: the same document as a page, made here, so that nothing is loaded from another host."""
+
+import json
+from html import escape
+from typing import Any, Final
+
+from fastapi import FastAPI
+from starlette.responses import HTMLResponse, Response
+
+from consumer.adapters.http.api.answers import json_response
+from consumer.adapters.http.api.queries import NO_QUERY
+
+STYLE: Final = """
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 1rem; }
+h2 { margin-top: 3rem; font: 600 1.1rem ui-monospace, monospace; overflow-wrap: anywhere; }
+pre { overflow-x: auto; padding: .75rem; border: 1px solid #8886; border-radius: 6px; }
+table { border-collapse: collapse; width: 100%; } td, th { text-align: left; padding: .2rem .6rem .2rem 0; }
+td, th { vertical-align: top; border-bottom: 1px solid #8884; }
+"""
+OPENING: Final = (
+    "Where tokens are configured, each request carries <code>Authorization: Bearer TOKEN</code>. Errors are problems"
+    " (RFC 9457) with <code>code</code> and <code>details</code>, every field at fault."
+)
+
+
+def serve_docs(app: FastAPI, document: dict[str, Any], root_path: str) -> None:
+    """Add the routes; the document does not change while the process lives."""
+    page = docs_html(document, root_path)
+
+    async def openapi() -> Response:
+        return json_response(document)
+
+    async def docs() -> Response:
+        return HTMLResponse(page)
+
+    async def style() -> Response:
+        return Response(STYLE, media_type="text/css")
+
+    for path, answer in {"/openapi.json": openapi, "/docs": docs, "/docs/style.css": style}.items():
+        app.add_api_route(path, answer, methods=["GET"], include_in_schema=False, dependencies=[NO_QUERY])
+
+
+def docs_html(document: dict[str, Any], root_path: str) -> str:
+    """Every operation with its parameters, an example that can be sent, and its answers."""
+    parts = [
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(document['info']['title'])}</title>",
+        '<meta name=viewport content="width=device-width, initial-scale=1">',
+        f'<link rel=stylesheet href="{escape(root_path, quote=True)}/docs/style.css"><main>',
+        f"<h1>{escape(document['info']['title'])} {escape(document['info']['version'])}</h1>",
+        f"<p>{escape(document['info'].get('description', ''))}</p>",
+        f"<p>{OPENING}</p>",
+        f'<p>The same for programs: <a href="{escape(root_path, quote=True)}/openapi.json">openapi.json</a>.</p>',
+    ]
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            parts += _operation(method.upper(), path, operation)
+    return "\n".join([*parts, "</main></html>"])
+
+
+def _operation(method: str, path: str, operation: dict[str, Any]) -> list[str]:
+    parts = [
+        f"<section><h2>{method} {escape(path)}</h2>",
+        f"<p>{escape(operation.get('description') or operation.get('summary', ''))}</p>",
+    ]
+    if parameters := operation.get("parameters"):
+        parts.append("<table><thead><tr><th>name<th>in<th>what</thead>")
+        parts += [
+            f"<tr><td><code>{escape(each['name'])}</code><td>{each['in']}<td>{escape(_words_on(each))}"
+            for each in parameters
+        ]
+        parts.append("</table>")
+    parts.append(f"<pre>{escape(curl_of(method, path, operation))}</pre>")
+    parts.append("<table>")
+    parts += [
+        f"<tr><td><code>{status}</code><td>{escape(answer.get('description', ''))}"
+        for status, answer in operation["responses"].items()
+    ]
+    return [*parts, "</table></section>"]
+
+
+def _words_on(parameter: dict[str, Any]) -> str:
+    schema = parameter.get("schema", {})
+    told = parameter.get("description") or schema.get("description", "")
+    if "default" in schema and schema["default"] not in (None, ""):
+        told = f"{told} (default {schema['default']})"
+    return str(told).strip()
+
+
+def curl_of(method: str, path: str, operation: dict[str, Any], base: str = "http://127.0.0.1:8080") -> str:
+    """The operation's example as a command line; numbers in the path are 1."""
+    for parameter in operation.get("parameters", ()):
+        if parameter["in"] == "path":
+            example = parameter.get("example") or parameter.get("schema", {}).get("example") or "1"
+            path = path.replace(f"{{{parameter['name']}}}", str(example))
+    words = ["curl"] if method == "GET" else ["curl", "-X", method]
+    words.append(f"'{base}{path}'")
+    body = operation.get("requestBody", {}).get("content", {}).get("application/json")
+    if body:
+        examples: list[dict[str, Any]] = list(body.get("examples", {}).values())
+        example = examples[0]["value"] if examples else {}
+        words += ["-H", "'Content-Type: application/json'", "-d", f"'{json.dumps(example)}'"]
+    return " ".join(words)

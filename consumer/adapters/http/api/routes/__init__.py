@@ -1,0 +1,13 @@
+"""The routes, a module a group of them. Each has a `router`; `application` joins those that ROUTERS names."""
+
+from typing import Final
+
+from fastapi import APIRouter
+
+from consumer.adapters.http.api.routes import backtests, health, sessions
+
+ROUTERS: Final[tuple[APIRouter, ...]] = (
+    backtests.router,
+    sessions.router,
+    health.router,
+)

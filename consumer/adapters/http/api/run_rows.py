@@ -1,0 +1,74 @@
+"""A run's row as answers show it, and what the OpenAPI document says of it."""
+
+import json
+from typing import Any, Final
+
+from consumer.ports.history import Row
+from consumer.rules.columns import ALL_RUN_COLUMNS, EXECUTION_COLUMNS, METRIC_COLUMNS
+
+HIDDEN: Final = frozenset({"epoch"})
+_NUMBERS: Final = frozenset({"initial_balance", "spread_pips", "commission_per_lot", "tp_partial_close_ratio"})
+_COUNTS: Final = frozenset({"strategy_id", "max_llm_calls", "progress_pct"})
+_MOMENTS: Final = frozenset({"start_date", "end_date", "created_at", "queued_at", "started_at", "finished_at"})
+_ALWAYS: Final = ("run_id", "strategy_id", "strategy_name", "symbol", "timeframe", "status", "progress_pct")
+
+
+def shown_run(row: Row) -> dict[str, Any]:
+    """The row with `run_id`, its JSON as JSON, and without what is nobody's business."""
+    told = {name: value for name, value in row.items() if name not in HIDDEN and name != "id"}
+    return {"run_id": row["id"], **told, "context_tfs": parsed(row["context_tfs"])}
+
+
+def parsed(text: str | None) -> Any:
+    """A JSON column; as text where another service wrote something else into it."""
+    try:
+        return json.loads(text) if text is not None else None
+    except ValueError:
+        return text
+
+
+def _schema_of(name: str) -> dict[str, Any]:
+    if name in _COUNTS:
+        return {"type": "integer"}
+    if name in _NUMBERS:
+        return {"type": "number"}
+    if name in METRIC_COLUMNS:
+        return {"type": ["number", "null"]}
+    if name in _MOMENTS:
+        return {"type": ["string", "null"], "format": "date-time"}
+    if name == "attempts":
+        return {"type": ["integer", "null"]}
+    return {"type": ["string", "null"]}
+
+
+RUN: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": list(_ALWAYS),
+    "properties": {
+        "run_id": {"type": "integer"},
+        **{
+            name: _schema_of(name)
+            for name in (*ALL_RUN_COLUMNS[1:], "strategy_name", "strategy_key", *EXECUTION_COLUMNS)
+            if name not in HIDDEN and name != "context_tfs"
+        },
+        "context_tfs": {"type": ["array", "string"], "items": {"type": "string"}},
+        "status": {"enum": ["pending", "running", "completed", "failed", "cancelled"]},
+        "metrics": {"type": ["object", "null"]},
+        "warnings": {"type": "array", "items": {"type": "string"}},
+        "request": {"type": ["object", "null"]},
+        "duration_seconds": {"type": ["number", "null"]},
+    },
+}
+RUN_EXAMPLE: Final[dict[str, Any]] = {
+    "run_id": 7,
+    "strategy_id": 1,
+    "strategy_name": "sma cross",
+    "strategy_key": "sma_cross",
+    "symbol": "EURUSD",
+    "timeframe": "H1",
+    "start_date": "2017-01-02T00:00:00Z",
+    "end_date": "2017-02-01T00:00:00Z",
+    "status": "pending",
+    "progress_pct": 0,
+    "created_at": "2026-01-05T10:00:00Z",
+}

@@ -1,0 +1,31 @@
+"""What the routes work with: ports and use cases, opened by `wiring.api`. No route knows what stands behind them."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends
+from prometheus_client import CollectorRegistry
+from starlette.requests import Request
+
+from consumer.adapters.http.server import Checks
+from consumer.ports.history import History
+from consumer.ports.search_history import SearchHistory
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """history, searches: the read side."""
+
+    history: History
+    searches: SearchHistory
+    readiness: Callable[[], Awaitable[Checks]]
+    registry: CollectorRegistry
+
+
+def services_of(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+ServicesNow = Annotated[Services, Depends(services_of)]

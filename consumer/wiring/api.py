@@ -1,0 +1,104 @@
+"""An API process's composition: which adapters its ports are, and the one owner of everything it opens."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from uuid import uuid4
+
+import stamina
+import structlog
+
+from consumer.adapters.http.api.access import Access
+from consumer.adapters.http.api.application import make_application
+from consumer.adapters.http.api.services import Services
+from consumer.adapters.http.api.serving import serve
+from consumer.adapters.http.server import Checks
+from consumer.adapters.kafka.connection import kafka_connection
+from consumer.adapters.kafka.topics import missing_topics
+from consumer.adapters.postgres.history import PostgresHistory
+from consumer.adapters.postgres.pool import FREE_PLANS, SessionPool, open_pool, server_time
+from consumer.adapters.postgres.schema.migrating import check_schema
+from consumer.adapters.postgres.search_history import PostgresSearchHistory
+from consumer.clock import StoreClock
+from consumer.errors import Unavailable
+from consumer.settings import ApiSettings
+from consumer.starting import Server, unless_stopped, wait_for_servers
+from consumer.telemetry import Telemetry
+from consumer.wiring.database import open_for_a_look
+
+log = structlog.get_logger(__name__)
+
+READERS = 8
+"""Connections for what is read."""
+
+
+async def run_api(settings: ApiSettings) -> None:
+    """Serve until SIGTERM or SIGINT, also while it still waits for Postgres. Kafka is not waited for.
+
+    Raises StartFailed when Postgres does not answer in time, or the address cannot be had.
+    """
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    clock = StoreClock()
+    starting = wait_for_servers((_database(settings, clock),), settings.start_timeout_seconds, clock)
+    if await unless_stopped(stopping, starting):
+        access = Access(settings.tokens(), settings.api_root_path)
+        async with open_services(settings, clock) as services:
+            app = make_application(services, access)
+            async with serve(app, settings.api_host, settings.api_port):
+                log.info("api_started", host=settings.api_host, port=settings.api_port, open=access.is_open)
+                await stopping.wait()
+    log.info("api_stopped")
+
+
+def _database(settings: ApiSettings, clock: StoreClock) -> Server:
+    async def look() -> None:
+        await check_schema(settings.database_url.get_secret_value())
+        async with open_for_a_look(settings) as pool:
+            await clock.adjust(lambda: server_time(pool))
+
+    return Server("Postgres", look)
+
+
+@asynccontextmanager
+async def open_services(settings: ApiSettings, clock: StoreClock) -> AsyncIterator[Services]:
+    """Open everything that the routes need; close it in the opposite order."""
+    stamina.set_active(True)
+    owner = f"{socket.gethostname()}/{os.getpid()}/{uuid4().hex[:12]}"
+    telemetry = Telemetry()
+    connection = kafka_connection(settings)
+    database_url = settings.database_url.get_secret_value()
+    async with AsyncExitStack() as stack:
+        reading = await stack.enter_async_context(
+            open_pool(database_url, max_connections=READERS, name=f"{owner} reading", plans=FREE_PLANS)
+        )
+
+        async def readiness() -> Checks:
+            return {"postgres": await _postgres_trouble(reading), "kafka": await _kafka_trouble()}
+
+        async def _kafka_trouble() -> str | None:
+            try:
+                missing = await missing_topics(connection)
+            except Unavailable as error:
+                return str(error)
+            return f"topics are missing: {', '.join(missing)}" if missing else None
+
+        yield Services(
+            history=PostgresHistory(reading),
+            searches=PostgresSearchHistory(reading),
+            readiness=readiness,
+            registry=telemetry.registry,
+        )
+
+
+async def _postgres_trouble(pool: SessionPool) -> str | None:
+    try:
+        await pool.check_writable()
+    except Unavailable as error:
+        return str(error)
+    return None
