@@ -14,6 +14,7 @@
         ├── NoData              no bar in [start, end)
         ├── StrategyError       the strategy raised, or decided something impossible, at a time
         │   └── MissingContext  it reads a context timeframe that the run was not given
+        ├── AdviceFailed        a model that decides cannot be asked any more; its code says why
         ├── NoRateYet           a rate was needed before any conversion bar had closed
         ├── SearchFailed        no combination of a search came to a result
         ├── ResultsDisagree     the best of a search is another one when it is run alone: a defect as well
@@ -121,6 +122,14 @@ class MissingContext(StrategyError, KeyError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class AdviceFailed(RunFailed):
+    """A run needs an answer that it will not get. code: llm_unavailable, llm_refused or llm_replay_miss."""
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code  # type: ignore[misc]  # of each failure its own
+        super().__init__(message)
 
 
 class NoRateYet(RunFailed):

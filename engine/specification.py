@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from engine.advice import Advice
 from engine.errors import InvalidSpecification
 from engine.market.instruments import Instrument
 from engine.market.lots import volume_problem
@@ -97,6 +98,8 @@ class Specification:
     """None: no margin is asked."""
     stop_out_pct: float = 0.0
     """Per cent of the margin at which equity ends the run; only with leverage."""
+    advice: Advice | None = None
+    """What is left to a language model; None: the rule decides alone. strategy_key is None where there is no rule."""
 
 
 ACCOUNT_DEFAULTS: Mapping[str, float | None] = {

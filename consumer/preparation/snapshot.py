@@ -12,16 +12,17 @@ from engine.specification import ACCOUNT_DEFAULTS, Specification
 
 _SPECIFICATION: Final = TypeAdapter(Specification)
 _FIELDS: Final = frozenset(each.name for each in fields(Specification))
+_OFF: Final = {**ACCOUNT_DEFAULTS, "advice": None}
 
 
 def specification_to_json(specification: Specification) -> dict[str, Any]:
     """The specification as a JSON object, the snapshot that a run executes: every field, but no cost or limit of the
-    account that is off, as in snapshots from before there were any.
+    account that is off and no advice where none is asked for, as in snapshots from before there were any.
 
     Floats keep every digit, times are ISO 8601 with Z. `specification_from_json` gives back an equal one.
     """
     document: dict[str, Any] = _SPECIFICATION.dump_python(specification, mode="json")
-    off = {name for name, default in ACCOUNT_DEFAULTS.items() if document[name] == default}
+    off = {name for name, default in _OFF.items() if document[name] == default}
     return {name: value for name, value in document.items() if name not in off}
 
 
@@ -31,7 +32,7 @@ def specification_from_json(document: dict[str, Any]) -> Specification:
     Every other field must be there, of its own type, and no more: a snapshot of another version could otherwise be
     simulated with a default that its request never had. Raises InvalidSpecification naming the fields.
     """
-    document = {**ACCOUNT_DEFAULTS, **document}
+    document = {**_OFF, **document}
     if document.keys() != _FIELDS:
         raise InvalidSpecification(f"the specification of the run is not this version's: {_differing(document)}")
     try:

@@ -50,10 +50,15 @@ def input_parts(
 
     params: as validated, the strategy's defaults filled in. bars: every set the run used, by the role it had.
     warm_up_bars: by timeframe. strategy_version: of the strategy's code; None is left out, and so are the account's
-    costs and limits that are not asked for: runs without them have the digests they had before there were any.
+    costs and limits that are not asked for, and advice: runs without them have the digests they had before there were
+    any.
     """
     off = {name for name, default in ACCOUNT_DEFAULTS.items() if getattr(specification, name) == default}
+    if specification.advice is None:
+        off.add("advice")
     given = {name: value for name, value in values_by_field(specification).items() if name not in off}
+    if specification.advice is not None:
+        given["advice"] = values_by_field(specification.advice)
     given |= {"strategy_params": dict(params), "warm_up_bars": warm_up_bars}
     if strategy_version is not None:
         given["strategy_version"] = strategy_version
