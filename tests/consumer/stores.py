@@ -303,7 +303,8 @@ class PostgresStore:
 
 TABLES = (
     "strategies, backtest_runs, backtest_trades, backtest_requests, backtest_executions, backtest_cancels,"
-    " backtest_outbox, backtest_results, optimization_runs, backtest_searches, backtest_search_shards"
+    " backtest_outbox, backtest_results, optimization_runs, backtest_searches, backtest_search_shards,"
+    " backtest_llm_calls, backtest_llm_limits"
 )
 
 
