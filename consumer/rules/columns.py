@@ -87,3 +87,9 @@ TRADE_COLUMNS: Final = (
     "pattern_name", "pattern_metadata", "source",
 )  # fmt: skip
 """Of backtest_trades: all but id, in the order of the rows that an engine child renders for COPY."""
+
+LLM_CALL_COLUMNS: Final = (
+    "run_id", "number", "epoch", "bar_time", "role", "key", "model", "state", "answer", "error", "input_tokens",
+    "output_tokens", "cost", "latency_ms", "asked_at", "settled_at",
+)  # fmt: skip
+"""Of backtest_llm_calls."""

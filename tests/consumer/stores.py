@@ -10,18 +10,21 @@ import asyncpg
 
 from consumer.adapters.memory.history import MemoryHistory, MemoryRetention
 from consumer.adapters.memory.journal import MemoryJournal
+from consumer.adapters.memory.llm_calls import MemoryCalls
 from consumer.adapters.memory.outbox import MemoryOutbox
 from consumer.adapters.memory.queue import MemoryQueue
 from consumer.adapters.memory.strategy_rows import MemoryStrategies
 from consumer.adapters.memory.tables import MemoryTables
 from consumer.adapters.postgres.history import open_history
 from consumer.adapters.postgres.journal import PostgresJournal
+from consumer.adapters.postgres.llm_calls import PostgresCalls
 from consumer.adapters.postgres.outbox import PostgresOutbox
 from consumer.adapters.postgres.pool import open_pool
 from consumer.adapters.postgres.queue import PostgresQueue
 from consumer.adapters.postgres.retention import open_retention
 from consumer.adapters.postgres.strategy_rows import open_strategies
 from consumer.ports import Outbox, RequestJournal, RunQueue
+from consumer.ports.advice import CallLedger
 from consumer.ports.history import History
 from consumer.ports.retention import RetentionTables
 from consumer.ports.strategy_rows import StrategyRows
@@ -42,6 +45,7 @@ class WorkerPorts:
     journal: RequestJournal
     queue: RunQueue
     outbox: Outbox
+    calls: CallLedger
 
 
 class Store(Protocol):
@@ -115,6 +119,7 @@ class MemoryStore:
             MemoryJournal(self.tables, writer, name, lease_seconds),
             MemoryQueue(self.tables, writer, name, lease_seconds, MAX_ATTEMPTS),
             MemoryOutbox(self.tables, name, lease_seconds),
+            MemoryCalls(self.tables),
         )
 
     async def add_strategy(self, **columns: Any) -> int:
@@ -200,6 +205,7 @@ class PostgresStore:
             PostgresJournal(pool, writer, name, lease_seconds),
             PostgresQueue(pool, writer, name, lease_seconds, MAX_ATTEMPTS),
             PostgresOutbox(pool, name, lease_seconds),
+            PostgresCalls(pool),
         )
 
     async def add_strategy(self, **columns: Any) -> int:
@@ -303,7 +309,8 @@ class PostgresStore:
 
 TABLES = (
     "strategies, backtest_runs, backtest_trades, backtest_requests, backtest_executions, backtest_cancels,"
-    " backtest_outbox, backtest_results, optimization_runs, backtest_searches, backtest_search_shards"
+    " backtest_outbox, backtest_results, optimization_runs, backtest_searches, backtest_search_shards,"
+    " backtest_llm_calls, backtest_llm_limits"
 )
 
 

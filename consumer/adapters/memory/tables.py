@@ -139,6 +139,10 @@ class MemoryTables:
     shards: dict[tuple[int, int], Row] = field(default_factory=dict)
     search_cancels: dict[int, str | None] = field(default_factory=dict)
     """Those by number, as `cancels`."""
+    llm_calls: dict[tuple[int, int], Row] = field(default_factory=dict)
+    """By run and number."""
+    llm_limits: dict[tuple[str, str], Row] = field(default_factory=dict)
+    """By specification and key."""
     outbox: dict[int, Row] = field(default_factory=dict)
     """Row id -> event, owner, lease_until."""
     last_ids: dict[str, int] = field(default_factory=dict)
@@ -168,7 +172,7 @@ class MemoryTables:
     def _all_or_nothing(self) -> Iterator[None]:
         names = (
             "strategies", "runs", "trades", "requests", "executions", "results", "cancels", "outbox",
-            "optimizations", "searches", "shards", "search_cancels",
+            "optimizations", "searches", "shards", "search_cancels", "llm_calls", "llm_limits",
         )  # fmt: skip
         before = {name: dict(getattr(self, name)) for name in names}
         try:

@@ -145,7 +145,7 @@ def cutting(worker: WorkerPorts, store: PostgresStore, at: int, *, after_commit:
     pool = CutPool(worker.queue.pool, store.outside, at, after_commit)  # type: ignore[attr-defined]  # the Postgres one
     journal, outbox = replace(worker.journal, pool=pool), replace(worker.outbox, pool=pool)  # type: ignore[type-var]  # dataclasses
     run_queue = replace(worker.queue, pool=pool)  # type: ignore[type-var]  # a dataclass
-    return WorkerPorts(journal, run_queue, outbox), pool
+    return WorkerPorts(journal, run_queue, outbox, worker.calls), pool
 
 
 @pytest.mark.parametrize("after_commit", [False, True])

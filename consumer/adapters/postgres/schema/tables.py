@@ -33,6 +33,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from consumer.adapters.postgres.schema.base import Base, metadata, now_utc
+from consumer.adapters.postgres.schema.llm_tables import backtest_llm_calls, backtest_llm_limits
 from consumer.adapters.postgres.schema.search_tables import (
     backtest_search_shards,
     backtest_searches,
@@ -417,5 +418,7 @@ OPERATIONAL_TABLES: Final[tuple[Table, ...]] = (
     backtest_created_tables,
     backtest_searches,
     backtest_search_shards,
+    backtest_llm_calls,
+    backtest_llm_limits,
 )
 """Only this program uses these."""
