@@ -63,7 +63,9 @@ class SearchTransaction(Protocol):
     async def kept_cancels(self, ids: Sequence[int], request_ids: Sequence[str]) -> Mapping[int | str, str | None]: ...
 
     async def keep_cancels(self, cancels: Sequence[CancelToRecord]) -> None:
-        """The first of a target counts."""
+        """The first of a target counts. A number means the search that stands under it, or one that names its row
+        later: never one that gets this number afterwards.
+        """
         ...
 
     async def insert_requests(self, records: Sequence[SearchRecord]) -> bool:

@@ -111,7 +111,7 @@ async def test_a_run_in_the_middle_of_a_long_search_waits_for_one_shard_at_most(
     assert seconds < 3
 
 
-@pytest.mark.parametrize("how", ["event", "row", "deletion", "strategy"])
+@pytest.mark.parametrize("how", ["event", "number", "row", "deletion", "strategy"])
 async def test_a_cancelled_search_stops_within_a_second_and_leaves_no_results(door: FrontDoor, how: str) -> None:
     strategy_id = await door.add_strategy(
         "test_spin", strategy_params=json.dumps({"sign_file": str(door.directory / how)})
@@ -125,6 +125,9 @@ async def test_a_cancelled_search_stops_within_a_second_and_leaves_no_results(do
             case "event":
                 data = {"request_id": request_id, "reason": "enough"}
                 await door.emit("optimization.cancel_requested", "cancel", data)
+            case "number":
+                # The number that events told: the worker gave it, and no request named it.
+                await door.emit("optimization.cancel_requested", "cancel-number", {"optimization_id": number})
             case "row":
                 await door.database.execute("UPDATE optimization_runs SET status = 'cancelled' WHERE id = $1", number)
             case "deletion":
@@ -140,9 +143,10 @@ async def test_a_cancelled_search_stops_within_a_second_and_leaves_no_results(do
         seconds = time.monotonic() - began
         terminal = await door.end_of_search(request_id)
     assert terminal.kind == "cancelled"
-    assert terminal.data["reason"] == {"event": "enough", "row": "row"}.get(how, "run_deleted")
+    reasons = {"event": "enough", "number": "requested", "row": "row"}
+    assert terminal.data["reason"] == reasons.get(how, "run_deleted")
     assert seconds < 1.3  # the second that is promised, and the eyes of this test
-    if how in {"event", "row"}:
+    if how in reasons:
         row = await door.search_row(number)
         assert (row["status"], row["best_params"], row["statistics"]) == ("cancelled", None, None)
 

@@ -136,6 +136,9 @@ class MemorySearchTransaction:
         for cancel in cancels:
             if cancel.optimization_id is not None:
                 self.tables.search_cancels.setdefault(cancel.optimization_id, cancel.reason)
+                search = self.tables.searches.get(cancel.optimization_id)
+                if search is not None and not search["is_named"] and search["state"] in {"queued", "running"}:
+                    self.tables.cancels.setdefault(search["request_id"], cancel.reason)
             elif cancel.request_id is not None:
                 self.tables.cancels.setdefault(cancel.request_id, cancel.reason)
 
@@ -231,8 +234,7 @@ class MemorySearchTransaction:
         return sorted(
             number
             for number, search in self.tables.searches.items()
-            if search["state"] in {"queued", "running"}
-            and ((search["is_named"] and number in ids) or search["request_id"] in names)
+            if search["state"] in {"queued", "running"} and (number in ids or search["request_id"] in names)
         )
 
     def _cancel(self, search: Row) -> str | None:

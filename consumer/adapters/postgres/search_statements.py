@@ -42,7 +42,7 @@ ORDER BY s.optimization_id LIMIT $1
 
 NAMED_BY = """
 SELECT s.optimization_id FROM backtest_searches s
-WHERE s.state IN ('queued', 'running') AND ((s.is_named AND s.optimization_id = ANY($1)) OR s.request_id = ANY($2))
+WHERE s.state IN ('queued', 'running') AND (s.optimization_id = ANY($1) OR s.request_id = ANY($2))
 ORDER BY s.optimization_id
 """
 
@@ -143,9 +143,19 @@ KEPT_CANCELS = """
 SELECT optimization_id, request_id, reason FROM backtest_cancels WHERE optimization_id = ANY($1) OR request_id = ANY($2)
 """
 
+# The number of a search that no request named counts for the one that stands, never for a later one: so what is kept
+# of it is its request's name.
 KEEP_CANCELS = """
+WITH cancels AS (
+    SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::int[], $6::bigint[])
+        AS c(optimization_id, request_id, reason, topic, partition, kafka_offset)
+)
 INSERT INTO backtest_cancels (optimization_id, request_id, reason, topic, partition, kafka_offset)
-SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::int[], $6::bigint[])
+SELECT * FROM cancels
+UNION ALL
+SELECT NULL, s.request_id, c.reason, c.topic, c.partition, c.kafka_offset
+FROM cancels c JOIN backtest_searches s ON s.optimization_id = c.optimization_id
+WHERE NOT s.is_named AND s.state IN ('queued', 'running')
 ON CONFLICT DO NOTHING
 """
 

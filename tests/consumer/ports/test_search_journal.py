@@ -128,6 +128,21 @@ async def test_a_cancel_that_comes_before_its_request_wins(store: Store) -> None
     assert (await worker.keeper.claim(5)).claims == ()
 
 
+async def test_a_number_cancelled_before_a_search_has_it_cancels_only_who_names_it(store: Store) -> None:
+    worker = await searching(store)
+    [first] = await worker.queue("a")
+    guess = await worker.recorder.keep_cancels([search_cancel(optimization_id=first + 1, reason="a guess")])
+
+    result = await worker.record(search("b"))
+
+    assert (guess.events, result.new_runs, result.events) == ((), (first + 1,), ())
+    # Now that it stands there, its number is no guess any more.
+    told = await worker.recorder.keep_cancels([search_cancel(optimization_id=first + 1, reason="enough")])
+    [event] = told.events
+    assert (body(event.value)["optimization_id"], body(event.value)["reason"]) == (first + 1, "enough")
+    assert (await kept(store, first))["state"] == "queued"
+
+
 async def test_a_row_cancelled_before_its_request_ends_cancelled(store: Store) -> None:
     worker = await searching(store)
     number = await add_row(store, status="cancelled")
