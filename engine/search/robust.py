@@ -31,9 +31,8 @@ def robust_number(combinations: Combinations, better: Floats, may_be_best: NDArr
             moved[tuple(to)] = grid[tuple(of)]
             around.append(moved)
     medians = _medians(np.stack([each.ravel()[places] for each in around], axis=1))
-    medians[~may_be_best] = -np.inf
-    best = int(np.argmax(medians)) if count else 0
-    return best if count and may_be_best[best] else None
+    candidates = np.flatnonzero(may_be_best)
+    return int(candidates[np.argmax(medians[candidates])]) if candidates.size else None
 
 
 def _medians(rows: Floats) -> Floats:

@@ -83,5 +83,10 @@ def test_one_that_was_left_out_does_not_exist_and_one_that_may_not_be_best_count
     assert robust([None, None], {"n": [1, 2]}) is None
 
 
+def test_a_best_between_two_that_may_not_be_is_still_the_robust_one() -> None:
+    assert robust([None, 3, None], {"n": [1, 2, 3]}) == {"n": 2}
+    assert robust([None, 3, None, 8], {"n": [1, 2, 3, 4]}) == {"n": 2}
+
+
 def test_robust_of_what_hurts_is_the_lowest() -> None:
     assert robust([1, 9, 9, 3, 3, 3], {"n": [1, 2, 3, 4, 5, 6]}, metric="max_drawdown_pct") == {"n": 4}
