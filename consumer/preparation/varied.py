@@ -22,8 +22,13 @@ def varied_strategy(specification: Specification) -> tuple[Choose, str, frozense
         raise InvalidSpecification("the specification of the run names no strategy")
     found, version = load_current(specification.strategy_key)
     if specification.strategy_key == RULES:
-        return _guarded(chooser(found, specification, version, within="params")), version, frozenset()
+        return _guarded(chooser(found, specification, version, within=within(RULES))), version, frozenset()
     return _guarded(chooser(found, specification, version)), version, frozenset(specification.strategy_params)
+
+
+def within(strategy_key: str | None) -> str | None:
+    """Which of a strategy's parameters is an object of what a search varies; None: the parameters themselves are."""
+    return "params" if strategy_key == RULES else None
 
 
 def params_over(strategy_key: str | None, fixed: Mapping[str, Any], varied: Mapping[str, Any]) -> dict[str, Any]:

@@ -76,7 +76,7 @@ class Admission:
         unchecked = _check_code(strategy, params, varied, verdicts, checks)
         if unchecked is not None:
             return unchecked
-        params = _without(params, varied)
+        params = _without(params, varied, strategy)
         contexts = self._check_market(columns, checks)
         sizing = _check_sizing(request, strategy, self.instruments.get(columns["symbol"]), checks)
         session = _check_skips(strategy, checks)
@@ -144,8 +144,11 @@ class Varied:
     question: str | None
 
 
-def _without(params: dict[str, Any] | None, varied: Varied | None) -> dict[str, Any] | None:
-    if params is None or varied is None:
+def _without(
+    params: dict[str, Any] | None, varied: Varied | None, strategy: StrategyRow | None
+) -> dict[str, Any] | None:
+    """Without what is varied. Of rules that is within their params, whose names may be those of fields too."""
+    if params is None or varied is None or strategy is None or strategy.strategy_key == RULES:
         return params
     return {name: value for name, value in params.items() if name not in varied.names}
 
@@ -305,7 +308,7 @@ def _check_code(
     if varied is not None and varied.question is None:
         return None
     question = varied.question if varied is not None else None
-    check = StrategyCheck(strategy.strategy_key, json.dumps(_without(params, varied)), question or "")
+    check = StrategyCheck(strategy.strategy_key, json.dumps(_without(params, varied, strategy)), question or "")
     verdict = verdicts.get(check)
     if verdict is None:
         return Unchecked(check)

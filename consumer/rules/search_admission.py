@@ -16,11 +16,12 @@ from consumer.rules.admission import Admission, Varied
 from consumer.rules.columns import SEARCH_COLUMNS
 from consumer.rules.search_specification import row_as_admitted
 from engine.errors import InvalidSpace
+from engine.expressions.document import KEY as RULES
 from engine.search.figure_names import LOWER_IS_BETTER, check_metric
 from engine.search.folds import WalkForward, folds_of
 from engine.search.limits import check_method
 from engine.search.space import Space, read_space
-from schemas.json_text import JsonTextError, shown, strict_json
+from schemas.json_text import JsonTextError, shown, shown_key, strict_json
 from schemas.optimization_requested import (
     SEARCH_DEFAULTS,
     OptimizationRequested,
@@ -68,6 +69,7 @@ class SearchAdmission:
         asked = _filled(request)
         space, of_space = self._space(asked, fields_at_fault(found))
         found += of_space
+        found += _fixed_and_varied(asked, strategy)
         varied = Varied(frozenset(asked["param_grid"] or ()), _question(asked) if space is not None else None)
         decision = self.admission(
             usable_part({name: getattr(request, name) for name in _SHARED_FIELDS}, ()),
@@ -103,6 +105,19 @@ class SearchAdmission:
                 problems += _told(error)
         problems += _problems_of_folds(asked, space)
         return space, [each for each in problems if each.field.partition(".")[0] not in at_fault]
+
+
+def _fixed_and_varied(asked: Mapping[str, Any], strategy: StrategyRow | None) -> Iterator[FieldProblem]:
+    """Names of rules that the request itself gives a value beside those to try; of other strategies the schema says
+    so.
+    """
+    if strategy is None or strategy.strategy_key != RULES:
+        return
+    fixed, varied = (asked["strategy_params"] or {}).get("params"), asked["param_grid"] or {}
+    for name in fixed if isinstance(fixed, Mapping) else ():
+        if name in varied:
+            field = f"strategy_params.params.{shown_key(name)}"
+            yield FieldProblem(field, INVALID_REQUEST, "must not stand in param_grid too")
 
 
 def _told(error: InvalidSpace) -> Iterator[FieldProblem]:
@@ -196,7 +211,7 @@ def _filled(request: OptimizationRequested) -> dict[str, Any]:
 
 def _question(asked: Mapping[str, Any]) -> str:
     """What the strategy's code is asked about, as JSON (preparation.strategy_verdict reads it)."""
-    return json.dumps({"param_grid": asked["param_grid"], "method": asked["method"], "samples": asked["samples"]})
+    return json.dumps({name: asked[name] for name in ("param_grid", "method", "samples", "seed")})
 
 
 def _admitted(asked: Mapping[str, Any], engine: dict[str, Any], of_run: Mapping[str, Any]) -> SearchAdmitted:

@@ -18,7 +18,7 @@ from engine.prepared import prepare_run
 from engine.results.digest import canonical_json, values_by_field
 from engine.results.metrics import returns_per_year
 from engine.results.result import BacktestResult
-from engine.search.combinations import Combinations
+from engine.search.combinations import Combinations, corners, refuses_all
 from engine.search.curve import Curve, Tested, join, trade_fold
 from engine.search.figures import worth_of
 from engine.search.gathering import Gathering
@@ -97,7 +97,8 @@ class Answer:
 def answer(question: Question, simulate: Simulate, on_shard: OnShard | None = None, trials_before: int = 0) -> Answer:
     """Carry a search out. trials_before: earlier tries of the same strategy on the same range (trials_known).
 
-    Raises SearchFailed where every combination failed, and what makes all impossible.
+    Raises SearchFailed where every combination failed, InvalidParams where tpe drew none that stands, and what makes
+    all impossible.
     """
     if question.combinations is None:
         searched = [_learn(question, simulate, fold, on_shard) for fold in question.fold_numbers]
@@ -105,6 +106,9 @@ def answer(question: Question, simulate: Simulate, on_shard: OnShard | None = No
         searched = _simulate_all(question, question.combinations, simulate, on_shard)
     gathered = tuple(gathering for _, gathering in searched)
     combinations = tuple(each for each, _ in searched)
+    if not any(each.completed for each in gathered):
+        against = question.judge(next(corners(question.space)))
+        raise refuses_all(question.specification.strategy_key or "", question.space, against)
     if not any(each.succeeded for each in gathered):
         failures = [each.first_failure for each in gathered if each.first_failure is not None]
         raise SearchFailed(failures[0].code, failures[0].message)

@@ -1,8 +1,9 @@
 """The combinations of a search, numbered from 0: those of a grid that its strategy takes, or as many as are drawn."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import islice, product
 from typing import Any
 
 import numpy as np
@@ -16,21 +17,31 @@ Judge = Callable[[Mapping[str, Any]], tuple[ParameterProblem, ...]]
 """Says what a strategy has against a combination, nothing where it stands. A problem whose field is a varied name is
 that value's; any other is one of values that do not go together."""
 
+_NAMED_VALUES = 5
+"""Of those of one parameter that are refused; a range may have a million."""
+
 
 def check_values(space: Space, judge: Judge, strategy_key: str = "") -> None:
     """Refuse names that the strategy does not have, and values and interval ends that it never takes.
 
     A value that is refused beside the others' defaults may be fine beside their first or last values. Raises
-    InvalidParams naming each as `param_grid.<name>`.
+    InvalidParams naming each as `param_grid.<name>`, with the first values at fault.
     """
     firsts, lasts = ({name: values[end] for name, values in _ends(space).items()} for end in (0, -1))
+
+    def against(name: str, value: Any) -> str | None:
+        said = _said_of(name, judge({name: value}))
+        if said and all(_said_of(name, judge({**others, name: value})) for others in (firsts, lasts)):
+            return f"{json.dumps(value)}: {said[0]}"
+        return None
+
     found = []
     for name, choice in space.choices.items():
-        for value in _to_check(choice):
-            against = _said_of(name, judge({name: value}))
-            if against and all(_said_of(name, judge({**others, name: value})) for others in (firsts, lasts)):
-                found.append(ParameterProblem(f"param_grid.{name}", against[0]))
-                break
+        refused = (why for value in _to_check(choice) if (why := against(name, value)) is not None)
+        told = list(islice(refused, _NAMED_VALUES + 1))
+        if told:
+            more = ["and more"] if len(told) > _NAMED_VALUES else []
+            found.append(ParameterProblem(f"param_grid.{name}", "; ".join([*told[:_NAMED_VALUES], *more])))
     if found:
         raise InvalidParams(strategy_key, tuple(found))
 
@@ -83,7 +94,7 @@ def combinations_of_grid(space: Space, judge: Judge, strategy_key: str = "") -> 
     stands = np.fromiter((not judge(space.at(place)) for place in range(size)), bool, size)
     count = int(np.count_nonzero(stands))
     if count == 0:
-        raise _refuses_all(strategy_key, space, judge(space.at(0)))
+        raise refuses_all(strategy_key, space, judge(space.at(0)))
     return Combinations(space, count, size - count, None if count == size else np.flatnonzero(stands))
 
 
@@ -189,7 +200,7 @@ def _said_of(name: str, problems: tuple[ParameterProblem, ...]) -> list[str]:
     return [problem.message for problem in problems if problem.field.partition(".")[0] == name]
 
 
-def _refuses_all(strategy_key: str, space: Space, against: tuple[ParameterProblem, ...]) -> InvalidParams:
+def refuses_all(strategy_key: str, space: Space, against: tuple[ParameterProblem, ...]) -> InvalidParams:
     why = against[0].message if against else "refused"
     message = f"the strategy refuses every combination, the first because: {why}"
     return InvalidParams(strategy_key, (ParameterProblem(f"param_grid.{next(iter(space.choices))}", message),))

@@ -137,9 +137,19 @@ def chooser(
         )
         if unknown:
             raise InvalidParams(key, unknown)
-        return choose_strategy(strategy, key, {**fixed, within: {**inner, **varied}}, version)
+        try:
+            return choose_strategy(strategy, key, {**fixed, within: {**inner, **varied}}, version)
+        except InvalidParams as error:
+            raise InvalidParams(key, named_within(within, error.problems)) from error
 
     return choose
+
+
+def named_within(within: str | None, problems: tuple[ParameterProblem, ...]) -> tuple[ParameterProblem, ...]:
+    """Return problems of the entries of `within` as problems of parameters of these names."""
+    if within is None:
+        return problems
+    return tuple(ParameterProblem(each.field.removeprefix(f"{within}."), each.message) for each in problems)
 
 
 def whole(combinations: Combinations) -> Part:

@@ -215,6 +215,15 @@ def test_random_draws_are_the_same_for_their_seed_and_have_no_robust_one() -> No
     assert set(one.statistics["parameter_sensitivity"]) == {"fast", "slow"}
 
 
+def test_tpe_that_draws_nothing_that_stands_says_so() -> None:
+    with pytest.raises(InvalidParams, match=r"param_grid\.fast: the strategy refuses every combination, the first"):
+        searched(
+            {"fast": {"low": 90, "high": 190, "int": True}, "slow": {"low": 5, "high": 80, "int": True}},
+            method="tpe",
+            samples=1,
+        )
+
+
 def test_a_sample_of_a_large_search_is_by_hash() -> None:
     digests = {number: hashlib.sha256(f"7/{number}".encode()).hexdigest() for number in range(3000)}
     assert set(sample_of(3000, 7)) == set(sorted(digests, key=digests.__getitem__)[:2000])
