@@ -142,7 +142,8 @@ async def conclude(step: ActiveStep, done: StepDone, ports: StepPorts) -> Search
     answer, best_run = done.answer, None
     if answer["best"] is not None:
         run_id = await retry_while_unavailable(ports.queue.next_run_id, StoreUnavailable)
-        task = EngineTask(run_id, step.claim.epoch, dict(answer["best"]["specification"]))
+        specification = dict(answer["best"]["specification"])
+        task = EngineTask(run_id, step.claim.epoch, specification, step.claim.facts.optimization_id)
         outcome = await ports.engine.run(task, _unheard, step.stop)
         match outcome:
             case Completed():

@@ -15,6 +15,8 @@ class EngineTask:
     run_id: int
     epoch: int
     specification: dict[str, Any]
+    optimization_id: int | None = None
+    """Of the search whose best combination this is: the child is at the search, and bears its title."""
 
 
 @dataclass(frozen=True, slots=True)

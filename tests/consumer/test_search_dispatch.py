@@ -39,7 +39,7 @@ class Gates:
     is_open: bool = False
 
     async def run(self, task: EngineTask, _: Any) -> EngineOutcome:
-        await self._wait("run")
+        await self._wait("run" if task.optimization_id is None else f"best of {task.optimization_id}")
         return self.run_outcome or result_of(task)
 
     async def step(self, task: StepTask) -> StepOutcome:
@@ -115,7 +115,7 @@ async def test_a_search_is_taken_to_its_end() -> None:
     best = worker.world.tables.runs[found["row"]["best_run_id"]]
     assert (best["status"], best["symbol"], best["total_trades"]) == ("completed", "EURUSD", 2)
     assert gates.started[0] == "survey"
-    assert gates.started[-2:] == ["gather", "run"]
+    assert gates.started[-2:] == ["gather", f"best of {number}"]
     assert worker.steps.active == {}
     assert worker.dispatcher.slots_lent == 0
 

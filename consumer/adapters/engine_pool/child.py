@@ -116,8 +116,8 @@ def _serve(channel: Channel, execute: Callable[..., Any], memory_mb: int) -> Non
         if message["type"] not in {"run", "step"}:
             continue  # a stop that crossed the answer of its task
         number = message["task"]
-        is_run = message["type"] == "run"
-        set_title(f"{TITLE} run={message['run_id']}" if is_run else f"{TITLE} opt={message['optimization_id']}")
+        search = message["optimization_id"]  # of a run, where it is the best of one
+        set_title(f"{TITLE} run={message['run_id']}" if search is None else f"{TITLE} opt={search}")
         outcome = execute_task(execute, message, channel)
         retire = _reason_to_retire(threads_at_rest, memory_mb)
         body = outcome.trades_csv if isinstance(outcome, Completed) else b""

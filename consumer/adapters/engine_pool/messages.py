@@ -83,6 +83,7 @@ def run_message(task: EngineTask, number: int) -> dict[str, Any]:
         "run_id": task.run_id,
         "epoch": task.epoch,
         "specification": task.specification,
+        "optimization_id": task.optimization_id,
     }
 
 

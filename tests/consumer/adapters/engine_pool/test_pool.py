@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -21,6 +22,7 @@ from tests.consumer.pools import (
     pid_in,
     run,
     settings,
+    task,
     title,
     until,
 )
@@ -63,6 +65,16 @@ async def test_a_stop_ends_all_cpu_use_within_a_second_whatever_the_strategy_doe
     assert outcome == Stopped()
     assert time.monotonic() - begin < STOPPED_WITHIN_SECONDS
     assert not is_running(pid) or title(pid) == "backtest-engine idle"
+
+
+async def test_the_best_run_of_a_search_bears_the_title_of_the_search(pool: EngineProcesses) -> None:
+    stop, told = StopSignal(), asyncio.Event()
+    wanted = replace(task("chunks", 4711), optimization_id=31)
+    running = asyncio.ensure_future(pool.run(wanted, lambda _: told.set(), stop))
+    await asyncio.wait_for(told.wait(), 20)
+    assert "backtest-engine opt=31" in [title(each) for each in pool.child_pids]
+    stop.set()
+    assert await running == Stopped()
 
 
 @pytest.mark.parametrize("behaviour", ["detach_process", "detach_fork"])
