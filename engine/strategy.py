@@ -61,7 +61,15 @@ def no_parameter(name: str, known: Collection[str], of: str = "parameter of it")
     close = get_close_matches(name, list(known), n=1) if max(len(name), len(known)) <= _MOST_GUESSED else []
     advice = f"; did you mean {close[0]!r}?" if close else "."
     listed = ", ".join(list(known)[:_MOST_LISTED]) + (", ..." if len(known) > _MOST_LISTED else "")
-    return f"is no {of}{advice} It has {listed or 'none'}"
+    return f"{_NO}{of}{advice} It has {listed or 'none'}"
+
+
+def is_no_parameter(message: str) -> bool:
+    """Whether that is what `no_parameter` says: that a name is wrong, whatever its value."""
+    return message.startswith(_NO)
+
+
+_NO = "is no "
 
 
 _MOST_GUESSED, _MOST_LISTED = 100, 20

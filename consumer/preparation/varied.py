@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from consumer.installed.strategy_code import load_current
+from consumer.preparation.strategy_file import class_in_file
 from engine.deciders.decider import Decider
 from engine.deciders.guard import guarded
 from engine.errors import InvalidSpecification
@@ -23,7 +24,12 @@ def varied_strategy(specification: Specification) -> tuple[Choose, str, frozense
     found, version = load_current(specification.strategy_key)
     if specification.strategy_key == RULES:
         return _guarded(chooser(found, specification, version, within=within(RULES))), version, frozenset()
-    return _guarded(chooser(found, specification, version)), version, frozenset(specification.strategy_params)
+    return _varied(found, version, specification)
+
+
+def varied_in_file(name: str, specification: Specification) -> tuple[Choose, str, frozenset[str]]:
+    """As `varied_strategy`, of the class of a file, path/to/file.py:Class. Raises UnknownStrategy."""
+    return _varied(*class_in_file(name), specification)
 
 
 def within(strategy_key: str | None) -> str | None:
@@ -36,6 +42,10 @@ def params_over(strategy_key: str | None, fixed: Mapping[str, Any], varied: Mapp
     if strategy_key == RULES:
         return {**fixed, "params": {**(fixed.get("params") or {}), **varied}}
     return {**fixed, **varied}
+
+
+def _varied(found: type[Any], version: str, specification: Specification) -> tuple[Choose, str, frozenset[str]]:
+    return _guarded(chooser(found, specification, version)), version, frozenset(specification.strategy_params)
 
 
 def _guarded(choose: Choose) -> Choose:

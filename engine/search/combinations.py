@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from engine.errors import InvalidParams, ParameterProblem
 from engine.numeric.arrays import Floats
 from engine.search.space import Choice, Interval, Listed, Space, Stepped
+from engine.strategy import is_no_parameter
 
 Judge = Callable[[Mapping[str, Any]], tuple[ParameterProblem, ...]]
 """Says what a strategy has against a combination, nothing where it stands. A problem whose field is a varied name is
@@ -32,14 +33,16 @@ def check_values(space: Space, judge: Judge, strategy_key: str = "") -> None:
     def against(name: str, value: Any) -> str | None:
         said = _said_of(name, judge({name: value}))
         if said and all(_said_of(name, judge({**others, name: value})) for others in (firsts, lasts)):
-            return f"{json.dumps(value)}: {said[0]}"
+            return said[0] if is_no_parameter(said[0]) else f"{json.dumps(value)}: {said[0]}"
         return None
 
     found = []
     for name, choice in space.choices.items():
         refused = (why for value in _to_check(choice) if (why := against(name, value)) is not None)
         told = list(islice(refused, _NAMED_VALUES + 1))
-        if told:
+        if told and is_no_parameter(told[0]):
+            found.append(ParameterProblem(f"param_grid.{name}", told[0]))
+        elif told:
             more = ["and more"] if len(told) > _NAMED_VALUES else []
             found.append(ParameterProblem(f"param_grid.{name}", "; ".join([*told[:_NAMED_VALUES], *more])))
     if found:

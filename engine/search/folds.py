@@ -18,8 +18,8 @@ class WalkForward:
     between training and test.
     """
 
-    train_days: int
-    test_days: int
+    train_days: int = 365
+    test_days: int = 90
     anchored: bool = False
     purge_days: int = 0
 
@@ -39,20 +39,17 @@ class Fold:
 
 
 def read_walk_forward(document: Any) -> WalkForward:
-    """Read {"train_days", "test_days", "anchored", "purge_days"}. Raises InvalidSpace with every mistake."""
+    """Read {"train_days", "test_days", "anchored", "purge_days"}; any may be left out. Raises InvalidSpace with every
+    mistake.
+    """
     if not isinstance(document, Mapping):
         raise InvalidSpace((ParameterProblem(_FIELD, "must be an object"),))
     problems = [f"{word}: is unknown; known are {', '.join(_WORDS)}" for word in document if word not in _WORDS]
     least = {"train_days": 1, "test_days": 1, "purge_days": 0}
     for word, fewest in least.items():
-        value = document.get(word, 0 if word == "purge_days" else None)
+        value = document.get(word, fewest)
         if isinstance(value, bool) or not isinstance(value, int) or not fewest <= value <= _MOST_DAYS:
-            said = (
-                "is missing"
-                if value is None
-                else f"must be a whole number from {fewest} to {_MOST_DAYS}, not {value!r}"
-            )
-            problems.append(f"{word}: {said}")
+            problems.append(f"{word}: must be a whole number from {fewest} to {_MOST_DAYS}, not {value!r}")
     if not isinstance(document.get("anchored", False), bool):
         problems.append("anchored: must be true or false")
     if problems:

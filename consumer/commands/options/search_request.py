@@ -10,7 +10,8 @@ import typer
 from consumer.commands.options import values as options
 from consumer.commands.options.run_request import AskedRun, RunRequest, read_asked
 from consumer.installed.strategy_code import CodeChanged
-from consumer.preparation.varied import varied_strategy
+from consumer.preparation.strategy_file import names_a_file
+from consumer.preparation.varied import varied_in_file, varied_strategy
 from consumer.wiring.search import OnBegin, SimulatePart
 from engine.errors import BadBars, NoData
 from engine.prepared import RunData
@@ -136,7 +137,11 @@ def _question(
     most: int = MOST_COMBINATIONS,
     room: int | None = None,
 ) -> Question:
-    choose, version, fixed = varied_strategy(asked.specification)
+    named = request.run.strategy or ""
+    is_file = names_a_file(named)
+    choose, version, fixed = (
+        varied_in_file(named, asked.specification) if is_file else varied_strategy(asked.specification)
+    )
     return ask(
         asked.specification,
         asked.instrument,

@@ -13,6 +13,7 @@ import pytest
 from consumer.demo_data import EURUSD_H1
 from engine.search.figures import FIGURES
 from tests.consumer.commands.test_run import Ended, Program
+from tests.consumer.commands.test_strategy_file import TEXT as MINE
 
 GRID = '{"fast": [5, 10, 20], "slow": {"from": 10, "to": 40, "step": 10}}'
 DRAWN = '{"fast": [3, 9], "slow": {"low": 12, "high": 90, "log": true, "int": true}}'
@@ -185,15 +186,30 @@ def test_the_params_of_rules_are_what_a_search_of_them_varies(optimize: Any, tmp
         "sell": "crosses_below(sma(close, fast), sma(close, slow))",
     }
     rules.write_text(json.dumps(document))
-    grid = ("--grid", '{"fast": [5, 10, 2.5], "slow": [20, 40]}', "--min-trades", "10", "--json")
-    of_rules, of_code = optimize("--rules", rules, *grid).figures, optimize(*grid[:1], GRID_OF_RULES, *grid[2:]).figures
-    assert of_rules["statistics"]["left_out"] == 2  # a length of 2.5 bars
+    grid = ("--grid", GRID_OF_RULES, "--min-trades", "10", "--json")
+    of_rules, of_code = optimize("--rules", rules, *grid).figures, optimize(*grid).figures
     assert [(each["params"], each["metrics"]) for each in of_rules["results"]] == [
         (each["params"], each["metrics"]) for each in of_code["results"]
     ]
     ended = optimize("--rules", rules, "--grid", '{"slo": [20, 40]}')
     assert ended.status == 2
     assert "param_grid.slo: is no name of its params; did you mean 'slow'? It has fast, slow" in ended.err
+    ended = optimize("--rules", rules, "--grid", '{"fast": [5, 2.5]}')
+    assert (ended.status, "param_grid.fast: 2.5: is a whole number from 1" in ended.err) == (2, True)
+
+
+def test_a_strategy_in_a_file_of_ones_own_is_searched_as_it_is_run(program: Program, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(MINE.format(imports=""))
+    named = ("--strategy", f"{file}:Mine")
+    found = called_by(program)(*named, "--grid", '{"length": [10, 20, 40]}', "--min-trades", "1", "--json").figures
+    assert found["completed_combinations"] == 3
+    params = json.dumps(found["best_params"])
+    bars = ("--bars", EURUSD_H1, "--symbol", "EURUSD", "--timeframe", "H1", "--end", "2015-06-01")
+    alone = program("run", *bars, *named, "--params", params, "--json").figures
+    assert found["best_value"] == alone["sharpe_ratio"]
+    refused = called_by(program)(*named, "--grid", '{"width": [10]}')
+    assert (refused.status, "param_grid.width: is no parameter of it" in refused.err) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -211,7 +227,8 @@ def test_the_params_of_rules_are_what_a_search_of_them_varies(optimize: Any, tmp
         (("--random", "5", "--tpe", "5"), "--random or --tpe"),
         (("--tpe", "10001"), "samples: must be at most 10,000"),
         (("--walk-forward", '{"train_days": 300, "test_days": 10}'), "walk_forward: no fold fits"),
-        (("--walk-forward", '{"test_days": 10}'), "train_days: is missing"),
+        (("--walk-forward", '{"test_days": 10}'), "training and purge take 365 days"),
+        (("--walk-forward", '{"train_days": 0}'), "train_days: must be a whole number from 1"),
         (("--plot", "x.pdf"), "pictures are written as .png"),
         (("--results", "x.txt"), "tables are written as"),
         (("--strategy", "smacross"), "unknown strategy 'smacross' (did you mean 'sma_cross'?)"),

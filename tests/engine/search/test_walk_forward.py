@@ -54,7 +54,7 @@ def test_without_a_fold_it_is_refused() -> None:
     ("given", "said"),
     [
         ([], "must be an object"),
-        ({"train_days": 10}, "test_days: is missing"),
+        ({"train_days": 10, "test_days": None}, "test_days: must be a whole number"),
         ({"train_days": 0, "test_days": 1}, "train_days: must be a whole number"),
         ({"train_days": 1.5, "test_days": 1}, "train_days: must be a whole number"),
         ({"train_days": 1, "test_days": 1, "purge_days": -1}, "purge_days: must be"),
