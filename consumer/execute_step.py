@@ -141,7 +141,9 @@ async def conclude(step: ActiveStep, done: StepDone, ports: StepPorts) -> Search
     """Run the best, hold it to its figures, and end the search with what was found."""
     answer, best_run = done.answer, None
     if answer["best"] is not None:
-        run_id = await retry_while_unavailable(ports.queue.next_run_id, StoreUnavailable)
+        run_id = await retry_while_unavailable(lambda: ports.queue.best_run_id(step.claim), StoreUnavailable)
+        if run_id is None:
+            return None
         specification = dict(answer["best"]["specification"])
         task = EngineTask(run_id, step.claim.epoch, specification, step.claim.facts.optimization_id)
         outcome = await ports.engine.run(task, _unheard, step.stop)
@@ -230,11 +232,14 @@ async def told(ports: StepPorts, write: Any) -> SearchChange | None:
     if change is not None:
         ports.relay.add(change.events)
         for ended in change.ended:
-            await _clear_up(ended.facts.optimization_id, ports)
+            await clear_up(ended.facts.optimization_id, ports)
     return change
 
 
-async def _clear_up(optimization_id: int, ports: StepPorts) -> None:
+async def clear_up(optimization_id: int, ports: StepPorts) -> None:
+    """Remove what steps of a search that has ended left for each other. Who was at one may leave more; retention has
+    the rest.
+    """
     try:
         await asyncio.to_thread(ports.remove_parts, optimization_id)
     except ArtifactsUnavailable as error:

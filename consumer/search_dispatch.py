@@ -15,7 +15,7 @@ import structlog
 from consumer.active_runs import StopWhy
 from consumer.dispatch import Dispatcher
 from consumer.errors import StoreUnavailable
-from consumer.execute_step import ActiveStep, StepPorts, execute_step
+from consumer.execute_step import ActiveStep, StepPorts, clear_up, execute_step
 from consumer.ports import BeatAnswer, BeatResult
 from consumer.ports.searches import LapsedShard, SearchChange, ShardKey
 from consumer.telemetry import Telemetry
@@ -170,6 +170,8 @@ class SearchDispatcher:
         change = await self.ports.queue.sweep()
         self.take_note(change)
         self.ports.relay.add(change.events)
+        for ended in change.ended:
+            await clear_up(ended.facts.optimization_id, self.ports)
         lapsed = await self.ports.queue.lapsed()
         self.lapsed, self.abandoned = lapsed, lapsed & self.lapsed
 

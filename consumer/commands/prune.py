@@ -1,4 +1,4 @@
-"""`backtest runs prune`: remove the files of runs that ended long ago."""
+"""`backtest runs prune`: remove the files of runs and searches that ended long ago."""
 
 import asyncio
 import json
@@ -26,10 +26,11 @@ def prune_runs(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
-    """Remove the artefacts of runs that ended long ago, and bars that no run names any more.
+    """Remove the artefacts of runs and searches that ended long ago, and bars that no run names any more.
 
-    Rows, trades and requests stay, but for data_file_path, which becomes null. Safe while workers are at work, and to
-    stop and call again. Needs BACKTEST_DATABASE_URL and BACKTEST_ARTIFACTS_URL as the workers have them.
+    Rows, trades and requests stay, but for data_file_path and results_file_path, which become null. Safe while workers
+    are at work, and to stop and call again. Needs BACKTEST_DATABASE_URL and BACKTEST_ARTIFACTS_URL as the workers have
+    them.
     """
     age = _age(older_than)
     settings = database_settings()
@@ -44,6 +45,12 @@ def prune_runs(
         typer.echo(
             f"left alone: {pruned.foreign_runs} folders of runs that this database does not know, or whose row names"
             f" bars elsewhere; bars are not removed beside them. One ARTIFACTS_URL is for one database.",
+            err=True,
+        )
+    if pruned.foreign_searches:
+        typer.echo(
+            f"left alone: {pruned.foreign_searches} folders of searches that this database does not know, or whose row"
+            f" names results elsewhere.",
             err=True,
         )
 
@@ -63,7 +70,7 @@ def _age(text: str) -> timedelta:
 
 def _line(pruned: Pruned, *, dry_run: bool) -> str:
     return (
-        f"{'would remove' if dry_run else 'removed'} the artefacts of {pruned.runs} runs that ended before"
-        f" {pruned.before:%Y-%m-%d %H:%M} UTC and {pruned.bars} files of bars, {pruned.size / 1e6:,.1f} MB;"
-        f" {pruned.rows} rows {'would name' if dry_run else 'name'} no bars any more"
+        f"{'would remove' if dry_run else 'removed'} the artefacts of {pruned.runs} runs and {pruned.searches} searches"
+        f" that ended before {pruned.before:%Y-%m-%d %H:%M} UTC and {pruned.bars} files of bars,"
+        f" {pruned.size / 1e6:,.1f} MB; {pruned.rows} rows {'would name' if dry_run else 'name'} no bars any more"
     )

@@ -30,7 +30,7 @@ from consumer.rules import searches
 from consumer.rules.endings import cancel_reason
 from consumer.rules.search_events import SearchEventRenderer
 from consumer.rules.search_specification import facts_of_search, search_disagrees
-from consumer.rules.searches import Change, SearchState, ShardState
+from consumer.rules.searches import BEST_RUN, Change, SearchState, ShardState
 from schemas.json_text import storable
 
 SWEEP_LIMIT = 100
@@ -66,9 +66,16 @@ class SearchKeeper:
     async def forget_unknown(self, known: Collection[ShardKey]) -> int:
         return await self.tables.forget_unknown(known)
 
-    async def next_run_id(self) -> int:
+    async def best_run_id(self, claim: ShardClaim) -> int | None:
         async with self.tables.transaction() as at:
-            return await at.next_run_id()
+            found = await self._owned(at, claim)
+            if not isinstance(found, _Owned):
+                return None
+            plan = dict(found.search.plan or {})
+            if BEST_RUN not in plan:
+                plan[BEST_RUN] = await at.next_run_id()
+                await self._save(at, replace(found.search, plan=plan), ())
+            return int(plan[BEST_RUN])
 
     async def trials_before(self, claim: ShardClaim) -> int:
         async with self.tables.transaction() as at:

@@ -19,17 +19,29 @@ class EndedLongAgo:
 
 
 @dataclass(frozen=True, slots=True)
+class EndedSearchLongAgo:
+    """A search that ended before the limit."""
+
+    optimization_id: int
+    results: str | None
+    """What its row says in results_file_path; None also where the row is gone."""
+
+
+@dataclass(frozen=True, slots=True)
 class BarsInUse:
     """Read in one snapshot."""
 
     named: frozenset[str]
     """Every data_file_path of a row that keeps it."""
     began: datetime | None
-    """When the first of the runs now at work was claimed first; None: none is at work."""
+    """When the first of the runs and searches now at work was claimed first; None: none is at work."""
 
 
 class RetentionTables(Protocol):
-    """The tables, while this is the only retention command at work on them. Raises StoreUnavailable."""
+    """The tables, while this is the only retention command at work on them. Raises StoreUnavailable.
+
+    The best run of a search is a run here that begins and ends with its search.
+    """
 
     async def before(self, age: timedelta) -> datetime:
         """The moment so long ago, by the store's clock."""
@@ -37,6 +49,18 @@ class RetentionTables(Protocol):
 
     async def known(self, run_ids: Sequence[int]) -> set[int]:
         """Which of these runs this database has executed, or will."""
+        ...
+
+    async def known_searches(self, ids: Sequence[int]) -> set[int]:
+        """Which of these searches this database has accepted."""
+        ...
+
+    async def ended_searches(self, ids: Sequence[int], before: datetime) -> Sequence[EndedSearchLongAgo]:
+        """Those of the searches that ended before a moment."""
+        ...
+
+    async def forget_results(self, ids: Sequence[int]) -> None:
+        """Set results_file_path of these searches to null."""
         ...
 
     async def ended(self, run_ids: Sequence[int], before: datetime) -> Sequence[EndedLongAgo]:
@@ -84,6 +108,23 @@ class KeptFiles(Protocol):
 
     def remove_run(self, run_id: int) -> None:
         """Remove the files of all attempts of a run that has ended."""
+        ...
+
+    @property
+    def searches_location(self) -> str:
+        """What the path or URL of every file of a search begins with."""
+        ...
+
+    def search_ids(self) -> Sequence[int]:
+        """The searches that have a folder here."""
+        ...
+
+    def search_files(self, optimization_id: int) -> Sequence[KeptFile]:
+        """The files of a search: its tables, and what its steps have left for each other."""
+        ...
+
+    def remove_search(self, optimization_id: int) -> None:
+        """Remove the files of a search that has ended."""
         ...
 
     def bars(self) -> Mapping[str, KeptFile]:

@@ -311,8 +311,10 @@ class SearchQueue(Protocol):
         """Give back shards that this worker owns by the table but does not know of."""
         ...
 
-    async def next_run_id(self) -> int:
-        """A number for the best run, from the sequence of backtest_runs, which nobody else gets."""
+    async def best_run_id(self, claim: ShardClaim) -> int | None:
+        """The search's number for its best run, from the sequence of backtest_runs, which nobody else gets: the same
+        whoever asks how often. None: fenced.
+        """
         ...
 
     async def trials_before(self, claim: ShardClaim) -> int:

@@ -14,6 +14,8 @@ from typing import Any, Final
 from consumer.ports.outcomes import Failed
 from consumer.ports.searches import Asked, RangeDone, ShardClaim, ShardKind, StepDied, StepResult, Surveyed, Surveying
 
+BEST_RUN: Final = "best_run"
+"""In the plan: the number of the best run, from when it is first begun; what it left in files is known by that."""
 SHARD_SECONDS: Final = 1.0
 """Of work in a shard: a run that comes waits for no longer."""
 SHORTEST_SHARD_SECONDS: Final = 0.1

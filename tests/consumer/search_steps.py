@@ -118,6 +118,18 @@ async def change_row(store: Store, optimization_id: int, **columns: Any) -> None
     await store.outside.execute(statement, optimization_id, *columns.values())
 
 
+async def change_search(store: Store, optimization_id: int, **columns: Any) -> None:
+    """Of backtest_searches."""
+    if isinstance(store, MemoryStore):
+        table = store.tables.searches
+        table[optimization_id] = {**table[optimization_id], **columns}
+        return
+    assert isinstance(store, PostgresStore)
+    changes = ", ".join(f"{name} = ${at}" for at, name in enumerate(columns, start=2))
+    statement = f"UPDATE backtest_searches SET {changes} WHERE optimization_id = $1"
+    await store.outside.execute(statement, optimization_id, *columns.values())
+
+
 async def delete_row(store: Store, optimization_id: int) -> None:
     if isinstance(store, MemoryStore):
         del store.tables.optimizations[optimization_id]

@@ -177,7 +177,7 @@ async def test_files_of_runs_that_ended_long_ago_are_removed_and_a_replay_still_
     assert (dry.json["dry_run"], dry.json["runs"], dry.json["rows"]) == (True, 1, 1)
     assert await asyncio.to_thread(folder.is_dir)
     done = await backtest(door, "runs", "prune", "--older-than", "90d")
-    assert done.output.startswith("removed the artefacts of 1 runs that ended before ")
+    assert done.output.startswith("removed the artefacts of 1 runs and 0 searches that ended before ")
     assert not await asyncio.to_thread(folder.exists)
     assert (await door.row_of(old, "completed"))["data_file_path"] is None
     again = await backtest(

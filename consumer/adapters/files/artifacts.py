@@ -116,6 +116,27 @@ class ArtifactFiles:
         with _translated():
             self._files.remove_folder(f"runs/{run_id}")
 
+    @property
+    def searches_location(self) -> str:
+        """What the path or URL of every file of a search begins with."""
+        return self._files.location("searches") + "/"
+
+    def search_ids(self) -> list[int]:
+        """The searches that have a folder here."""
+        with _translated():
+            return [int(name) for name in self._files.folders("searches") if name.isdecimal()]
+
+    def search_files(self, optimization_id: int) -> list[StoredFile]:
+        """The files of a search: its tables, and what its steps have left for each other."""
+        folder = f"searches/{optimization_id}"
+        with _translated():
+            return [file for name in self._files.folders(folder) for file in self._files.files(f"{folder}/{name}")]
+
+    def remove_search(self, optimization_id: int) -> None:
+        """Remove the files of a search that has ended."""
+        with _translated():
+            self._files.remove_folder(f"searches/{optimization_id}")
+
     def bars(self) -> dict[str, StoredFile]:
         """The files of bars, by digest."""
         with _translated():

@@ -8,8 +8,9 @@ from typing import Any
 
 from consumer.adapters.memory.tables import MemoryTables
 from consumer.ports.history import EVERY_RUN, NEWEST_FIRST, Row, RunFilter, RunOrder, RunPlace
-from consumer.ports.retention import BarsInUse, EndedLongAgo
+from consumer.ports.retention import BarsInUse, EndedLongAgo, EndedSearchLongAgo
 from consumer.rules.columns import ALL_RUN_COLUMNS, EXECUTION_COLUMNS, SORT_COLUMNS, STRATEGY_COLUMNS, TRADE_COLUMNS
+from consumer.rules.searches import BEST_RUN
 
 _ENDED = {"completed", "failed", "cancelled"}
 
@@ -136,7 +137,25 @@ class MemoryRetention:
         return self.tables.clock.now_utc() - age
 
     async def known(self, run_ids: Sequence[int]) -> set[int]:
-        return set(run_ids) & set(self.tables.executions)
+        return set(run_ids) & set(self._executed())
+
+    async def known_searches(self, ids: Sequence[int]) -> set[int]:
+        return set(ids) & set(self.tables.searches)
+
+    async def ended_searches(self, ids: Sequence[int], before: datetime) -> Sequence[EndedSearchLongAgo]:
+        found = []
+        for number in ids:
+            search, row = self.tables.searches.get(number), self.tables.optimizations.get(number, {})
+            if search is not None and search["state"] in _ENDED and search["finished_at"] < before:
+                found.append(EndedSearchLongAgo(number, row.get("results_file_path")))
+        return found
+
+    async def forget_results(self, ids: Sequence[int]) -> None:
+        async with self.tables.transaction():
+            for number in ids:
+                if number in self.tables.optimizations:
+                    row = self.tables.optimizations[number]
+                    self.tables.optimizations[number] = {**row, "results_file_path": None}
 
     async def ended(self, run_ids: Sequence[int], before: datetime) -> Sequence[EndedLongAgo]:
         return [
@@ -158,12 +177,22 @@ class MemoryRetention:
     async def bars_in_use(self, before: datetime, location: str) -> BarsInUse:
         given_up = self._old_paths(before, location)
         named = {row["data_file_path"] for run_id, row in self.tables.runs.items() if run_id not in given_up}
-        began = [row["started_at"] for row in self.tables.executions.values() if row["state"] == "running"]
+        at_work = [*self.tables.executions.values(), *self.tables.searches.values()]
+        began = [row["started_at"] for row in at_work if row["state"] == "running"]
         return BarsInUse(frozenset(named - {None}), min(began, default=None))
 
     def _has_ended(self, run_id: int, before: datetime) -> bool:
-        execution = self.tables.executions.get(run_id)
+        execution = self._executed().get(run_id)
         return execution is not None and execution["state"] in _ENDED and execution["finished_at"] < before
+
+    def _executed(self) -> Mapping[int, Row]:
+        """Executions by run, the best runs of searches among them."""
+        best = {
+            plan[BEST_RUN]: search
+            for search in self.tables.searches.values()
+            if BEST_RUN in (plan := json.loads(search["plan"] or "{}"))
+        }
+        return {**self.tables.executions, **best}
 
     def _old_paths(self, before: datetime, location: str) -> list[int]:
         return [

@@ -8,7 +8,8 @@ from consumer.adapters.postgres import lock_keys
 from consumer.adapters.postgres.history import connected
 from consumer.adapters.postgres.pool import Connection
 from consumer.errors import AlreadyAtWork
-from consumer.ports.retention import BarsInUse, EndedLongAgo, RetentionTables
+from consumer.ports.retention import BarsInUse, EndedLongAgo, EndedSearchLongAgo, RetentionTables
+from consumer.rules.searches import BEST_RUN
 
 _BATCH = 5_000
 
@@ -30,10 +31,27 @@ class PostgresRetention:
         found: set[int] = set()
         for first in range(0, len(run_ids), _BATCH):
             rows = await self._connection.fetch(
-                "SELECT run_id FROM backtest_executions WHERE run_id = ANY($1)", run_ids[first : first + _BATCH]
+                f"SELECT run_id FROM {_EXECUTED} e WHERE run_id = ANY($1)", run_ids[first : first + _BATCH]
             )
             found.update(row["run_id"] for row in rows)
         return found
+
+    async def known_searches(self, ids: Sequence[int]) -> set[int]:
+        """Which of these searches this database has accepted."""
+        rows = await self._connection.fetch(
+            "SELECT optimization_id FROM backtest_searches WHERE optimization_id = ANY($1)", ids
+        )
+        return {row["optimization_id"] for row in rows}
+
+    async def ended_searches(self, ids: Sequence[int], before: datetime) -> list[EndedSearchLongAgo]:
+        """Those of the searches that ended before a moment."""
+        await self._make_sure_of_the_lock()
+        rows = await self._connection.fetch(_ENDED_SEARCHES, ids, before)
+        return [EndedSearchLongAgo(row["optimization_id"], row["results_file_path"]) for row in rows]
+
+    async def forget_results(self, ids: Sequence[int]) -> None:
+        """Set results_file_path of these searches to null."""
+        await self._connection.execute(_FORGET_RESULTS, ids)
 
     async def ended(self, run_ids: Sequence[int], before: datetime) -> list[EndedLongAgo]:
         """Those of the runs that ended before a moment."""
@@ -63,9 +81,7 @@ class PostgresRetention:
         """The bars that rows name, but for what `clear_paths` takes from them, and the runs that may name more."""
         await self._make_sure_of_the_lock()
         async with self._connection.transaction(isolation="repeatable_read", readonly=True):
-            began = await self._connection.fetchval(
-                "SELECT min(started_at) FROM backtest_executions WHERE state = 'running'"
-            )
+            began = await self._connection.fetchval(f"SELECT min(started_at) FROM {_AT_WORK} e WHERE state = 'running'")
             rows = await self._connection.fetch(_NAMED, before, location)
         return BarsInUse(frozenset(row["data_file_path"] for row in rows), began)
 
@@ -90,13 +106,35 @@ async def open_retention(database_url: str) -> AsyncIterator[RetentionTables]:
         yield PostgresRetention(connection, lock_holder)
 
 
-_ENDED = """
-SELECT e.run_id, r.data_file_path FROM backtest_executions e LEFT JOIN backtest_runs r ON r.id = e.run_id
+_AT_WORK = """(
+    SELECT state, started_at FROM backtest_executions UNION ALL SELECT state, started_at FROM backtest_searches
+)"""
+
+# The best run of a search has no execution: it ends with its search, whose plan has its number.
+_EXECUTED = f"""(
+    SELECT run_id, state, finished_at FROM backtest_executions
+    UNION ALL
+    SELECT (plan::json ->> '{BEST_RUN}')::int, state, finished_at FROM backtest_searches
+    WHERE plan::json ->> '{BEST_RUN}' IS NOT NULL
+)"""
+
+_ENDED_SEARCHES = """
+SELECT s.optimization_id, o.results_file_path
+FROM backtest_searches s LEFT JOIN optimization_runs o ON o.id = s.optimization_id
+WHERE s.optimization_id = ANY($1) AND s.state IN ('completed', 'failed', 'cancelled') AND s.finished_at < $2
+"""
+
+_FORGET_RESULTS = """
+UPDATE optimization_runs SET results_file_path = NULL WHERE id = ANY($1) AND results_file_path IS NOT NULL
+"""
+
+_ENDED = f"""
+SELECT e.run_id, r.data_file_path FROM {_EXECUTED} e LEFT JOIN backtest_runs r ON r.id = e.run_id
 WHERE e.run_id = ANY($1) AND e.state IN ('completed', 'failed', 'cancelled') AND e.finished_at < $2
 """
 
-_OLD_PATHS = """
-FROM backtest_runs r JOIN backtest_executions e ON e.run_id = r.id
+_OLD_PATHS = f"""
+FROM backtest_runs r JOIN {_EXECUTED} e ON e.run_id = r.id
 WHERE e.state IN ('completed', 'failed', 'cancelled') AND e.finished_at < $1 AND starts_with(r.data_file_path, $2)
 """
 

@@ -1,6 +1,7 @@
 """Retention on both stores: what goes, and above all what stays."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,12 +10,14 @@ import pytest
 from obstore.store import MemoryStore as ObjectsInMemory
 
 from consumer.adapters.files.artifacts import ArtifactFiles, digest_named
+from consumer.adapters.files.search_files import SearchArtifacts
 from consumer.adapters.files.store import ObjectFiles
 from consumer.adapters.memory.tables import ManualClock, MemoryTables
 from consumer.errors import AlreadyAtWork
 from consumer.ports.outcomes import Failed
 from consumer.retention import Pruned, prune
 from tests.consumer.queue_steps import claim_one, queue, queued_and_claimed
+from tests.consumer.search_steps import best_run, change_search, found, row, searching
 from tests.consumer.stores import MemoryStore, PostgresStore, Store, WorkerPorts, open_postgres_store
 from tests.support.aged_files import age_files
 from tests.support.messages import ADMIT, completed, requested
@@ -256,6 +259,60 @@ async def test_another_root_than_the_workers_loses_nothing(
 
     assert (pruned.rows, pruned.runs, pruned.bars, pruned.foreign_runs) == (0, 0, 0, 1)
     assert (await path_of(store, run_id), files_in(elsewhere)) == (path, before)
+
+
+async def searched(store: Store, root: Path) -> tuple[int, int]:
+    """A search that completed with a best run, both with their files; its number, and the run's."""
+    worker = await searching(store)
+    claim = await worker.gathering()
+    number, run_id = claim.facts.optimization_id, await worker.keeper.best_run_id(claim)
+    assert run_id is not None
+    files, runs = SearchArtifacts(str(root)), ArtifactFiles(str(root))
+    runs.save_run(run_id, claim.epoch, {"trades": bars(0)})
+    path = runs.save_bars(bars(7))
+    results = files.save_returns(number, 1, bars(0))
+    files.save_part(number, 2, 1, bars(0))
+    ran = best_run(run_id, claim)
+    best = replace(ran, outcome=replace(ran.outcome, data_file_path=path))
+    outcome = found(best_run=best)
+    await worker.keeper.end(claim, replace(outcome, columns={**outcome.columns, "results_file_path": results}))
+    return number, run_id
+
+
+async def test_a_search_that_ended_long_ago_goes_with_its_best_run_and_what_steps_left(
+    store: Store, artifacts: ArtifactFiles, root: Path
+) -> None:
+    number, run_id = await searched(store, root)
+    age_files(root, LONG_AGO.total_seconds())
+    young = await prune_all(store, artifacts)
+    assert (young.runs, young.searches, young.bars, young.foreign_runs, young.foreign_searches) == (0, 0, 0, 0, 0)
+    await change_search(store, number, finished_at=datetime.now(UTC) - LONG_AGO)
+
+    told = await prune_all(store, artifacts, dry_run=True)
+    pruned = await prune_all(store, artifacts)
+
+    assert replace(told, before=pruned.before) == pruned
+    assert (pruned.rows, pruned.runs, pruned.searches, pruned.bars) == (1, 1, 1, 1)
+    assert (pruned.foreign_runs, pruned.foreign_searches) == (0, 0)
+    assert files_in(root) == set()
+    assert await path_of(store, run_id) is None
+    shown = await row(store, number)
+    assert shown is not None
+    assert (shown["status"], shown["results_file_path"]) == ("completed", None)
+
+
+async def test_a_search_at_work_or_unknown_keeps_its_files(store: Store, artifacts: ArtifactFiles, root: Path) -> None:
+    worker, files = await searching(store), SearchArtifacts(str(root))
+    claim = await worker.surveyed()
+    for number in (claim.facts.optimization_id, 4711):
+        files.save_part(number, 2, 1, bars(0))
+    age_files(root, LONG_AGO.total_seconds())
+    kept_files = files_in(root)
+
+    pruned = await prune_all(store, artifacts)
+
+    assert (pruned.searches, pruned.foreign_searches) == (0, 1)
+    assert files_in(root) == kept_files
 
 
 async def test_two_retention_commands_do_not_work_at_the_same_time(postgres_store: PostgresStore) -> None:

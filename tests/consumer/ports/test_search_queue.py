@@ -258,7 +258,8 @@ async def test_the_end_is_one_write_of_row_best_run_and_terminal_event(store: St
     worker = await searching(store)
     claim = await worker.gathering()
     number = claim.facts.optimization_id
-    run_id = await worker.keeper.next_run_id()
+    run_id = await worker.keeper.best_run_id(claim)
+    assert run_id is not None
 
     change = await worker.keeper.end(claim, found(best_run=best_run(run_id, claim)))
 
@@ -281,10 +282,22 @@ async def test_the_end_is_one_write_of_row_best_run_and_terminal_event(store: St
     assert await worker.keeper.open_searches() == 0
 
 
+async def test_the_best_run_has_one_number_however_often_it_is_begun(store: Store) -> None:
+    worker, other = await searching(store), await searching(store, "other")
+    claim = await worker.gathering()
+    run_id = await worker.keeper.best_run_id(claim)
+    assert await worker.keeper.give_back(claim)
+    again = await other.claim_one()
+
+    assert (run_id, await other.keeper.best_run_id(again)) == (run_id, run_id)
+    assert await worker.keeper.best_run_id(claim) is None  # fenced
+
+
 async def test_an_end_told_twice_writes_nothing_more(store: Store) -> None:
     worker = await searching(store)
     claim = await worker.gathering()
-    run_id = await worker.keeper.next_run_id()
+    run_id = await worker.keeper.best_run_id(claim)
+    assert run_id is not None
     await worker.keeper.end(claim, found(best_run=best_run(run_id, claim)))
 
     again = await worker.keeper.end(claim, found(best_run=best_run(run_id, claim)))
@@ -357,7 +370,8 @@ async def test_a_cancel_that_comes_while_the_result_is_written_wins(store: Store
     worker = await searching(store)
     claim = await worker.gathering()
     await set_status(store, claim.facts.optimization_id, "cancelled")
-    run_id = await worker.keeper.next_run_id()
+    run_id = await worker.keeper.best_run_id(claim)
+    assert run_id is not None
 
     change = await worker.keeper.end(claim, found(best_run=best_run(run_id, claim)))
 
@@ -389,7 +403,8 @@ async def test_a_row_changed_since_its_request_has_no_results_of_another_configu
 async def test_trials_before_are_those_of_the_same_strategy_and_symbol_on_overlapping_ranges(store: Store) -> None:
     worker = await searching(store)
     claim = await worker.gathering(name="first")
-    run_id = await worker.keeper.next_run_id()
+    run_id = await worker.keeper.best_run_id(claim)
+    assert run_id is not None
     await worker.keeper.end(claim, found(best_run=best_run(run_id, claim)))
     await store.add_run(status="completed")
     await store.add_run(status="completed", symbol="GBPUSD")
