@@ -13,7 +13,8 @@ from consumer.adapters.kafka.topics import TOPIC_CONFIGS
 from schemas.topics import Topic
 from tests.faults.checker import Finding, no_process_left_over
 from tests.faults.evidence import read_topics
-from tests.faults.field import AWAY, LEASE_SECONDS, OUTPUT_TOPICS, Field, lasting, persistently
+from tests.faults.field import AWAY, LEASE_SECONDS, OUTPUT_TOPICS, Field, event, lasting, persistently
+from tests.faults.load import LONG_SEARCH, SEARCH_REQUESTED
 from tests.faults.worker_process import Worker
 from tests.support import kafka_admin
 from tests.support.waiting import eventually
@@ -31,6 +32,8 @@ class Trouble:
     place: Field
     random: Random
     findings: list[Finding] = field(default_factory=list)
+    searches: int = 0
+    """Sent by faults."""
 
     async def worker_killed(self) -> None:
         """SIGKILL for a worker alone, at work if one is: its children must end by themselves."""
@@ -83,6 +86,25 @@ class Trouble:
             worker.send(signal.SIGSTOP)
             await lasting(LEASE_SECONDS)
             await self._taken_over(before)
+            worker.send(signal.SIGCONT)
+
+    async def searcher_stopped_past_its_lease(self) -> None:
+        """The same for one at a step of a search that has more to do: its part is there, and arrives when another has
+        simulated the same and was counted.
+        """
+        self.searches += 1
+        await self.place.send(event(SEARCH_REQUESTED, f"stopped-{self.searches}", LONG_SEARCH))
+        if worker := await self._pick(at_work=True, marks=("opt=",)):
+            before = await self._shards("running")
+            worker.send(signal.SIGSTOP)
+            await lasting(LEASE_SECONDS)
+
+            async def is_counted() -> bool:
+                done = await self._shards("done")
+                return any(done.get(key, 0) > epoch for key, epoch in before.items())
+
+            with suppress(AssertionError):
+                await eventually(is_counted, "a step that another has taken and done", seconds=TAKEN_OVER_SECONDS)
             worker.send(signal.SIGCONT)
 
     async def worker_terminated(self) -> None:
@@ -213,11 +235,11 @@ class Trouble:
         """The workers' wall clocks jump by hours, either way; the database's does not."""
         self.place.clock_file.write_text(str(self.random.choice((-7200, -30, 45, 86_400))))
 
-    async def _pick(self, *, at_work: bool = False) -> Worker | None:
+    async def _pick(self, *, at_work: bool = False, marks: tuple[str, ...] = ("run=", "opt=")) -> Worker | None:
         """A worker that is up, now and then one that has only just started; if it can be, one that runs something."""
         if not self.place.alive:
             await self.place.start_worker()
-        worker = self.random.choice((await self._at_work() if at_work else []) or self.place.alive)
+        worker = self.random.choice((await self._at_work(marks) if at_work else []) or self.place.alive)
         if self.random.random() < 0.8:
 
             async def is_up() -> bool:
@@ -235,11 +257,14 @@ class Trouble:
                 child.kill()
         await worker.ended()
 
-    async def _at_work(self) -> list[Worker]:
+    async def _at_work(self, marks: tuple[str, ...]) -> list[Worker]:
         """Workers that run something, waiting a little for one; none where nothing comes."""
 
+        def is_at_work(worker: Worker) -> bool:
+            return any(mark in title for title in worker.titles() for mark in marks)
+
         async def probe() -> list[Worker]:
-            return [worker for worker in self.place.alive if any("run=" in each for each in worker.titles())]
+            return [worker for worker in self.place.alive if is_at_work(worker)]
 
         with suppress(AssertionError):
             return await eventually(probe, "a worker at work", seconds=5)
@@ -250,6 +275,16 @@ class Trouble:
         with suppress(*AWAY):
             statement = "SELECT run_id, epoch FROM backtest_executions WHERE state = 'running'"
             return {row["run_id"]: row["epoch"] for row in await self.place.database_now(statement)}
+        return {}
+
+    async def _shards(self, state: str) -> dict[tuple[int, int], int]:
+        """Epochs of the ranges of searches in this state; none while Postgres is away."""
+        with suppress(*AWAY):
+            statement = (
+                "SELECT optimization_id, number, epoch FROM backtest_search_shards WHERE state = $1 AND kind = 'range'"
+            )
+            rows = await self.place.database_now(statement, state)
+            return {(row["optimization_id"], row["number"]): row["epoch"] for row in rows}
         return {}
 
     async def _taken_over(self, before: dict[int, int]) -> None:
@@ -298,6 +333,7 @@ FAULTS: dict[Fault, int] = {
     Trouble.worker_killed_while_postgres_is_away: 2,
     Trouble.all_killed_while_kafka_is_away: 2,
     Trouble.worker_stopped_past_its_lease: 4,
+    Trouble.searcher_stopped_past_its_lease: 3,
     Trouble.worker_terminated: 2,
     Trouble.worker_joins: 2,
     Trouble.worker_leaves: 1,

@@ -53,8 +53,16 @@ SEARCHES: tuple[dict[str, Any], ...] = (
         "samples": 40,
         "min_trades": 1,
     },
+    {
+        "strategy_id": 3,
+        **FEBRUARY,
+        "param_grid": {"seconds_a_bar": [0.0003], "every": {"from": 5, "to": 84, "step": 1}},
+        "min_trades": 1,
+    },
 )
 """Each takes a second or some, and is the same by its seed."""
+LONG_SEARCH = SEARCHES[3]
+"""Of many shards: while one is taken over, others are at work."""
 
 
 @dataclass(slots=True)
@@ -145,7 +153,7 @@ class Load:
 
     async def search(self, place: Field) -> None:
         """A search: of quick combinations, or of some that take their time."""
-        await self._search(place, self.random.choice(SEARCHES))
+        await self._search(place, self.random.choice(SEARCHES[:3]))
 
     async def cancelled_search(self, place: Field) -> None:
         """One that is cancelled while it waits, or is at work, or has ended."""
