@@ -78,7 +78,9 @@ def open_engine(settings: EngineProcessSettings) -> Execute:
             control.report(at.bars_done, at.bars_total, at.simulated_time_us, at.equity, at.trades)
 
         result = run_backtest(specification, instrument, data, strategy, on_progress=report)
-        tables = {"trades": result.filed_trades, "equity": result.equity, LEDGER: result.booked}
+        tables = {"trades": result.recorded_trades, "equity": result.equity, LEDGER: result.booked}
+        if result.indicators is not None:
+            tables["indicators"] = result.indicators
         saved = _patiently(lambda: artifacts.save_run(task.run_id, task.epoch, tables), control, patience)
         bars, digest = charts.of(specification, data.bars)
         bars_file = _patiently(lambda: artifacts.save_bars(bars, digest), control, patience)
