@@ -10,7 +10,9 @@ ConsumerError
     ├── NotThere                  a person or a program named what is not there: say so (exit 2)
     │   ├── NoSuchRun
     │   ├── NoSuchSearch
-    │   └── NoSuchStrategy
+    │   ├── NoSuchStrategy
+    │   └── FilesGone             files of a run that were removed, or lie elsewhere
+    ├── NotCompleted              a run has no results (yet): say which status it has (exit 2)
     ├── NameTaken                 a row with that name is there already: say so (exit 2)
     ├── SearchProcessLost         stop: processes of a search cannot be kept alive (exit 1)
     ├── StartFailed               stop: a server did not answer within START_TIMEOUT_SECONDS, or is not fit (exit 1)
@@ -74,6 +76,24 @@ class NoSuchStrategy(NotThere):
     def __init__(self, strategy_id: int) -> None:
         super().__init__(f"there is no strategy {strategy_id}")
         self.strategy_id = strategy_id
+
+
+class FilesGone(NotThere):
+    """A file that a run left is not in the artefact store any more, or in another one."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(
+            f"{place} is not there: `backtest runs prune` removed the files of this run, or they lie elsewhere than"
+            f" BACKTEST_ARTIFACTS_URL says"
+        )
+
+
+class NotCompleted(ConsumerError):
+    """A run that has no results, since it has not completed."""
+
+    def __init__(self, run_id: int, status: str) -> None:
+        super().__init__(f"run {run_id} has no results: it is {status}")
+        self.run_id, self.status = run_id, status
 
 
 class NameTaken(ConsumerError):

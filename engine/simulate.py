@@ -6,6 +6,7 @@ from engine.market.instruments import Instrument
 from engine.numeric.sums import sums_by_sign
 from engine.prepared import PreparedRun, RunData, prepare_run
 from engine.results.digest import input_parts
+from engine.results.excursions import excursions
 from engine.results.measuring import Pass, measure
 from engine.results.metrics import net_profit
 from engine.results.result import BacktestResult
@@ -125,4 +126,6 @@ def _result(run: PreparedRun, decider: Decider, stop_first: Pass, target_first: 
             given.values,
             given.version,
         ),
+        excursions=lambda: excursions(trail.rows, run),
+        plots=stop_first.decisions.plots,
     )

@@ -20,8 +20,9 @@ from consumer.errors import NoSuchSearch
 from consumer.ports.run_files import RunFiles
 from consumer.preparation.full_params import full_params
 from consumer.preparation.snapshot import specification_from_json
+from consumer.reports.drawdowns import Drawdown
 from consumer.reports.figure_groups import ambiguity, figure_groups
-from consumer.reports.figures import Drawdown, RunReport, TradeGroup, run_ledger, run_report
+from consumer.reports.figures import RunReport, TradeGroup, run_ledger, run_report
 from consumer.reports.heading import heading
 from consumer.reports.spread import spread_text
 from consumer.settings import DatabaseSettings, StoreSettings, load_settings

@@ -2,9 +2,8 @@
 file show the same ones.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any, Final
 
 import polars as pl
@@ -12,6 +11,7 @@ import polars as pl
 from consumer.errors import ArtifactsUnavailable, NoSuchRun
 from consumer.ports.history import History, Row
 from consumer.ports.run_files import RunFiles
+from consumer.reports.drawdowns import Drawdown, deepest_drawdowns
 from consumer.rules.columns import METRIC_COLUMNS
 from engine.errors import InputRefused
 
@@ -28,17 +28,6 @@ class TradeGroup:
     net_profit: float
     best: float
     worst: float
-
-
-@dataclass(frozen=True, slots=True)
-class Drawdown:
-    """A stretch of equity below its last peak. recovered: None while it lasts at the end."""
-
-    percent: float
-    amount: float
-    peak: datetime
-    trough: datetime
-    recovered: datetime | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,25 +93,6 @@ def trade_groups(trades: Sequence[Mapping[str, Any]], column: str) -> list[Trade
     return sorted(groups, key=lambda group: -group.trades)
 
 
-def deepest_drawdowns(equity: pl.DataFrame, deposit: float, count: int) -> list[Drawdown]:
-    """The deepest stretches below a peak, by percent of that peak; the first peak is the deposit, at the first bar.
-
-    equity: columns time and equity, in order of time. The deepest is the run's max_drawdown_pct.
-    """
-    found: list[Drawdown] = []
-    peak_row = trough_row = 0
-    times = [*equity["time"][:1].to_list(), *equity["time"].to_list()]
-    values = [deposit, *equity["equity"].to_list()]
-    for row, value in enumerate(values[: len(times)]):
-        if value >= values[peak_row]:
-            found += _stretch(times, values, peak_row, trough_row, times[row])
-            peak_row = trough_row = row
-        elif value < values[trough_row]:
-            trough_row = row
-    found += _stretch(times, values, peak_row, trough_row, None) if times else ()
-    return sorted(found, key=lambda fall: -fall.percent)[:count]
-
-
 async def _metrics_of(history: History, row: Row) -> Mapping[str, Any]:
     if row["status"] != "completed":
         return {}
@@ -137,11 +107,3 @@ def _has_files(row: Row) -> bool:
 def _group(name: str, profits: Sequence[float]) -> TradeGroup:
     wins = sum(profit > 0 for profit in profits)
     return TradeGroup(name, len(profits), wins, sum(profits), max(profits), min(profits))
-
-
-def _stretch(
-    times: Sequence[datetime], values: Sequence[float], peak_row: int, trough_row: int, recovered: datetime | None
-) -> Iterator[Drawdown]:
-    peak, amount = values[peak_row], values[peak_row] - values[trough_row]
-    if amount > 0 and peak > 0:
-        yield Drawdown(amount / peak * 100, amount, times[peak_row], times[trough_row], recovered)

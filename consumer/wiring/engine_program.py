@@ -80,10 +80,12 @@ def open_engine(settings: EngineProcessSettings) -> Execute:
 
         result = run_backtest(specification, instrument, data, strategy, on_progress=report)
         tables: dict[str, pl.DataFrame | Columns] = {
-            "trades": result.filed_trade_columns,
+            "trades": result.recorded_trade_columns,
             "equity": result.equity_columns,
             LEDGER: result.booked,
         }
+        if result.indicators is not None:
+            tables["indicators"] = result.indicators
         saved = _patiently(lambda: artifacts.save_run(task.run_id, task.epoch, tables), control, patience)
         bars, digest = charts.of(specification, data.bars)
         bars_file = _patiently(lambda: artifacts.save_bars(bars, digest), control, patience)

@@ -13,6 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from engine.deciders.chosen import ChosenStrategy, kind_of
+from engine.deciders.plots import without_plots
 from engine.deciders.rules import TERM_NUMBERS, target_name
 from engine.deciders.table import PATTERN_COLUMNS, columns_of, frame_problem, pattern_texts
 from engine.deciders.terms import CLOSES
@@ -78,6 +79,7 @@ class Recording:
         frame = strategy.decide_all(market) if self._last_row is not None else self._watched(strategy, market)
         if not isinstance(frame, pl.DataFrame) or frame.height != height:
             return frame
+        frame, _ = without_plots(frame)  # nothing decides by them
         if frame_problem(columns_of(frame)):
             return frame
         self._columns = self._taken(frame)

@@ -15,6 +15,7 @@ from engine.deciders.decider import Carrier, Listener
 from engine.deciders.decisions import Decisions, bare_actions, to_carry_out
 from engine.deciders.guard import guarded
 from engine.deciders.left_out import left_out_warnings, no_decision
+from engine.deciders.plots import checked_plots, without_plots
 from engine.deciders.rules import CODES
 from engine.deciders.table import (
     codes_of,
@@ -68,20 +69,39 @@ def _ask(strategy: ColumnStrategy, run: PreparedRun) -> Decisions:
 
     def asked() -> pl.DataFrame:
         # The market is gone when the answer is read: its joined columns take memory.
-        # Clones are the strategy's own: polars shares the values and copies them where one is changed.
-        context = {name: join_context(run.bars, longer).clone() for name, longer in run.context.items()}
-        market = Market(run.bars.frame.clone(), Contexts(context), _own_bars(run), left_out, remarks)
+        market = _market(run, left_out, remarks)
         frame: object = guarded(lambda: strategy.decide_all(market), "decide_all")
         if not isinstance(frame, pl.DataFrame):
             raise StrategyError(f"decide_all returned {type(frame).__name__}, not a polars DataFrame")
         return frame
 
-    decisions = decisions_from_columns(asked(), run.bars, run.first, run.specification, run.instrument)
+    frame, plots = without_plots(asked())
+    decisions = decisions_from_columns(frame, run.bars, run.first, run.specification, run.instrument)
+    del frame
     warnings = left_out_warnings(left_out, run)
     if not decisions.rows.size and not warnings:
         warnings = (no_decision(run),)
     warnings = (*warnings, *remarks)
-    return replace(decisions, warnings=warnings) if warnings else decisions
+    drawn = _plots(strategy, run, plots)
+    return replace(decisions, warnings=warnings, plots=drawn) if warnings or drawn else decisions
+
+
+def _market(run: PreparedRun, left_out: dict[str, Any], remarks: list[str]) -> Market:
+    # Clones are the strategy's own: polars shares the values and copies them where one is changed.
+    context = {name: join_context(run.bars, longer).clone() for name, longer in run.context.items()}
+    return Market(run.bars.frame.clone(), Contexts(context), _own_bars(run), left_out, remarks)
+
+
+def _plots(strategy: Any, run: PreparedRun, returned: pl.DataFrame | None) -> Callable[[], pl.DataFrame] | None:
+    """Return what makes the run's plots: of the columns returned with the decisions, or, where a strategy has
+    `plot_all` (rules), of what that computes when it is asked for, which a search never does.
+    """
+    if returned is not None:
+        kept = checked_plots(returned, run.bars.height).slice(run.first)
+        return lambda: kept
+    if hasattr(strategy, "plot_all"):
+        return lambda: checked_plots(strategy.plot_all(_market(run, {}, [])), run.bars.height).slice(run.first)
+    return None
 
 
 def _own_bars(run: PreparedRun) -> Callable[[str | None], OwnBars]:

@@ -5,6 +5,7 @@ Every decision is checked, by one set of rules and one wording (`rules`), before
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +60,9 @@ class Decisions:
     terms: NDArray[Any] | None = None
     warnings: tuple[str, ...] = ()
     """What whoever believes the run should know of how they came about."""
+    plots: Callable[[], pl.DataFrame] | None = None
+    """Makes what is to be drawn beside the run's bars, a row each (engine.deciders.plots); None where there is nothing.
+    """
 
 
 def one_decision_slot() -> Decisions:

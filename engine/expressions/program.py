@@ -35,12 +35,14 @@ class Program:
     """steps: each after its inputs. results: the step of each field of the document that has one, and of the targets.
 
     lengths: by timeframe (None: the run's), the longest chain of lengths, and the bars to see before the start for it.
+    indicators: the step of each by its name, as the run's bars know it.
     """
 
     steps: tuple[Step, ...]
     results: Mapping[str, int]
     take_profit: tuple[int, ...]
     lengths: Mapping[str | None, tuple[int, int]]
+    indicators: Mapping[str, int]
 
     def __deepcopy__(self, memo: Any) -> "Program":
         return self  # nobody changes it
@@ -52,7 +54,8 @@ def program_of(rules: CheckedRules) -> Program:
     maker.every_indicator()
     results = {name: maker.expression(each, None) for name, each in rules.expressions.items()}
     targets = tuple(maker.expression(each, None) for each in rules.take_profit)
-    return Program(tuple(maker.steps), results, targets, maker.lengths)
+    indicators = {name: maker.indicator(name) for name in rules.indicators}
+    return Program(tuple(maker.steps), results, targets, maker.lengths, indicators)
 
 
 class _Maker:
@@ -71,6 +74,10 @@ class _Maker:
         """Return the place of the whole expression on these bars. Indicators that it names are made before it."""
         self._make_named(self._named(expression, timeframe))
         return self._made(expression, timeframe)
+
+    def indicator(self, name: str) -> int:
+        """Return the place of an indicator as the run's bars know it. All were made before."""
+        return self._name(name, None)
 
     def every_indicator(self) -> None:
         """Make also those that nothing names: what is not asked for is not computed, but seen bars are the same."""

@@ -30,9 +30,24 @@ def resample(bars: Bars, to: Timeframe, instrument: Instrument) -> Bars:
     """
     if to == bars.timeframe:
         return bars
+    made, complete = resample_with_cut(bars, to, instrument)
+    begin = 1 if made.height and not complete[0] else 0
+    end = made.height - 1 if made.height and not complete[-1] else made.height
+    if (begin, end) == (0, made.height):
+        return made
+    assert made.closes_us is not None
+    assert made.begins_us is not None
+    kept = slice(begin, max(begin, end))
+    return Bars(to, made.frame[kept], made.closes_us[kept], made.begins_us[kept])
+
+
+def resample_with_cut(bars: Bars, to: Timeframe, instrument: Instrument) -> tuple[Bars, NDArray[np.bool_]]:
+    """Make the same bars, and keep those that the begin or the end of the data cuts; and say which are complete."""
+    if to == bars.timeframe:
+        return bars, np.ones(bars.height, bool)
     if not can_resample(bars.timeframe, to):
         raise UnknownTimeframe(f"{to.name} bars cannot be made of {bars.timeframe.name} bars")
-    first, last, starts_us, ends_us = _groups(bars, to, instrument)
+    first, last, starts_us, ends_us, complete = _groups(bars, to, instrument)
     frame = bars.frame
     high, low, volume = _reduce(bars.high, bars.low, bars.volume, first, last)
     columns: dict[str, pl.Series | NDArray[np.float64]] = {
@@ -46,7 +61,15 @@ def resample(bars: Bars, to: Timeframe, instrument: Instrument) -> Bars:
     if bars.spread_points is not None:
         columns["spread"] = bars.spread_points[last]
     closes_us = np.maximum(ends_us, bars.close_time_us[last])
-    return Bars(to, pl.DataFrame(columns), closes_us, np.minimum(starts_us, bars.time_us[first]))
+    return Bars(to, pl.DataFrame(columns), closes_us, np.minimum(starts_us, bars.time_us[first])), complete
+
+
+def candle_opens(time_us: NDArray[np.int64], to: Timeframe, instrument: Instrument) -> NDArray[np.int64]:
+    """Return for each bar, by its open, when the candle that it belongs to opens. Both ascending."""
+    if to.duration_us <= HOUR_US or not time_us.size:
+        return time_us // to.duration_us * to.duration_us
+    made = candles(to, instrument.trading_day, int(time_us[0]), int(time_us[-1]))
+    return made.open_us[np.searchsorted(made.from_us, time_us, side="right") - 1]
 
 
 def join_context(bars: Bars, context: Bars) -> pl.DataFrame:
@@ -73,12 +96,14 @@ def last_closed(moments_us: NDArray[np.int64], close_times_us: NDArray[np.int64]
     return found
 
 
-def _groups(bars: Bars, to: Timeframe, instrument: Instrument) -> tuple[NDArray[np.int64], ...]:
-    """Return first and last source row, open and end of each complete resampled bar."""
+def _groups(
+    bars: Bars, to: Timeframe, instrument: Instrument
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Return first and last source row, open and end of each resampled bar, and whether it is complete."""
     time_us = bars.time_us
     if time_us.size == 0:
         empty = np.empty(0, np.int64)
-        return empty, empty, empty, empty
+        return empty, empty, empty, empty, np.empty(0, bool)
     if to.duration_us <= HOUR_US:
         first, starts_us = _group_starts(time_us, to.duration_us)
         ends_us = starts_us + to.duration_us
@@ -89,10 +114,10 @@ def _groups(bars: Bars, to: Timeframe, instrument: Instrument) -> tuple[NDArray[
         first, starts_us, ends_us = edges[holds_bars], made.open_us[holds_bars], made.close_us[holds_bars]
     last = np.append(first[1:], time_us.size) - 1
     data_begin_us, data_end_us = _span(int(time_us[0]), int(bars.close_time_us[-1]), instrument.session)
-    begin = 1 if data_begin_us > starts_us[0] else 0
-    end = first.size - 1 if data_end_us < ends_us[-1] else first.size
-    kept = slice(begin, max(begin, end))
-    return first[kept], last[kept], starts_us[kept], ends_us[kept]
+    complete = np.ones(first.size, bool)
+    complete[0] &= data_begin_us <= starts_us[0]
+    complete[-1] &= data_end_us >= ends_us[-1]
+    return first, last, starts_us, ends_us, complete
 
 
 def _span(begin_us: int, end_us: int, session: Session) -> tuple[int, int]:

@@ -10,7 +10,7 @@ import polars as pl
 
 from engine.deciders.decisions import Patterns
 from engine.kernel.layout import PLACES, REASONS, ROW
-from engine.market.bars import Bars
+from engine.market.bars import TIME, Bars
 from engine.market.instruments import Instrument
 from engine.market.passport import Passport, data_passport
 from engine.market.sessions import SessionDays
@@ -46,6 +46,7 @@ TRADE_COLUMNS = (
 """The columns of `backtest_trades` without id and run_id, in its order."""
 PLACE_COLUMNS = ("entry_at", "exit_at", "stop_at_entry")
 """What files of trades tell beside: what of its bar each fill was at, and the stop that the position began with."""
+BAR_TIME = "bar time"
 _DIRECTIONS = ("SELL", "", "BUY")
 
 
@@ -77,6 +78,10 @@ class BacktestResult:
     """Of the code that decided; None for signals, and where nobody knows."""
     digest_inputs: Callable[[], tuple[bytes, ...]]
     """Lays out what went in (`digest.input_parts`), when the digest is asked for."""
+    excursions: Callable[[], Columns]
+    """Of the trades, a row each (engine.results.excursions)."""
+    plots: Callable[[], pl.DataFrame] | None
+    """What the decider wants drawn, a row a bar of the run (engine.deciders.plots); None for nothing."""
 
     @property
     def net_profit(self) -> float:
@@ -144,6 +149,27 @@ class BacktestResult:
             "stop_at_entry": column["stop_at_entry"],
         }
         return {name: columns[name] for name in (*TRADE_COLUMNS, *PLACE_COLUMNS)}
+
+    @cached_property
+    def recorded_trades(self) -> pl.DataFrame:
+        """The trades as a run's artefacts have them: those of files, then EXCURSION_COLUMNS."""
+        return frame_of(self.recorded_trade_columns)
+
+    @property
+    def recorded_trade_columns(self) -> Columns:
+        return {**self.filed_trade_columns, **self.excursions()}
+
+    @cached_property
+    def indicators(self) -> pl.DataFrame | None:
+        """What is drawn beside the bars, a row a simulated bar: `bar time` (its open, by a name that no indicator can
+        have), then a column each, Float64 or Boolean with nulls; None where the decider has nothing to draw."""
+        if self.plots is None:
+            return None
+        bars, drawn = self.trail.equity.size, self.plots()
+        if not drawn.width:
+            return None
+        time = pl.Series(BAR_TIME, self.trail.time_us[:bars]).cast(TIME)
+        return pl.DataFrame([time, *drawn.head(bars)])
 
     @cached_property
     def equity(self) -> pl.DataFrame:

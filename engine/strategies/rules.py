@@ -155,19 +155,28 @@ class Rules:
             columns.append(_sides(closed_side))
         return pl.DataFrame([_actions(codes, closing), *columns])
 
+    def plot_all(self, market: Market) -> pl.DataFrame:
+        """Return the document's indicators by name, a row a bar: numbers with NaN, conditions where they are surely
+        true.
+        """
+        names = list(self._rules.indicators)
+        columns = self._columns(market, [self._program.indicators[name] for name in names])
+        return pl.DataFrame({name: np.ascontiguousarray(each) for name, each in zip(names, columns, strict=True)})
+
     def _evaluated(self, market: Market) -> dict[str, Any]:
         """Return every field's column: masks of conditions, numbers with NaN; targets as take_profit.1 and on."""
+        program = self._program
+        places = {**program.results, **{f"take_profit.{i}": place for i, place in enumerate(program.take_profit, 1)}}
+        return dict(zip(places, self._columns(market, list(places.values())), strict=True))
 
+    def _columns(self, market: Market, places: list[int]) -> list[Any]:
         def source_of(timeframe: str | None) -> Source:
             own = market.own_bars(timeframe)
             names = ("open", "high", "low", "close", "volume")
             columns = {name: as_floats(own.frame[name]) for name in names}
             return Source(columns, own.close_time_us, own.spread_pips, None if timeframe is None else own.rows)
 
-        program = self._program
-        places = {**program.results, **{f"take_profit.{i}": place for i, place in enumerate(program.take_profit, 1)}}
-        columns = evaluate(program, list(places.values()), source_of, self._instrument.pip)
-        return dict(zip(places, columns, strict=True))
+        return evaluate(self._program, places, source_of, self._instrument.pip)
 
     def _never_met(self, found: Mapping[str, Any]) -> Iterator[str]:
         for name in ("buy", "sell"):

@@ -41,6 +41,7 @@ def warm_up() -> None:
         instrument = packaged_instruments()["EURUSD"]
         result = run_backtest(specification, instrument, RunData(bars=bars), strategy, on_progress=lambda _: None)
         trades_csv(1, result)
+        result.recorded_trades  # noqa: B018  # made when it is asked for
 
 
 def warm_up_search() -> None:

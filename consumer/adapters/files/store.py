@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 
+_PART_BYTES = 1024 * 1024
+
+
 class FileStoreError(Exception):
     """The store cannot be read or written now: a full disk, no permission, no network. Callers translate it."""
 
@@ -42,6 +45,10 @@ class FileStore(Protocol):
     """Whole files by name. Every method raises FileStoreError; a name that is not there is no error in lists."""
 
     def read(self, name: str) -> bytes: ...
+
+    def parts(self, name: str) -> Iterator[bytes]:
+        """The file in parts, in order, for what is too large to be in memory."""
+        ...
 
     def write(self, name: str, content: bytes, *, durable: bool) -> None:
         """Put a whole file under a name: readers see the old one, the new one, or none, never a part.
@@ -120,6 +127,11 @@ class LocalFiles:
     def read(self, name: str) -> bytes:
         with _translated(self.location(name)):
             return Path(self.location(name)).read_bytes()
+
+    def parts(self, name: str) -> Iterator[bytes]:
+        with _translated(self.location(name)), open(self.location(name), "rb") as file:
+            while part := file.read(_PART_BYTES):
+                yield part
 
     def write(self, name: str, content: bytes, *, durable: bool) -> None:
         target = self.location(name)
@@ -225,6 +237,11 @@ class ObjectFiles:
     def read(self, name: str) -> bytes:
         with _translated(self.location(name)):
             return bytes(self._store.get(name).bytes())
+
+    def parts(self, name: str) -> Iterator[bytes]:
+        with _translated(self.location(name)):
+            for part in self._store.get(name).stream(_PART_BYTES):
+                yield bytes(part)
 
     def write(self, name: str, content: bytes, *, durable: bool) -> None:
         del durable

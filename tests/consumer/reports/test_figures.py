@@ -8,7 +8,8 @@ import pytest
 from consumer.adapters.memory.history import MemoryHistory
 from consumer.errors import ArtifactsUnavailable, NoSuchRun
 from consumer.ports.outcomes import Failed
-from consumer.reports.figures import RunReport, deepest_drawdowns, run_ledger, run_report, trade_groups
+from consumer.reports.drawdowns import deepest_drawdowns
+from consumer.reports.figures import RunReport, run_ledger, run_report, trade_groups
 from engine.errors import InputRefused
 from tests.consumer.queue_steps import queued_and_claimed
 from tests.consumer.stores import MemoryStore

@@ -127,7 +127,7 @@ async def test_a_run_in_a_child_gives_the_figures_of_the_same_run_here(
     assert outcome.warnings == here.warnings
     folder = Path(engine_settings.artifacts_url) / "runs" / "12" / "2"
     assert {Path(place).parent for place in outcome.artifacts.values()} == {folder}
-    assert_frame_equal(pl.read_parquet(outcome.artifacts["trades"]), here.filed_trades)
+    assert_frame_equal(pl.read_parquet(outcome.artifacts["trades"]), here.recorded_trades)
     assert_frame_equal(pl.read_parquet(outcome.artifacts["equity"]), here.equity)
     assert_frame_equal(pl.read_ipc_stream(outcome.artifacts["ledger"]), here.booked)
 
