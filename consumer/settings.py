@@ -9,6 +9,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 from urllib.parse import urlsplit
@@ -87,6 +88,25 @@ def _check_replication(factor: int) -> int:
     return factor
 
 
+_MODEL = re.compile(r"[a-z][a-z0-9-]{0,40}:[!-~]{1,150}")
+
+
+def _check_models(text: str) -> str:
+    names = [name.strip() for name in text.split(",")]
+    if not all(_MODEL.fullmatch(name) for name in names):
+        raise ValueError("not provider:name")
+    return ",".join(names)
+
+
+def _check_address(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("no address of a server")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("credentials in an address would be shown in errors")
+    return text
+
+
 def _lower_case(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
@@ -154,6 +174,20 @@ _LogLevel = Annotated[
     Field(description="debug, info, warning, error or critical"),
 ]
 _Switch = Annotated[bool, Field(description="true or false")]
+_Model = Annotated[
+    str, AfterValidator(_check_models), Field(pattern="^[^,]*$", description="provider:name, such as openai:gpt-5-mini")
+]
+_Models = Annotated[
+    str, AfterValidator(_check_models), Field(description="provider:name, or several of them separated by commas")
+]
+_Address = Annotated[
+    str,
+    AfterValidator(_check_address),
+    Field(description="http:// or https:// and a host, without credentials: the key has a setting of its own"),
+]
+_Temperature = Annotated[float, Field(ge=0, le=2, description="a number from 0 to 2")]
+_Price = Annotated[float, Field(ge=0, le=10**9, description="account currency a million tokens, at least 0")]
+_Date = Annotated[date, Field(description="a date such as 2024-06-30")]
 _Text = Annotated[str, Field(min_length=1, description="text")]
 _Secret = Annotated[SecretStr, Field(description="text")]
 
@@ -284,6 +318,57 @@ class SearchSettings(LogSettings):
     """Of one search, counted without folds and before any is left out."""
 
 
+class ModelSettings(LogSettings):
+    """Which language models may decide, and what they may take."""
+
+    llm_model: _Model | None = None
+    """None: no model is configured, and only rules decide."""
+    llm_base_url: _Address | None = None
+    """Of a server that speaks OpenAI's API, in place of OpenAI's own."""
+    llm_models: _Models | None = None
+    """What a request or a strategy's row may name; None: llm_model alone."""
+    llm_api_key: _Secret | None = None
+    """For the provider of llm_model only; None, and for others: the provider's own variable."""
+    llm_timeout_seconds: _Seconds = 60.0
+    """For one call, to the end of its answer."""
+    llm_concurrency: _Count = 4
+    llm_requests_per_minute: _Count = 60
+    llm_max_tokens: _Count = 1000
+    """Of an answer."""
+    llm_max_prompt_tokens: _Count = 16_000
+    """Of a question, estimated; older bars are left out before it has more."""
+    llm_temperature: _Temperature = 0.0
+    llm_input_price: _Price | None = None
+    llm_output_price: _Price | None = None
+    llm_patience_seconds: _SecondsOrNone = 120.0
+    """For which a provider may be down before the run that asks fails."""
+    llm_run_timeout_seconds: _Seconds = 86_400.0
+    """For which a run may wait for answers, in all."""
+    llm_cache: _Switch = True
+    """Whether runs have the answers of earlier runs."""
+    llm_cutoff: _Date | None = None
+    """Until when the model has read the news: of runs before it results say so."""
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """What may be named, the default first; () without a model."""
+        if self.llm_model is None:
+            return ()
+        more = self.llm_models.split(",") if self.llm_models is not None else []
+        return tuple(dict.fromkeys([self.llm_model, *more]))
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        problems = []
+        if self.models and self.llm_base_url is not None and not any(name.startswith("openai") for name in self.models):
+            problems.append(f"{_variable('llm_base_url')}: is for models named openai: or openai-responses:")
+        if (self.llm_input_price is None) != (self.llm_output_price is None):
+            problems.append(f"{_variable('llm_input_price')} and {_variable('llm_output_price')}: one needs the other")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
 class ServiceSettings(DatabaseSettings, KafkaSettings, StoreSettings, StrategySettings, SearchSettings):
     """What every program of the service is told, worker and API."""
 
@@ -293,7 +378,7 @@ class ServiceSettings(DatabaseSettings, KafkaSettings, StoreSettings, StrategySe
     """How long it waits for its servers when it starts."""
 
 
-class Settings(ServiceSettings):
+class Settings(ServiceSettings, ModelSettings):
     """Everything a worker is told."""
 
     slots: _Count = Field(default_factory=_cores)

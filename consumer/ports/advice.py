@@ -87,15 +87,23 @@ class CallRefused:
 CallOutcome = Reply | CallFailed | CallRefused
 
 
+@dataclass(frozen=True, slots=True)
+class CallSettings:
+    """What beside model and messages shapes an answer."""
+
+    max_tokens: int
+    temperature: float
+
+
 class ModelCaller(Protocol):
     """Sends calls. It neither retries nor follows redirects, and no secret is in anything it returns."""
 
-    def settings_of(self, model: str) -> Mapping[str, Any]:
-        """What beside the messages shapes an answer: part of the question's key, JSON values."""
+    async def call(self, model: str, messages: Messages, settings: CallSettings) -> CallOutcome:
+        """Send one request. Never raises for what the provider does; cancelled, it lets go of the connection."""
         ...
 
-    async def call(self, model: str, messages: Messages) -> CallOutcome:
-        """Send one request. Never raises for what the provider does; cancelled, it lets go of the connection."""
+    async def close(self) -> None:
+        """Let go of all connections."""
         ...
 
 

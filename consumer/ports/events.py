@@ -84,6 +84,8 @@ class RunFacts:
     strategy_id: int
     symbol: str
     timeframe: str
+    llm_replay: bool = False
+    """The run asks no model: it has answers of the ledger or fails."""
 
 
 class Outbox(Protocol):

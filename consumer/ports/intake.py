@@ -105,6 +105,8 @@ class Admitted:
     """JSON object: everything the run executes, a snapshot (consumer.preparation.snapshot reads it back)."""
     columns: dict[str, Any]
     """Configuration columns of backtest_runs."""
+    llm_replay: bool = False
+    """Of the request: no part of what is executed, whose result it does not change."""
 
 
 @dataclass(frozen=True, slots=True)

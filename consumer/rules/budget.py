@@ -7,10 +7,10 @@ Answers that were there already count nothing.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from consumer.ports.advice import Messages
+from consumer.ports.advice import CallSettings, Messages
 
 
 @dataclass(slots=True)
@@ -47,16 +47,16 @@ class Budget:
         return self.last_number
 
 
-def question_key(model: str, settings: Mapping[str, Any], messages: Messages) -> str:
+def question_key(model: str, settings: CallSettings, messages: Messages) -> str:
     """SHA-256, hexadecimal, over all that shapes an answer: the same in any process."""
     return hashlib.sha256(question_document(model, settings, messages)).hexdigest()
 
 
-def question_document(model: str, settings: Mapping[str, Any], messages: Messages) -> bytes:
+def question_document(model: str, settings: CallSettings, messages: Messages) -> bytes:
     """What the key is the hash of, as it is kept: a JSON object."""
     document = {
         "model": model,
-        "settings": dict(settings),
+        "settings": asdict(settings),
         "messages": [{"author": author, "content": content} for author, content in messages],
     }
     return json.dumps(document, sort_keys=True, ensure_ascii=False, indent=1, allow_nan=False).encode()

@@ -158,13 +158,15 @@ def facts_of(run_id: int, request_id: str, stored_specification: str) -> tuple[R
         stored = json.loads(stored_specification)
         specification = stored["engine"]
         named = stored["strategy_id"], specification["symbol"], specification["timeframe"]
+        llm_replay = stored.get("llm_replay", False) is True
     except (ValueError, TypeError, LookupError, RecursionError) as error:
         raise SpecificationCorrupt(run_id) from error
     if not (isinstance(specification, dict) and [type(each) for each in named] == [int, str, str]):
         raise SpecificationCorrupt(run_id)
-    return RunFacts(run_id, request_id, *named), specification
+    return RunFacts(run_id, request_id, *named, llm_replay), specification
 
 
-def stored_specification(strategy_id: int, specification: dict[str, Any]) -> str:
+def stored_specification(strategy_id: int, specification: dict[str, Any], *, llm_replay: bool = False) -> str:
     """What `facts_of` reads."""
-    return json.dumps({"strategy_id": strategy_id, "engine": specification}, sort_keys=True)
+    replay = {"llm_replay": True} if llm_replay else {}
+    return json.dumps({"strategy_id": strategy_id, "engine": specification, **replay}, sort_keys=True)

@@ -184,7 +184,10 @@ class NewRun:
     @property
     def specification(self) -> str:
         """As it is stored with the request."""
-        return stored_specification(self.admitted.columns["strategy_id"], self.admitted.specification)
+        admitted = self.admitted
+        return stored_specification(
+            admitted.columns["strategy_id"], admitted.specification, llm_replay=admitted.llm_replay
+        )
 
     @property
     def standing(self) -> Standing:
