@@ -34,7 +34,7 @@ async def strategy(door: FrontDoor) -> int:
     return await door.add_strategy()
 
 
-async def test_an_accepted_request_is_a_pending_row_that_a_worker_runs(
+async def test_an_accepted_request_is_a_row_that_a_worker_runs(
     door: FrontDoor, api: Api, strategy: int
 ) -> None:
     answer = await api.post_run(strategy, key="end-to-end")
@@ -195,7 +195,7 @@ async def test_a_deleted_run_is_gone_and_its_request_is_remembered(api: Api, str
 async def test_a_rerun_is_the_stored_request_with_the_bodys_fields_over_it(
     door: FrontDoor, api: Api, strategy: int
 ) -> None:
-    body = {"spread_pips": 2.5, "strategy_params": {"fast": 7}, "max_llm_calls": 5}
+    body: dict[str, Any] = {"spread_pips": 2.5, "strategy_params": {"fast": 7}, "max_llm_calls": 5}
     run_id = (await api.post_run(strategy, **body)).json()["run_id"]
 
     answer = await api.post(f"/v1/backtest/{run_id}/rerun", {"spread_pips": 4.0, "timeframe": "H4"})

@@ -26,7 +26,7 @@ class Api(Worker):
         return await self.client.get(path, **arguments)
 
     async def post(self, path: str, body: object = None, **arguments: Any) -> httpx.Response:
-        given = {"json": body} if body is not None else {}
+        given: dict[str, Any] = {"json": body} if body is not None else {}
         return await self.client.post(path, **given, **arguments)
 
     async def post_run(self, strategy_id: int, *, key: str | None = None, **data: Any) -> httpx.Response:
