@@ -3,9 +3,9 @@
 Apart from intake, which records it: nothing here waits for anything.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import assert_never
+from typing import Any, Final, TypeVar, assert_never
 
 import structlog
 
@@ -25,11 +25,14 @@ from schemas.identity import (
 )
 from schemas.optimization_cancel_requested import parse_optimization_cancel_requested
 from schemas.optimization_requested import parse_optimization_requested, usable_search_part
-from schemas.problems import InvalidRequestError
+from schemas.problems import FieldProblem, InvalidRequestError, one_a_field
 from schemas.requested import parse_requested, usable_part
 from schemas.topics import EventType, Topic
 
 log = structlog.get_logger(__name__)
+
+OVER_HTTP: Final = Record("http", -1, -1, None, None)
+"""Stands for the record of a request that no topic brought."""
 
 
 @dataclass(slots=True)
@@ -92,20 +95,31 @@ def decode(record: Record, writer: EventWriter) -> RequestToRecord | SearchToRec
 def decode_request(record: Record) -> RequestToRecord:
     """Decode and validate a request; one that breaks the schema comes back with its problems. Raises EnvelopeError."""
     envelope = open_envelope(record.value, record.headers, EventType.REQUESTED)
-    request_id = identity_of(record, envelope)
-    source = envelope.source or ""
-    try:
-        request = parse_requested(envelope.data, envelope.duplicate_keys)
-    except InvalidRequestError as error:
+    return read_request(
+        envelope.data, envelope.duplicate_keys, identity_of(record, envelope), envelope.source or "", record
+    )
+
+
+def read_request(
+    data: dict[str, Any],
+    duplicate_keys: Sequence[str],
+    request_id: str,
+    source: str,
+    record: Record = OVER_HTTP,
+    more: Sequence[FieldProblem] = (),
+) -> RequestToRecord:
+    """Validate the data of a request, whatever brought them. more: what is wrong with them beside their schema."""
+    request, problems = _read(parse_requested, data, duplicate_keys, more)
+    if request is None:
         return RequestToRecord(
             request_id=request_id,
-            content_hash=raw_content_hash(envelope.data, envelope.duplicate_keys),
+            content_hash=raw_content_hash(data, duplicate_keys),
             record=record,
             source=source,
-            data=raw_content_text(envelope.data),
-            given=envelope.data,
-            request=usable_part(envelope.data, error.problems),
-            problems=error.problems,
+            data=raw_content_text(data),
+            given=data,
+            request=usable_part(data, problems),
+            problems=problems,
         )
     content = content_text(request)
     return RequestToRecord(
@@ -114,9 +128,26 @@ def decode_request(record: Record) -> RequestToRecord:
         record=record,
         source=source,
         data=content,
-        given=envelope.data,
+        given=data,
         request=request,
     )
+
+
+Parsed = TypeVar("Parsed")
+
+
+def _read(
+    parse: Callable[[dict[str, Any], Sequence[str]], Parsed],
+    data: dict[str, Any],
+    duplicate_keys: Sequence[str],
+    more: Sequence[FieldProblem],
+) -> tuple[Parsed | None, tuple[FieldProblem, ...]]:
+    """The request, or all that is wrong with it."""
+    try:
+        request = parse(data, duplicate_keys)
+    except InvalidRequestError as error:
+        return None, one_a_field((*more, *error.problems))
+    return (None, one_a_field(more)) if more else (request, ())
 
 
 def decode_cancel(record: Record) -> CancelToRecord:
@@ -129,19 +160,31 @@ def decode_cancel(record: Record) -> CancelToRecord:
 def decode_search(record: Record) -> SearchToRecord:
     """As decode_request, for a search. Raises EnvelopeError."""
     envelope = open_envelope(record.value, record.headers, EventType.OPTIMIZATION_REQUESTED)
-    request_id, source, data = identity_of(record, envelope), envelope.source or "", envelope.data
-    try:
-        request = parse_optimization_requested(data, envelope.duplicate_keys)
-    except InvalidRequestError as error:
+    return read_search(
+        envelope.data, envelope.duplicate_keys, identity_of(record, envelope), envelope.source or "", record
+    )
+
+
+def read_search(
+    data: dict[str, Any],
+    duplicate_keys: Sequence[str],
+    request_id: str,
+    source: str,
+    record: Record = OVER_HTTP,
+    more: Sequence[FieldProblem] = (),
+) -> SearchToRecord:
+    """As `read_request`, for a search."""
+    request, problems = _read(parse_optimization_requested, data, duplicate_keys, more)
+    if request is None:
         return SearchToRecord(
             request_id=request_id,
-            content_hash=raw_content_hash(data, envelope.duplicate_keys, of_search=True),
+            content_hash=raw_content_hash(data, duplicate_keys, of_search=True),
             record=record,
             source=source,
             data=raw_content_text(data),
             given=data,
-            request=usable_search_part(data, error.problems),
-            problems=error.problems,
+            request=usable_search_part(data, problems),
+            problems=problems,
         )
     content = search_content_text(request)
     return SearchToRecord(request_id, hash_of_search_content(content), record, source, content, data, request)

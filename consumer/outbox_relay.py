@@ -22,7 +22,7 @@ from consumer.ports import Clock, EventKind, Outbox, OutgoingEvent, Publisher, S
 from consumer.rules.delivery import RunOrRow, delivery_of, is_superseded, order_key, size_of, topics_of
 from consumer.telemetry import Telemetry
 from schemas.dead_letter import DeadLetter, truncated
-from schemas.topics import OUTPUT_TOPICS, Topic
+from schemas.topics import OUTPUT_TOPICS, REQUEST_TOPICS, Topic
 
 log = structlog.get_logger(__name__)
 
@@ -89,7 +89,7 @@ class OutboxRelay:
     """Of those, the ones that have made progress since."""
 
     def __post_init__(self) -> None:
-        self.lanes = {topic: Lane(topic) for topic in OUTPUT_TOPICS}
+        self.lanes = {topic: Lane(topic) for topic in (*OUTPUT_TOPICS, *REQUEST_TOPICS)}
         self.answered_at = self.clock.monotonic()
 
     def complaints(self) -> list[str]:

@@ -1,15 +1,14 @@
 """A worker's loops: what repeats, how often, and how all of it ends. What it is made of, `wiring.worker` opens."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import structlog
 
 from consumer.dispatch import Dispatcher
-from consumer.errors import Unavailable
 from consumer.intake import Intake
+from consumer.loops import bounded, every, keep_going
 from consumer.outbox_relay import OutboxRelay
 from consumer.ports import Clock, RecordSource
 from consumer.search_dispatch import SearchDispatcher
@@ -33,8 +32,6 @@ DRAIN_GRACE_SECONDS = 2.0
 """To stop children and give their runs back."""
 RELAY_GRACE_SECONDS = 1.5
 """To publish what waits."""
-LONGEST_PAUSE_SECONDS = 1.0
-"""After a step that failed."""
 
 
 @dataclass(slots=True)
@@ -59,10 +56,10 @@ class Worker:
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set, then drain: nothing new, runs given back, events out, offsets committed."""
         self.tasks = [
-            asyncio.create_task(_keep_going(loop), name=loop.__qualname__)
+            asyncio.create_task(keep_going(loop), name=loop.__qualname__)
             for loop in (self._read, self.relay.run, self._claim, self._sweep)
         ] + [
-            asyncio.create_task(_every(seconds, step), name=step.__qualname__)
+            asyncio.create_task(every(seconds, step), name=step.__qualname__)
             for seconds, step in (
                 (self.settings.heartbeat_seconds, self.dispatcher.beat_once),
                 (CANCEL_POLL_SECONDS, self.dispatcher.look_for_cancels),
@@ -113,7 +110,7 @@ class Worker:
     async def _drain(self) -> None:
         """Bounded in time, whatever server is away: DRAIN_SECONDS and 10 more at most."""
         log.info("worker_draining", active=len(self.dispatcher.active), drain_seconds=self.settings.drain_seconds)
-        stopping_source = asyncio.create_task(_bounded(self.source.stop(), DRAIN_GRACE_SECONDS))
+        stopping_source = asyncio.create_task(bounded(self.source.stop(), DRAIN_GRACE_SECONDS))
         await asyncio.gather(
             self.dispatcher.drain(self.settings.drain_seconds, DRAIN_GRACE_SECONDS),
             self.searches.drain(self.settings.drain_seconds, DRAIN_GRACE_SECONDS),
@@ -123,34 +120,8 @@ class Worker:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
         deadline = self.clock.monotonic() + RELAY_GRACE_SECONDS
-        await _bounded(self.relay.drain(deadline), RELAY_GRACE_SECONDS + 0.5)
+        await bounded(self.relay.drain(deadline), RELAY_GRACE_SECONDS + 0.5)
         log.info("worker_stopped")
-
-
-async def _keep_going(step: Callable[[], Awaitable[None]], pause_seconds: float = LONGEST_PAUSE_SECONDS) -> None:
-    """Repeat a step that waits for its own work; a server that is away, or a defect, never ends the worker."""
-    while True:
-        try:
-            await step()
-        except Unavailable as error:
-            log.warning("server_away", step=step.__qualname__, error=str(error))
-            await asyncio.sleep(pause_seconds)
-        except Exception:
-            log.exception("step_failed", step=step.__qualname__)
-            await asyncio.sleep(pause_seconds)
-
-
-async def _every(seconds: float, step: Callable[[], Awaitable[None]]) -> None:
-    """Repeat a step at an interval, on the monotonic clock; a step that took too long is followed at once."""
-
-    async def paced() -> None:
-        started = time.monotonic()
-        await step()
-        await asyncio.sleep(max(0.0, seconds - (time.monotonic() - started)))
-
-    paced.__qualname__ = step.__qualname__
-    # Half the interval: heartbeats are back well before the next sweep once the store is.
-    await _keep_going(paced, min(seconds / 2, LONGEST_PAUSE_SECONDS))
 
 
 async def _wait(event: asyncio.Event, timeout_seconds: float) -> None:
@@ -159,12 +130,3 @@ async def _wait(event: asyncio.Event, timeout_seconds: float) -> None:
             await event.wait()
     except TimeoutError:
         pass
-
-
-async def _bounded(awaitable: Awaitable[None], timeout_seconds: float) -> None:
-    """Await for so long at most; what fails or takes longer while the worker stops is logged and left."""
-    try:
-        async with asyncio.timeout(timeout_seconds):
-            await awaitable
-    except (TimeoutError, Unavailable) as error:
-        log.warning("not_finished_in_time", error=str(error) or "timeout")

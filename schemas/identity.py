@@ -48,6 +48,16 @@ def hash_of_content(text: str) -> bytes:
     return hashlib.sha256(b"valid\n" + text.encode("ascii")).digest()
 
 
+def hash_with_run(request: BacktestRequested, run_id: int) -> bytes:
+    """The `content_hash` of the request once it names the run that it became."""
+    return content_hash(request.model_copy(update={"run_id": run_id}))
+
+
+def hash_with_search(request: OptimizationRequested, optimization_id: int) -> bytes:
+    """As `hash_with_run`, of a request for a search."""
+    return hash_of_search_content(search_content_text(request.model_copy(update={"optimization_id": optimization_id})))
+
+
 def search_content_text(request: OptimizationRequested) -> str:
     """The content of a request for a search as canonical JSON, ASCII."""
     return canonical_json(search_content_of(request))

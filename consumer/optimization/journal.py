@@ -1,13 +1,14 @@
 """Records requests for searches and their cancels, each batch in one transaction. Implements `SearchJournal`."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from consumer.optimization.keeper import SearchKeeper
 from consumer.ports import CancelToRecord, IntakeResult, OutgoingEvent
 from consumer.ports.event_writer import EventWriter
 from consumer.ports.outcomes import RecordOutcome
+from consumer.ports.posting import KnownHashes
 from consumer.ports.search_tables import SearchRecord, SearchTables, SearchTransaction
 from consumer.ports.searches import AdmitSearch, SearchAdmitted, SearchRow, SearchToRecord
 from consumer.rules.search_events import SearchEventRenderer
@@ -38,12 +39,12 @@ class SearchRecorder:
             try:
                 async with self.tables.transaction() as at:
                     known = await at.known_hashes([each.request_id for each in searches])
-                    out = await _decide(at, searches, known, admit)
-                    records = await _insert(at, out)
-                    _unless_raced(await at.insert_requests(records))
+                    out = await decide(at, searches, known, admit)
+                    records = await insert(at, out)
+                    unless_raced(await at.insert_requests(records))
                     events = await at.store_events(out.events(self.writer, self.letters))
                 break
-            except _Raced:
+            except Raced:
                 continue  # another worker recorded one of these meanwhile: now it is a duplicate or a conflict
         return await self._result(out, records, events)
 
@@ -54,12 +55,12 @@ class SearchRecorder:
                     requests = [waiting_search(row) for row in await at.waiting()]
                     if not requests:
                         return IntakeResult({})
-                    out = await _decide(at, requests, {}, admit)
-                    records = [each for each in await _insert(at, out) if each.outcome != RecordOutcome.WAITING]
+                    out = await decide(at, requests, {}, admit)
+                    records = [each for each in await insert(at, out) if each.outcome != RecordOutcome.WAITING]
                     await at.decide_waiting(records)
                     events = await at.store_events(out.events(self.writer, self.letters))
                 break
-            except _Raced:
+            except Raced:
                 continue
         return await self._result(out, records, events)
 
@@ -68,17 +69,17 @@ class SearchRecorder:
             await at.keep_cancels(cancels)
             named = await at.named_by(cancels)
         outcomes = {RecordOutcome.CANCEL_KEPT.value: len(cancels)}
-        return IntakeResult(outcomes, await self._end_cancelled(named))
+        return IntakeResult(outcomes, await self.end_cancelled(named))
 
     async def _result(
         self, out: SortedOut, records: Sequence[SearchRecord], events: Sequence[OutgoingEvent]
     ) -> IntakeResult:
         new = tuple(each.optimization_id for each in records if each.outcome == "accepted" and each.optimization_id)
         cancelled = [each.optimization_id for each in records if each.cancelled and each.optimization_id is not None]
-        ended = await self._end_cancelled(cancelled)
+        ended = await self.end_cancelled(cancelled)
         return IntakeResult(out.outcomes(), (*events, *ended), new, out.unchecked)
 
-    async def _end_cancelled(self, ids: Sequence[int]) -> tuple[OutgoingEvent, ...]:
+    async def end_cancelled(self, ids: Sequence[int]) -> tuple[OutgoingEvent, ...]:
         """Here and now; where that fails the sweep does it."""
         events: list[OutgoingEvent] = []
         for optimization_id in ids:
@@ -86,19 +87,19 @@ class SearchRecorder:
         return tuple(events)
 
 
-class _Raced(Exception):
+class Raced(Exception):
     """A request id, a row's search or the number of a new row was taken between our look and our insert."""
 
 
-async def _decide(
-    at: SearchTransaction, requests: Sequence[SearchToRecord], known: Mapping[str, bytes], admit: AdmitSearch
+async def decide(
+    at: SearchTransaction, requests: Sequence[SearchToRecord], known: KnownHashes, admit: AdmitSearch
 ) -> SortedOut:
     rows = await at.search_rows(named_rows(requests))
     strategies, locked = await at.strategies(named_strategies(requests, rows))
     return sort_out(requests, known, rows, strategies, locked, admit)
 
 
-async def _insert(at: SearchTransaction, out: SortedOut) -> list[SearchRecord]:
+async def insert(at: SearchTransaction, out: SortedOut) -> list[SearchRecord]:
     """Rows and searches of what was accepted; the requests to be written with them."""
     ids = iter(await at.next_search_ids(sum(row is None for _, _, row in out.accepted)))
     cancels = await at.kept_cancels(
@@ -124,16 +125,16 @@ async def _insert_search(
     at: SearchTransaction, request: SearchToRecord, admitted: SearchAdmitted, row: SearchRow | None, number: int
 ) -> None:
     if row is None:
-        _unless_raced(await at.insert_row(number, admitted.columns))
+        unless_raced(await at.insert_row(number, admitted.columns))
     made = await at.insert_search(
         number, request.request_id, request.source, admitted.columns["max_workers"], is_named=row is not None
     )
-    _unless_raced(made)
+    unless_raced(made)
 
 
-def _unless_raced(made: bool) -> None:
+def unless_raced(made: bool) -> None:
     if not made:
-        raise _Raced
+        raise Raced
 
 
 def _error_json(problems: Sequence[FieldProblem]) -> str:

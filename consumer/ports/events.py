@@ -15,6 +15,9 @@ class EventKind(StrEnum):
     REJECTED = "rejected"
     DEAD_LETTER = "dead_letter"
     SEARCH_REJECTED = "search_rejected"
+    REQUESTED = "requested"
+    """The record of a request that came over HTTP."""
+    SEARCH_REQUESTED = "search_requested"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from consumer.ports.events import OutgoingEvent
 from consumer.ports.intake import CancelToRecord, StrategyRow
 from consumer.ports.outcomes import Completed
+from consumer.ports.posting import KnownHashes, TakenRequest
 from consumer.ports.queue import BeatResult
 from consumer.ports.searches import LapsedShard, SearchRow, SearchToRecord, ShardClaim, ShardKey
 
@@ -24,6 +25,8 @@ class SearchRecord:
     optimization_id: int | None = None
     specification: str | None = None
     error: str | None = None
+    emitted_hash: bytes | None = None
+    """Of one that came over HTTP: the content hash of the record that goes out for it."""
     cancelled: bool = False
     """By a cancel that came before: the search ends at once."""
 
@@ -48,7 +51,11 @@ class SearchTransaction(Protocol):
 
     # --- requests -------------------------------------------------------------------------------------------------
 
-    async def known_hashes(self, request_ids: Sequence[str]) -> Mapping[str, bytes]: ...
+    async def known_hashes(self, request_ids: Sequence[str]) -> KnownHashes: ...
+
+    async def taken(self, request_ids: Sequence[str]) -> Mapping[str, TakenRequest]:
+        """Those of the requests that are in the table, for a run or a search."""
+        ...
 
     async def search_rows(self, ids: Sequence[int]) -> Mapping[int, SearchRow]: ...
 

@@ -43,6 +43,10 @@ def topics_of(event: OutgoingEvent) -> tuple[Topic, ...]:
             return (Topic.COMPLETED,)
         case EventKind.SEARCH_REJECTED:
             return (Topic.OPTIMIZATION_COMPLETED,)
+        case EventKind.REQUESTED:
+            return (Topic.REQUESTED,)
+        case EventKind.SEARCH_REQUESTED:
+            return (Topic.OPTIMIZATION_REQUESTED,)
         case EventKind.DEAD_LETTER:
             return (Topic.DEAD_LETTER,)
         case _:

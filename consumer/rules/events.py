@@ -92,6 +92,19 @@ class EventRenderer:
             headers=(outgoing.CONTENT_TYPE_HEADER,),
         )
 
+    def requested(self, request: RequestToRecord, run_id: int) -> OutgoingEvent:
+        named = request.request.model_copy(update={"run_id": run_id, "request_id": request.request_id})
+        value = outgoing.render(named, event_id=request.request_id, source=request.source, time=self.clock.now_utc())
+        return OutgoingEvent(
+            event_id=request.request_id,
+            kind=EventKind.REQUESTED,
+            run_id=None,
+            sequence=0,
+            key=outgoing.run_key(run_id),
+            value=value,
+            headers=(outgoing.CONTENT_TYPE_HEADER,),
+        )
+
     def dead_letter(self, record: Record, reason: DeadLetterReason, message: str) -> OutgoingEvent:
         letter = dead_letter(
             key=record.key,

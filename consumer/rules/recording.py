@@ -22,6 +22,7 @@ from consumer.ports import (
     Unchecked,
 )
 from consumer.ports.outcomes import RecordOutcome
+from consumer.ports.posting import KnownHashes
 from consumer.rules.endings import cancel_reason, facts_of, stored_specification
 from consumer.rules.ownership import Standing
 from schemas.cancelled import REASON_REQUESTED
@@ -40,16 +41,16 @@ class Repeats:
     """Same id, other content."""
 
 
-def sort_out_repeats(requests: Iterable[RequestToRecord], known: Mapping[str, bytes]) -> Repeats:
-    """known: request id -> content hash, of those among the requests that are in the table. The first one counts."""
+def sort_out_repeats(requests: Iterable[RequestToRecord], known: KnownHashes) -> Repeats:
+    """known: of those among the requests that are in the table. The first one counts."""
     hashes = dict(known)
     unseen, duplicates, conflicts = [], [], []
     for request in requests:
         first = hashes.get(request.request_id)
         if first is None:
-            hashes[request.request_id] = request.content_hash
+            hashes[request.request_id] = (request.content_hash,)
             unseen.append(request)
-        elif first == request.content_hash:
+        elif request.content_hash in first:
             duplicates.append(request)
         else:
             conflicts.append(request)

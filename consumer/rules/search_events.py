@@ -23,6 +23,20 @@ class SearchEventRenderer:
     source: str
     clock: Clock
 
+    def requested(self, request: SearchToRecord, optimization_id: int) -> OutgoingEvent:
+        named = request.request.model_copy(
+            update={"optimization_id": optimization_id, "request_id": request.request_id}
+        )
+        return OutgoingEvent(
+            event_id=request.request_id,
+            kind=EventKind.SEARCH_REQUESTED,
+            run_id=None,
+            sequence=0,
+            key=outgoing.search_key(optimization_id),
+            value=outgoing.render(named, event_id=request.request_id, source=request.source, time=self.clock.now_utc()),
+            headers=(outgoing.CONTENT_TYPE_HEADER,),
+        )
+
     def started(self, facts: SearchFacts, sequence: int) -> OutgoingEvent:
         event = optimization_events.OptimizationStarted(**_common(facts, sequence), progress_pct=0)
         return self._event(EventKind.STARTED, facts, sequence, event)

@@ -8,6 +8,7 @@ from typing import Any
 from consumer.ports import OutgoingEvent, Record, StrategyCheck, StrategyRow
 from consumer.ports.event_writer import EventWriter
 from consumer.ports.outcomes import RecordOutcome
+from consumer.ports.posting import KnownHashes
 from consumer.ports.searches import (
     AdmitSearch,
     SearchAdmitted,
@@ -71,7 +72,7 @@ def named_strategies(requests: Iterable[SearchToRecord], rows: Mapping[int, Sear
 
 def sort_out(
     requests: Sequence[SearchToRecord],
-    known: Mapping[str, bytes],
+    known: KnownHashes,
     rows: Mapping[int, SearchRow],
     strategies: Mapping[int, StrategyRow],
     locked: Collection[int],
@@ -79,7 +80,7 @@ def sort_out(
 ) -> SortedOut:
     """Decide requests against what is kept. The first of an id counts, and the first of a row.
 
-    known: request id -> content hash, of those that are in the table. locked: strategies that cannot go meanwhile.
+    known: of those that are in the table. locked: strategies that cannot go meanwhile.
     """
     hashes = dict(known)
     unchecked_ids: dict[str, StrategyCheck] = {}
@@ -91,7 +92,7 @@ def sort_out(
             out = replace(out, unchecked=(*out.unchecked, (request, unchecked_ids[name])))
             continue
         if (first := hashes.get(name)) is not None:
-            if first == request.content_hash:
+            if request.content_hash in first:
                 out = replace(out, duplicates=(*out.duplicates, request))
             else:
                 out = replace(out, conflicts=(*out.conflicts, request))
@@ -114,7 +115,7 @@ def sort_out(
                     out = replace(out, waiting=(*out.waiting, request))
                 else:
                     out = replace(out, accepted=(*out.accepted, (request, admitted, row)))
-        hashes[name] = request.content_hash
+        hashes[name] = (request.content_hash,)
     return out
 
 

@@ -17,20 +17,38 @@ from consumer.adapters.http.api.services import Services
 from consumer.adapters.http.api.serving import serve
 from consumer.adapters.http.server import Checks
 from consumer.adapters.kafka.connection import kafka_connection
-from consumer.adapters.kafka.topics import missing_topics
+from consumer.adapters.kafka.publisher import KafkaPublisher
+from consumer.adapters.kafka.topic_watch import TopicWatch
+from consumer.adapters.kafka.topics import missing_topics, topic_settings
+from consumer.adapters.postgres.endings import EventOwner
 from consumer.adapters.postgres.history import PostgresHistory
+from consumer.adapters.postgres.journal import PostgresJournal
+from consumer.adapters.postgres.outbox import PostgresOutbox
 from consumer.adapters.postgres.pool import FREE_PLANS, SessionPool, open_pool, server_time
+from consumer.adapters.postgres.posts import PostgresPosts
+from consumer.adapters.postgres.removal import PostgresRemoval
 from consumer.adapters.postgres.schema.migrating import check_schema
 from consumer.adapters.postgres.search_history import PostgresSearchHistory
+from consumer.adapters.postgres.strategy_rows import PostgresStrategies
+from consumer.beside_api import Beside
 from consumer.clock import StoreClock
 from consumer.errors import Unavailable
+from consumer.optimization.posting import SearchPosts
+from consumer.outbox_relay import OutboxRelay
+from consumer.requests.strategy_rows import RowJudge
+from consumer.rules.events import EventRenderer
+from consumer.rules.search_admission import SearchAdmission
 from consumer.settings import ApiSettings
 from consumer.starting import Server, unless_stopped, wait_for_servers
+from consumer.submission import Submission
 from consumer.telemetry import Telemetry
 from consumer.wiring.database import open_for_a_look
+from consumer.wiring.searches import postgres_searches
+from consumer.wiring.strategies import open_row_judge
 
 log = structlog.get_logger(__name__)
 
+WRITERS = 6
 READERS = 8
 """Connections for what is read."""
 
@@ -78,6 +96,24 @@ async def open_services(settings: ApiSettings, clock: StoreClock) -> AsyncIterat
             open_pool(database_url, max_connections=READERS, name=f"{owner} reading", plans=FREE_PLANS)
         )
 
+        pool = await stack.enter_async_context(
+            open_pool(
+                database_url,
+                max_connections=WRITERS,
+                name=owner,
+                idle_in_transaction_seconds=settings.lease_seconds,
+            )
+        )
+        judge = await stack.enter_async_context(open_row_judge(settings, settings))
+        publisher = KafkaPublisher(connection, owner.replace("/", "-"), clock)
+        stack.push_async_callback(publisher.close)
+        outbox = PostgresOutbox(pool, owner, settings.lease_seconds)
+        relay = OutboxRelay(outbox, publisher, telemetry, clock, settings.lease_seconds)
+        submission = open_submission(settings, pool, clock, owner, judge, relay)
+        watch = TopicWatch(connection, topic_settings(settings), settings.kafka_create_topics)
+        beside = Beside(submission, relay, clock, settings.lease_seconds, watch.look, lambda: server_time(pool))
+        await stack.enter_async_context(beside.running())
+
         async def readiness() -> Checks:
             return {"postgres": await _postgres_trouble(reading), "kafka": await _kafka_trouble()}
 
@@ -91,9 +127,32 @@ async def open_services(settings: ApiSettings, clock: StoreClock) -> AsyncIterat
         yield Services(
             history=PostgresHistory(reading),
             searches=PostgresSearchHistory(reading),
+            submission=submission,
+            removal=PostgresRemoval(pool),
+            strategy_rows=PostgresStrategies(pool),
+            row_judge=judge,
             readiness=readiness,
             registry=telemetry.registry,
         )
+
+
+def open_submission(
+    settings: ApiSettings, pool: SessionPool, clock: StoreClock, owner: str, judge: RowJudge, relay: OutboxRelay
+) -> Submission:
+    """Who takes requests; what it writes is this owner's."""
+    writer = EventRenderer(source=f"backtest-consumer/{settings.kafka_group_id}", clock=clock)
+    _, search_journal = postgres_searches(pool, writer, clock, owner, settings)
+    return Submission(
+        posts=PostgresPosts(pool, writer, EventOwner(owner, settings.lease_seconds)),
+        search_posts=SearchPosts(search_journal),
+        journal=PostgresJournal(pool, writer, owner, settings.lease_seconds),
+        searches=search_journal,
+        judge=judge.admission,
+        judge_search=SearchAdmission(judge.admission, settings.max_combinations),
+        checker=judge.checker,
+        relay=relay,
+        monotonic=clock.monotonic,
+    )
 
 
 async def _postgres_trouble(pool: SessionPool) -> str | None:

@@ -2,7 +2,7 @@
 `RequestJournal`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 
 from consumer.adapters.memory.tables import MemoryTables, Row
@@ -17,6 +17,7 @@ from consumer.ports import (
     StrategyRow,
 )
 from consumer.ports.outcomes import RecordOutcome
+from consumer.ports.posting import KnownHashes
 from consumer.rules.endings import cancelled_unclaimed
 from consumer.rules.recording import (
     Accepted,
@@ -40,6 +41,7 @@ from consumer.rules.recording import (
 from schemas.cancelled import REASON_REQUESTED
 from schemas.problems import FieldProblem
 
+NONE_EMITTED: Mapping[str, bytes] = {}
 _RUN_FIELDS = [each.name for each in fields(RunRow) if each.name != "has_execution"]
 _STRATEGY_FIELDS = [each.name for each in fields(StrategyRow)]
 
@@ -61,10 +63,9 @@ class MemoryJournal:
         admit: Admit,
     ) -> IntakeResult:
         async with self.tables.transaction():
-            recording = _Recording(self.tables, self)
+            recording = Recording(self.tables, self)
             recording.keep_cancels(cancels)
-            known = {name: row["content_hash"] for name, row in self.tables.requests.items()}
-            repeats = sort_out_repeats(requests, known)
+            repeats = sort_out_repeats(requests, known_hashes(self.tables))
             decisions, waiting = recording.decide(repeats.unseen, admit)
             unchecked, repeats = put_off(decisions.unchecked, repeats)
             new_runs = recording.number(decisions.accepted)
@@ -79,7 +80,7 @@ class MemoryJournal:
 
     async def record_waiting(self, admit: Admit) -> IntakeResult:
         async with self.tables.transaction():
-            recording = _Recording(self.tables, self)
+            recording = Recording(self.tables, self)
             requests = [
                 waiting_request(row)
                 for row in self.tables.requests.values()
@@ -99,8 +100,16 @@ class MemoryJournal:
             return sum(row["state"] == "queued" for row in self.tables.executions.values())
 
 
+def known_hashes(tables: MemoryTables) -> KnownHashes:
+    """Of every request that was ever taken."""
+    return {
+        name: tuple(each for each in (row["content_hash"], row.get("emitted_hash")) if each is not None)
+        for name, row in tables.requests.items()
+    }
+
+
 @dataclass(frozen=True, slots=True)
-class _Recording:
+class Recording:
     """One batch inside its transaction."""
 
     tables: MemoryTables
@@ -132,7 +141,12 @@ class _Recording:
         ids = [self.tables.next_run_id() for each in accepted if each.row is None]
         return number(accepted, ids, self.tables.cancels)
 
-    def insert(self, new_runs: Sequence[NewRun], rejected: Sequence[Rejected]) -> None:
+    def insert(
+        self,
+        new_runs: Sequence[NewRun],
+        rejected: Sequence[Rejected],
+        emitted: Mapping[str, bytes] = NONE_EMITTED,
+    ) -> None:
         turns = place(new_runs, {run.request.source: self._turns_of(run.request.source) for run in new_runs})
         for run, turn in zip(new_runs, turns, strict=True):
             if run.is_new_row:
@@ -140,6 +154,9 @@ class _Recording:
             elif run.run_id not in self.tables.held:
                 self.tables.change_run(run.run_id, primary_tf=self.tables.runs[run.run_id]["timeframe"])
             self._remember(run.request, RecordOutcome.ACCEPTED, run.run_id, run.specification)
+            if (emitted_hash := emitted.get(run.request.request_id)) is not None:
+                remembered = self.tables.requests[run.request.request_id]
+                self.tables.requests[run.request.request_id] = {**remembered, "emitted_hash": emitted_hash}
             self.tables.executions[run.run_id] = {
                 "run_id": run.run_id,
                 "request_id": run.request.request_id,

@@ -6,10 +6,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
 from typing import Any
 
+from consumer.adapters.memory.journal import known_hashes
+from consumer.adapters.memory.posts import taken_requests
 from consumer.adapters.memory.tables import MemoryTables, Row
 from consumer.errors import StoreUnavailable
 from consumer.ports import CancelToRecord, EventKind, OutgoingEvent, StrategyRow
 from consumer.ports.outcomes import Completed
+from consumer.ports.posting import KnownHashes, TakenRequest
 from consumer.ports.queue import BeatResult
 from consumer.ports.search_tables import Kept, SearchRecord
 from consumer.ports.searches import LapsedShard, SearchRow, ShardClaim, ShardKey
@@ -92,9 +95,12 @@ class MemorySearchTransaction:
 
     # --- requests -------------------------------------------------------------------------------------------------
 
-    async def known_hashes(self, request_ids: Sequence[str]) -> Mapping[str, bytes]:
-        known = self.tables.requests
-        return {name: known[name]["content_hash"] for name in request_ids if name in known}
+    async def known_hashes(self, request_ids: Sequence[str]) -> KnownHashes:
+        known = known_hashes(self.tables)
+        return {name: known[name] for name in request_ids if name in known}
+
+    async def taken(self, request_ids: Sequence[str]) -> Mapping[str, TakenRequest]:
+        return taken_requests(self.tables, request_ids)
 
     async def search_rows(self, ids: Sequence[int]) -> Mapping[int, SearchRow]:
         return {
@@ -158,6 +164,7 @@ class MemorySearchTransaction:
                 "received_at": self.tables.clock.now_utc(),
                 "run_id": None,
                 "is_search": True,
+                "emitted_hash": record.emitted_hash,
             }
         await self.decide_waiting(records)
         return True

@@ -3,7 +3,7 @@
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 import asyncpg
@@ -13,6 +13,7 @@ from consumer.adapters.postgres.endings import EventOwner, end_runs, standings, 
 from consumer.adapters.postgres.pool import Connection, Pool, transaction, translated
 from consumer.adapters.postgres.queue_statements import LOCK_ROWS_AT_HAND
 from consumer.adapters.postgres.taken_ids import pass_taken_ids
+from consumer.adapters.postgres.taken_requests import known_hashes
 from consumer.errors import StoreUnavailable
 from consumer.ports import (
     Admit,
@@ -25,6 +26,7 @@ from consumer.ports import (
     StrategyRow,
 )
 from consumer.ports.outcomes import RecordOutcome
+from consumer.ports.posting import KnownHashes
 from consumer.rules.columns import RUN_COLUMNS
 from consumer.rules.endings import cancelled_unclaimed
 from consumer.rules.ownership import Standing
@@ -52,6 +54,7 @@ from schemas.json_text import storable
 from schemas.problems import FieldProblem
 
 GREATEST_ID = 2**31 - 1
+NONE_EMITTED: Mapping[str, bytes] = {}
 NO_REPEATS = Repeats((), (), ())
 STRATEGY_FIELDS = [each.name for each in fields(StrategyRow)]
 
@@ -75,18 +78,18 @@ class PostgresJournal:
         while True:
             try:
                 async with transaction(self.pool) as connection:
-                    recording = _Recording(connection, self.writer, EventOwner(self.owner, self.lease_seconds))
+                    recording = Recording(connection, self.writer, EventOwner(self.owner, self.lease_seconds))
                     return await recording.record(requests, cancels, dead_letters, admit)
-            except _Raced:
+            except Raced:
                 continue  # another worker recorded one of these requests meanwhile: now it is a duplicate or a conflict
 
     async def record_waiting(self, admit: Admit) -> IntakeResult:
         while True:
             try:
                 async with transaction(self.pool) as connection:
-                    recording = _Recording(connection, self.writer, EventOwner(self.owner, self.lease_seconds))
+                    recording = Recording(connection, self.writer, EventOwner(self.owner, self.lease_seconds))
                     return await recording.record_waiting(admit)
-            except _Raced:
+            except Raced:
                 continue
 
     async def queued_count(self) -> int:
@@ -94,12 +97,12 @@ class PostgresJournal:
             return int(await self.pool.fetchval("SELECT count(*) FROM backtest_executions WHERE state = 'queued'"))
 
 
-class _Raced(Exception):
+class Raced(Exception):
     """A request id, a run's execution or the number of a new row was taken between our look and our insert."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Recording:
+class Recording:
     """One batch inside its transaction: reads what consumer.rules.recording asks for, and writes its answer."""
 
     connection: Connection
@@ -115,13 +118,13 @@ class _Recording:
     ) -> IntakeResult:
         await self._keep_cancels(cancels)
         repeats = sort_out_repeats(requests, await self._known_hashes(requests))
-        decisions, waiting = await self._decide(repeats.unseen, admit)
+        decisions, waiting = await self.decide(repeats.unseen, admit)
         unchecked, repeats = put_off(decisions.unchecked, repeats)
-        new_runs = await self._number(decisions.accepted)
-        await self._insert_requests(new_runs, decisions.rejected, waiting)
-        await self._insert_runs(new_runs)
-        await self._insert_executions(new_runs)
-        ended = await self._end_queued([run.standing for run in new_runs if run.cancelled is not None])
+        new_runs = await self.number(decisions.accepted)
+        await self.insert_requests(new_runs, decisions.rejected, waiting)
+        await self.insert_runs(new_runs)
+        await self.insert_executions(new_runs)
+        ended = await self.end_queued([run.standing for run in new_runs if run.cancelled is not None])
         ended += await self._cancel_known(of_known_runs(cancels, new_runs))
         recorded = Recorded(cancels, dead_letters, repeats, decisions.rejected, new_runs, waiting)
         stored = await store_events(self.connection, recorded.events(self.writer), self.owner)
@@ -132,12 +135,12 @@ class _Recording:
         rows = await self.connection.fetch(statements.PICK_WAITING)
         if not rows:
             return IntakeResult({})
-        decisions, _ = await self._decide([waiting_request(row) for row in rows], admit)
-        new_runs = await self._number(decisions.accepted)
+        decisions, _ = await self.decide([waiting_request(row) for row in rows], admit)
+        new_runs = await self.number(decisions.accepted)
         await self._decide_waiting(new_runs, decisions.rejected)
-        await self._insert_runs(new_runs)
-        await self._insert_executions(new_runs)
-        ended = await self._end_queued([run.standing for run in new_runs if run.cancelled is not None])
+        await self.insert_runs(new_runs)
+        await self.insert_executions(new_runs)
+        ended = await self.end_queued([run.standing for run in new_runs if run.cancelled is not None])
         recorded = Recorded((), (), NO_REPEATS, decisions.rejected, new_runs)
         stored = await store_events(self.connection, recorded.events(self.writer), self.owner)
         queued = tuple(run.run_id for run in new_runs if run.cancelled is None)
@@ -158,13 +161,13 @@ class _Recording:
             [cancel.record.offset for cancel in ordered],
         )
 
-    async def _known_hashes(self, requests: Sequence[RequestToRecord]) -> dict[str, bytes]:
+    async def _known_hashes(self, requests: Sequence[RequestToRecord]) -> KnownHashes:
         if not requests:
             return {}
-        rows = await self.connection.fetch(statements.KNOWN_HASHES, [request.request_id for request in requests])
-        return {row["request_id"]: row["content_hash"] for row in rows}
+        ids = [request.request_id for request in requests]
+        return known_hashes(await self.connection.fetch(statements.KNOWN_HASHES, ids))
 
-    async def _decide(
+    async def decide(
         self, requests: Sequence[RequestToRecord], admit: Admit
     ) -> tuple[Decisions, tuple[RequestToRecord, ...]]:
         """Decisions, and what would be accepted but for a client's lock."""
@@ -183,7 +186,7 @@ class _Recording:
         rows = await self.connection.fetch(statements.LOAD_RUNS, run_ids) if run_ids else []
         return {row["id"]: RunRow(**row) for row in rows}
 
-    async def _number(self, accepted: Sequence[Accepted]) -> tuple[NewRun, ...]:
+    async def number(self, accepted: Sequence[Accepted]) -> tuple[NewRun, ...]:
         if not accepted:
             return ()
         ids = await self._next_run_ids(sum(each.row is None for each in accepted))
@@ -222,9 +225,14 @@ class _Recording:
             [error for *_, error in rows],
         )
 
-    async def _insert_requests(
-        self, new_runs: Sequence[NewRun], rejected: Sequence[Rejected], waiting: Sequence[RequestToRecord]
+    async def insert_requests(
+        self,
+        new_runs: Sequence[NewRun],
+        rejected: Sequence[Rejected],
+        waiting: Sequence[RequestToRecord],
+        emitted: Mapping[str, bytes] = NONE_EMITTED,
     ) -> None:
+        """emitted: request id -> content hash of the record that goes out for it."""
         rows = _decided(new_runs, rejected)
         rows += [(request, RecordOutcome.WAITING, None, None, None) for request in waiting]
         if not rows:
@@ -243,25 +251,26 @@ class _Recording:
             [request.data for request, *_ in rows],
             [specification for _, _, _, specification, _ in rows],
             [error for *_, error in rows],
+            [emitted.get(request.request_id) for request, *_ in rows],
         )
         if len(inserted) != len(rows):
-            raise _Raced
+            raise Raced
 
-    async def _insert_runs(self, new_runs: Sequence[NewRun]) -> None:
+    async def insert_runs(self, new_runs: Sequence[NewRun]) -> None:
         made = [run for run in new_runs if run.is_new_row]
         if made:
             columns = ([run.admitted.columns[name] for run in made] for name in RUN_COLUMNS)
             try:
                 inserted = await self.connection.fetch(statements.INSERT_RUNS, [run.run_id for run in made], *columns)
             except asyncpg.LockNotAvailableError as error:
-                raise _Raced from error  # as below, but not committed yet: the next try takes other numbers
+                raise Raced from error  # as below, but not committed yet: the next try takes other numbers
             if len(inserted) != len(made):  # another service took one by hand just now
-                raise _Raced
+                raise Raced
         named = [run.run_id for run in new_runs if not run.is_new_row]
         if named:
             await self.connection.execute(statements.SHOW_PRIMARY_TIMEFRAME, named)
 
-    async def _insert_executions(self, new_runs: Sequence[NewRun]) -> None:
+    async def insert_executions(self, new_runs: Sequence[NewRun]) -> None:
         """Queue the new runs, each source's at its own turns."""
         if not new_runs:
             return
@@ -277,7 +286,7 @@ class _Recording:
             [not run.is_new_row for run in new_runs],
         )
         if len(inserted) != len(new_runs):
-            raise _Raced
+            raise Raced
 
     async def _cancel_known(self, cancels: Sequence[CancelToRecord]) -> tuple[OutgoingEvent, ...]:
         """Note the cancels of running runs, and end the queued ones here and now."""
@@ -289,11 +298,11 @@ class _Recording:
             [cancel.request_id for cancel in cancels],
             [cancel.reason or REASON_REQUESTED for cancel in cancels],
         )
-        return await self._end_queued(
+        return await self.end_queued(
             await standings(self.connection, [row for row in rows if row["state"] == "queued"])
         )
 
-    async def _end_queued(self, queued: Sequence[Standing]) -> tuple[OutgoingEvent, ...]:
+    async def end_queued(self, queued: Sequence[Standing]) -> tuple[OutgoingEvent, ...]:
         """End cancelled runs that wait; where somebody holds the row, or it is gone, the sweep does it."""
         if not queued:
             return ()

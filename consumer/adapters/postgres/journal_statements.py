@@ -10,7 +10,7 @@ from consumer.rules.columns import RUN_COLUMNS
 LOCK_PATIENCE_MILLISECONDS = 500
 
 KNOWN_HASHES = """
-SELECT request_id, content_hash FROM backtest_requests WHERE request_id = ANY($1)
+SELECT request_id, content_hash, emitted_hash FROM backtest_requests WHERE request_id = ANY($1)
 """
 
 LOAD_RUNS = f"""
@@ -69,9 +69,9 @@ SELECT next.id, EXISTS (SELECT 1 FROM backtest_runs r WHERE r.id = next.id) AS i
 
 INSERT_REQUESTS = """
 INSERT INTO backtest_requests (request_id, topic, partition, kafka_offset, content_hash, outcome, run_id, source, data,
-                               specification, error)
+                               specification, error, emitted_hash)
 SELECT * FROM unnest($1::text[], $2::text[], $3::int[], $4::bigint[], $5::bytea[], $6::text[], $7::int[], $8::text[],
-                     $9::text[], $10::text[], $11::text[])
+                     $9::text[], $10::text[], $11::text[], $12::bytea[])
 ON CONFLICT (request_id) DO NOTHING
 RETURNING request_id
 """

@@ -126,7 +126,7 @@ RETURNING number
 
 # --- requests -------------------------------------------------------------------------------------------------------
 
-KNOWN_HASHES = "SELECT request_id, content_hash FROM backtest_requests WHERE request_id = ANY($1)"
+KNOWN_HASHES = "SELECT request_id, content_hash, emitted_hash FROM backtest_requests WHERE request_id = ANY($1)"
 
 LOAD_ROWS = f"""
 SELECT r.id, {readable_dates(", ".join(f"r.{name}" for name in SEARCH_COLUMNS))}, r.status,
@@ -161,9 +161,9 @@ ON CONFLICT DO NOTHING
 
 INSERT_REQUESTS = """
 INSERT INTO backtest_requests (request_id, topic, partition, kafka_offset, content_hash, outcome, optimization_id,
-                               source, data, specification, error, is_search)
+                               source, data, specification, error, emitted_hash, is_search)
 SELECT *, true FROM unnest($1::text[], $2::text[], $3::int[], $4::bigint[], $5::bytea[], $6::text[], $7::int[],
-                           $8::text[], $9::text[], $10::text[], $11::text[])
+                           $8::text[], $9::text[], $10::text[], $11::text[], $12::bytea[])
 ON CONFLICT (request_id) DO NOTHING
 RETURNING request_id
 """

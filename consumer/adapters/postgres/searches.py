@@ -16,9 +16,11 @@ from consumer.adapters.postgres.endings import EventOwner, events_of, store_even
 from consumer.adapters.postgres.pool import Connection, Pool, Row, transaction, translated
 from consumer.adapters.postgres.queue import copy_trades
 from consumer.adapters.postgres.taken_ids import pass_taken_ids
+from consumer.adapters.postgres.taken_requests import known_hashes, taken_requests
 from consumer.errors import StoreUnavailable
 from consumer.ports import CancelToRecord, OutgoingEvent, StrategyRow
 from consumer.ports.outcomes import Completed
+from consumer.ports.posting import KnownHashes, TakenRequest
 from consumer.ports.queue import BeatResult
 from consumer.ports.search_tables import Kept, SearchRecord
 from consumer.ports.searches import LapsedShard, SearchRow, ShardClaim, ShardKey
@@ -92,9 +94,11 @@ class PostgresSearchTransaction:
 
     # --- requests -------------------------------------------------------------------------------------------------
 
-    async def known_hashes(self, request_ids: Sequence[str]) -> Mapping[str, bytes]:
-        rows = await self.connection.fetch(statements.KNOWN_HASHES, list(request_ids))
-        return {row["request_id"]: row["content_hash"] for row in rows}
+    async def known_hashes(self, request_ids: Sequence[str]) -> KnownHashes:
+        return known_hashes(await self.connection.fetch(statements.KNOWN_HASHES, list(request_ids)))
+
+    async def taken(self, request_ids: Sequence[str]) -> Mapping[str, TakenRequest]:
+        return await taken_requests(self.connection, request_ids)
 
     async def search_rows(self, ids: Sequence[int]) -> Mapping[int, SearchRow]:
         rows = await self.connection.fetch(statements.LOAD_ROWS, list(ids)) if ids else []
@@ -161,6 +165,7 @@ class PostgresSearchTransaction:
             [each.request.data for each in ordered],
             [each.specification for each in ordered],
             [each.error for each in ordered],
+            [each.emitted_hash for each in ordered],
         )
         return len(inserted) == len(records)
 

@@ -36,7 +36,7 @@ def test_the_first_of_an_id_counts_in_the_table_and_in_the_batch() -> None:
     first, again, other = requested("a"), requested("a"), requested("a", spread_pips=2.0)
     known = requested("b")
 
-    repeats = sort_out_repeats([first, again, other, known], {"b": b"another hash"})
+    repeats = sort_out_repeats([first, again, other, known], {"b": (b"another hash",)})
 
     assert (repeats.unseen, repeats.duplicates, repeats.conflicts) == ((first,), (again,), (other, known))
 

@@ -10,15 +10,23 @@ from starlette.requests import Request
 
 from consumer.adapters.http.server import Checks
 from consumer.ports.history import History
+from consumer.ports.removal import RowRemoval
 from consumer.ports.search_history import SearchHistory
+from consumer.ports.strategy_rows import StrategyRows
+from consumer.requests.strategy_rows import RowJudge
+from consumer.submission import Submission
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """history, searches: the read side."""
+    """history, searches: the read side. The rest writes."""
 
     history: History
     searches: SearchHistory
+    submission: Submission
+    removal: RowRemoval
+    strategy_rows: StrategyRows
+    row_judge: RowJudge
     readiness: Callable[[], Awaitable[Checks]]
     registry: CollectorRegistry
 

@@ -242,7 +242,10 @@ backtest_requests: Final = Table(
     # Whether it asks for a search; then the row of optimization_runs, in place of run_id.
     Column("is_search", Boolean, nullable=False, default=False, server_default=false()),
     Column("optimization_id", Integer),
+    # Of one that came over HTTP: SHA-256 of the content of the record that goes out for it, which names the run.
+    Column("emitted_hash", LargeBinary),
     PrimaryKeyConstraint("request_id", name="pk_backtest_requests"),
+    CheckConstraint("octet_length(emitted_hash) = 32", name="ck_backtest_requests_emitted_hash"),
     CheckConstraint("outcome IN ('accepted', 'rejected', 'waiting')", name="ck_backtest_requests_outcome"),
     CheckConstraint("octet_length(content_hash) = 32", name="ck_backtest_requests_content_hash"),
     Index("idx_backtest_requests_run", "run_id"),
@@ -349,7 +352,7 @@ backtest_outbox: Final = Table(
     Column("id", BigInteger, Identity(), nullable=False),
     # The CloudEvents id; the same for every delivery.
     Column("event_id", String(255), nullable=False),
-    # started, progress, terminal, rejected, dead_letter, search_rejected.
+    # started, progress, terminal, rejected, dead_letter, search_rejected, requested, search_requested.
     Column("kind", String(20), nullable=False),
     # Whose order it keeps: a run, or a search, whose number stands here below zero.
     Column("run_id", Integer),
@@ -365,7 +368,8 @@ backtest_outbox: Final = Table(
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     PrimaryKeyConstraint("id", name="pk_backtest_outbox"),
     CheckConstraint(
-        "kind IN ('started', 'progress', 'terminal', 'rejected', 'dead_letter', 'search_rejected')",
+        "kind IN ('started', 'progress', 'terminal', 'rejected', 'dead_letter', 'search_rejected', 'requested',"
+        " 'search_requested')",
         name="ck_backtest_outbox_kind",
     ),
     Index("idx_backtest_outbox_run", "run_id", "sequence"),

@@ -4,10 +4,11 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from consumer.adapters.http.api.routes import backtests, health, sessions
+from consumer.adapters.http.api.routes import backtests, health, sessions, submitting
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     backtests.router,
+    submitting.router,
     sessions.router,
     health.router,
 )

@@ -1,0 +1,80 @@
+"""JSON Schemas of bodies, made of the models that validate them, with examples that tests send."""
+
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from schemas.optimization_requested import OptimizationRequested
+from schemas.requested import REQUIRED_WITHOUT_RUN, BacktestRequested
+
+
+def schema_of(model: type[BaseModel], left_out: str, required: tuple[str, ...]) -> dict[str, Any]:
+    """The model's schema in place, without what the service makes itself. Null is as good as absent, and left out."""
+    schema = model.model_json_schema(ref_template="#/$defs/{model}")
+    definitions = schema.get("$defs", {})
+    properties = {name: _plain(each, definitions) for name, each in schema["properties"].items() if name != left_out}
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": list(required),
+        "properties": properties,
+    }
+
+
+def _plain(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    choices = [each for each in schema.get("anyOf", ()) if each.get("type") != "null"]
+    told = {**(choices[0] if len(choices) == 1 else schema)}
+    if "$ref" in told:
+        told = {**definitions[told["$ref"].rpartition("/")[2]]}
+    told.pop("title", None)
+    told.pop("default", None)
+    return told
+
+
+REQUEST_SCHEMA: Final = schema_of(BacktestRequested, "run_id", REQUIRED_WITHOUT_RUN)
+RERUN_SCHEMA: Final = {**REQUEST_SCHEMA, "required": []}
+REQUEST_EXAMPLE: Final[dict[str, Any]] = {
+    "strategy_id": 1,
+    "symbol": "EURUSD",
+    "timeframe": "H1",
+    "start_date": "2017-01-02T00:00:00Z",
+    "end_date": "2017-02-01T00:00:00Z",
+    "spread_pips": 1.2,
+}
+RERUN_EXAMPLE: Final[dict[str, Any]] = {"spread_pips": 2.0}
+SEARCH_SCHEMA: Final = schema_of(
+    OptimizationRequested, "optimization_id", ("strategy_id", "symbol", "start_date", "end_date", "param_grid")
+)
+SEARCH_EXAMPLE: Final[dict[str, Any]] = {
+    "strategy_id": 1,
+    "symbol": "EURUSD",
+    "timeframe": "H1",
+    "start_date": "2017-01-02T00:00:00Z",
+    "end_date": "2017-02-01T00:00:00Z",
+    "param_grid": {"fast": [5, 10], "slow": {"from": 20, "to": 40, "step": 10}},
+    "min_trades": 1,
+}
+CANCEL_SCHEMA: Final[dict[str, Any]] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {"reason": {"type": ["string", "null"], "maxLength": 500}},
+}
+CANCEL_EXAMPLE: Final[dict[str, Any]] = {"reason": "not needed any more"}
+_LINKS: Final = {"type": "object", "additionalProperties": {"type": "string"}}
+
+
+def _accepted(what: str) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": [what, "request_id", "status", "links"],
+        "properties": {
+            what: {"type": "integer"},
+            "request_id": {"type": ["string", "null"]},
+            "status": {"type": "string"},
+            "links": _LINKS,
+        },
+    }
+
+
+ACCEPTED_RUN: Final = _accepted("run_id")
+ACCEPTED_SEARCH: Final = _accepted("optimization_id")
