@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ import typer
 from consumer.clock import SystemClock
 from consumer.commands.connections import kafka_settings
 from consumer.commands.display.live_runs import event_line, json_line, run_bars, warning_lines
-from consumer.commands.display.live_searches import search_lines
+from consumer.commands.display.live_searches import search_bar, search_lines
 from consumer.ports import Clock
 from consumer.ports.requests import Topics
 from consumer.requests.event_feed import RUNS, EventFeed, News
@@ -66,6 +67,7 @@ def follow(
     async def follow_both() -> Ended:
         """Of one that is named the first end counts: its id is a run's or a search's."""
         deadline = deadline_after(timeout, clock)
+        say_nothing = _SayNothing(2 if request_id is not None else 1)
         begin = from_beginning or is_one
         ways: list[Coroutine[Any, Any, Ended]] = []
         if optimization_id is None:
@@ -78,21 +80,26 @@ def follow(
                     until_end=is_one,
                     deadline=deadline,
                     as_json=as_json,
+                    on_nothing=say_nothing,
                 )
             )
         if run_id is None:
-            ways.append(
-                follow_searches(
+            # Where runs may come too, their bars have the terminal.
+            has_terminal = sys.stdout.isatty() and sys.stderr.isatty()
+            has_bar = optimization_id is not None and has_terminal and not as_json
+            with search_bar() if has_bar else nullcontext() as bar:
+                following = follow_searches(
                     topics,
                     is_wanted_search,
                     clock,
-                    partial(show_search, as_json=as_json),
+                    partial(show_search, bar=bar, as_json=as_json),
                     from_beginning=begin,
                     until_end=is_one,
                     deadline=deadline,
                     on_skipped=partial(typer.echo, err=True),
+                    on_nothing=say_nothing if is_one else lambda: None,
                 )
-            )
+                return await _first_end([*ways, following])
         return await _first_end(ways)
 
     try:
@@ -117,8 +124,25 @@ async def _first_end(ways: "list[Coroutine[Any, Any, Ended]]") -> "Ended":
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def show_search(news: News[SearchEventData], *, as_json: bool) -> None:
-    """A search's event on stdout."""
+@dataclass(slots=True)
+class _SayNothing:
+    """Called by each way that has read all and found nothing, it says so when all of them have."""
+
+    ways: int
+
+    def __call__(self) -> None:
+        self.ways -= 1
+        if self.ways == 0:
+            typer.echo("nothing is known of it yet; waiting", err=True)
+
+
+def show_search(
+    news: News[SearchEventData], *, as_json: bool, bar: Callable[[SearchEventData], None] | None = None
+) -> None:
+    """A search's event on its bar, else on stdout."""
+    if bar is not None:
+        bar(news.event)
+        return
     typer.echo(json_line(news.record.value) if as_json else "\n".join(search_lines(news.event)))
     sys.stdout.flush()
 
@@ -132,8 +156,12 @@ async def follow_topics(
     until_end: bool,
     deadline: float,
     as_json: bool,
+    on_nothing: Callable[[], None] = lambda: None,
 ) -> TerminalEvent | None:
-    """Show wanted events until the deadline, or the first terminal one, which is returned."""
+    """Show wanted events until the deadline, or the first terminal one, which is returned.
+
+    on_nothing: called once where all is read and the one that is followed is nowhere.
+    """
     async with topics.reading((Topic.PROGRESS, Topic.COMPLETED), from_beginning=from_beginning) as reader:
         feed = EventFeed(RUNS, reader, clock, on_skipped=partial(typer.echo, err=True))
         told_of_nothing = not until_end
@@ -147,7 +175,7 @@ async def follow_topics(
                         return news.event
                 if feed.has_caught_up and not told_of_nothing:
                     told_of_nothing = True
-                    typer.echo("nothing is known of it yet; waiting", err=True)
+                    on_nothing()
     return None
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sys
-from functools import partial
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import uuid4
@@ -12,12 +12,11 @@ import typer
 
 from consumer.clock import SystemClock
 from consumer.commands.connections import kafka_settings
-from consumer.commands.display.live_searches import search_lines
+from consumer.commands.display.live_searches import search_bar
 from consumer.commands.options import values as options
 from consumer.commands.submit import read_file
-from consumer.commands.submitting import SOURCE, report_end
+from consumer.commands.submitting import SOURCE, report_end, say_nobody_answers
 from consumer.ports import Record
-from consumer.requests.event_feed import News
 from consumer.requests.search_watching import follow_searches, refusal_of
 from consumer.requests.sending import send_search
 from consumer.requests.watching import DeadLettered, deadline_after
@@ -210,29 +209,31 @@ async def _send(
     def is_refused(record: Record) -> DeadLettered | None:
         return refusal_of(sent_to[0])(record) if sent_to else None
 
-    following = asyncio.create_task(
-        follow_searches(
-            topics,
-            lambda event: event.request_id == request_id,
-            clock,
-            partial(_show, as_json=as_json),
-            from_beginning=may_be_known,
-            until_end=True,
-            deadline=deadline_after(wait_timeout, clock),
-            on_ready=ready.set,
-            is_refused=is_refused,
+    # stdout has the request's id, or the end as JSON; all else goes to stderr.
+    with nullcontext(_unshown) if as_json else search_bar() as show:
+        following = asyncio.create_task(
+            follow_searches(
+                topics,
+                lambda event: event.request_id == request_id,
+                clock,
+                lambda news: show(news.event),
+                from_beginning=may_be_known,
+                until_end=True,
+                deadline=deadline_after(wait_timeout, clock),
+                on_ready=ready.set,
+                on_silence=say_nobody_answers,
+                is_refused=is_refused,
+            )
         )
-    )
-    await asyncio.wait([following, asyncio.create_task(ready.wait())], return_when=asyncio.FIRST_COMPLETED)
-    if not following.done():
-        sent_to.append(await send_search(topics, request, request_id, source=source, now=clock.now_utc()))
-        if not as_json:
-            typer.echo(request_id)
-            sys.stdout.flush()
-    return report_end(await following, request_id, wait_timeout, as_json=as_json)
+        await asyncio.wait([following, asyncio.create_task(ready.wait())], return_when=asyncio.FIRST_COMPLETED)
+        if not following.done():
+            sent_to.append(await send_search(topics, request, request_id, source=source, now=clock.now_utc()))
+            if not as_json:
+                typer.echo(request_id)
+                sys.stdout.flush()
+        ended = await following
+    return report_end(ended, request_id, wait_timeout, as_json=as_json)
 
 
-def _show(news: News[SearchEventData], *, as_json: bool) -> None:
-    """What is new, on stderr: stdout has the request's id, or the end as JSON."""
-    if not as_json:
-        typer.echo("\n".join(search_lines(news.event)), err=True)
+def _unshown(_event: SearchEventData) -> None:
+    """A program reads the end alone."""

@@ -52,11 +52,11 @@ async def submit_and_report(
             typer.echo(request_id)
             sys.stdout.flush()
         with run_bars() as show:
-            ended = await watch.until_end(sent_to, show, deadline_after(wait_timeout, clock), _say_nobody_answers)
+            ended = await watch.until_end(sent_to, show, deadline_after(wait_timeout, clock), say_nobody_answers)
     return report_end(ended, request_id, wait_timeout, as_json=as_json)
 
 
-def _say_nobody_answers() -> None:
+def say_nobody_answers() -> None:
     """The request waits in the topic for as long as it takes; who waits for it should know what for."""
     typer.echo(
         f"backtest: nothing has answered for {SILENCE_SECONDS:g} s; the queue may be long, or no worker is running"

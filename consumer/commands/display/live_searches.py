@@ -1,12 +1,77 @@
 """How commands show searches while they live: a line an event; the verdict stands before the best figure."""
 
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any, assert_never
 
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Column
+
+from consumer.requests.search_states import is_end_of_search
 from schemas import optimization_events as events
 from schemas.json_text import printable
 from schemas.outgoing import SearchEventData
+
+
+@contextmanager
+def search_bar() -> Iterator[Callable[[SearchEventData], None]]:
+    """Yield what shows the events of one search: a live bar on standard error where that is a terminal; else lines, for
+    each tenth and each change. The end is told in lines, verdict first, either way.
+    """
+    if not sys.stderr.isatty():
+        yield _Lines().show
+        return
+    with Progress(
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=24),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn(
+            "{task.fields[news]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)
+        ),
+        expand=True,
+        console=Console(stderr=True),
+        refresh_per_second=15,
+    ) as bars:
+        yield _Bar(bars).show
+
+
+@dataclass(slots=True)
+class _Lines:
+    """A line for each event that a reader of a log would miss."""
+
+    tenth: int | None = None
+
+    def show(self, event: SearchEventData) -> None:
+        reached = event.progress_pct // 10
+        if isinstance(event, events.OptimizationProgress) and self.tenth == reached:
+            return
+        self.tenth = reached
+        typer.echo("\n".join(search_lines(event)), err=True)
+
+
+@dataclass(slots=True)
+class _Bar:
+    """The bar of the one search."""
+
+    bars: Progress
+    task: TaskID | None = field(default=None, init=False)
+
+    def show(self, event: SearchEventData) -> None:
+        if is_end_of_search(event):
+            if self.task is not None:
+                self.bars.remove_task(self.task)
+            for line in search_lines(event):
+                self.bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            return
+        if self.task is None:
+            self.task = self.bars.add_task(_title(event), total=100, news="")
+        self.bars.update(self.task, completed=event.progress_pct, news=_in_work(event))
 
 
 def search_lines(event: SearchEventData) -> list[str]:
@@ -33,16 +98,23 @@ def _title(event: SearchEventData) -> str:
     return printable(f"search {event.optimization_id} {event.symbol} {event.timeframe}")
 
 
+def _in_work(event: SearchEventData) -> str:
+    """What a search that goes on says beside its bar."""
+    if not isinstance(event, events.OptimizationProgress):
+        return "started"
+    pace = event.combinations_per_second
+    rate = f", {pace:,.0f} a second" if pace and pace >= 10 else f", {pace:.2g} a second" if pace else ""
+    left = f", {event.eta_seconds:,.0f} s left" if event.eta_seconds is not None else ""
+    best = f", best so far {event.best_value:.4g}" if event.best_value is not None else ""
+    return f"{event.combinations_done:,} of {event.combinations_total:,} combinations{rate}{left}{best}"
+
+
 def _news(event: SearchEventData) -> str:
     match event:
         case events.OptimizationStarted():
             return "started"
         case events.OptimizationProgress():
-            rate = f", {event.combinations_per_second:,.0f} a second" if event.combinations_per_second else ""
-            left = f", {event.eta_seconds:,.0f} s left" if event.eta_seconds is not None else ""
-            best = f", best so far {event.best_value:.4g}" if event.best_value is not None else ""
-            done = f"{event.combinations_done:,} of {event.combinations_total:,}"
-            return f"{event.progress_pct} %, {done} combinations{rate}{left}{best}"
+            return f"{event.progress_pct} %, {_in_work(event)}"
         case events.OptimizationCompleted():
             failed = f", {event.failed_combinations:,} failed" if event.failed_combinations else ""
             if event.best_value is None:

@@ -1,5 +1,6 @@
 """What the online commands do before any server is asked: arguments, requests, settings, and their one-line errors."""
 
+import asyncio
 import io
 import json
 from pathlib import Path
@@ -15,16 +16,19 @@ from consumer.cli import COMMANDS, run_program
 from consumer.clock import SystemClock
 from consumer.commands.cancel import expectation
 from consumer.commands.display.live_runs import event_line, run_bars, warning_lines
+from consumer.commands.display.live_searches import search_bar
 from consumer.commands.follow import follow_topics
 from consumer.commands.report import instrument_of, report_sections, sparkline
 from consumer.commands.runs import runs_table
 from consumer.commands.submit import read_request
 from consumer.ports import Delivery
 from consumer.reports.figures import RunReport
+from consumer.requests.search_watching import follow_searches
 from consumer.requests.watching import deadline_after
 from consumer.rules.columns import METRIC_COLUMNS
 from engine.errors import InputRefused
 from schemas.cancel_requested import parse_cancel_requested
+from schemas.optimization_events import OptimizationCompleted, OptimizationProgress
 from schemas.outgoing import CONTENT_TYPE_HEADER, render
 from schemas.topics import Topic
 from tests.support.builders import NOON, cloud_event, completed, progress, request_data
@@ -265,6 +269,89 @@ def test_a_run_shows_its_warnings_under_its_last_line(capsys: pytest.CaptureFixt
     assert ": completed: " in last
     assert warnings == ["  warning: the data end early", "  warning: two gaps"]
     assert warning_lines(progress()) == []
+
+
+SEARCH: dict[str, Any] = {
+    "optimization_id": 3,
+    "request_id": "s",
+    "strategy_id": 1,
+    "symbol": "EURUSD",
+    "timeframe": "H1",
+}
+
+
+def searching(percent: int) -> OptimizationProgress:
+    return OptimizationProgress(
+        **SEARCH,
+        progress_pct=percent,
+        sequence=percent + 2,
+        combinations_done=percent,
+        combinations_total=100,
+        combinations_per_second=2.5,
+        eta_seconds=40.0,
+        best_params={"fast": 5},
+        best_value=0.5,
+    )
+
+
+def searched() -> OptimizationCompleted:
+    return OptimizationCompleted(
+        **SEARCH,
+        sequence=200,
+        best_params={"fast": 5},
+        best_value=0.5,
+        best_run_id=9,
+        robust_params=None,
+        statistics={"verdict": "most likely luck"},
+        results_file_path="/r.parquet",
+        result_digest="ab" * 32,
+        failed_combinations=0,
+        duration_seconds=40.0,
+        warnings=["the data end early"],
+    )
+
+
+def test_a_search_tells_each_tenth_in_a_log_and_its_verdict_before_its_best(capsys: pytest.CaptureFixture[str]) -> None:
+    with search_bar() as show:
+        for percent in (1, 2, 10, 11, 12):
+            show(searching(percent))
+        show(searched())
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(" combinations")[0].rpartition(", ")[2] for line in lines[:2]] == ["1 of 100", "10 of 100"]
+    assert lines[0].endswith("2.5 a second, 40 s left, best so far 0.5")
+    assert lines[2:4] == ["search 3 EURUSD H1: verdict: most likely luck", "  warning: the data end early"]
+    assert lines[4].startswith("search 3 EURUSD H1: completed: best 0.5 with fast 5, run 9")
+
+
+def test_a_search_has_one_bar_on_a_terminal_and_its_end_stays(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "140")
+    with search_bar() as show:
+        show(searching(40))
+        show(searched())
+    told = capsys.readouterr().err
+    assert told.index("verdict: most likely luck") < told.index("completed: best 0.5")
+
+
+async def test_who_follows_a_search_that_nobody_knows_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    clock, told = SystemClock(), asyncio.Event()
+    following = asyncio.create_task(
+        follow_searches(
+            MemoryTopics(MemoryBroker()),
+            lambda _: True,
+            clock,
+            lambda _: None,
+            from_beginning=True,
+            until_end=True,
+            deadline=deadline_after(20, clock),
+            on_nothing=told.set,
+        )
+    )
+    await asyncio.wait_for(told.wait(), 10)
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
 
 
 async def test_a_followed_run_shows_its_warnings_under_its_last_line(capsys: pytest.CaptureFixture[str]) -> None:
