@@ -34,9 +34,7 @@ async def strategy(door: FrontDoor) -> int:
     return await door.add_strategy()
 
 
-async def test_an_accepted_request_is_a_row_that_a_worker_runs(
-    door: FrontDoor, api: Api, strategy: int
-) -> None:
+async def test_an_accepted_request_is_a_row_that_a_worker_runs(door: FrontDoor, api: Api, strategy: int) -> None:
     answer = await api.post_run(strategy, key="end-to-end")
 
     assert answer.status_code == 202, answer.text
