@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from engine.market.zones import Zone
 from engine.numeric.sums import exact_sum, sums_by_sign
 from engine.results.metrics import expectancy, net_profit, profit_factor, win_rate
 
@@ -17,7 +17,7 @@ FEW: Final = 30
 """Positions; what fewer say is mostly chance."""
 
 
-def analytics(trades: pl.LazyFrame, by: Sequence[str], zone: ZoneInfo) -> dict[str, Any]:
+def analytics(trades: pl.LazyFrame, by: Sequence[str], zone: Zone) -> dict[str, Any]:
     """Groups of positions that share the values of one or two of GROUPINGS, in order of those, nulls last.
 
     exit_reason is that of the last exit; hour, weekday (0 = Monday) and month (1 to 12) are of entry_time in the zone;
@@ -44,8 +44,9 @@ def _sum(profits: pl.Series) -> float:
     return profits[0] if profits.len() == 1 else round(exact_sum(profits.to_numpy()), 8)
 
 
-def _grouping(name: str, zone: ZoneInfo) -> pl.Expr:
-    entry = pl.col("entry_time").dt.convert_time_zone(str(zone))
+def _grouping(name: str, zone: Zone) -> pl.Expr:
+    local = pl.col("entry_time").dt.convert_time_zone(zone.iana).dt.replace_time_zone(None)
+    entry = local + pl.duration(microseconds=zone.ahead_us)
     match name:
         case "hour":
             return entry.dt.hour().cast(pl.Int64).alias(name)

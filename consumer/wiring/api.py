@@ -42,6 +42,7 @@ from consumer.settings import ApiSettings
 from consumer.starting import Server, unless_stopped, wait_for_servers
 from consumer.submission import Submission
 from consumer.telemetry import Telemetry
+from consumer.wiring.api_data import open_data
 from consumer.wiring.database import open_for_a_look
 from consumer.wiring.searches import postgres_searches
 from consumer.wiring.strategies import open_row_judge
@@ -133,6 +134,7 @@ async def open_services(settings: ApiSettings, clock: StoreClock) -> AsyncIterat
             row_judge=judge,
             readiness=readiness,
             registry=telemetry.registry,
+            data=open_data(settings),
         )
 
 

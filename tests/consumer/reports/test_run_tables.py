@@ -4,7 +4,6 @@ from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
@@ -25,11 +24,12 @@ from consumer.reports.trade_list import COLUMNS, NUMBER, SORTS, TradesAsked, pla
 from engine.deciders.chosen import choose_strategy
 from engine.market.instruments import packaged_instruments
 from engine.market.timeframes import timeframe
+from engine.market.zones import zone_named
 from engine.strategies.rules import Rules
 from tests.consumer.reports.recorded_runs import Recorded, recorded, some_run
 from tests.engine.run_builders import backtest, sample
 
-UTC = ZoneInfo("UTC")
+UTC = zone_named("UTC")
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +186,8 @@ def grouped(name: str, rows: list[dict[str, Any]]) -> Any:
 def test_hours_are_those_of_the_zone_asked_for(kept: Recorded) -> None:
     with kept.tables.table(7, 1, "trades") as trades:
         here = {group["hour"]: group["net"] for group in analytics(trades, ["hour"], UTC)["groups"]}
-        there = {group["hour"]: group["net"] for group in analytics(trades, ["hour"], ZoneInfo("Asia/Tokyo"))["groups"]}
+        tokyo = zone_named("Asia/Tokyo")
+        there = {group["hour"]: group["net"] for group in analytics(trades, ["hour"], tokyo)["groups"]}
     assert there == {(hour + 9) % 24: net for hour, net in here.items()}
 
 

@@ -57,6 +57,9 @@ RUN: Final[dict[str, Any]] = {
         "warnings": {"type": "array", "items": {"type": "string"}},
         "request": {"type": ["object", "null"]},
         "duration_seconds": {"type": ["number", "null"]},
+        **{name: {"type": ["object", "null"]} for name in ("all", "long", "short")},
+        "drawdowns": {"type": ["array", "null"]},
+        "missing": {"type": ["string", "null"]},
     },
 }
 RUN_EXAMPLE: Final[dict[str, Any]] = {

@@ -8,6 +8,7 @@ from fastapi import Depends
 from prometheus_client import CollectorRegistry
 from starlette.requests import Request
 
+from consumer.adapters.http.api.data_services import DataServices
 from consumer.adapters.http.server import Checks
 from consumer.ports.history import History
 from consumer.ports.removal import RowRemoval
@@ -29,6 +30,7 @@ class Services:
     row_judge: RowJudge
     readiness: Callable[[], Awaitable[Checks]]
     registry: CollectorRegistry
+    data: DataServices
 
 
 def services_of(request: Request) -> Services:

@@ -5,10 +5,12 @@ from typing import Final
 from fastapi import APIRouter
 
 from consumer.adapters.http.api.routes import backtests, health, sessions, submitting
+from consumer.adapters.http.api.routes.of_data import DATA_ROUTERS
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     backtests.router,
     submitting.router,
+    *DATA_ROUTERS,
     sessions.router,
     health.router,
 )

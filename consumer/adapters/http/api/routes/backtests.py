@@ -16,6 +16,8 @@ from consumer.adapters.http.api.queries import NO_QUERY, ListQuery, Moment, Path
 from consumer.adapters.http.api.run_rows import RUN, RUN_EXAMPLE, shown_run
 from consumer.adapters.http.api.services import Services, ServicesNow
 from consumer.ports.history import Row, RunFilter, RunOrder, RunPlace
+from consumer.reports.completed import CompletedRun
+from consumer.reports.run_view import run_view
 from consumer.rules.columns import SORT_COLUMNS
 
 router = APIRouter(prefix="/v1/backtest", tags=["backtest"])
@@ -83,7 +85,12 @@ async def run_of(services: Services, run_id: int) -> Row:
 
 
 async def _whole(services: Services, run: Row) -> dict[str, Any]:
-    result = await services.history.result_of(run["id"]) if run["status"] == "completed" else None
+    is_completed = run["status"] == "completed"
+    result = await services.history.result_of(run["id"]) if is_completed else None
+    view = {}
+    if is_completed:
+        data = services.data
+        view = await data.turns.take(lambda: run_view(CompletedRun(run, {}), data.tables))
     metrics = result["metrics"] if result is not None else None
     return {
         **shown_run(run),
@@ -91,4 +98,5 @@ async def _whole(services: Services, run: Row) -> dict[str, Any]:
         "warnings": (metrics or {}).get("warnings", []),
         "duration_seconds": result["duration_seconds"] if result is not None else None,
         "request": await services.history.request_of(run["id"]),
+        **view,
     }

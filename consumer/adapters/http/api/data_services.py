@@ -1,0 +1,29 @@
+"""What the routes of results and market data work with, opened by `wiring.api`."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends
+from starlette.requests import Request
+
+from consumer.adapters.http.api.table_answers import Turns
+from consumer.ports.run_tables import RunTables
+from engine.market.instruments import Instrument
+
+
+@dataclass(frozen=True, slots=True)
+class DataServices:
+    """tables: what runs left. instruments: the registry as it stands now."""
+
+    tables: RunTables
+    instruments: Callable[[], Awaitable[Mapping[str, Instrument]]]
+    turns: Turns = field(default_factory=Turns)
+
+
+def data_services_of(request: Request) -> DataServices:
+    services: DataServices = request.app.state.services.data
+    return services
+
+
+DataNow = Annotated[DataServices, Depends(data_services_of)]

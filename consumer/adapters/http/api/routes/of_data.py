@@ -1,0 +1,9 @@
+"""The routes of data: what runs left, and what they run on."""
+
+from typing import Final
+
+from fastapi import APIRouter
+
+from consumer.adapters.http.api.routes import results
+
+DATA_ROUTERS: Final[tuple[APIRouter, ...]] = (results.router,)

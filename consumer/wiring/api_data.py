@@ -1,0 +1,19 @@
+"""What an API process reads and writes of files: what runs left, market data, instruments."""
+
+from collections.abc import Mapping
+
+from consumer.adapters.files.instruments import read_instruments
+from consumer.adapters.files.run_tables import RunTableFiles
+from consumer.adapters.http.api.data_services import DataServices
+from consumer.settings import ApiSettings
+from engine.market.instruments import Instrument
+
+
+def open_data(settings: ApiSettings) -> DataServices:
+    """Nothing is contacted yet. Raises ArtifactsUnavailable for a place that is none, BadInstruments."""
+    registry = read_instruments(settings.instruments_file)
+
+    async def instruments() -> Mapping[str, Instrument]:
+        return registry
+
+    return DataServices(tables=RunTableFiles(settings.artifacts_url), instruments=instruments)
