@@ -2,9 +2,9 @@
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -20,22 +20,19 @@ from consumer.commands.options.instruments import (
     with_class,
 )
 from consumer.wiring.files import (
-    BarFile,
     ImportedYear,
-    IncomingBars,
-    import_bars,
-    incoming_bars,
+    described,
+    import_bar_files,
     instruments_of,
     market_data_at,
     read_bar_file,
     remove_bars,
+    replaced_note,
+    spelled,
 )
 from consumer.wiring.times import DateOrder
 from engine.errors import UnknownSymbol
-from engine.market.bar_length import usual_spacing_us
 from engine.market.instruments import Instrument, closest_symbols, symbol_in
-from engine.market.passport import data_passport
-from engine.market.price_decimals import finer_than_digits
 
 MarketDataPlace = Annotated[
     str, typer.Option("--market-data", envvar="BACKTEST_MARKET_DATA_URL", help="Path or URL of market data at rest.")
@@ -78,26 +75,22 @@ def import_files(
     registry = with_class(symbol, instruments_of(instruments), instrument_class, quote)
     name = _spelled(symbol, registry, market_data)
     read = [read_bar_file(file, bars_timezone, format_name=format_name, date_order=date_order) for file in files]
-    sources = [incoming_bars(file, of) for file in read]
-    years = import_bars(market_data, name, of, sources, replace=replace)
-    known = symbol_in(registry, name)
-    for file, source in zip(read, sources, strict=True):
-        _warn_of_doubts(file, source, registry[known] if known else None)
+    made = import_bar_files(market_data, name, of, read, registry, replace=replace)
+    for each in made.doubts:
+        typer.echo(f"warning: {each}", err=True)
     if as_json:
-        listed = [asdict(year) for year in years]
+        listed = [asdict(year) for year in made.years]
         sys.stdout.write(json.dumps({"symbol": name, "timeframe": of.name, "years": listed}) + "\n")
     else:
-        _print_years(years)
-    for each in _spreads_amiss(years):
-        typer.echo(f"warning: {name} {of.name}: {each}", err=True)
-    removed = sum(year.removed for year in years)
+        _print_years(made.years)
+    for each in made.notes:
+        typer.echo(f"warning: {each}", err=True)
     if replace:
-        typer.echo(f"{name} {of.name}: {removed} bars were stored in the months of these files and went", err=True)
-    if known is None:
-        meant = closest_symbols(name, registry)
-        typer.echo(f"warning: {name} is no known instrument{meant}: runs need it in an instruments file", err=True)
+        typer.echo(replaced_note(made), err=True)
+    if made.unknown is not None:
+        typer.echo(f"warning: {made.unknown}", err=True)
         if not as_json:
-            print_guess(name, registry, lambda: sources[0].bars)
+            print_guess(name, registry, lambda: made.sources[0].bars)
 
 
 def list_stored(
@@ -111,23 +104,10 @@ def list_stored(
     found = []
     for symbol in stored.symbols():
         for name in stored.timeframes(symbol):
-            bars = stored.load(symbol, name, options.FAR_FUTURE)
-            if bars is None:
-                continue
-            known = symbol_in(registry, symbol)
-            passport = data_passport(bars, registry[known].session) if known else None
-            found.append(
-                {
-                    "symbol": symbol,
-                    "timeframe": name,
-                    "first": _iso(bars.frame["time"][0]),
-                    "last": _iso(bars.frame["time"][-1]),
-                    "bars": bars.height,
-                    "zone": " and ".join(stored.zones(symbol, name)) or None,
-                    "gaps": passport.gaps if passport else None,
-                    "missing_bars": passport.missing_bars if passport else None,
-                }
-            )
+            told = described(stored, symbol, name, registry)
+            if told is not None:
+                times = {each: _iso(told[each]) for each in ("first", "last")}
+                found.append({each: value for each, value in (told | times).items() if each != "passport"})
     if as_json:
         sys.stdout.write(json.dumps(found) + "\n")
     elif found:
@@ -170,41 +150,10 @@ def _spelled(symbol: str, registry: Mapping[str, Instrument], market_data: str) 
     """The symbol as the registry or the store spells it; as given where neither knows it in any case."""
     if "://" not in market_data and not Path(market_data).expanduser().is_dir():
         return symbol_in(registry, symbol) or symbol
-    stored = market_data_at(market_data, cache_bytes=1).symbols()
-    return symbol_in(stored, symbol) or symbol_in(registry, symbol) or symbol
+    return spelled(market_data_at(market_data, cache_bytes=1), symbol, registry)
 
 
-def _warn_of_doubts(file: BarFile, source: IncomingBars, instrument: Instrument | None) -> None:
-    """What the file itself makes doubtful: the length of its bars, the zone of its times, whose prices they are, what
-    a run would say of its bars; and what its format adds."""
-    said = [*file.notes]
-    spacing_us, of = usual_spacing_us(source.bars), source.bars.timeframe
-    if spacing_us is not None and spacing_us > of.duration_us:
-        said.append(f"bars are mostly {timedelta(microseconds=spacing_us)} apart, which is more than {of.name}")
-    finer = finer_than_digits(source.bars, instrument) if instrument else None
-    said += [finer] if finer else []
-    advice = file.zone_advice(source.bars.time_us, instrument.session if instrument else "fx")
-    if advice is not None:
-        said.append(f"{advice}, with --replace")
-    if instrument is not None:
-        said += data_passport(source.bars, instrument.session).warnings
-    for each in said:
-        typer.echo(f"warning: {source.name}: {each}", err=True)
-
-
-def _spreads_amiss(years: list[ImportedYear]) -> Iterator[str]:
-    """Where spreads that a run may want are not there any more, or do not go on."""
-    lost, lacking = sum(year.spreads_lost for year in years), sum(year.without_spread for year in years)
-    if lost:
-        yield f"{lost} bars had a spread, and those in their place have none: --spread-source bars refuses them"
-    elif lacking:
-        yield (
-            f"{lacking} new bars have no spread, while stored ones have one: --spread-source bars refuses a range with"
-            f" such bars"
-        )
-
-
-def _print_years(years: list[ImportedYear]) -> None:
+def _print_years(years: Sequence[ImportedYear]) -> None:
     rows = [("file", "bars", "added", "went")]
     rows += [(year.location, str(year.stored), str(year.added), str(year.removed)) for year in years]
     typer.echo(text_columns(rows))

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from consumer.adapters.files.bar_import import import_bar_files, replaced_note
 from consumer.adapters.files.bars import BarFile, read_bar_file, read_bars
 from consumer.adapters.files.instruments import read_instruments
 from consumer.adapters.files.market_data import ParquetMarketData
@@ -11,6 +12,7 @@ from consumer.adapters.files.market_data_removal import remove_bars
 from consumer.adapters.files.named_bars import ConversionFile, NamedBarFiles
 from consumer.adapters.files.rules import read_rules
 from consumer.adapters.files.signals import read_signals
+from consumer.adapters.files.stored_list import described, spelled
 from engine.market.instruments import Instrument
 
 __all__ = [
@@ -19,6 +21,8 @@ __all__ = [
     "ImportedYear",
     "IncomingBars",
     "NamedBarFiles",
+    "described",
+    "import_bar_files",
     "import_bars",
     "incoming_bars",
     "instruments_of",
@@ -28,6 +32,8 @@ __all__ = [
     "read_rules",
     "read_signals",
     "remove_bars",
+    "replaced_note",
+    "spelled",
 ]
 
 

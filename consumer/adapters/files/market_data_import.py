@@ -38,6 +38,17 @@ from engine.market.bars import PRICES, Bars, bars_from_frame
 from engine.market.instruments import refuse_impossible
 from engine.market.timeframes import Timeframe
 
+
+class BarsDiffer(BadBars):
+    """The bars do not fit to those that are stored; both sides in words."""
+
+    code = "differs"
+
+    def __init__(self, message: str, stored: str, new: str) -> None:
+        super().__init__(message)
+        self.stored, self.new = stored, new
+
+
 LOCKS = ".locks"
 WAIT_SECONDS = 60.0
 
@@ -207,7 +218,7 @@ class _Merge:
             there = {zones[month] for month in months(each.bars.frame) if month in zones}
             if each.zone is not None and known and (each.zone not in known or there - {each.zone}):
                 other = " or ".join(sorted((there or known) - {each.zone}))
-                raise BadBars(
+                raise self._differing(
                     f"{each.name}: its times were read in another zone than those stored: {_described(each)}; stored"
                     f" are {self._stored.described()}; if {other} is its zone, --bars-timezone {other} imports it; if"
                     f" the stored ones are wrong, {self._advice()}"
@@ -218,7 +229,7 @@ class _Merge:
             old, new = self._stored.before(year), self._of(year)
             differing = differing_bars(old, new)
             if differing.height:
-                raise BadBars(self._difference(differing))
+                raise self._differing(self._difference(differing))
             merged = joined_bars(old, new)
             self._stored.put(year, merged)
             self._added[year] += merged.height - old.height
@@ -240,7 +251,7 @@ class _Merge:
             try:
                 bars_from_frame(around.select("time", *PRICES), self._timeframe, "together")
             except BadBars as error:
-                raise BadBars(
+                raise self._differing(
                     f"{self._names()}: does not fit to the stored bars: {error}; stored are {self._stored.described()};"
                     f" the new: {self._new_described()}; {self._advice()}"
                 ) from None
@@ -310,6 +321,9 @@ class _Merge:
             f"{self._where(first['time'])}: {first_difference(first)} stored; stored are {self._stored.described()};"
             f" the new: {self._new_described()}; {self._advice()}"
         )
+
+    def _differing(self, message: str) -> BarsDiffer:
+        return BarsDiffer(message, self._stored.described(), self._new_described())
 
     def _advice(self) -> str:
         touched = sorted(months(self._new))

@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from consumer.adapters.files.text_tables import TextTable, text_table
-from consumer.adapters.files.unpacking import LIMIT_BYTES, unpacked
+from consumer.adapters.files.unpacking import LIMIT_BYTES, too_large, unpacked
 from engine.errors import InputRefused
 
 _PARQUET, _ARROW_FILE, _ARROW_STREAM, _FEATHER_1 = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff", b"FEA1"
@@ -141,7 +141,9 @@ def _refuse_huge(lazy: pl.LazyFrame, source: str, refused: type[InputRefused], l
         return
     rows = int(lazy.select(pl.len()).collect().item())
     if rows * len(lazy.collect_schema()) * _WIDEST_VALUE_BYTES > limit_bytes:
-        raise refused(f"{source}: its {rows:,} rows take more than {limit_bytes:,} bytes, the most that is read")
+        raise too_large(
+            refused, f"{source}: its {rows:,} rows take more than {limit_bytes:,} bytes, the most that is read"
+        )
 
 
 def _is_number(text: str) -> bool:

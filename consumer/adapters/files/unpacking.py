@@ -13,6 +13,7 @@ from engine.errors import InputRefused
 LIMIT_BYTES = 2 * 1024**3
 """Of what a file unpacks to: some 30 million bars as text."""
 
+TOO_LARGE = "too_large"
 _GZIP, _ZSTD, _ZIP = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04"
 _ELSEWHERE = (
     (b"\xfd7zXZ\0", "is compressed with xz; gzip, Zstandard and zip can be read"),
@@ -42,6 +43,7 @@ def unpacked(content: bytes, source: str, refused: type[InputRefused], limit_byt
     unpacks to more than the limit.
     """
     names: list[str] = []
+    too_much = too_large(refused, f"{source}: unpacks to more than {limit_bytes:,} bytes, the most that is read")
     for _ in range(_NESTED):
         packing = next((each for each in _PACKINGS if content.startswith(each[0])), None)
         if packing is None:
@@ -49,15 +51,28 @@ def unpacked(content: bytes, source: str, refused: type[InputRefused], limit_byt
         _, name, unpack = packing
         try:
             content = unpack(content, limit_bytes)
+        except _TooMuchError:
+            raise too_much from None
         except _RefusedError as error:
             raise refused(f"{source}: {error}") from None
         if len(content) > limit_bytes:
-            raise refused(f"{source}: unpacks to more than {limit_bytes:,} bytes, the most that is read")
+            raise too_much
         names.append(name)
     what = next((what for magic, what in _ELSEWHERE if content.startswith(magic)), None)
     if what is not None:
         raise refused(f"{source}: {what}")
     return Unpacked(content, tuple(names))
+
+
+def too_large(refused: type[InputRefused], message: str) -> InputRefused:
+    """What is beyond the limit, told from other mistakes by its code."""
+    error = refused(message)
+    error.code = TOO_LARGE  # type: ignore[misc]  # of this one, not of its kind
+    return error
+
+
+class _TooMuchError(Exception):
+    """It unpacks to more than the limit."""
 
 
 class _RefusedError(Exception):
@@ -90,7 +105,7 @@ def _unzstd(content: bytes, limit_bytes: int) -> bytes:
             if "whole buffer" not in str(error):
                 raise _RefusedError(f"is not a Zstandard file that can be read: {error}") from None
             if size == limit_bytes:
-                raise _RefusedError(f"unpacks to more than {limit_bytes:,} bytes, the most that is read") from None
+                raise _TooMuchError from None
             size = min(4 * size, limit_bytes)
         else:
             return bytes(buffer[:written])
