@@ -6,12 +6,12 @@ What was told of stored bars is kept until their files change: telling it means 
 import asyncio
 import json
 import os
+import re
 import sys
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 from consumer.adapters.files.market_data import MarketDataUnavailable, ParquetMarketData
@@ -20,6 +20,7 @@ from consumer.adapters.files.store import FileStoreError, open_file_store
 from consumer.adapters.files.stored_list import described, spelled
 from consumer.adapters.files.stored_years import year_files
 from consumer.adapters.files.unpacking import LIMIT_BYTES
+from consumer.ports.stored_bars import Upload, UploadRefused
 from engine.errors import BadBars, UnknownSymbol
 from engine.market.instruments import Instrument, packaged_instruments, refuse_impossible
 
@@ -30,39 +31,21 @@ _TOLD_KEPT: Final = 1_000
 _LONGEST_ANSWER: Final = 4_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Upload:
-    """A file of bars that came over the network. name: as messages call it; path: where it lies."""
-
-    symbol: str
-    timeframe: str
-    path: Path
-    name: str
-    timezone: str = "UTC"
-    format: str | None = None
-    date_order: str | None = None
-    replace: bool = False
-    instrument_class: str | None = None
-    quote: str = "USD"
-
-
-class UploadRefused(Exception):
-    """The file, or what was said of it. code: bad_bars, differs, too_large, unknown_symbol, ...; sides: of differs."""
-
-    def __init__(self, code: str, message: str, sides: Mapping[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.code, self.message, self.sides = code, message, dict(sides or {})
-
-
 @dataclass(slots=True)
 class MarketDataStore:
-    """url: of the market data. max_body_bytes: of one upload."""
+    """Implements `StoredBars`. url: of the market data. max_body_bytes: of one upload."""
 
     url: str
     max_body_bytes: int
     _told: "OrderedDict[tuple[Any, ...], dict[str, Any]]" = field(default_factory=OrderedDict)
     _one_at_a_time: dict[str, asyncio.Lock] = field(default_factory=dict)
     _readers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        from consumer.adapters.files.formats import FORMATS  # only for who asks
+
+        return tuple(FORMATS)
 
     async def places(self) -> list[tuple[str, str]]:
         """Symbol and timeframe of all that is stored, by symbol, shortest timeframe first."""
@@ -95,7 +78,9 @@ class MarketDataStore:
         if "unavailable" in answer:
             raise MarketDataUnavailable(answer["unavailable"])
         if "refused" in answer:
-            raise UploadRefused(answer["refused"], answer["message"], answer.get("sides"))
+            message = answer["message"]
+            row = re.match(re.escape(upload.name) + r": row (\d+) \(time ", message)
+            raise UploadRefused(answer["refused"], message, int(row[1]) if row else None, answer.get("sides"))
         stored: dict[str, Any] = answer["stored"]
         return stored
 

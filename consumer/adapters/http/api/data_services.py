@@ -9,14 +9,17 @@ from starlette.requests import Request
 
 from consumer.adapters.http.api.table_answers import Turns
 from consumer.ports.run_tables import RunTables
+from consumer.ports.stored_bars import StoredBars
 from engine.market.instruments import Instrument
 
 
 @dataclass(frozen=True, slots=True)
 class DataServices:
-    """tables: what runs left. instruments: the registry as it stands now."""
+    """tables: what runs left. instruments: the registry as it stands now. max_body_bytes: of an uploaded file."""
 
     tables: RunTables
+    stored_bars: StoredBars
+    max_body_bytes: int
     instruments: Callable[[], Awaitable[Mapping[str, Instrument]]]
     turns: Turns = field(default_factory=Turns)
 
