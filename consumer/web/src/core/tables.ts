@@ -24,14 +24,12 @@ export function times(table: Table, name = "time"): number[] {
   return unpacked(table[name]).map(epoch);
 }
 
-/** Bars of a candles answer. One that is cut by the data is left out: it is not what its timeframe says. */
+/** Bars of a candles answer. The first and the last may be cut by the run's data; they hold what there is of them. */
 export function candlesOf(answer: Table & { timeframe: string; source?: string | null }): Candles {
   const [time, open, high, low, close] = [times(answer), ...["open", "high", "low", "close"].map((name) => numbers(answer, name))];
   const volume = answer["volume"] ? numbers(answer, "volume") : null;
-  const complete = Array.isArray(answer["complete"]) ? (answer["complete"] as unknown[]) : null;
   const bars: Bar[] = [];
   for (let row = 0; row < (time?.length ?? 0); row += 1) {
-    if (complete && complete[row] === false) continue;
     const bar = { time: time?.[row], open: open?.[row], high: high?.[row], low: low?.[row], close: close?.[row] } as Bar;
     const traded = volume?.[row];
     if (typeof traded === "number") bar.volume = traded;

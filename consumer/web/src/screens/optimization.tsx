@@ -1,0 +1,386 @@
+// A search: how much of its best is luck, first; then results, the heat map of any two parameters, and folds.
+import { useState } from "preact/hooks";
+import { api } from "../core/http_source";
+import { FIGURES, figureText, words } from "../core/figures";
+import { optimizationNews } from "../core/live";
+import { useLoad } from "../core/load";
+import { go, place, setQuery } from "../core/router";
+import type { Json, Optimization, Page } from "../core/types";
+import { type Choice, SelectField } from "../parts/fields";
+import { scaleClass } from "../parts/heat";
+import { Figure, Link, Progress, Shown, StatusWord, Time, Trouble, isAtWork } from "../parts/shown";
+import { type Column, DataTable } from "../parts/tables";
+import { newKey } from "./new_backtest";
+import { searchWithNews } from "./optimizations";
+
+type Params = Record<string, Json>;
+
+interface Result {
+  rank: number | null;
+  params: Params;
+  metrics: Record<string, number | null>;
+  error?: string | null;
+  [more: string]: unknown;
+}
+
+const LOWER_IS_BETTER = new Set(["max_drawdown_pct", "longest_drawdown_days", "max_consec_losses", "ambiguous_bars"]);
+const STATISTICS: readonly (readonly [string, string, string])[] = [
+  ["deflated_sharpe", "Deflated Sharpe", "Probability that the best one's edge is above what the luckiest of so many trials would show."],
+  ["probabilistic_sharpe", "Probabilistic Sharpe", "Probability that its Sharpe ratio is above 0, taken by itself."],
+  ["expected_max_sharpe", "Expected best by luck", "Sharpe ratio a year of the best of so many trials without any edge."],
+  ["pbo", "Probability of overfitting", "How often the best in one half of the days is below the middle in the other."],
+  ["pbo_loss_share", "Loss out of sample", "How often the best in one half loses in the other."],
+  ["spa_p", "SPA test, p", "How often the best of these would look as good if none had an edge."],
+  ["trials", "Trials", "Combinations simulated here."],
+  ["trials_known", "Trials known", "With earlier ones of the same strategy on the same data."],
+  ["effective_trials", "Effective trials", "As many independent ones."],
+];
+
+export function OptimizationScreen({ id }: { id: number }) {
+  const news = optimizationNews.value.get(id);
+  const load = useLoad(`optimization ${id}`, async () => (await api.get<Optimization>(`/optimization/${id}`)).body, news?.status ?? "");
+  return (
+    <Shown load={load} what={`optimisation ${id}`}>
+      {(row) => <View row={searchWithNews(row, news)} news={news} again={load.again} />}
+    </Shown>
+  );
+}
+
+function View({ row, news, again }: { row: Optimization; news: Record<string, unknown> | undefined; again: () => void }) {
+  const [trouble, setTrouble] = useState<Error | null>(null);
+  const id = row.optimization_id;
+  const names = Object.keys(row.param_grid ?? {});
+  const run = (params: Params) => void runOf(row, params).then((run_id) => go(`/runs/${run_id}/chart`), setTrouble);
+  const unit = FIGURES[row.optimize_metric]?.unit;
+  return (
+    <>
+      <div class="title">
+        <h1 tabIndex={-1}>Optimisation {id}</h1>
+        <p class="status" role="status">
+          <StatusWord status={row.status} />
+        </p>
+        {isAtWork(row.status) && <Progress percent={row.progress_pct} label={`Progress of optimisation ${id}`} />}
+        {isAtWork(row.status) && (
+          <button type="button" onClick={() => void api.post(`/optimization/${id}/cancel`, {}).then(again, setTrouble)}>
+            Cancel
+          </button>
+        )}
+      </div>
+      <p class="subtitle">
+        <Link to={`/strategies/${row.strategy_id}`}>{row.strategy_name ?? `Strategy ${row.strategy_id}`}</Link> on {row.symbol} {row.timeframe}, <Time at={row.start_date} /> to <Time at={row.end_date} /> (end excluded), {row.method}; {row.completed_combinations} of {row.total_combinations}{" "}
+        combinations{row.failed_combinations ? `, ${row.failed_combinations} failed` : ""}
+        {typeof news?.["eta_seconds"] === "number" && isAtWork(row.status) && `, about ${Math.ceil(news["eta_seconds"] as number)} s left`}
+      </p>
+      {trouble && <Trouble error={trouble} what="that" />}
+      {row.error_message && (
+        <section aria-label="Warnings" class="warnings">
+          <p>{row.error_message}</p>
+        </section>
+      )}
+      <Verdict row={row} />
+      {row.status === "completed" && (
+        <>
+          <section aria-label="Best" class="card">
+            <h2>Best combination</h2>
+            {row.best_params ? (
+              <p>
+                {paramsText(row.best_params)}: {words(row.optimize_metric)} {figureText(row.best_value, unit)}
+                {row.best_run_id !== null && (
+                  <>
+                    {" "}
+                    – <Link to={`/runs/${row.best_run_id}/chart`}>Run {row.best_run_id}</Link>
+                  </>
+                )}
+              </p>
+            ) : (
+              <p>None has the trades that were asked for at least, or a value of {words(row.optimize_metric)}.</p>
+            )}
+            {row.robust_params && <p>Most robust, with its neighbours: {paramsText(row.robust_params)}</p>}
+          </section>
+          {row.walk_forward ? <Folds id={id} row={row} /> : <Results row={row} names={names} run={run} />}
+          {!row.walk_forward && names.length >= 2 && <HeatMap row={row} names={names} run={run} />}
+          {!row.walk_forward && <Sensitivity row={row} />}
+        </>
+      )}
+    </>
+  );
+}
+
+/** In words, before the best figure. */
+function Verdict({ row }: { row: Optimization }) {
+  const statistics = row.statistics;
+  if (!statistics) return null;
+  const reasons = (statistics["null_reasons"] ?? {}) as Record<string, string>;
+  const joined = statistics["walk_forward"] as Record<string, Json> | null | undefined;
+  return (
+    <section aria-label="Verdict" class="verdict">
+      <h2>How much of it is luck</h2>
+      <p class="verdict-words">{String(statistics["verdict"] ?? "")}</p>
+      <dl class="key-figures">
+        {STATISTICS.filter(([name]) => name in statistics).map(([name, label, meaning]) => (
+          <div key={name} title={meaning}>
+            <dt>{label}</dt>
+            <dd>
+              <Figure name={name} value={statistics[name] as number | null} reason={reasons[name]} unit={/trials/.test(name) ? undefined : "ratio"} />
+            </dd>
+          </div>
+        ))}
+      </dl>
+      {joined && <p class="hint">The joined test ranges: {Object.entries(joined).filter(([name]) => name in FIGURES).slice(0, 6).map(([name, value]) => `${FIGURES[name]?.label} ${figureText(value as number | null, FIGURES[name]?.unit)}`).join(", ")}</p>}
+    </section>
+  );
+}
+
+function Results({ row, names, run }: { row: Optimization; names: readonly string[]; run: (params: Params) => void }) {
+  const { query } = place.value;
+  const [sort, cursor] = [query.get("sort") ?? "", query.get("cursor")];
+  const load = useLoad(`results ${row.optimization_id} ${sort} ${cursor ?? ""}`, async () => (await api.get<Page<Result>>(`/optimization/${row.optimization_id}/results`, { sort, cursor, limit: 100 })).body);
+  return (
+    <>
+      <h2>Results</h2>
+      <Shown load={load} what="the results">
+        {({ items, next_cursor }) => (
+          <>
+            <DataTable label="Results" rows={items.map(resultOf(names))} keyOf={(result) => paramsText(result.params)} columns={resultColumns(row, names, run)} sort={sort} onSort={(next) => setQuery({ sort: next, cursor: null }, false)} />
+            {next_cursor && (
+              <div class="pager">
+                <button type="button" onClick={() => setQuery({ cursor: next_cursor }, false)}>
+                  Next results
+                </button>
+              </div>
+            )}
+          </>
+        )}
+      </Shown>
+    </>
+  );
+}
+
+/** A result with its parameters and figures apart, whether it came flat, as the file has it, or not. */
+function resultOf(names: readonly string[]) {
+  return (raw: Result): Result => {
+    if (raw.params) return raw;
+    const params = Object.fromEntries(names.map((name): [string, Json] => [name, (raw[`param_${name}`] ?? raw[name] ?? null) as Json]));
+    return { ...raw, params, metrics: raw as unknown as Record<string, number | null> };
+  };
+}
+
+function resultColumns(row: Optimization, names: readonly string[], run: (params: Params) => void): Column<Result>[] {
+  const metrics = [...new Set([row.optimize_metric, "net_profit", "total_return_pct", "max_drawdown_pct", "sharpe_ratio", "profit_factor", "total_trades"])];
+  return [
+    { name: "rank", title: "Rank", isNumber: true, cell: ({ rank }) => rank ?? "" },
+    ...names.map((name): Column<Result> => ({ name, title: name, isNumber: true, cell: ({ params }) => valueText(params[name]) })),
+    ...metrics.map((name): Column<Result> => ({ name, title: FIGURES[name]?.label ?? words(name), isNumber: true, cell: ({ metrics: own }) => <Figure name={name} value={own?.[name]} /> })),
+    { name: "error", title: "", cell: ({ error }) => (error ? <span class="error">{error}</span> : "") },
+    {
+      name: "run",
+      title: "",
+      cell: ({ params, error }) =>
+        !error && (
+          <button type="button" title={paramsText(params)} onClick={() => run(params)}>
+            Run
+          </button>
+        ),
+    },
+  ];
+}
+
+interface HeatAnswer {
+  x: { name: string; values: Json[] } | Json[] | string;
+  y: { name: string; values: Json[] } | Json[] | string;
+  [more: string]: unknown;
+}
+
+interface Cell {
+  x: Json;
+  y: Json;
+  value: number | null;
+  params?: Params;
+  trades?: number | null;
+}
+
+function HeatMap({ row, names, run }: { row: Optimization; names: readonly string[]; run: (params: Params) => void }) {
+  const { query } = place.value;
+  const x = query.get("x") ?? (names[0] as string);
+  const y = query.get("y") ?? (names.find((name) => name !== x) as string);
+  const load = useLoad(`heat ${row.optimization_id} ${x} ${y}`, async () => (await api.get<HeatAnswer>(`/optimization/${row.optimization_id}/heatmap`, { x, y })).body);
+  const choices = names.map((name): Choice => [name, name]);
+  const unit = FIGURES[row.optimize_metric]?.unit;
+  return (
+    <>
+      <h2>Heat map</h2>
+      <div class="filters">
+        <SelectField label="Across" value={x} choices={choices.filter(([name]) => name !== y)} onValue={(value) => setQuery({ x: value }, false)} />
+        <SelectField label="Down" value={y} choices={choices.filter(([name]) => name !== x)} onValue={(value) => setQuery({ y: value }, false)} />
+      </div>
+      <p class="hint">
+        {words(row.optimize_metric)}
+        {names.length > 2 && ", the other parameters at their best"}; a click runs that combination.
+      </p>
+      <Shown load={load} what="the heat map">
+        {(answer) => {
+          const { across, down, cells } = gridOf(answer);
+          const values = cells.map(({ value }) => value).filter((value): value is number => typeof value === "number");
+          const [least, most] = [Math.min(...values), Math.max(...values)];
+          return (
+            <div class="table-frame" tabIndex={0} role="group" aria-label="Heat map, scrolls sideways">
+              <table aria-label="Heat map" class="heat">
+                <thead>
+                  <tr>
+                    <th scope="col">
+                      {y} \ {x}
+                    </th>
+                    {across.map((value) => (
+                      <th key={valueText(value)} scope="col" class="number">
+                        {valueText(value)}
+                      </th>
+                    ))}
+                  </tr>
+                </thead>
+                <tbody>
+                  {down.map((rowValue) => (
+                    <tr key={valueText(rowValue)}>
+                      <th scope="row">{valueText(rowValue)}</th>
+                      {across.map((value) => {
+                        const cell = cells.find((each) => same(each.x, value) && same(each.y, rowValue));
+                        const params = { ...row.best_params, ...cell?.params, [x]: value, [y]: rowValue };
+                        return (
+                          <td key={valueText(value)} class={`number ${scaleClass(cell?.value, least, most, !LOWER_IS_BETTER.has(row.optimize_metric))}`}>
+                            {cell ? (
+                              <button type="button" class="cell" title={`Run ${paramsText(params)}`} onClick={() => run(params)}>
+                                <Figure name={row.optimize_metric} value={cell.value} unit={unit} />
+                              </button>
+                            ) : (
+                              <span class="none">–</span>
+                            )}
+                          </td>
+                        );
+                      })}
+                    </tr>
+                  ))}
+                </tbody>
+              </table>
+            </div>
+          );
+        }}
+      </Shown>
+    </>
+  );
+}
+
+/** Cells of an answer, as a list of them or as rows of values. */
+export function gridOf(answer: HeatAnswer): { across: Json[]; down: Json[]; cells: Cell[] } {
+  const axis = (side: HeatAnswer["x"], named: string): Json[] => {
+    if (Array.isArray(side)) return side;
+    if (side !== null && typeof side === "object") return side.values;
+    return (answer[named] as Json[] | undefined) ?? [];
+  };
+  const rows = (answer["cells"] ?? answer["values"] ?? answer["rows"]) as (Cell | (Cell | number | null)[])[];
+  const [givenAcross, givenDown] = [axis(answer.x, "x_values"), axis(answer.y, "y_values")];
+  const cells = (rows ?? []).flatMap((row, index): Cell[] =>
+    Array.isArray(row)
+      ? row.map((cell, column): Cell => {
+          const place = { x: givenAcross[column] as Json, y: givenDown[index] as Json };
+          return cell !== null && typeof cell === "object" ? { ...cell, ...place } : { ...place, value: cell };
+        })
+      : [row],
+  );
+  const distinct = (name: "x" | "y") => [...new Map(cells.map((cell) => [JSON.stringify(cell[name]), cell[name]])).values()].sort((a, b) => (typeof a === "number" && typeof b === "number" ? a - b : String(a) < String(b) ? -1 : 1));
+  return { across: givenAcross.length ? givenAcross : distinct("x"), down: givenDown.length ? givenDown : distinct("y"), cells };
+}
+
+function Sensitivity({ row }: { row: Optimization }) {
+  const shares = row.statistics?.["parameter_sensitivity"] as Record<string, number | null> | null | undefined;
+  if (!shares || !Object.keys(shares).length) return null;
+  return (
+    <>
+      <h2>Which parameter matters</h2>
+      <DataTable
+        label="Sensitivity"
+        rows={Object.entries(shares)}
+        keyOf={([name]) => name}
+        columns={[
+          { name: "name", title: "Parameter", cell: ([name]) => name },
+          { name: "share", title: `Share of the differences in ${words(row.optimize_metric)} it explains`, isNumber: true, cell: ([, share]) => figureText(share, "fraction") },
+        ]}
+      />
+    </>
+  );
+}
+
+interface Fold {
+  fold: number;
+  train_start: string;
+  train_end: string;
+  test_start: string;
+  test_end: string;
+  params: Params | null;
+  train_value: number | null;
+  test_value: number | null;
+}
+
+function Folds({ id, row }: { id: number; row: Optimization }) {
+  const load = useLoad(`folds ${id}`, async () => {
+    const answer = (await api.get<{ items?: Fold[]; folds?: Fold[] }>(`/optimization/${id}/folds`)).body;
+    return answer.items ?? answer.folds ?? [];
+  });
+  const unit = FIGURES[row.optimize_metric]?.unit;
+  return (
+    <>
+      <h2>Folds</h2>
+      <Shown load={load} what="the folds">
+        {(folds) => (
+          <DataTable
+            label="Folds"
+            rows={folds}
+            keyOf={({ fold }) => fold}
+            columns={[
+              { name: "fold", title: "Fold", isNumber: true, cell: ({ fold }) => fold },
+              { name: "train", title: "Trained on", cell: (each) => <Range from={each.train_start} to={each.train_end} /> },
+              { name: "test", title: "Tested on", cell: (each) => <Range from={each.test_start} to={each.test_end} /> },
+              { name: "params", title: "Best in training", cell: ({ params }) => (params ? paramsText(params) : "none: not traded") },
+              { name: "train_value", title: `${words(row.optimize_metric)}, training`, isNumber: true, cell: ({ train_value }) => figureText(train_value, unit) },
+              { name: "test_value", title: `${words(row.optimize_metric)}, test`, isNumber: true, cell: ({ test_value }) => figureText(test_value, unit) },
+            ]}
+          />
+        )}
+      </Shown>
+    </>
+  );
+}
+
+function Range({ from, to }: { from: string; to: string }) {
+  return (
+    <span class="nowrap">
+      <Time at={from} /> – <Time at={to} />
+    </span>
+  );
+}
+
+export function paramsText(params: Params): string {
+  return Object.entries(params).map(([name, value]) => `${name} ${valueText(value)}`).join(", ");
+}
+
+function valueText(value: Json | undefined): string {
+  return typeof value === "object" ? JSON.stringify(value) : String(value ?? "–");
+}
+
+function same(a: Json, b: Json): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}
+
+const OF_BOTH = ["initial_balance", "spread_pips", "execution_mode", "commission_per_lot", "tp_partial_close_ratio", "volume", "risk_pct"] as const;
+
+/** Asks for a run of one combination, with what the search held fast. */
+async function runOf(row: Optimization, params: Params): Promise<number> {
+  if (row.best_run_id !== null && row.best_params && JSON.stringify(row.best_params) === JSON.stringify(params)) return row.best_run_id;
+  const isRules = row["strategy_key"] === "rules";
+  const asked = (row["request"] ?? {}) as Record<string, Json>;
+  const fixed = (asked["strategy_params"] ?? {}) as Record<string, Json>;
+  const merged = isRules ? { ...fixed, params: { ...((fixed["params"] ?? {}) as Params), ...params } } : { ...fixed, ...params };
+  const more = Object.fromEntries(["on_opposite", "stop_to_entry", "account_currency", "spread_source", "slippage_pips", "commission_pct", "leverage", "stop_out_pct"].filter((name) => asked[name] !== undefined && asked[name] !== null).map((name) => [name, asked[name]]));
+  const columns = Object.fromEntries(OF_BOTH.filter((name) => row[name] !== undefined && row[name] !== null).map((name) => [name, row[name]]));
+  const context = Array.isArray(row["context_tfs"]) ? { context_tfs: row["context_tfs"] as Json } : {};
+  const body = { strategy_id: row.strategy_id, symbol: row.symbol, timeframe: row.timeframe, start_date: row.start_date, end_date: row.end_date, ...columns, ...context, ...more, strategy_params: merged };
+  return (await api.post<{ run_id: number }>("/backtest", body, { "Idempotency-Key": newKey() })).body.run_id;
+}

@@ -1,0 +1,89 @@
+// Why a trade was made, and what came of it.
+import type { Position } from "../chart/positions";
+import { figureText, priceText, words } from "../core/figures";
+import type { Json, Trade } from "../core/types";
+import { Time } from "../parts/shown";
+
+export function TradeStory({ position, isOpen, currency, digits }: { position: Position | null; isOpen: boolean; currency: string; digits: number }) {
+  if (!position) return <p class="hint">The selected trade has not begun yet.</p>;
+  const row = position.rows[0] as Trade;
+  const profit = position.exits.reduce((sum, exit) => sum + exit.profit, 0);
+  return (
+    <section aria-label={`Trade ${position.id}`}>
+      <h2>
+        Trade {position.id}: <span class={position.direction === "BUY" ? "buy" : "sell"}>{position.direction}</span>
+      </h2>
+      <dl class="facts">
+        <Fact title="Entry">
+          <Time at={position.entry} /> at {priceText(position.entryPrice, digits)}
+          {row.entry_at && ` (${words(row.entry_at)})`}
+        </Fact>
+        {position.stopAtEntry !== null && <Fact title="Stop at entry">{priceText(position.stopAtEntry, digits)}</Fact>}
+        {position.exits.map((exit, index) => (
+          <Fact key={index} title={`Exit, ${words(exit.reason)}`}>
+            <Time at={exit.time} /> at {priceText(exit.price, digits)}: {figureText(exit.profit, "money", currency)}
+          </Fact>
+        ))}
+        {isOpen && <Fact title="State">open at this moment</Fact>}
+        {!isOpen && (
+          <>
+            <Fact title="Profit">
+              <span class={profit < 0 ? "negative" : ""}>{figureText(profit, "money", currency)}</span>
+            </Fact>
+            <Fact title="MAE, against it">{excursion(row.mae, row.mae_price, digits, currency)}</Fact>
+            <Fact title="MFE, for it">{excursion(row.mfe, row.mfe_price, digits, currency)}</Fact>
+            <Fact title="R, profit over risk">{figureText(row.r, "ratio")}</Fact>
+          </>
+        )}
+      </dl>
+      <h3>Why</h3>
+      <Why row={row} />
+    </section>
+  );
+}
+
+function Fact({ title, children }: { title: string; children: preact.ComponentChildren }) {
+  return (
+    <div>
+      <dt>{title}</dt>
+      <dd>{children}</dd>
+    </div>
+  );
+}
+
+function excursion(money: number | null | undefined, price: number | null | undefined, digits: number, currency: string): string {
+  if (money === null || money === undefined) return "–";
+  return price === null || price === undefined ? figureText(money, "money", currency) : `${figureText(money, "money", currency)} (${priceText(price, digits)} in price)`;
+}
+
+/** What the strategy gave as its reason; a model's words are text, never markup. */
+function Why({ row }: { row: Trade }) {
+  const told = typeof row.pattern_metadata === "string" ? parsed(row.pattern_metadata) : row.pattern_metadata;
+  const source = { rule: "A rule of the strategy", llm: "A language model", signals: "A file of signals" }[row.source ?? ""] ?? "The strategy";
+  return (
+    <>
+      <p>
+        {source} decided{row.pattern_name ? `: ${words(row.pattern_name)}` : ""}.
+      </p>
+      {told !== null && told !== undefined && typeof told === "object" && !Array.isArray(told) ? (
+        <dl class="facts">
+          {Object.entries(told).map(([name, value]) => (
+            <Fact key={name} title={words(name)}>
+              {typeof value === "object" ? JSON.stringify(value) : String(value)}
+            </Fact>
+          ))}
+        </dl>
+      ) : (
+        told !== null && told !== undefined && <p>{String(told)}</p>
+      )}
+    </>
+  );
+}
+
+function parsed(text: string): Json {
+  try {
+    return JSON.parse(text) as Json;
+  } catch {
+    return text;
+  }
+}
