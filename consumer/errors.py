@@ -13,6 +13,7 @@ ConsumerError
     │   ├── NoSuchStrategy
     │   └── FilesGone             files of a run that were removed, or lie elsewhere
     ├── NotCompleted              a run has no results (yet): say which status it has (exit 2)
+    ├── LedgerUnusable            a file of calls to models cannot be read or written: say so (exit 2)
     ├── NameTaken                 a row with that name is there already: say so (exit 2)
     ├── SearchProcessLost         stop: processes of a search cannot be kept alive (exit 1)
     ├── StartFailed               stop: a server did not answer within START_TIMEOUT_SECONDS, or is not fit (exit 1)
@@ -94,6 +95,14 @@ class NotCompleted(ConsumerError):
     def __init__(self, run_id: int, status: str) -> None:
         super().__init__(f"run {run_id} has no results: it is {status}")
         self.run_id, self.status = run_id, status
+
+
+class LedgerUnusable(ConsumerError):
+    """A ledger file is none, or cannot be read or written."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"the ledger {path}: {why}")
+        self.path = path
 
 
 class NameTaken(ConsumerError):

@@ -7,6 +7,7 @@
     │   ├── BadInstruments      a mistake in an instruments file, with line and field
     │   ├── UnknownSymbol, UnknownTimeframe, UnknownStrategy
     │   ├── InvalidParams       strategy parameters, every field at fault
+    │   ├── ModeUnavailable     a model would decide, and none is configured for it
     │   ├── InvalidSpecification  a money or mode field out of range
     │   ├── InvalidSpace        the space of a search, every parameter at fault
     │   └── NoConversion        no bars for the pair that joins profit and account currency
@@ -71,6 +72,10 @@ class UnknownStrategy(InputRefused):
 
 class InvalidSpecification(InputRefused):
     code = "invalid_request"
+
+
+class ModeUnavailable(InputRefused):
+    code = "mode_unavailable"
 
 
 class NoConversion(InputRefused):

@@ -10,7 +10,13 @@ from typing import Annotated, Any
 import typer
 
 from consumer.commands.options import run_options as given
-from consumer.commands.options.run_request import RunRequest, read_run, show_unknown_symbol, with_run_options
+from consumer.commands.options.run_request import (
+    ADVICE_OPTIONS,
+    RunRequest,
+    read_run,
+    show_unknown_symbol,
+    with_run_options,
+)
 from engine.audit.probe import DEFAULT_MOMENTS, Audit, audit_strategy
 from engine.deciders.chosen import ChosenStrategy
 from engine.expressions.document import KEY as RULES
@@ -20,7 +26,7 @@ app = typer.Typer(add_completion=False)
 
 
 @app.command()
-@with_run_options(without=("signals",))
+@with_run_options(without=("signals", *ADVICE_OPTIONS))
 def audit(
     request: RunRequest,
     moments: Annotated[
@@ -42,9 +48,9 @@ def audit(
     # What a strategy prints is not the finding: stdout holds nothing but that.
     with redirect_stdout(sys.stderr), _progress_bar() as show:
         ready = read_run(request)
-        assert isinstance(ready.decider, ChosenStrategy)
+        assert isinstance(ready.rule, ChosenStrategy)
         found = audit_strategy(
-            ready.specification, ready.instrument, ready.data, ready.decider, moments=moments, on_probe=show
+            ready.specification, ready.instrument, ready.data, ready.rule, moments=moments, on_probe=show
         )
     if as_json:
         sys.stdout.write(json.dumps({"strategy": strategy, **_as_json(found)}) + "\n")

@@ -12,15 +12,18 @@ from engine.results.result import BacktestResult
 from engine.watch import OnProgress, Progress
 
 
-def print_json(result: BacktestResult) -> None:
-    """One object on one line; floats as their shortest text that reads back as the same double."""
-    sys.stdout.write(json.dumps(result.to_json_dict(), allow_nan=False) + "\n")
+def print_json(result: BacktestResult, advice: Mapping[str, Any]) -> None:
+    """One object on one line; floats as their shortest text that reads back as the same double.
+
+    advice: what asking a model came to, further fields of the object; empty where nobody was asked.
+    """
+    sys.stdout.write(json.dumps({**result.to_json_dict(), **advice}, allow_nan=False) + "\n")
 
 
-def print_table(result: BacktestResult, full_params: Mapping[str, Any]) -> None:
+def print_table(result: BacktestResult, full_params: Mapping[str, Any], advice: Mapping[str, Any]) -> None:
     """What was run, its warnings, then the figures in groups, for people, on stderr: stdout is for `--json`.
 
-    full_params: of whoever decided, with the defaults.
+    full_params: of whoever decided, with the defaults. advice: as print_json has it.
     """
     from rich.console import Console  # here: --json need not pay for it
     from rich.table import Table
@@ -39,11 +42,26 @@ def print_table(result: BacktestResult, full_params: Mapping[str, Any]) -> None:
         table.add_row(group.title, "", style="bold")
         for label, value in group.rows:
             table.add_row(label, value)
+    if advice:
+        table.add_section()
+        table.add_row("language model", "", style="bold")
+        for label, value in _advice_rows(advice, currency):
+            table.add_row(label, value)
     console.print(table)
     # Whole and on one line, whatever the width: to be compared, copied and searched for.
     console.print(f"result digest: {figures['result_digest']}", soft_wrap=True, highlight=False)
     if result.strategy_version is not None:
         console.print(f"strategy version: {result.strategy_version}", soft_wrap=True, highlight=False)
+
+
+def _advice_rows(advice: Mapping[str, Any], currency: str) -> Iterator[tuple[str, str]]:
+    cost = advice["llm_cost"]
+    yield "calls", f"{advice['llm_calls_used']:,} sent, {advice['llm_calls_cached']:,} answers from earlier ones"
+    yield "tokens", f"{advice['llm_input_tokens']:,} read, {advice['llm_output_tokens']:,} written"
+    yield "cost", "not known (BACKTEST_LLM_INPUT_PRICE)" if cost is None else f"{cost:,.4f} {currency}"
+    alone = advice.get("rule_only")
+    if alone is not None:
+        yield "the rule alone", f"{alone['net_profit']:,.2f} {currency} net in {alone['total_trades']:,} trades"
 
 
 @contextmanager

@@ -11,9 +11,17 @@ from consumer.wiring.times import DateOrder
 from engine.specification import ExecutionMode, OnOpposite, SpreadSource
 
 _BARS, _STRATEGY, _MONEY, _FILLS, _OUTPUT = "Bars", "Decisions", "Money", "Fills", "Output"
+_MODEL = "Language model"
 
 SymbolOption = Annotated[str, typer.Option(help="Instrument, e.g. EURUSD.", rich_help_panel=_BARS)]
-TimeframeOption = Annotated[str, typer.Option(help="Candle length, e.g. M15, H1, D1.", rich_help_panel=_BARS)]
+TimeframeOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Candle length, e.g. M15, H1, D1.",
+        show_default="required; with --strategy-id the row's",
+        rich_help_panel=_BARS,
+    ),
+]
 BarsOption = Annotated[
     Path | None,
     typer.Option(
@@ -94,6 +102,15 @@ StrategyOption = Annotated[
         help="Registered strategy (`backtest strategy list`), or path/to/file.py:Class.", rich_help_panel=_STRATEGY
     ),
 ]
+StrategyIdOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="ID",
+        help="In place of --strategy: a row of `strategies` (needs BACKTEST_DATABASE_URL); options that are given win"
+        " over its columns.",
+        rich_help_panel=_STRATEGY,
+    ),
+]
 RulesOption = Annotated[
     Path | None,
     typer.Option(
@@ -108,6 +125,56 @@ ParamsOption = Annotated[
 SignalsOption = Annotated[
     Path | None,
     typer.Option(help="In place of --strategy: decisions from a CSV or Parquet file.", rich_help_panel=_STRATEGY),
+]
+DecidedByOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODE",
+        help="rule_only, llm_only, rule_then_llm, hybrid_validator or multi_agent (docs/models.md).",
+        show_default="rule_only, or the row's",
+        rich_help_panel=_MODEL,
+    ),
+]
+LlmOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="JSON",
+        help="What is asked how: an object of model, every, bars, indicators, roles, blind, min_confidence.",
+        rich_help_panel=_MODEL,
+    ),
+]
+MaxLlmCallsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=2**31 - 1,
+        help="Calls that may ever be sent for the run.",
+        show_default="100",
+        rich_help_panel=_MODEL,
+    ),
+]
+CustomPromptOption = Annotated[
+    str | None, typer.Option(help="What the model is told beside its task.", rich_help_panel=_MODEL)
+]
+CustomPromptFileOption = Annotated[
+    Path | None, typer.Option(help="In place of --custom-prompt: a file of UTF-8 text.", rich_help_panel=_MODEL)
+]
+LlmLedgerOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="File that keeps calls and answers (SQLite, made where there is none): a run that was broken off goes on"
+        " from it, and a repetition asks nobody. With --strategy-id the database does, where no file is named.",
+        rich_help_panel=_MODEL,
+    ),
+]
+LlmReplayOption = Annotated[
+    bool,
+    typer.Option(
+        "--llm-replay", help="Ask nobody: a question without a kept answer fails the run.", rich_help_panel=_MODEL
+    ),
+]
+SkipLlmOption = Annotated[
+    bool, typer.Option("--skip-llm", help="Let the rule decide alone, whatever the mode.", rich_help_panel=_MODEL)
 ]
 ExecutionModeOption = Annotated[ExecutionMode, typer.Option(help="When decisions are filled.", rich_help_panel=_FILLS)]
 OnOppositeOption = Annotated[

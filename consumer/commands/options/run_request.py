@@ -16,6 +16,7 @@ import typer
 
 from consumer.commands.options import run_options as given
 from consumer.commands.options import values as options
+from consumer.commands.options.advice_request import advice_asked, mode_of
 from consumer.commands.options.instruments import print_guess, with_class
 from consumer.preparation.inputs import assemble, extent_us, what_there_is
 from consumer.preparation.strategy import strategy_in_file, strategy_with
@@ -29,6 +30,9 @@ from consumer.wiring.files import (
     read_rules,
     read_signals,
 )
+from engine.advice import DecidedBy as Mode
+from engine.deciders.advised.terms import split_params
+from engine.deciders.advised.warm_up import advice_warm_up
 from engine.deciders.chosen import ChosenStrategy
 from engine.deciders.decider import Decider
 from engine.deciders.signals import signals_from_frame
@@ -41,7 +45,7 @@ from engine.market.timeframes import Timeframe
 from engine.numeric.times import as_us
 from engine.prepared import RunData
 from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource, check_specification
-from engine.warm_up import WarmUp, signals_warm_up
+from engine.warm_up import WarmUp, most_of, signals_warm_up
 
 _PREFIX = "BACKTEST_"
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
@@ -53,7 +57,7 @@ class RunRequest:
     """Options as given, with their defaults, not yet checked against each other or any file."""
 
     symbol: given.SymbolOption
-    timeframe: given.TimeframeOption
+    timeframe: given.TimeframeOption = None
     bars: given.BarsOption = None
     market_data: given.MarketDataOption = None
     context_bars: given.ContextBarsOption = None
@@ -69,6 +73,7 @@ class RunRequest:
     instrument_class: given.InstrumentClassOption = None
     quote: given.QuoteOption = "USD"
     strategy: given.StrategyOption = None
+    strategy_id: given.StrategyIdOption = None
     rules: given.RulesOption = None
     params: given.ParamsOption = None
     signals: given.SignalsOption = None
@@ -89,12 +94,23 @@ class RunRequest:
     commission_pct: given.CommissionPctOption = 0.0
     leverage: given.LeverageOption = None
     stop_out_pct: given.StopOutPctOption = 0.0
+    decided_by: given.DecidedByOption = None
+    llm: given.LlmOption = None
+    max_llm_calls: given.MaxLlmCallsOption = None
+    custom_prompt: given.CustomPromptOption = None
+    custom_prompt_file: given.CustomPromptFileOption = None
+    llm_ledger: given.LlmLedgerOption = None
+    llm_replay: given.LlmReplayOption = False
+    skip_llm: given.SkipLlmOption = False
+    explicit: frozenset[str] = frozenset()
+    """No option: the names of those that were given, whatever their value."""
 
     @property
     def named_files(self) -> tuple[Path | None, ...]:
         """The files that the options name for reading."""
         after_equals = [text.partition("=")[2] for text in (*(self.context_bars or ()), *(self.conversion_bars or ()))]
-        return (self.bars, self.signals, self.rules, self.instruments, *map(Path, after_equals))
+        own = (self.bars, self.signals, self.rules, self.instruments, self.custom_prompt_file, self.llm_ledger)
+        return (*own, *map(Path, after_equals))
 
 
 def with_run_options(*, without: Collection[str] = ()) -> Callable[[Callable[..., None]], Any]:
@@ -102,15 +118,19 @@ def with_run_options(*, without: Collection[str] = ()) -> Callable[[Callable[...
 
     typer reads signatures, so the command's is made of the request's fields and its own other parameters.
     """
-    given_fields = [field for field in fields(RunRequest) if field.name not in without]
+    given_fields = [field for field in fields(RunRequest) if field.name not in {*without, "explicit"}]
 
     def decorate(command: Callable[..., None]) -> Any:
         def called(**values: Any) -> None:
-            request = RunRequest(**{field.name: values.pop(field.name) for field in given_fields})
+            context = values.pop(_CONTEXT)
+            explicit = frozenset(name for name in values if _was_given(context, name))
+            given_values = {field.name: values.pop(field.name) for field in given_fields}
+            request = RunRequest(**given_values, explicit=explicit)
             command(_with_environment(request), **values)
 
         own = list(inspect.signature(command).parameters.values())[1:]
-        parameters = [*map(_as_parameter, given_fields), *(each.replace(kind=_KEYWORD) for each in own)]
+        context = inspect.Parameter(_CONTEXT, _KEYWORD, annotation=typer.Context)
+        parameters = [context, *map(_as_parameter, given_fields), *(each.replace(kind=_KEYWORD) for each in own)]
         adapted: Any = called
         adapted.__name__, adapted.__doc__ = command.__name__, command.__doc__
         adapted.__signature__ = inspect.Signature(parameters)
@@ -118,6 +138,19 @@ def with_run_options(*, without: Collection[str] = ()) -> Callable[[Callable[...
         return adapted
 
     return decorate
+
+
+_CONTEXT = "context"
+ADVICE_OPTIONS = (
+    *("decided_by", "llm", "max_llm_calls", "custom_prompt", "custom_prompt_file"),
+    *("llm_ledger", "llm_replay", "skip_llm"),
+)
+"""Those that concern a language model: no search asks one, and none is audited."""
+
+
+def _was_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _with_environment(request: RunRequest) -> RunRequest:
@@ -146,12 +179,12 @@ def _as_parameter(field: Field[Any]) -> inspect.Parameter:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReadyRun:
-    """What run_backtest takes."""
+    """What run_backtest takes. rule: who decides, alone or with a model; None where a model decides alone."""
 
     specification: Specification
     instrument: Instrument
     data: RunData
-    decider: Decider
+    rule: Decider | None
 
 
 def show_unknown_symbol(request: RunRequest) -> None:
@@ -182,11 +215,17 @@ def read_run(request: RunRequest) -> ReadyRun:
     asked = read_asked(request)
     specification, instrument = asked.specification, asked.instrument
     by = asked.decided_by.by
+    if by is None:
+        data = asked.data(advice_warm_up(specification))
+        return ReadyRun(specification, instrument, data, None)
     if isinstance(by, Path):
         data = asked.data(signals_warm_up(specification))
         return ReadyRun(specification, instrument, data, _signals(by, specification, instrument, data, request))
     chosen = by()
-    return ReadyRun(specification, instrument, asked.data(chosen.warm_up(specification)), chosen)
+    needed = chosen.warm_up(specification)
+    if specification.advice is not None:
+        needed = most_of([needed, advice_warm_up(specification)])
+    return ReadyRun(specification, instrument, asked.data(needed), chosen)
 
 
 def read_asked(request: RunRequest) -> AskedRun:
@@ -194,9 +233,12 @@ def read_asked(request: RunRequest) -> AskedRun:
     registry = _registry(request)
     instrument = instrument_for(request.symbol, registry)
     request = replace(request, symbol=instrument.symbol)
+    if request.timeframe is None:
+        raise typer.BadParameter("is required, e.g. H1", param_hint="'--timeframe'")
     run_timeframe = options.known_timeframe(request.timeframe)
     source = _source(request, run_timeframe, registry)
     decided_by = _decided_by(request)
+    advice = advice_asked(request, decided_by.llm)
     start_utc, end_utc = _range(
         options.utc_moment(request.start, "--start"),
         options.utc_moment(request.end, "--end"),
@@ -230,6 +272,7 @@ def read_asked(request: RunRequest) -> AskedRun:
         commission_pct=request.commission_pct,
         leverage=request.leverage,
         stop_out_pct=request.stop_out_pct,
+        advice=advice,
     )
     check_specification(specification, instrument)
     return AskedRun(specification, instrument, source, registry, decided_by)
@@ -241,6 +284,8 @@ def _registry(request: RunRequest) -> Mapping[str, Instrument]:
 
 def _some_bars(request: RunRequest) -> Bars | None:
     """All bars of the symbol that the request names, whatever the range."""
+    if request.timeframe is None:
+        return None
     of = options.known_timeframe(request.timeframe)
     if request.bars is not None:
         return read_bars(
@@ -258,12 +303,14 @@ class DecidedBy:
     """Who decides: a strategy with parameters, or a signal file.
 
     name: the key of a registered strategy, the class of one in a file, since a digest names no path. by: finds the
-    strategy and holds the parameters to it; or the signal file.
+    strategy and holds the parameters to it; or the signal file; None where a model decides alone. llm: what stands
+    under that name among the parameters.
     """
 
     name: str | None
     params: dict[str, Any]
-    by: Callable[[], ChosenStrategy] | Path
+    by: Callable[[], ChosenStrategy] | Path | None
+    llm: Any = None
 
 
 def _source(request: RunRequest, run_timeframe: Timeframe, registry: Mapping[str, Instrument]) -> NamedBarFiles:
@@ -302,22 +349,36 @@ def _source(request: RunRequest, run_timeframe: Timeframe, registry: Mapping[str
 
 
 def _decided_by(request: RunRequest) -> DecidedBy:
-    if [request.strategy, request.rules, request.signals].count(None) != 2:
+    mode = mode_of(request)
+    named = [each for each in (request.strategy, request.rules, request.signals) if each is not None]
+    if mode in _ALONE and not named:
+        if request.params is not None:
+            raise typer.BadParameter("are a --strategy's; what decides alone has --llm", param_hint="'--params'")
+        return DecidedBy(None, {}, None)
+    if len(named) != 1:
         ways = "give either --strategy KEY, --rules FILE or --signals FILE"
         raise typer.BadParameter(ways, param_hint="'--strategy'")
+    if mode is Mode.LLM_ONLY:
+        raise typer.BadParameter(f"mode {mode} has no use for a rule", param_hint="'--decided-by'")
     if request.signals is not None:
         if request.params is not None:
             raise typer.BadParameter("are of a --strategy; --signals has none", param_hint="'--params'")
+        if mode is not None:
+            raise typer.BadParameter("is of a --strategy or --rules, not of --signals", param_hint="'--decided-by'")
         return DecidedBy(None, {}, request.signals)
     params = options.json_object(request.params, "--params") if request.params else {}
     if request.rules is not None:
-        document = read_rules(options.readable_file(request.rules))
+        document, llm = split_params(read_rules(options.readable_file(request.rules)))
         document = with_params(document, params) if params else document
-        return DecidedBy(RULES, document, partial(strategy_with, RULES, document))
+        return DecidedBy(RULES, document, partial(strategy_with, RULES, document), llm)
     key = request.strategy or ""
+    params, llm = split_params(params)
     if names_a_file(key):
-        return DecidedBy(key.rpartition(":")[2], params, partial(strategy_in_file, key, params))
-    return DecidedBy(key, params, partial(strategy_with, key, params))
+        return DecidedBy(key.rpartition(":")[2], params, partial(strategy_in_file, key, params), llm)
+    return DecidedBy(key, params, partial(strategy_with, key, params), llm)
+
+
+_ALONE = (Mode.LLM_ONLY, Mode.MULTI_AGENT)
 
 
 def _range(

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from engine.advice import Advice, DecidedBy
 from engine.deciders.advised.advisor import Advisor
 from engine.deciders.advised.consulting import Consulting, Consults, Word
 from engine.deciders.advised.questions import Account, Proposal
-from engine.deciders.advised.shown import indicators_program
+from engine.deciders.advised.warm_up import advice_warm_up
 from engine.deciders.decider import Asked, Carrier, Decider, DigestInputs
 from engine.deciders.decisions import Decisions, OneDecision, encode_decision
 from engine.deciders.left_out import no_decision
@@ -23,7 +23,7 @@ from engine.kernel.layout import BUY_CODE, CLOSE_CODE, MARKET, TERMS
 from engine.prepared import PreparedRun
 from engine.specification import OnOpposite, Specification
 from engine.strategy import Decision, Position
-from engine.warm_up import LEAST, WarmUp, most_of
+from engine.warm_up import WarmUp, most_of
 
 MakeConsults = Callable[[PreparedRun, Advice], Consults]
 _CLOSES_IT: Final[OneDecision] = (CLOSE_CODE, 0, [math.nan], None)
@@ -77,7 +77,7 @@ class AdvisedDecider:
         return DigestInputs({}) if self.rule is None else self.rule.digest_inputs()
 
     def warm_up(self, specification: Specification) -> WarmUp:
-        own = _warm_up(specification, self.advice)
+        own = advice_warm_up(specification, self.advice)
         return own if self.rule is None else most_of([self.rule.warm_up(specification), own])
 
     def decide(self, run: PreparedRun, carrier: Carrier, before: Decisions | None) -> Decisions:
@@ -91,7 +91,7 @@ class AdvisedDecider:
             carrier.ask_at_each_close(_AtEveryKth(run, self.advice, consults, taken))
         else:
             warnings = self.rule.decide(run, _OverRule(run, self.advice, carrier, consults, taken), None).warnings
-        return taken.decisions((*warnings, *consults.warnings()))
+        return taken.decisions((*warnings, *consults.warnings(), *_remembered(run.specification, self.advice)))
 
 
 def closes_between(bars: int, advice: Advice) -> int | None:
@@ -102,14 +102,14 @@ def closes_between(bars: int, advice: Advice) -> int | None:
     return advice.every or -(-bars * calls // advice.max_calls)
 
 
-def _warm_up(specification: Specification, advice: Advice) -> WarmUp:
-    """Return what is seen before the start for what is sent: llm.bars, and what llm.indicators look back over."""
-    lengths = indicators_program(advice).lengths if advice.indicators else {}
-    own = {name if name is not None else specification.timeframe: each for name, each in lengths.items()}
-    asked = specification.warm_up_bars
-    names = dict.fromkeys((specification.timeframe, *specification.context_timeframes, *own))
-    bars = {name: max(LEAST, advice.bars, own.get(name, (0, 0))[1]) if asked is None else asked for name in names}
-    return WarmUp(bars, {name: min(bars[name], own.get(name, (0, 0))[0]) for name in names})
+def _remembered(specification: Specification, advice: Advice) -> Iterator[str]:
+    """Say where a model may have read how the run's time went on."""
+    cutoff = advice.cutoff
+    if cutoff is not None and specification.start.date() < cutoff:
+        yield (
+            f"the run begins before {cutoff}, until when {advice.model} has read what happened: it may remember the"
+            f" market, and its decisions then prove little"
+        )
 
 
 @dataclass(slots=True)
