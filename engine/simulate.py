@@ -2,6 +2,7 @@
 
 from engine.deciders.decider import Asked, Decider
 from engine.deciders.decisions import Decisions, one_decision_slot, patterns_of_trades
+from engine.kernel.layout import REASONS, SIGNAL
 from engine.market.instruments import Instrument
 from engine.numeric.sums import sums_by_sign
 from engine.prepared import PreparedRun, RunData, prepare_run
@@ -46,8 +47,12 @@ def simulate_once(run: PreparedRun, decider: Decider, watch: Watch, before: Pass
     carrier = _Carrier(run, watch, target_first=before is not None)
     decisions = decider.decide(run, carrier, None if before is None else before.decisions)
     simulation = carrier.simulation
+    trail = simulation.trail()
+    if decider.closes_as != REASONS[SIGNAL]:
+        reasons = trail.rows["exit_reason"]
+        reasons[reasons == SIGNAL] = REASONS.index(decider.closes_as)
     orders = None if simulation.orders is None else simulation.orders[0]
-    return Pass(decisions, simulation.trail(), simulation.state[0], orders)
+    return Pass(decisions, trail, simulation.state[0], orders)
 
 
 class _Carrier:

@@ -107,6 +107,9 @@ class _Asking:
         self._has_terms |= encoded[-1] is not None
         return None if meets_its_position and not self._has_terms else encoded
 
+    def said_at(self, bar: int) -> tuple[str | None, str | None]:
+        return self._said.get(bar, (None, None))
+
     def _at(self, bar: int, what: str) -> str:
         return f"at {iso_time(int(self._run.time_us[bar]))}: {what}"
 

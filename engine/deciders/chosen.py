@@ -36,6 +36,10 @@ class ChosenStrategy:
         return "rule"
 
     @property
+    def closes_as(self) -> str:
+        return "signal"
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         return ()
 

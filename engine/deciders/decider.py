@@ -35,6 +35,11 @@ class Decider(Protocol):
         ...
 
     @property
+    def closes_as(self) -> str:
+        """The exit reason of a position that a decision closes: signal, or llm_close."""
+        ...
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What whoever believes its runs should know of it."""
         ...
@@ -75,6 +80,10 @@ class Asked(Protocol):
 
     def ask(self, bar: int, equity: float) -> OneDecision | None:
         """Return the checked decision at the close of a bar, None for one that changes nothing."""
+        ...
+
+    def said_at(self, bar: int) -> tuple[str | None, str | None]:
+        """Return what the decision at a bar said about itself: pattern_name, and pattern_metadata as JSON."""
         ...
 
 

@@ -36,6 +36,10 @@ class Signals:
         return "signals"
 
     @property
+    def closes_as(self) -> str:
+        return "signal"
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         if not self.left_out:
             return ()

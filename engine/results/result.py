@@ -57,7 +57,7 @@ class BacktestResult:
     specification: Specification
     instrument: Instrument
     source: str
-    """Who decided: rule or signals."""
+    """Who opened its trades: rule, signals or llm."""
     metrics: Metrics
     """The columns of `backtest_runs` and more (engine.results.metrics)."""
     ambiguous_bars: int

@@ -4,7 +4,7 @@ A scripted run may be given to it as a column strategy, a bar strategy or a sign
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -96,8 +96,9 @@ def run(
     style: Style = "columns",
     chunk_bars: int = CHUNK_BARS,
     on_progress: OnProgress | None = None,
+    decided_by: Callable[[Decider], Decider] | None = None,
 ) -> BacktestResult:
-    """Run the engine on the reference's input."""
+    """Run the engine on the reference's input. decided_by: who decides in place of the script's decider."""
     timeframe = timeframe_of(config.timeframe_us)
     instrument = Instrument(symbol=symbol_of(config), **_given(config.instrument))
     specification = _specification(bars, config, first_bar, timeframe)
@@ -114,6 +115,7 @@ def run(
     )
     assert pairs_wanted(instrument, config.account_currency, registry) is not None
     decider = _decider(style, run_bars, decisions, first_bar, specification, instrument)
+    decider = decider if decided_by is None else decided_by(decider)
     return run_backtest(specification, instrument, data, decider, on_progress=on_progress, chunk_bars=chunk_bars)
 
 

@@ -21,8 +21,8 @@ class Message:
 class Question:
     """One call to a model.
 
-    bar_time_us: the deciding bar's open, microseconds since 1970, UTC. role: of `llm.roles` in multi_agent, else
-    "decide". messages: the same inputs give the same bytes, in any process; nothing that was not known at the bar's
+    bar_time_us: the deciding bar's open, microseconds since 1970, UTC. role: of `llm.roles` in multi_agent,
+    else "". messages: the same inputs give the same bytes, in any process; nothing that was not known at the bar's
     close. The second asking of a question whose answer could not be read has two more: that answer, and what was wrong.
     """
 

@@ -36,6 +36,10 @@ class EveryTenth:
         return "every tenth"
 
     @property
+    def closes_as(self) -> str:
+        return "signal"
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         return ("every tenth bar, whatever happens",)
 
@@ -64,6 +68,9 @@ class EveryTenth:
     def ask(self, bar: int, equity: float) -> OneDecision | None:
         assert equity > 0
         return None if bar % 10 else ((1, -1)[bar // 10 % 2], 0, [float("nan")], None)
+
+    def said_at(self, bar: int) -> tuple[str | None, str | None]:
+        return None, None
 
 
 @pytest.mark.parametrize("asks", [False, True])

@@ -1,0 +1,1 @@
+"""Tests of runs in which a language model has a say."""
