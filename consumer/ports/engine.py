@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from consumer.ports.advice import Advise
 from consumer.ports.outcomes import EngineOutcome
 
 
@@ -52,10 +53,16 @@ class EnginePool(Protocol):
     """
 
     async def run(
-        self, task: EngineTask, on_progress: Callable[[EngineProgress], None], stop: StopSignal
+        self,
+        task: EngineTask,
+        on_progress: Callable[[EngineProgress], None],
+        stop: StopSignal,
+        advise: Advise | None = None,
     ) -> EngineOutcome:
         """Execute one task on a free child, waiting for one. Never raises for what the child does.
 
+        advise: answers the run's questions to a language model; None: it has none to ask. It is cancelled when the run
+        stops; time in which the run waits for it has a limit of its own.
         Stopped where no child can be started: that is the worker's trouble, and no death of the run.
         """
         ...

@@ -53,6 +53,22 @@ def test_the_defaults_are_those_of_the_contract(monkeypatch: pytest.MonkeyPatch,
         "start_timeout_seconds": 60.0,
         "http_host": "127.0.0.1",
         "http_port": 0,
+        "llm_model": None,
+        "llm_base_url": None,
+        "llm_models": None,
+        "llm_api_key": None,
+        "llm_timeout_seconds": 60.0,
+        "llm_concurrency": 4,
+        "llm_requests_per_minute": 60,
+        "llm_max_tokens": 1000,
+        "llm_max_prompt_tokens": 16_000,
+        "llm_temperature": 0.0,
+        "llm_input_price": None,
+        "llm_output_price": None,
+        "llm_patience_seconds": 120.0,
+        "llm_run_timeout_seconds": 86_400.0,
+        "llm_cache": True,
+        "llm_cutoff": None,
     }
     assert settings.slots >= 1
 
@@ -97,6 +113,14 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ("DATABASE_URL", "postgresql://host"),
         ("DATABASE_URL", "postgresql://host:port/database"),
         ("DATABASE_URL", "postgresql+psycopg://host/database"),
+        ("LLM_MODEL", "gpt-5"),
+        ("LLM_MODEL", "openai:a,openai:b"),
+        ("LLM_MODELS", "openai:a, b"),
+        ("LLM_BASE_URL", "ftp://127.0.0.1/v1"),
+        ("LLM_BASE_URL", "http://user:password@127.0.0.1/v1"),
+        ("LLM_TEMPERATURE", "3"),
+        ("LLM_INPUT_PRICE", "-1"),
+        ("LLM_CUTOFF", "last year"),
     ],
 )
 def test_a_wrong_value_is_refused_by_its_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -190,3 +214,34 @@ def refused(monkeypatch: pytest.MonkeyPatch, **variables: str | None) -> str:
 def clear(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in Settings.model_fields:
         monkeypatch.delenv(f"BACKTEST_{name.upper()}", raising=False)
+
+
+def test_the_default_model_is_one_of_those_that_may_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert loaded(monkeypatch).models == ()
+    assert loaded(monkeypatch, LLM_MODEL="openai:a").models == ("openai:a",)
+    several = loaded(monkeypatch, LLM_MODEL="openai:a", LLM_MODELS="openai:b, openai:a")
+    assert several.models == ("openai:a", "openai:b")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"LLM_MODEL": "anthropic:a", "LLM_BASE_URL": "http://127.0.0.1:8000/v1"},
+        {"LLM_MODEL": "openai:a", "LLM_INPUT_PRICE": "1"},
+    ],
+)
+def test_model_settings_that_do_not_fit_each_other_are_refused(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str]
+) -> None:
+    assert list(given)[-1] in refused(monkeypatch, **given)
+
+
+def test_an_address_with_a_password_is_refused_without_showing_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    message = refused(monkeypatch, LLM_MODEL="openai:a", LLM_BASE_URL=f"http://me:{PASSWORD}@127.0.0.1/v1")
+    assert PASSWORD not in message
+
+
+def test_the_key_of_a_model_is_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = loaded(monkeypatch, LLM_MODEL="openai:a", LLM_API_KEY=PASSWORD)
+    assert PASSWORD not in repr(settings)
+    assert PASSWORD in settings.secret_values()

@@ -10,10 +10,19 @@ from typing import Any, Final
 
 from consumer.adapters.engine_pool.child_process import ChildProcess, ChildStartFailed, ProcessEnd
 from consumer.adapters.engine_pool.marks import Marks
-from consumer.adapters.engine_pool.messages import Outdated, outcome_from_message, progress_from_message, run_message
+from consumer.adapters.engine_pool.messages import (
+    Outdated,
+    UnreadableMessage,
+    advice_message,
+    outcome_from_message,
+    progress_from_message,
+    questions_from_message,
+    run_message,
+)
 from consumer.adapters.engine_pool.process_tree import signal_group, tree_memory_bytes
 from consumer.adapters.engine_pool.settings import EngineProcessSettings
 from consumer.ports import EngineProgress, EngineTask, StopSignal
+from consumer.ports.advice import Advise, Question
 from consumer.ports.outcomes import ChildDied, EngineOutcome, Failed, Stopped
 from consumer.ports.searches import StepDied, StepDone, StepTask
 
@@ -36,6 +45,7 @@ Answer = EngineOutcome | StepDone | StepDied | Outdated
 class _KillReason(StrEnum):
     STOP = "stop"
     TIMEOUT = "timeout"
+    ADVICE_TIMEOUT = "advice timeout"
     MEMORY = "memory"
     RETIRED = "retired"
 
@@ -50,6 +60,11 @@ class _Run:
     on_progress: Callable[[EngineProgress], None]
     stop: StopSignal
     outcome: asyncio.Future[Answer]
+    advise: Advise | None = None
+    asking: asyncio.Task[None] | None = None
+    """The ask that the run waits for."""
+    waited_seconds: float = 0.0
+    """For answers; no part of the elapsed ones."""
     elapsed_seconds: float = 0.0
     last_mark: int | None = None
     timers: list[asyncio.TimerHandle] = field(default_factory=list)
@@ -99,7 +114,11 @@ class EngineChild:
         return self._run is None and self._process.is_usable
 
     async def execute(
-        self, task: EngineTask | StepTask, on_progress: Callable[[EngineProgress], None], stop: StopSignal
+        self,
+        task: EngineTask | StepTask,
+        on_progress: Callable[[EngineProgress], None],
+        stop: StopSignal,
+        advise: Advise | None = None,
     ) -> Answer:
         """Run one task on this (usable) child. Outdated: it is replaced, ask another.
 
@@ -107,7 +126,7 @@ class EngineChild:
         """
         if stop.is_set:
             return Stopped()
-        run = _Run(task, on_progress, stop, self._loop.create_future())
+        run = _Run(task, on_progress, stop, self._loop.create_future(), advise)
         self._run = run
         self._task_number += 1
         self._process.begin_task()
@@ -127,6 +146,8 @@ class EngineChild:
         finally:
             self._run = None
             stop.callbacks.remove(self._on_stop)
+            if run.asking is not None:
+                run.asking.cancel()
             for timer in run.timers:
                 timer.cancel()
         return Stopped() if stop.is_set else outcome
@@ -137,11 +158,17 @@ class EngineChild:
         if run is None or self._process.kill_reason is not None:
             return
         # Capped: a worker that was stopped, or a machine that slept, must not fail the run it finds when it wakes.
-        run.elapsed_seconds += min(tick_seconds, _LONGEST_TICK_SECONDS)
+        tick_seconds = min(tick_seconds, _LONGEST_TICK_SECONDS)
+        if run.asking is not None:
+            run.waited_seconds += tick_seconds
+        else:
+            run.elapsed_seconds += tick_seconds
         if isinstance(run.task, StepTask) and (mark := self._marks.read()) != run.last_mark:
             run.last_mark, run.elapsed_seconds = mark, 0.0
         if run.elapsed_seconds > self._settings.run_timeout_seconds:
             self._process.kill(_KillReason.TIMEOUT)
+        elif run.waited_seconds > self._settings.advice_timeout_seconds:
+            self._process.kill(_KillReason.ADVICE_TIMEOUT)
         elif tree_memory_bytes(self.pid) > self._settings.memory_mb * 2**20:
             self._process.kill(_KillReason.MEMORY)
 
@@ -155,6 +182,9 @@ class EngineChild:
             return
         if message.get("type") == "progress":
             self._report(run, progress_from_message(message))
+            return
+        if message.get("type") == "ask":
+            self._ask(run, *questions_from_message(message))
             return
         outcome = outcome_from_message(message, body)
         run.outcome.set_result(outcome)
@@ -170,10 +200,29 @@ class EngineChild:
         except Exception as error:
             run.outcome.set_exception(error)
 
+    def _ask(self, run: _Run, number: int, questions: tuple[Question, ...]) -> None:
+        if run.advise is None or run.asking is not None:
+            raise UnreadableMessage("a question that the run may not ask")
+        if not run.stop.is_set:
+            run.asking = self._loop.create_task(self._answer(run, run.advise, number, questions), name="advice")
+
+    async def _answer(self, run: _Run, advise: Advise, number: int, questions: tuple[Question, ...]) -> None:
+        try:
+            advice = await advise(questions)
+        except Exception as error:
+            if not run.outcome.done():
+                run.outcome.set_exception(error)
+            return
+        run.asking = None
+        if run is self._run:
+            self._process.send(advice_message(self._task_number, number, advice))
+
     def _on_stop(self) -> None:
         run = self._run
         if run is None:
             return
+        if run.asking is not None:
+            run.asking.cancel()
         self._process.send({"type": "stop", "task": self._task_number})
         run.timers.append(self._loop.call_later(STOP_GRACE_SECONDS, signal_group, self.pid, signal.SIGTERM))
         run.timers.append(
@@ -194,6 +243,10 @@ class EngineChild:
             case _KillReason.TIMEOUT:
                 limit = self._settings.run_timeout_seconds
                 return Failed("timeout", f"the run took longer than RUN_TIMEOUT_SECONDS, {limit:g} s")
+            case _KillReason.ADVICE_TIMEOUT:
+                limit = self._settings.advice_timeout_seconds
+                waited = f"the run waited for its model longer than LLM_RUN_TIMEOUT_SECONDS, {limit:g} s"
+                return Failed("timeout", waited)
             case _KillReason.MEMORY:
                 return Failed(
                     "out_of_memory", f"the run needed more than ENGINE_MEMORY_MB, {self._settings.memory_mb} MB"

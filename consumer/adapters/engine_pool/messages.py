@@ -3,18 +3,20 @@
 Apart because both sides read it. Nothing is ever unpickled: a strategy lives in the child and could write anything
 into the socket, so the worker treats each frame as hostile (`UnreadableMessage`) and builds only plain values of it.
 
-    worker -> child   settings (once) · run · step · stop
-    child -> worker   ready (once) · progress · completed (body: trades_csv) · step_done · failed · stopped · outdated
+    worker -> child   settings (once) · run · step · stop · advice
+    child -> worker   ready (once) · progress · ask · completed (body: trades_csv) · step_done · failed · stopped ·
+                      outdated
 """
 
 import json
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from consumer.ports import EngineProgress, EngineTask
+from consumer.ports.advice import Advice, AdviceFailed, Author, Question
 from consumer.ports.outcomes import Completed, EngineOutcome, Failed, Stopped
 from consumer.ports.searches import StepDone
 from schemas.json_text import storable, strict_json
@@ -26,6 +28,10 @@ MAX_JSON_BYTES: Final = 64 * 2**20
 MAX_BODY_BYTES: Final = 2**30
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST_MESSAGE: Final = 4000
+_MOST_QUESTIONS: Final = 100
+_LONGEST_QUESTION: Final = 4 * 2**20
+"""Characters of all that is said in it."""
+_AUTHORS: Final[Mapping[str, Author]] = {"system": "system", "user": "user", "assistant": "assistant"}
 
 
 class UnreadableMessage(Exception):
@@ -114,6 +120,49 @@ def progress_from_message(message: Mapping[str, Any]) -> EngineProgress:
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UnreadableMessage(f"progress: {error!r}") from error
+
+
+def ask_message(task_number: int, ask: int, questions: Sequence[Question]) -> dict[str, Any]:
+    """What `questions_from_message` reads back. ask: told again with the answers."""
+    asked = [
+        {"time_us": (each.bar_time - _EPOCH) // timedelta(microseconds=1), "role": each.role, "messages": each.messages}
+        for each in questions
+    ]
+    return {"type": "ask", "task": task_number, "ask": ask, "questions": asked}
+
+
+def questions_from_message(message: Mapping[str, Any]) -> tuple[int, tuple[Question, ...]]:
+    """The number of the ask, and its questions. Raises UnreadableMessage."""
+    try:
+        questions = tuple(_question(each) for each in message["questions"])
+        number = _integer(message["ask"])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise UnreadableMessage(f"ask: {error!r}") from error
+    if not 1 <= len(questions) <= _MOST_QUESTIONS:
+        raise UnreadableMessage(f"ask: {len(questions)} questions")
+    return number, questions
+
+
+def _question(given: Mapping[str, Any]) -> Question:
+    messages = tuple((_AUTHORS[author], storable(content)) for author, content in given["messages"])
+    if not messages or sum(len(content) for _, content in messages) > _LONGEST_QUESTION:
+        raise ValueError("a question of no length or too much")
+    return Question(_EPOCH + timedelta(microseconds=_integer(given["time_us"])), _text(given["role"]), messages)
+
+
+def advice_message(task_number: int, ask: int, advice: Advice) -> dict[str, Any]:
+    """What `advice_from_message` reads back."""
+    common = {"type": "advice", "task": task_number, "ask": ask}
+    if isinstance(advice, AdviceFailed):
+        return {**common, "code": advice.code, "message": advice.message}
+    return {**common, "answers": advice}
+
+
+def advice_from_message(message: Mapping[str, Any]) -> Advice:
+    """Read by the child, which trusts its worker."""
+    if "code" in message:
+        return AdviceFailed(message["code"], message["message"])
+    return tuple(message["answers"])
 
 
 def outcome_message(

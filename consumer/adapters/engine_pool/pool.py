@@ -22,6 +22,7 @@ from consumer.adapters.engine_pool.child_handle import Answer, EngineChild
 from consumer.adapters.engine_pool.messages import Outdated
 from consumer.adapters.engine_pool.settings import EngineProcessSettings
 from consumer.ports import EngineProgress, EngineTask, StopSignal
+from consumer.ports.advice import Advise
 from consumer.ports.outcomes import ChildDied, Completed, EngineOutcome, Failed, Stopped
 from consumer.ports.searches import StepDied, StepDone, StepOutcome, StepTask
 
@@ -78,10 +79,14 @@ class EngineProcesses:
         await self.close()
 
     async def run(
-        self, task: EngineTask, on_progress: Callable[[EngineProgress], None], stop: StopSignal
+        self,
+        task: EngineTask,
+        on_progress: Callable[[EngineProgress], None],
+        stop: StopSignal,
+        advise: Advise | None = None,
     ) -> EngineOutcome:
         """See EnginePool.run. Cancelled, it kills the child that was at the task."""
-        outcome = await self._run_on_current_code(task, on_progress, stop)
+        outcome = await self._run_on_current_code(task, on_progress, stop, advise)
         if isinstance(outcome, StepDone | StepDied):
             return ChildDied("engine child answered a run with a step of a search")
         return outcome
@@ -94,17 +99,25 @@ class EngineProcesses:
         return outcome
 
     async def _run_on_current_code(
-        self, task: EngineTask | StepTask, on_progress: Callable[[EngineProgress], None], stop: StopSignal
+        self,
+        task: EngineTask | StepTask,
+        on_progress: Callable[[EngineProgress], None],
+        stop: StopSignal,
+        advise: Advise | None = None,
     ) -> EngineOutcome | StepDone | StepDied:
         # Each of the children may have imported code that was changed since; the next one is fresh.
         for _ in range(self._settings.slots + FRESH_ATTEMPTS):
-            outcome = await self._run_once(task, on_progress, stop)
+            outcome = await self._run_once(task, on_progress, stop, advise)
             if not isinstance(outcome, Outdated):
                 return outcome
         return Failed("strategy_error", "the strategy's code changes each time it is imported")
 
     async def _run_once(
-        self, task: EngineTask | StepTask, on_progress: Callable[[EngineProgress], None], stop: StopSignal
+        self,
+        task: EngineTask | StepTask,
+        on_progress: Callable[[EngineProgress], None],
+        stop: StopSignal,
+        advise: Advise | None,
     ) -> Answer:
         child = await self._take(task, stop)
         if not isinstance(child, EngineChild):
@@ -113,7 +126,7 @@ class EngineProcesses:
         if self._watcher is None:
             self._watcher = asyncio.create_task(self._watch(), name="engine watch")
         try:
-            return await child.execute(task, on_progress, stop)
+            return await child.execute(task, on_progress, stop, advise)
         finally:
             self._busy.discard(child)
             self._offer(child)

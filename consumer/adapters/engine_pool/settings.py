@@ -18,6 +18,8 @@ class EngineProcessSettings:
     memory_mb: int = 4096
     """Of one child with all it starts."""
     run_timeout_seconds: float = 3600.0
+    advice_timeout_seconds: float = 86_400.0
+    """For which a run may wait for answers of language models, in all; not counted above."""
     threads: int = 1
     """Of polars and its kind within a child: cores / slots, at least 1."""
     start_timeout_seconds: float = 120.0

@@ -1,13 +1,22 @@
 """Spawning an engine child: a fresh interpreter, never a fork of a worker that has threads."""
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from typing import Final
 
 from consumer.adapters.engine_pool.process_tree import MARKER_VARIABLE
 from consumer.adapters.engine_pool.settings import EngineProcessSettings
+
+_OF_WORKER: Final = re.compile(
+    r"BACKTEST_|(OPENAI|ANTHROPIC|CLAUDE|GEMINI|GROQ|MISTRAL|COHERE|DEEPSEEK|OPENROUTER|TOGETHER|FIREWORKS|CEREBRAS"
+    r"|XAI|PERPLEXITY|HUGGINGFACE|OLLAMA|LITELLM|VLLM|MOONSHOTAI|PYDANTIC_AI|AZURE_OPENAI|AWS_BEARER)_"
+    r"|HF_TOKEN|.*_(API_KEY|API_TOKEN|AUTH_TOKEN)$",
+    re.IGNORECASE,
+)
 
 
 def spawn_child(
@@ -35,8 +44,10 @@ def spawn_child(
 
 
 def _child_environment(settings: EngineProcessSettings, marker: str) -> dict[str, str]:
-    """The worker's environment without its own settings: the database's password is no business of a strategy's."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("BACKTEST_")}
+    """The worker's environment without its own settings and without what opens a language model's provider: neither
+    the database's password nor a key is any business of a strategy's.
+    """
+    environment = {name: value for name, value in os.environ.items() if not _OF_WORKER.match(name)}
     threads = str(settings.threads)
     for name in (
         "POLARS_MAX_THREADS",

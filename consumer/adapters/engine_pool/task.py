@@ -4,18 +4,26 @@ import select
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from typing import Any, Final, Protocol
 
 from consumer.adapters.engine_pool.marks import map_marks, write_mark
-from consumer.adapters.engine_pool.messages import Outdated, progress_message, storable_text
+from consumer.adapters.engine_pool.messages import (
+    Outdated,
+    advice_from_message,
+    ask_message,
+    progress_message,
+    storable_text,
+)
 from consumer.errors import ArtifactsUnavailable, Unavailable
 from consumer.installed.strategy_code import CodeChanged
 from consumer.ports import EngineTask
+from consumer.ports.advice import AdviceFailed as AdviceRefused
+from consumer.ports.advice import Question
 from consumer.ports.outcomes import Completed, Failed, Stopped
 from consumer.ports.searches import StepDone, StepTask
-from engine.errors import EngineError, InvalidParams
+from engine.errors import AdviceFailed, EngineError, InvalidParams
 from engine.expressions.document import KEY as RULES
 from schemas.problems import FieldProblem
 
@@ -26,7 +34,7 @@ LOOK_SECONDS: Final = 0.002
 
 
 class TaskControl(Protocol):
-    """What a task tells and asks while it runs. Both methods raise StopRequested when the worker wants it to end."""
+    """What a task tells and asks while it runs. Its methods raise StopRequested when the worker wants it to end."""
 
     def report(self, bars_done: int, bars_total: int, simulated_time_us: int, equity: float, trades: int) -> None:
         """Tell the worker, unless it was told just now. Cheap: call it as often as there is something to tell."""
@@ -34,6 +42,10 @@ class TaskControl(Protocol):
 
     def pause(self, seconds: float) -> None:
         """Wait before something is tried again."""
+        ...
+
+    def ask(self, questions: Sequence[Question]) -> tuple[str | None, ...]:
+        """Ask language models, and wait for what they say (ports.advice.Advice). Raises engine.errors.AdviceFailed."""
         ...
 
     def mark(self, number: int) -> None:
@@ -120,6 +132,7 @@ class _Control:
         self._next_report = 0.0
         self._reported_bars = -1
         self._marks = map_marks(marks_fd) if marks_fd is not None else None
+        self._asks = 0
 
     def mark(self, number: int) -> None:
         now = time.monotonic()
@@ -149,10 +162,27 @@ class _Control:
         select.select([self._channel], [], [], seconds)
         self._raise_if_stopped()
 
+    def ask(self, questions: Sequence[Question]) -> tuple[str | None, ...]:
+        self._asks += 1
+        self._channel.send(ask_message(self._task_number, self._asks, questions))
+        while True:
+            select.select([self._channel], [], [])
+            for message in self._received():
+                if message.get("type") == "advice" and message.get("ask") == self._asks:
+                    advice = advice_from_message(message)
+                    if isinstance(advice, AdviceRefused):
+                        raise AdviceFailed(advice.code, advice.message)
+                    return advice
+
     def _raise_if_stopped(self) -> None:
-        for message in self._channel.receive_now():
-            if message.get("type") == "stop" and message.get("task") == self._task_number:
-                raise StopRequested
+        self._received()
+
+    def _received(self) -> list[dict[str, Any]]:
+        """What came for this task. Raises StopRequested."""
+        messages = [each for each in self._channel.receive_now() if each.get("task") == self._task_number]
+        if any(each.get("type") == "stop" for each in messages):
+            raise StopRequested
+        return messages
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from consumer.ports import EngineProgress, EngineTask, StopSignal
+from consumer.ports.advice import Advise
 from consumer.ports.outcomes import ChildDied, EngineOutcome, Stopped
 from consumer.ports.searches import StepDied, StepOutcome, StepTask
 
@@ -27,13 +28,21 @@ class InMemoryEnginePool:
         self._closed = False
         self.tasks: list[EngineTask] = []
         """What was asked of the pool, in the order in which slots were free for it."""
+        self.advisors: dict[int, Advise] = {}
+        """By run: what a script may ask."""
 
     async def run(
-        self, task: EngineTask, on_progress: Callable[[EngineProgress], None], stop: StopSignal
+        self,
+        task: EngineTask,
+        on_progress: Callable[[EngineProgress], None],
+        stop: StopSignal,
+        advise: Advise | None = None,
     ) -> EngineOutcome:
         """See EnginePool.run."""
         if stop.is_set or self._closed:
             return Stopped()
+        if advise is not None:
+            self.advisors[task.run_id] = advise
         running = asyncio.ensure_future(self._execute(task, on_progress, stop))
         self._runs.add(running)
 

@@ -5,6 +5,7 @@ Engine children of the tests load it in place of the real one (`EngineProcessSet
 """
 
 import ctypes
+import json
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from consumer.adapters.engine_pool.settings import EngineProcessSettings
 from consumer.adapters.engine_pool.task import TaskControl
 from consumer.installed.strategy_code import CodeChanged
 from consumer.ports import EngineProgress, EngineTask
+from consumer.ports.advice import Question
 from consumer.ports.outcomes import Completed
 from engine.errors import InvalidParams, NoData, ParameterProblem
 
@@ -27,6 +29,7 @@ PROGRAM = f"{__name__}:open_program"
 SPIN = "while True: pass"
 SIMULATED_TIME_US = 1_704_164_645_678_901
 SIMULATED_TIME = datetime(2024, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+QUESTION = Question(SIMULATED_TIME, "decide", (("system", "You decide."), ("user", "What \u00e9?")))
 _kept: list[Any] = []
 
 
@@ -63,6 +66,13 @@ def progress(bars_done: int, bars_total: int = 1_000_000_000) -> EngineProgress:
 
 def report(control: TaskControl, bars_done: int, bars_total: int = 1_000_000_000) -> None:
     control.report(bars_done, bars_total, SIMULATED_TIME_US, 10_000.25, 7)
+
+
+def asks(specification: dict[str, Any], control: TaskControl) -> None:
+    """Ask as often as it is told, and leave what is answered in its file."""
+    report(control, 1)
+    answers = [control.ask([QUESTION] * specification.get("at_once", 1)) for _ in range(specification["asks"])]
+    Path(specification["file"]).write_text(json.dumps(answers))
 
 
 def well(specification: dict[str, Any], control: TaskControl) -> None:
@@ -265,6 +275,7 @@ BEHAVIOURS: dict[str, Callable[[dict[str, Any], TaskControl], None]] = {
     each.__name__: each
     for each in (
         well,
+        asks,
         outdated,
         tell_pid,
         tell_pid_and_spin,

@@ -362,6 +362,8 @@ async def test_children_are_titled_by_what_they_do_and_leave_the_terminals_signa
 
 async def test_a_strategy_sees_none_of_the_workers_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("BACKTEST_DATABASE_URL", "postgresql+asyncpg://user:secret@host/database")
+    for name in ("BACKTEST_LLM_API_KEY", "OPENAI_API_KEY", "ANTHROPIC_AUTH_TOKEN", "SOME_PROVIDER_API_KEY"):
+        monkeypatch.setenv(name, "a secret key")
     async with EngineProcesses(settings(slots=1)) as pool:
         assert isinstance(await run(pool, "tell_environment", file=str(tmp_path / "environment")), Completed)
 
