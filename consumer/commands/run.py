@@ -9,7 +9,7 @@ import typer
 from consumer.commands.display.result import print_json, print_table, progress_bar
 from consumer.commands.options import run_options as given
 from consumer.commands.options.run_request import RunRequest, read_run, show_unknown_symbol, with_run_options
-from consumer.wiring.artifacts import check_table_path, write_table
+from consumer.wiring.artifacts import check_picture_path, check_table_path, write_picture, write_table
 from engine.simulate import run_backtest
 
 app = typer.Typer(add_completion=False)
@@ -20,6 +20,7 @@ app = typer.Typer(add_completion=False)
 def run(
     request: RunRequest,
     trades: given.TradesOption = None,
+    png: given.PngOption = None,
     as_json: given.AsJsonOption = False,
 ) -> None:
     """Run one backtest here and now, without any server.
@@ -28,6 +29,8 @@ def run(
     """
     if trades is not None:
         check_table_path(trades, spare=request.named_files)
+    if png is not None:
+        check_picture_path(png)
     if not as_json:
         show_unknown_symbol(request)
     # What a strategy prints is not the result: stdout holds nothing but that.
@@ -35,7 +38,6 @@ def run(
         ready = read_run(request)
         if ready.specification.advice is None:
             assert ready.rule is not None
-            params = ready.rule.digest_inputs().params
             figures: dict[str, Any] = {}
             result = run_backtest(ready.specification, ready.instrument, ready.data, ready.rule, on_progress=show)
         else:
@@ -43,9 +45,13 @@ def run(
             from consumer.commands.advised_run import run_advised
 
             result, figures = run_advised(ready, request, show)
-            params = {} if ready.rule is None else ready.rule.digest_inputs().params
+        params = {} if ready.rule is None else ready.rule.digest_inputs().params
     if trades is not None:
         write_table(result.filed_trades, trades)
+    if png is not None:
+        from consumer.commands.display.run_plot import picture_of, plot_run  # late: a second of imports
+
+        write_picture(plot_run(picture_of(result, params)), png)
     if as_json:
         print_json(result, figures)
     else:

@@ -136,6 +136,9 @@ class _Nobody:
     def pause(self, seconds: float) -> None:
         raise TimeoutError("a store is away")
 
+    def ask(self, questions: object) -> tuple[str | None, ...]:
+        raise NotImplementedError("no run here asks a model")
+
     def mark(self, number: int) -> None:
         pass
 
