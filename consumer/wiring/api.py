@@ -11,6 +11,7 @@ from uuid import uuid4
 import stamina
 import structlog
 
+from consumer.adapters.files.search_files import SearchArtifacts
 from consumer.adapters.http.api.access import Access
 from consumer.adapters.http.api.application import make_application
 from consumer.adapters.http.api.services import Services
@@ -44,7 +45,7 @@ from consumer.submission import Submission
 from consumer.telemetry import Telemetry
 from consumer.wiring.database import open_for_a_look
 from consumer.wiring.searches import postgres_searches
-from consumer.wiring.strategies import open_row_judge
+from consumer.wiring.strategies import open_catalogue, open_row_judge
 
 log = structlog.get_logger(__name__)
 
@@ -127,10 +128,12 @@ async def open_services(settings: ApiSettings, clock: StoreClock) -> AsyncIterat
         yield Services(
             history=PostgresHistory(reading),
             searches=PostgresSearchHistory(reading),
+            search_results=SearchArtifacts(settings.artifacts_url),
             submission=submission,
             removal=PostgresRemoval(pool),
             strategy_rows=PostgresStrategies(pool),
             row_judge=judge,
+            catalogue=open_catalogue(settings),
             readiness=readiness,
             registry=telemetry.registry,
         )

@@ -30,11 +30,11 @@ def spawn_child(
         stderr=output_fd,
         pass_fds=(socket_fd, *more_fds),
         start_new_session=True,
-        env=_child_environment(settings, marker),
+        env=child_environment(settings, marker),
     )
 
 
-def _child_environment(settings: EngineProcessSettings, marker: str) -> dict[str, str]:
+def child_environment(settings: EngineProcessSettings, marker: str) -> dict[str, str]:
     """The worker's environment without its own settings: the database's password is no business of a strategy's."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BACKTEST_")}
     threads = str(settings.threads)

@@ -11,7 +11,9 @@ from starlette.requests import Request
 from consumer.adapters.http.server import Checks
 from consumer.ports.history import History
 from consumer.ports.removal import RowRemoval
+from consumer.ports.search_files import SearchResults
 from consumer.ports.search_history import SearchHistory
+from consumer.ports.strategies import StrategyCatalogue
 from consumer.ports.strategy_rows import StrategyRows
 from consumer.requests.strategy_rows import RowJudge
 from consumer.submission import Submission
@@ -23,10 +25,12 @@ class Services:
 
     history: History
     searches: SearchHistory
+    search_results: SearchResults
     submission: Submission
     removal: RowRemoval
     strategy_rows: StrategyRows
     row_judge: RowJudge
+    catalogue: StrategyCatalogue
     readiness: Callable[[], Awaitable[Checks]]
     registry: CollectorRegistry
 

@@ -4,11 +4,23 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from consumer.adapters.http.api.routes import backtests, health, sessions, submitting
+from consumer.adapters.http.api.routes import (
+    backtests,
+    health,
+    optimizations,
+    searching,
+    sessions,
+    strategies,
+    submitting,
+)
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     backtests.router,
     submitting.router,
+    optimizations.router,
+    searching.router,
+    strategies.router,
+    strategies.keys,
     sessions.router,
     health.router,
 )
