@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from consumer.adapters.http.api.routes import (
     backtests,
+    events,
     health,
     optimizations,
     searching,
@@ -15,6 +16,7 @@ from consumer.adapters.http.api.routes import (
 )
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
+    events.router,
     backtests.router,
     submitting.router,
     optimizations.router,
