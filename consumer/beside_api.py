@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
+from consumer.broadcaster import LOOK_SECONDS, Broadcaster
 from consumer.clock import StoreClock
 from consumer.loops import bounded, every, keep_going
 from consumer.outbox_relay import OutboxRelay
@@ -24,6 +25,7 @@ class Beside:
 
     submission: Submission
     relay: OutboxRelay
+    broadcaster: Broadcaster
     clock: StoreClock
     lease_seconds: float
     look_at_topics: Callable[[], Awaitable[None]]
@@ -34,12 +36,13 @@ class Beside:
         """Run the loops until the block ends; then publish what waits, for a moment, and leave the rest to others."""
         tasks = [
             asyncio.create_task(keep_going(loop), name=loop.__qualname__)
-            for loop in (self.submission.run, self.relay.run)
+            for loop in (self.submission.run, self.relay.run, self.broadcaster.read)
         ]
         tasks += [
             asyncio.create_task(every(seconds, step), name=step.__qualname__)
             for seconds, step in (
                 (self.lease_seconds / 3, self.relay.keep),
+                (LOOK_SECONDS, self.broadcaster.look),
                 (CLOCK_SECONDS, self.adjust_clock),
                 (TOPICS_SECONDS, self.look_at_topics),
             )

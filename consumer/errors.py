@@ -15,6 +15,7 @@ ConsumerError
     ├── NotCompleted              a run has no results (yet): say which status it has (exit 2)
     ├── LedgerUnusable            a file of calls to models cannot be read or written: say so (exit 2)
     ├── NameTaken                 a row with that name is there already: say so (exit 2)
+    ├── RowChanged                somebody changed a row meanwhile: look at it again
     ├── SearchProcessLost         stop: processes of a search cannot be kept alive (exit 1)
     ├── StartFailed               stop: a server did not answer within START_TIMEOUT_SECONDS, or is not fit (exit 1)
     └── AlreadyAtWork             stop: another program does the same at the moment (exit 1)
@@ -111,6 +112,14 @@ class NameTaken(ConsumerError):
     def __init__(self, name: str) -> None:
         super().__init__(f"there is a strategy named {name!r} already")
         self.name = name
+
+
+class RowChanged(ConsumerError):
+    """A row is not what it was when the change of it was decided; nothing was changed."""
+
+    def __init__(self, strategy_id: int) -> None:
+        super().__init__(f"strategy {strategy_id} was changed meanwhile")
+        self.strategy_id = strategy_id
 
 
 class StartFailed(ConsumerError):

@@ -14,6 +14,7 @@ from consumer.commands.display.columns import text_columns
 from consumer.commands.display.searches import searches_table
 from consumer.commands.prune import prune_runs
 from consumer.ports.history import History, RunFilter
+from consumer.ports.search_history import SearchFilter
 from consumer.settings import DatabaseSettings
 from consumer.wiring.database import open_history, open_search_history
 from schemas.json_text import printable
@@ -75,7 +76,7 @@ def _print(found: Sequence[Mapping[str, Any]], table: list[tuple[str, ...]], *, 
 
 async def _found_searches(settings: DatabaseSettings, status: str | None, limit: int) -> Sequence[Mapping[str, Any]]:
     async with open_search_history(settings) as history:
-        return await history.searches(status, limit=limit)
+        return await history.searches(SearchFilter(status=status), limit=limit)
 
 
 async def _found(settings: DatabaseSettings, status: str | None, limit: int) -> Sequence[Mapping[str, Any]]:

@@ -18,6 +18,16 @@ class ResultsWriter(Protocol):
         ...
 
 
+class SearchResults(Protocol):
+    """What ended searches left. Raises ArtifactsUnavailable, also for what is not there (any more)."""
+
+    def read_results(self, optimization_id: int, place: str) -> bytes:
+        """The Parquet file of every combination. place: results_file_path of the search's row, of which only the last
+        parts count: whoever wrote something else there has no other file read.
+        """
+        ...
+
+
 class SearchFiles(Protocol):
     """Raises ArtifactsUnavailable. Names hold search, shard and epoch: who is fenced writes over nobody's files."""
 

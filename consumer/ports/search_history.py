@@ -1,17 +1,51 @@
 """The read side of searches: what the tables say of them and of the requests behind them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchFilter:
+    """Which searches. A field that is None, and no words, leaves none out; as RunFilter."""
+
+    words: str = ""
+    strategy_id: int | None = None
+    symbol: str | None = None
+    timeframe: str | None = None
+    status: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPlace:
+    """A place in the order of created_at and id, to go on behind."""
+
+    created_at: datetime
+    optimization_id: int
+
+
+EVERY_SEARCH: Final = SearchFilter()
 
 
 class SearchHistory(Protocol):
     """Only reads. Raises StoreUnavailable where trying again may help, StartFailed where the tables are not there."""
 
-    async def searches(self, status: str | None = None, *, limit: int) -> Sequence[Row]:
-        """The newest searches, as `search` has them but for results, statistics and what they vary."""
+    async def searches(
+        self,
+        wanted: SearchFilter = EVERY_SEARCH,
+        *,
+        limit: int,
+        after: SearchPlace | None = None,
+        descending: bool = True,
+    ) -> Sequence[Row]:
+        """The newest searches, or the oldest, those behind `after` only; as `search` has them but for results,
+        statistics and what they vary.
+        """
         ...
 
     async def search(self, optimization_id: int) -> Row | None:

@@ -1,8 +1,8 @@
 """A strategy's own code, asked about a request before anything of it is recorded."""
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from schemas.problems import FieldProblem
 
@@ -35,4 +35,35 @@ class StrategyChecker(Protocol):
 
     def check(self, checks: Collection[StrategyCheck]) -> AsyncIterator[Mapping[StrategyCheck, Verdict]]:
         """Yield the verdicts as they come, in lots; each check is in exactly one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyDescription:
+    """What a registered strategy says of itself. Where its code cannot be asked, `trouble` says why, and the rest is
+    empty.
+    """
+
+    key: str
+    package: str
+    """That registered it, with its version."""
+    version: str | None = None
+    """SHA-256 of its code, as runs have it."""
+    kind: str | None = None
+    """decide_all or decide."""
+    docstring: str = ""
+    params: Mapping[str, Any] | None = None
+    """JSON Schema of its parameters."""
+    trouble: str | None = None
+
+
+class StrategyCatalogue(Protocol):
+    """What is registered. Strategies' code is asked in a process of its own, and bounded in time."""
+
+    def registered(self) -> Collection[str]:
+        """Imports nothing."""
+        ...
+
+    async def describe(self, keys: Collection[str]) -> Sequence[StrategyDescription]:
+        """Those of the keys that are registered, in order."""
         ...

@@ -14,6 +14,9 @@ class StrategyRows(Protocol):
         """Add a row; its id."""
         ...
 
-    async def change(self, strategy_id: int, columns: Mapping[str, Any]) -> bool:
-        """Set columns of a row; False: there is no such row. Runs keep the row as it was at their intake."""
+    async def change(self, strategy_id: int, columns: Mapping[str, Any], seen: Mapping[str, Any] | None = None) -> bool:
+        """Set columns of a row; False: there is no such row. Runs keep the row as it was at their intake.
+
+        seen: the row as it must still be, by column. False as well where it is not.
+        """
         ...

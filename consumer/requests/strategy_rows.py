@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-from consumer.errors import NoSuchStrategy
+from consumer.errors import NoSuchStrategy, RowChanged
 from consumer.ports import Refused, StrategyCheck, StrategyChecker, Unchecked, Verdict
 from consumer.ports.history import History, Row
 from consumer.ports.strategy_rows import StrategyRows
@@ -29,18 +29,26 @@ async def add_strategy(rows: StrategyRows, given: Mapping[str, Any], judge: RowJ
 
 
 async def edit_strategy(
-    history: History, rows: StrategyRows, strategy_id: int, changes: Mapping[str, Any], judge: RowJudge
+    history: History,
+    rows: StrategyRows,
+    strategy_id: int,
+    changes: Mapping[str, Any],
+    judge: RowJudge,
+    seen: Row | None = None,
 ) -> None:
     """Change columns of a row; it must be right as a whole afterwards, what others put into it included.
 
-    Runs that were accepted keep the row as it was. Raises NoSuchStrategy, InvalidRequestError, NameTaken.
+    Runs that were accepted keep the row as it was. seen: the row as the changes were made for. Raises NoSuchStrategy,
+    InvalidRequestError, NameTaken, and RowChanged where it is not what was seen any more.
     """
-    row = await history.strategy(strategy_id)
+    row = seen if seen is not None else await history.strategy(strategy_id)
     if row is None:
         raise NoSuchStrategy(strategy_id)
     columns = await _fitting(parse_strategy_row({**_as_given(row), **changes}), judge)
-    if not await rows.change(strategy_id, {name: columns[name] for name in changes}):
-        raise NoSuchStrategy(strategy_id)
+    if not changes:
+        return
+    if not await rows.change(strategy_id, {name: columns[name] for name in changes}, seen):
+        raise NoSuchStrategy(strategy_id) if seen is None else RowChanged(strategy_id)
 
 
 def _as_given(row: Row) -> dict[str, Any]:

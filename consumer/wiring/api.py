@@ -11,11 +11,13 @@ from uuid import uuid4
 import stamina
 import structlog
 
+from consumer.adapters.files.search_files import SearchArtifacts
 from consumer.adapters.http.api.access import Access
 from consumer.adapters.http.api.application import make_application
 from consumer.adapters.http.api.services import Services
 from consumer.adapters.http.api.serving import serve
 from consumer.adapters.http.server import Checks
+from consumer.adapters.kafka.client import KafkaTopics
 from consumer.adapters.kafka.connection import kafka_connection
 from consumer.adapters.kafka.publisher import KafkaPublisher
 from consumer.adapters.kafka.topic_watch import TopicWatch
@@ -29,8 +31,10 @@ from consumer.adapters.postgres.posts import PostgresPosts
 from consumer.adapters.postgres.removal import PostgresRemoval
 from consumer.adapters.postgres.schema.migrating import check_schema
 from consumer.adapters.postgres.search_history import PostgresSearchHistory
+from consumer.adapters.postgres.standings import PostgresStandings
 from consumer.adapters.postgres.strategy_rows import PostgresStrategies
 from consumer.beside_api import Beside
+from consumer.broadcaster import Broadcaster
 from consumer.clock import StoreClock
 from consumer.errors import Unavailable
 from consumer.optimization.posting import SearchPosts
@@ -45,7 +49,7 @@ from consumer.telemetry import Telemetry
 from consumer.wiring.api_data import open_data
 from consumer.wiring.database import open_for_a_look
 from consumer.wiring.searches import postgres_searches
-from consumer.wiring.strategies import open_row_judge
+from consumer.wiring.strategies import open_catalogue, open_row_judge
 
 log = structlog.get_logger(__name__)
 
@@ -72,6 +76,7 @@ async def run_api(settings: ApiSettings) -> None:
             async with serve(app, settings.api_host, settings.api_port):
                 log.info("api_started", host=settings.api_host, port=settings.api_port, open=access.is_open)
                 await stopping.wait()
+                services.broadcaster.stop()
     log.info("api_stopped")
 
 
@@ -112,7 +117,11 @@ async def open_services(settings: ApiSettings, clock: StoreClock) -> AsyncIterat
         relay = OutboxRelay(outbox, publisher, telemetry, clock, settings.lease_seconds)
         submission = open_submission(settings, pool, clock, owner, judge, relay)
         watch = TopicWatch(connection, topic_settings(settings), settings.kafka_create_topics)
-        beside = Beside(submission, relay, clock, settings.lease_seconds, watch.look, lambda: server_time(pool))
+        standings = PostgresStandings(reading)
+        broadcaster = Broadcaster(KafkaTopics(connection, None), standings, clock)
+        beside = Beside(
+            submission, relay, broadcaster, clock, settings.lease_seconds, watch.look, lambda: server_time(pool)
+        )
         await stack.enter_async_context(beside.running())
 
         async def readiness() -> Checks:
@@ -128,10 +137,14 @@ async def open_services(settings: ApiSettings, clock: StoreClock) -> AsyncIterat
         yield Services(
             history=PostgresHistory(reading),
             searches=PostgresSearchHistory(reading),
+            search_results=SearchArtifacts(settings.artifacts_url),
+            standings=standings,
+            broadcaster=broadcaster,
             submission=submission,
             removal=PostgresRemoval(pool),
             strategy_rows=PostgresStrategies(pool),
             row_judge=judge,
+            catalogue=open_catalogue(settings),
             readiness=readiness,
             registry=telemetry.registry,
             data=open_data(settings),

@@ -3,10 +3,12 @@
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
+from consumer.adapters.engine_pool.catalogue import ProcessCatalogue
 from consumer.adapters.engine_pool.checkers import StrategyCheckers
 from consumer.adapters.engine_pool.settings import EngineProcessSettings
 from consumer.adapters.files.instruments import read_instruments
 from consumer.ports import StrategyChecker
+from consumer.ports.strategies import StrategyCatalogue
 from consumer.requests.strategy_rows import RowJudge
 from consumer.rules.admission import Admission
 from consumer.settings import StoreSettings, StrategySettings
@@ -14,10 +16,16 @@ from consumer.settings import StoreSettings, StrategySettings
 
 def open_checker(settings: StrategySettings) -> AbstractAsyncContextManager[StrategyChecker]:
     """A checker as a worker has one."""
-    processes = EngineProcessSettings(
-        slots=1, market_data_url="", artifacts_url="", memory_mb=settings.engine_memory_mb
-    )
-    return StrategyCheckers(processes, settings.strategy_load_seconds)
+    return StrategyCheckers(_processes(settings), settings.strategy_load_seconds)
+
+
+def open_catalogue(settings: StrategySettings) -> StrategyCatalogue:
+    """What strategies say of themselves; a process is there only while one is asked."""
+    return ProcessCatalogue(_processes(settings), settings.strategy_load_seconds)
+
+
+def _processes(settings: StrategySettings) -> EngineProcessSettings:
+    return EngineProcessSettings(slots=1, market_data_url="", artifacts_url="", memory_mb=settings.engine_memory_mb)
 
 
 @asynccontextmanager

@@ -39,11 +39,11 @@ def spawn_child(
         stderr=output_fd,
         pass_fds=(socket_fd, *more_fds),
         start_new_session=True,
-        env=_child_environment(settings, marker),
+        env=child_environment(settings, marker),
     )
 
 
-def _child_environment(settings: EngineProcessSettings, marker: str) -> dict[str, str]:
+def child_environment(settings: EngineProcessSettings, marker: str) -> dict[str, str]:
     """The worker's environment without its own settings and without what opens a language model's provider: neither
     the database's password nor a key is any business of a strategy's.
     """

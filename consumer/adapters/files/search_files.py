@@ -38,6 +38,13 @@ class SearchArtifacts:
         with _translated():
             return pl.read_parquet(BytesIO(self._files.read(name)))
 
+    def read_results(self, optimization_id: int, place: str) -> bytes:
+        epoch = place.rpartition("/")[0].rpartition("/")[2]
+        if not epoch.isdigit():
+            raise ArtifactsUnavailable(f"the results of search {optimization_id} lie somewhere else")
+        with _translated():
+            return self._files.read(f"searches/{optimization_id}/{epoch}/results.parquet")
+
     def save_returns(self, optimization_id: int, epoch: int, table: "pl.DataFrame") -> str:
         return self._save(f"searches/{optimization_id}/{epoch}/returns.parquet", table)
 

@@ -20,9 +20,10 @@ class MemoryStrategies:
             self._check(columns)
             return self.tables.add_strategy(**columns)
 
-    async def change(self, strategy_id: int, columns: Mapping[str, Any]) -> bool:
+    async def change(self, strategy_id: int, columns: Mapping[str, Any], seen: Mapping[str, Any] | None = None) -> bool:
         async with self.tables.transaction():
-            if strategy_id not in self.tables.strategies:
+            row = self.tables.strategies.get(strategy_id)
+            if row is None or (seen is not None and any(row.get(name) != seen[name] for name in STRATEGY_COLUMNS)):
                 return False
             self._check(columns, strategy_id)
             self.tables.strategies[strategy_id] = {**self.tables.strategies[strategy_id], **columns}

@@ -15,6 +15,7 @@ from consumer.adapters.postgres.pool import Connection, Pool, translated
 from consumer.database_url import read_database_url
 from consumer.errors import StartFailed
 from consumer.ports.history import EVERY_RUN, NEWEST_FIRST, Row, RunFilter, RunOrder, RunPlace
+from consumer.ports.search_history import SearchFilter
 from consumer.rules.columns import ALL_RUN_COLUMNS, EXECUTION_COLUMNS, SORT_COLUMNS, STRATEGY_COLUMNS
 
 
@@ -35,7 +36,7 @@ class PostgresHistory:
         if order.column not in SORT_COLUMNS:
             raise ValueError(f"runs cannot be sorted by {order.column!r}")
         arguments: list[Any] = []
-        conditions = [*_filters(wanted, arguments), *_behind(order, after, arguments)]
+        conditions = [*filters(wanted, arguments), *_behind(order, after, arguments)]
         arguments.append(limit)
         direction = "DESC" if order.descending else "ASC"
         return await self._fetch(
@@ -127,8 +128,8 @@ _RUNS: Final = f"""
 _ACCEPTED: Final = "SELECT {column} FROM backtest_requests WHERE run_id = $1 AND outcome = 'accepted'"
 
 
-def _filters(wanted: RunFilter, arguments: list[Any]) -> list[str]:
-    """Conditions for a filter's fields; appends what their places stand for."""
+def filters(wanted: RunFilter | SearchFilter, arguments: list[Any]) -> list[str]:
+    """Conditions for a filter's fields on the row, which is called r; appends what their places stand for."""
     compared = {
         "r.strategy_id =": wanted.strategy_id,
         "r.symbol =": wanted.symbol,
@@ -136,7 +137,7 @@ def _filters(wanted: RunFilter, arguments: list[Any]) -> list[str]:
         "r.status =": wanted.status,
         "r.created_at >=": wanted.created_after,
         "r.created_at <": wanted.created_before,
-        "r.total_trades >=": wanted.min_trades,
+        "r.total_trades >=": wanted.min_trades if isinstance(wanted, RunFilter) else None,
     }
     conditions = [f"{left} {_place(value, arguments)}" for left, value in compared.items() if value is not None]
     for word in wanted.words.split():

@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from consumer.adapters.postgres.dates import readable_dates
-from consumer.adapters.postgres.history import connected
+from consumer.adapters.postgres.history import connected, filters
 from consumer.adapters.postgres.pool import Connection, Pool, translated
-from consumer.ports.search_history import Row
+from consumer.ports.search_history import EVERY_SEARCH, Row, SearchFilter, SearchPlace
 from consumer.rules.columns import ALL_SEARCH_COLUMNS, LONG_SEARCH_COLUMNS, SEARCH_JSON_COLUMNS
 
 
@@ -20,17 +20,29 @@ class PostgresSearchHistory:
 
     connection: Connection | Pool
 
-    async def searches(self, status: str | None = None, *, limit: int) -> Sequence[Row]:
+    async def searches(
+        self,
+        wanted: SearchFilter = EVERY_SEARCH,
+        *,
+        limit: int,
+        after: SearchPlace | None = None,
+        descending: bool = True,
+    ) -> Sequence[Row]:
         columns = [name for name in ALL_SEARCH_COLUMNS if name not in LONG_SEARCH_COLUMNS]
+        direction, sign = ("DESC", "<") if descending else ("ASC", ">")
+        arguments: list[Any] = [limit]
+        conditions = filters(wanted, arguments)
+        if after is not None:
+            arguments += [after.created_at, after.optimization_id]
+            conditions.append(f"(r.created_at, r.id) {sign} (${len(arguments) - 1}, ${len(arguments)})")
         return await self._fetch(
-            f"{_select(columns)} WHERE $1::text IS NULL OR o.status = $1"
-            " ORDER BY o.created_at DESC, o.id DESC LIMIT $2",
-            status,
-            limit,
+            f"{_select(columns)} WHERE {' AND '.join(conditions) or 'true'}"
+            f" ORDER BY r.created_at {direction}, r.id {direction} LIMIT $1",
+            *arguments,
         )
 
     async def search(self, optimization_id: int) -> Row | None:
-        found = await self._fetch(f"{_select(ALL_SEARCH_COLUMNS)} WHERE o.id = $1", optimization_id)
+        found = await self._fetch(f"{_select(ALL_SEARCH_COLUMNS)} WHERE r.id = $1", optimization_id)
         return found[0] if found else None
 
     async def accepted_searches(
@@ -48,10 +60,10 @@ class PostgresSearchHistory:
 
 def _select(columns: Sequence[str]) -> str:
     return (
-        f"SELECT {readable_dates(', '.join(f'o.{name}' for name in columns))}, s.name AS strategy_name,"
+        f"SELECT {readable_dates(', '.join(f'r.{name}' for name in columns))}, s.name AS strategy_name,"
         " q.request_id, q.result_digest, q.engine_version"
-        " FROM optimization_runs o JOIN strategies s ON s.id = o.strategy_id"
-        " LEFT JOIN backtest_searches q ON q.optimization_id = o.id"
+        " FROM optimization_runs r JOIN strategies s ON s.id = r.strategy_id"
+        " LEFT JOIN backtest_searches q ON q.optimization_id = r.id"
     )
 
 

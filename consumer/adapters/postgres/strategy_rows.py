@@ -25,10 +25,15 @@ class PostgresStrategies:
         statement = f"INSERT INTO strategies ({', '.join(names)}) VALUES ({places}) RETURNING id"
         return int(await self._fetchval(statement, columns, *columns.values()))
 
-    async def change(self, strategy_id: int, columns: Mapping[str, Any]) -> bool:
+    async def change(self, strategy_id: int, columns: Mapping[str, Any], seen: Mapping[str, Any] | None = None) -> bool:
         changes = ", ".join(f"{name} = ${number}" for number, name in enumerate(_known(columns), start=2))
-        statement = f"UPDATE strategies SET {changes} WHERE id = $1 RETURNING id"
-        return await self._fetchval(statement, columns, strategy_id, *columns.values()) is not None
+        before = {name: seen[name] for name in STRATEGY_COLUMNS} if seen is not None else {}
+        as_seen = [
+            f" AND {name} IS NOT DISTINCT FROM ${number}" for number, name in enumerate(before, start=2 + len(columns))
+        ]
+        statement = f"UPDATE strategies SET {changes} WHERE id = $1{''.join(as_seen)} RETURNING id"
+        arguments = (strategy_id, *columns.values(), *before.values())
+        return await self._fetchval(statement, columns, *arguments) is not None
 
     async def _fetchval(self, statement: str, columns: Mapping[str, Any], *arguments: Any) -> Any:
         try:

@@ -64,7 +64,13 @@ def tag_of(request: Request, *parts: object) -> str:
     return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
 
 
-def has_tag(request: Request, tag: str) -> bool:
-    """Whether the client holds the answer with this tag already."""
-    given = ",".join(request.headers.getlist("if-none-match"))
+def tag_of_row(row: Row) -> str:
+    """A strong tag of a row that may change: of all its columns."""
+    text = json.dumps(plain(row), sort_keys=True)
+    return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+
+
+def has_tag(request: Request, tag: str, header: str = "if-none-match") -> bool:
+    """Whether the client names this tag: holds the answer already, or has seen the row as it is."""
+    given = ",".join(request.headers.getlist(header))
     return any(each.strip().removeprefix("W/") in {tag, "*"} for each in given.split(","))

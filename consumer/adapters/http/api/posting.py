@@ -16,9 +16,10 @@ from consumer.ports.posting import Conflict, Taken
 from consumer.ports.searches import SearchToRecord
 from consumer.submission import Answer
 from schemas.envelope import MAX_VALUE_BYTES
-from schemas.json_text import why_unusable_text
+from schemas.json_text import shown_key, why_unusable_text
 from schemas.problems import INVALID_REQUEST, FieldProblem
 
+NOT_TAKEN: Final = "is made by the service, and not taken here"
 SOURCE: Final = "backtest-api"
 ENVELOPE_BYTES: Final = 8_192
 """For all of an event but its data."""
@@ -93,3 +94,14 @@ def accepted(answer: Answer, request_id: str, what: str, links: "dict[str, str] 
                 f"request_id {request_id!r} was used before, with other content",
                 [FieldProblem("request_id", "conflict", "was used before, with other content")],
             )
+
+
+def refuse_targets(data: dict[str, Any]) -> None:
+    """Of a cancel: the path names what is meant."""
+    problems = [
+        FieldProblem(shown_key(name), INVALID_REQUEST, "is not a known field")
+        for name in data
+        if name in {"run_id", "request_id", "optimization_id"}
+    ]
+    if problems:
+        raise refused(problems)

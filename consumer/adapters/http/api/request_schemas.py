@@ -6,6 +6,7 @@ from pydantic import BaseModel
 
 from schemas.optimization_requested import OptimizationRequested
 from schemas.requested import REQUIRED_WITHOUT_RUN, BacktestRequested
+from schemas.strategy_row import StrategyRowGiven
 
 
 def schema_of(model: type[BaseModel], left_out: str, required: tuple[str, ...]) -> dict[str, Any]:
@@ -60,6 +61,19 @@ CANCEL_SCHEMA: Final[dict[str, Any]] = {
     "properties": {"reason": {"type": ["string", "null"], "maxLength": 500}},
 }
 CANCEL_EXAMPLE: Final[dict[str, Any]] = {"reason": "not needed any more"}
+STRATEGY_SCHEMA: Final = schema_of(StrategyRowGiven, "", ("name",))
+STRATEGY_PATCH_SCHEMA: Final[dict[str, Any]] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {name: {} for name in STRATEGY_SCHEMA["properties"]},
+}
+STRATEGY_EXAMPLE: Final[dict[str, Any]] = {
+    "name": "SMA cross of mine",
+    "strategy_key": "sma_cross",
+    "strategy_params": {"fast": 10, "slow": 30},
+    "primary_tf": "H1",
+}
+PATCH_EXAMPLE: Final[dict[str, Any]] = {"strategy_params": {"fast": 12}, "description": "a little slower"}
 _LINKS: Final = {"type": "object", "additionalProperties": {"type": "string"}}
 
 

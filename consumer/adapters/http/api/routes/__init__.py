@@ -4,13 +4,27 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from consumer.adapters.http.api.routes import backtests, health, sessions, submitting
+from consumer.adapters.http.api.routes import (
+    backtests,
+    events,
+    health,
+    optimizations,
+    searching,
+    sessions,
+    strategies,
+    submitting,
+)
 from consumer.adapters.http.api.routes.of_data import DATA_ROUTERS
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
+    events.router,
     backtests.router,
     submitting.router,
     *DATA_ROUTERS,
+    optimizations.router,
+    searching.router,
+    strategies.router,
+    strategies.keys,
     sessions.router,
     health.router,
 )

@@ -1,6 +1,6 @@
 """`/v1/backtest`: asking for runs, asking again, and asking for their end."""
 
-from typing import Any, Final
+from typing import Any
 
 from fastapi import APIRouter
 from starlette.requests import Request
@@ -10,8 +10,16 @@ from consumer.adapters.http.api.answers import ENDED, json_response
 from consumer.adapters.http.api.bodies import object_schema, read_object
 from consumer.adapters.http.api.documents import answered, problems
 from consumer.adapters.http.api.links import run_links
-from consumer.adapters.http.api.posting import IDEMPOTENCY_KEY, accepted, check_size, request_id_of, source_of
-from consumer.adapters.http.api.problems import Problem, not_found, refused
+from consumer.adapters.http.api.posting import (
+    IDEMPOTENCY_KEY,
+    NOT_TAKEN,
+    accepted,
+    check_size,
+    refuse_targets,
+    request_id_of,
+    source_of,
+)
+from consumer.adapters.http.api.problems import Problem, not_found
 from consumer.adapters.http.api.queries import NO_QUERY, PathId
 from consumer.adapters.http.api.request_schemas import (
     ACCEPTED_RUN,
@@ -30,12 +38,9 @@ from consumer.ports.removal import Removed, StillActive
 from consumer.requests.overlaying import repeated_with
 from engine.errors import InputRefused
 from schemas.cancel_requested import parse_cancel_requested
-from schemas.json_text import shown_key
 from schemas.problems import INVALID_REQUEST, FieldProblem
 
 router = APIRouter(prefix="/v1/backtest", tags=["backtest"], dependencies=[NO_QUERY])
-
-NOT_TAKEN: Final = "is made by the service, and not taken here"
 
 
 @router.post(
@@ -82,7 +87,7 @@ async def rerun(services: ServicesNow, request: Request, run_id: PathId) -> Resp
 async def cancel(services: ServicesNow, request: Request, run_id: PathId) -> Response:
     """Ask for the end of a run. Durable when it is answered, also while Kafka is away."""
     decoded = await read_object(request, may_be_empty=True)
-    _refuse_targets(decoded.value)
+    refuse_targets(decoded.value)
     reason = parse_cancel_requested({**decoded.value, "run_id": run_id}, decoded.repeated_keys).reason
     run = await run_of(services, run_id)
     if run["status"] in ENDED:
@@ -128,14 +133,3 @@ async def _submit(
     answer = await services.submission.submit(asked)
     links = run_links(request, answer.number) if isinstance(answer, Taken) else None
     return accepted(answer, request_id, "run_id", links)
-
-
-def _refuse_targets(data: dict[str, Any]) -> None:
-    """The path names what is meant."""
-    problems = [
-        FieldProblem(shown_key(name), INVALID_REQUEST, "is not a known field")
-        for name in data
-        if name in {"run_id", "request_id"}
-    ]
-    if problems:
-        raise refused(problems)

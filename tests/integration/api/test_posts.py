@@ -2,36 +2,17 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from consumer.adapters.kafka.client import KafkaTopics
 from consumer.adapters.kafka.connection import KafkaConnection
-from consumer.devstack import StackKind
 from tests.support.api_process import Api, api_process
-from tests.support.front_door import FrontDoor, open_front_door
+from tests.support.front_door import FrontDoor
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture(scope="module")
-async def door(tmp_path_factory: pytest.TempPathFactory, stack_kind: StackKind) -> AsyncIterator[FrontDoor]:
-    async with open_front_door(tmp_path_factory.mktemp("door"), stack_kind) as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-async def api(door: FrontDoor) -> AsyncIterator[Api]:
-    async with api_process(door) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-async def strategy(door: FrontDoor) -> int:
-    return await door.add_strategy()
 
 
 async def test_an_accepted_request_is_a_row_that_a_worker_runs(door: FrontDoor, api: Api, strategy: int) -> None:

@@ -1,0 +1,161 @@
+"""Streams of server-sent events: of one run or search, and of all of them."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Final
+
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from consumer.adapters.http.api.answers import plain
+from consumer.adapters.http.api.services import Services
+from consumer.broadcaster import Follower, Key
+from consumer.errors import Unavailable
+from consumer.ports.standings import Row
+from consumer.rules.told import ENDED, end_of, state_of
+
+log = structlog.get_logger(__name__)
+
+MEDIA_TYPE: Final = "text/event-stream"
+HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+COMMENT: Final = ": still here\n\n"
+COMMENT_SECONDS: Final = 15.0
+DEBOUNCE_SECONDS: Final = 0.05
+"""Between two sends: progress that comes within is one event."""
+LATE_SECONDS: Final = 1.0
+"""For the event of an end that the tables tell of already: it says more than they do."""
+PAGE: Final = 500
+MOST_REMEMBERED: Final = 100_000
+"""Runs of which a stream of everything remembers what it has told, so that a repeat is no news."""
+AGAIN_SECONDS: Final = 1.0
+
+
+class EventStream(StreamingResponse):
+    """Leaves with its client, whether anything was sent or not."""
+
+    def __init__(self, parts: AsyncIterator[str], leave: Callable[[], None]) -> None:
+        super().__init__(parts, headers=HEADERS, media_type=MEDIA_TYPE)
+        self.leave = leave
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self.leave()
+
+
+def stream(request: Request, services: Services, follower: Follower, parts: AsyncIterator[str]) -> Response:
+    """The answer; a HEAD gets none of it."""
+    if request.state.is_head:
+        services.broadcaster.leave(follower)
+        return Response(headers=HEADERS, media_type=MEDIA_TYPE)
+    return EventStream(parts, lambda: services.broadcaster.leave(follower))
+
+
+def last_event_id(request: Request) -> int:
+    """The sequence that the client has seen; 0: none."""
+    given = request.headers.get("last-event-id", "").strip()
+    return int(given) if given.isascii() and given.isdigit() and len(given) < 19 else 0
+
+
+def has_seen_end(row: Row, seen: int) -> bool:
+    return row["status"] in ENDED and 0 < row["sequence"] <= seen
+
+
+async def one(services: Services, key: Key, row: Row, follower: Follower) -> AsyncIterator[str]:
+    """`state`, then what is new, until the end. row: where it stood once the follower was there."""
+    is_over = row["status"] in ENDED
+    # Without its id: who has seen no more than that it ended has not had the event of its end.
+    yield told("state", state_of(row), None if is_over else row["sequence"])
+    if is_over:
+        yield told(row["status"], end_of(row), row["sequence"])
+        return
+    seen = row["sequence"]
+    while not services.broadcaster.is_stopping:
+        if not await _woken(follower, COMMENT_SECONDS):
+            yield COMMENT
+            continue
+        if follower.has_ended and not follower.waiting:
+            await _woken_by_event(follower)
+        for event in follower.take():
+            if event.sequence <= seen:
+                continue
+            seen = event.sequence
+            yield told(event.word, event.data, seen)
+            if event.is_last:
+                return
+        if follower.has_ended:
+            yield await _end_by_tables(services, key, row)
+            return
+        await asyncio.sleep(DEBOUNCE_SECONDS)
+
+
+async def everything(services: Services, follower: Follower) -> AsyncIterator[str]:
+    """`state` of all that has not ended, then all that is new."""
+    seen: dict[Key, int] = {}
+    try:
+        async for states in _states(services, seen):
+            yield states
+    except Unavailable as error:
+        log.info("stream_ended", error=str(error))
+        return  # the client comes again
+    yield COMMENT
+    while not (services.broadcaster.is_stopping or follower.is_behind):
+        if not await _woken(follower, COMMENT_SECONDS):
+            yield COMMENT
+            continue
+        new = [event for event in follower.take() if event.sequence > seen.get(event.key, 0)]
+        for event in new:
+            seen[event.key] = event.sequence
+        if new:
+            yield "".join(told(event.word, event.data, None) for event in new)
+        while len(seen) > MOST_REMEMBERED:
+            del seen[next(iter(seen))]
+        await asyncio.sleep(DEBOUNCE_SECONDS)
+
+
+async def _states(services: Services, seen: dict[Key, int]) -> AsyncIterator[str]:
+    for is_search, pages in ((False, services.standings.active_runs), (True, services.standings.active_searches)):
+        after = 0
+        while rows := await pages(after, PAGE):
+            after = rows[-1]["optimization_id" if is_search else "run_id"]
+            for row in rows:
+                seen[is_search, row["optimization_id" if is_search else "run_id"]] = row["sequence"]
+            yield "".join(told("state", state_of(row), None) for row in rows)
+
+
+def told(word: str, data: "dict[str, Any] | str", number: int | None) -> str:
+    text = data if isinstance(data, str) else json.dumps(plain(data), separators=(",", ":"))
+    identity = f"id: {number}\n" if number is not None else ""
+    return f"{identity}event: {word}\ndata: {text}\n\n"
+
+
+async def _woken(follower: Follower, timeout_seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            return await follower.woken.wait()
+    except TimeoutError:
+        return False
+
+
+async def _woken_by_event(follower: Follower) -> None:
+    follower.woken.clear()
+    await _woken(follower, LATE_SECONDS)
+
+
+async def _end_by_tables(services: Services, key: Key, known: Row) -> str:
+    """How it ended, where its event does not come; it waits for Postgres as long as the client does."""
+    is_search, number = key
+    while True:
+        try:
+            row = await (services.standings.search(number) if is_search else services.standings.run(number))
+            break
+        except Unavailable:
+            await asyncio.sleep(AGAIN_SECONDS)
+    if row is None:
+        gone = {**known, "status": "cancelled", "sequence": known["sequence"] + 1, "cancel_reason": "run_deleted"}
+        return told("cancelled", end_of(gone), gone["sequence"])
+    return told(row["status"], end_of(row), row["sequence"])
