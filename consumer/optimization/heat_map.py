@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from consumer.optimization.tables import ERROR, FOLD, parameter_column
+from consumer.optimization.columns import ERROR, FOLD, parameter_column
 from engine.search.figure_names import LOWER_IS_BETTER
 
 MOST_VALUES: Final = 500

@@ -1,20 +1,18 @@
 """The tables of a search: every combination with its figures, and the returns of some."""
 
 import json
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import polars as pl
 
+from consumer.optimization.columns import ERROR, FOLD, parameter_column
 from engine.search.answer import Answer
 from engine.search.figures import FIGURES, WHOLE
 from engine.search.parts import Shard
 from engine.search.question import Question
 from engine.search.space import Choice, Interval, Listed, Stepped
 from schemas.json_text import storable
-
-FOLD, ERROR = "fold", "error"
-_TAKEN: Final = frozenset({*FIGURES, FOLD, ERROR})
 
 
 def rows_of(question: Question, fold: int | None, shard: Shard) -> pl.DataFrame:
@@ -36,11 +34,6 @@ def rows_of(question: Question, fold: int | None, shard: Shard) -> pl.DataFrame:
         pl.Series(ERROR, [None if each is None else storable(": ".join(each)) for each in errors], pl.String)
     )
     return pl.DataFrame(columns)
-
-
-def parameter_column(name: str) -> str:
-    """Return what a parameter's column is called: a name of another column is set apart."""
-    return f"param_{name}" if name in _TAKEN else name
 
 
 def returns_of(answer: Answer) -> pl.DataFrame:
