@@ -40,8 +40,9 @@ def problems_of_space(strategy: type, check: StrategyCheck) -> Iterator[FieldPro
 
     judge = _judge(checked, check.key)
     problems = list(_of_names(space, check.key, fixed))
-    if not problems:
-        problems = [*_of_fixed(space, judge, fixed, check.key), *_of_varied(space, judge, check.key)]
+    strangers = {problem.field.partition(".")[2] for problem in problems}
+    known = Space({name: choice for name, choice in space.choices.items() if name not in strangers})
+    problems += [*_of_fixed(known, judge, fixed, check.key), *_of_varied(known, judge, check.key)]
     if not problems:
         problems = list(_of_all(space, judge, asked, check.key))
     for problem in problems:

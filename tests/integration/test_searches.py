@@ -68,6 +68,40 @@ async def test_a_request_becomes_a_completed_row_with_its_best_run_its_files_and
     assert percents == sorted(percents)
 
 
+RULES = {
+    "params": {"fast": 5, "slow": 20, "stop_loss": 3.0},
+    "buy": "crosses_above(sma(close, fast), sma(close, slow))",
+    "sell": "crosses_below(sma(close, fast), sma(close, slow))",
+    "stop_loss": "stop_loss * atr(14)",
+}
+
+
+async def test_a_search_over_rules_varies_their_params_and_leaves_the_rest_of_the_document(door: FrontDoor) -> None:
+    strategy_id = await door.add_strategy("rules", strategy_params=json.dumps(RULES))
+    # Of the row's params one is given another value, and one is varied; a field of the document has its name too.
+    asked = {
+        "param_grid": {"fast": [4, 8], "stop_loss": [1.0, 3.0]},
+        "strategy_params": {"params": {"slow": 15}},
+        "min_trades": 1,
+    }
+    async with door.worker(slots="2"):
+        told = (await door.end_of_search(await door.search(strategy_id, **asked))).data
+        assert told["status"] == "completed", told
+        best = await door.database.fetchrow("SELECT * FROM backtest_runs WHERE id = $1", told["best_run_id"])
+        params = {"params": {"slow": 15, **told["best_params"]}}
+        alone = await door.row_of(await door.request(strategy_id, strategy_params=params))
+        refused = (await door.end_of_search(await door.search(strategy_id, param_grid={"fast": [4, 0], "m": [1]}))).data
+    assert told["best_params"].keys() == {"fast", "stop_loss"}
+    for name in ("sharpe_ratio", "total_trades", "total_return_pct", "max_drawdown_pct"):
+        assert best[name] == alone[name], name
+    results = json.loads((await door.search_row(told["optimization_id"]))["results"])
+    assert len({json.dumps(each["metrics"]) for each in results}) == 4, "each stop counts"
+    assert {each["field"]: each["code"] for each in refused["error"]["details"]} == {
+        "param_grid.fast": "invalid_params",
+        "param_grid.m": "invalid_params",
+    }
+
+
 async def test_three_workers_of_which_one_is_killed_find_what_one_finds_in_quiet(door: FrontDoor) -> None:
     strategy_id = await door.add_strategy()
     wide = {"fast": {"from": 2, "to": 30, "step": 1}, "slow": {"from": 31, "to": 80, "step": 1}}

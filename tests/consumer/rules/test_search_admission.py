@@ -88,7 +88,7 @@ RULES = replace(
             "params": {"n": 10, "stop_loss": 2.0},
             "buy": "close > sma(close, n)",
             "sell": "close < sma(close, n)",
-            "stop_loss": "close - stop_loss * atr(14)",
+            "stop_loss": "stop_loss * atr(14)",
         }
     ),
 )
@@ -107,6 +107,10 @@ def of_rules(row: StrategyRow = RULES, **data: Any) -> dict[str, str]:
         ({"param_grid": {"n": ["x", 5]}}, {"param_grid.n": "invalid_params"}),
         ({"param_grid": {"m": [5]}}, {"param_grid.m": "invalid_params"}),
         ({"param_grid": {"buy": [5]}}, {"param_grid.buy": "invalid_params"}),
+        (
+            {"param_grid": {"m": [5], "n": [0]}, "strategy_params": {"sell": "sma("}},
+            {"param_grid.m": "invalid_params", "param_grid.n": "invalid_params", "sell": "invalid_params"},
+        ),
         (
             {"param_grid": {"n": {"low": 0, "high": 9, "int": True}}, "method": "random", "samples": 3},
             {"param_grid.n": "invalid_params"},
@@ -131,7 +135,7 @@ def test_a_name_that_a_documents_field_has_too_leaves_the_field_standing() -> No
     asked = search("a", param_grid={"stop_loss": [1.0, 3.0]})
     decision = SEARCH_ADMISSION(asked.request, RULES, None, asked.problems, AskedInPlace())
     assert isinstance(decision, SearchAdmitted)
-    assert decision.specification["engine"]["strategy_params"]["stop_loss"] == "close - stop_loss * atr(14)"
+    assert decision.specification["engine"]["strategy_params"]["stop_loss"] == "stop_loss * atr(14)"
 
 
 def test_combinations_are_counted_before_any_is_left_out_and_without_folds() -> None:
