@@ -15,8 +15,8 @@ from consumer.commands.options.search_request import read_search, search_request
 from consumer.optimization.searching import search
 from consumer.optimization.tables import search_object
 from consumer.settings import SearchSettings, StrategySettings, load_settings
+from consumer.wiring.artifacts import check_picture_path
 from consumer.wiring.search import SearchTable, check_table_path, start_search_processes
-from engine.errors import InputRefused
 
 app = typer.Typer(add_completion=False)
 _SEARCH, _OUTPUT = "Search", "Output"
@@ -117,7 +117,5 @@ def _check_outputs(results: Path | None, plot: Path | None, request: RunRequest)
     """Refuse what cannot be written, or would be written over, before a search is spent on it."""
     if results is not None:
         check_table_path(results, spare=request.named_files)
-    if plot is not None and plot.suffix.lower() != ".png":
-        raise InputRefused(f"{plot}: pictures are written as .png")
-    if plot is not None and not plot.parent.is_dir():
-        raise InputRefused(f"{plot}: there is no directory {plot.parent}")
+    if plot is not None:
+        check_picture_path(plot)

@@ -26,9 +26,15 @@ from consumer.reports.figures import RunReport, TradeGroup, run_ledger, run_repo
 from consumer.reports.heading import heading
 from consumer.reports.spread import spread_text
 from consumer.settings import DatabaseSettings, StoreSettings, load_settings
-from consumer.wiring.artifacts import check_table_path, open_artifacts, write_table
+from consumer.wiring.artifacts import (
+    check_picture_path,
+    check_table_path,
+    open_artifacts,
+    write_picture,
+    write_table,
+)
 from consumer.wiring.database import open_history, open_search_history
-from engine.errors import BadInstruments, InvalidSpecification
+from engine.errors import BadInstruments, InputRefused, InvalidSpecification
 from engine.market.instruments import Instrument
 from engine.specification import Specification
 from schemas.json_text import printable
@@ -43,26 +49,38 @@ def report(
     ledger: Annotated[
         Path | None, typer.Option(help="Write every booked item to this .csv or .parquet file, in place of the report.")
     ] = None,
+    png: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.png", help="Draw equity, drawdown, months and key figures, warnings first."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Say how a run went, by its row, its trades, and the equity among its artefacts; or what a search found."""
     if (run_id is None) == (optimization_id is None):
         raise typer.BadParameter("give a run, or a search", param_hint="'RUN_ID'")
     if run_id is None:
-        if ledger is not None:
-            raise typer.BadParameter("a search has none", param_hint="'--ledger'")
+        if ledger is not None or png is not None:
+            of_runs = "is of a run; `backtest optimize --plot` draws a search"
+            raise typer.BadParameter(of_runs, param_hint="'--png'" if ledger is None else "'--ledger'")
         report_search(optimization_id or 0, as_json=as_json)
         return
-    if ledger is not None:
-        check_table_path(ledger)
     settings = database_settings()
     files = open_artifacts(load_settings(StoreSettings).artifacts_url)
     if ledger is not None:
+        check_table_path(ledger)
         write_table(asyncio.run(_ledger(settings, files, run_id)), ledger)
         return
-    found = asyncio.run(_report(settings, files, run_id))
+    if png is not None:
+        check_picture_path(png)
+    report_run(asyncio.run(_report(settings, files, run_id)), png, as_json=as_json)
+
+
+def report_run(found: RunReport, png: Path | None, *, as_json: bool) -> None:
+    """Draw a run where asked to, and print it, as JSON or in words."""
     if found.missing:
         typer.echo(f"no drawdowns without the run's artefacts (BACKTEST_ARTIFACTS_URL): {found.missing}", err=True)
+    if png is not None:
+        _draw(found, png)
     if as_json:
         told = {
             "run": found.row,
@@ -102,6 +120,27 @@ async def _ledger(settings: DatabaseSettings, files: RunFiles, run_id: int) -> p
 async def _report(settings: DatabaseSettings, files: RunFiles, run_id: int) -> RunReport:
     async with open_history(settings) as history:
         return await run_report(history, files, run_id)
+
+
+def _draw(found: RunReport, png: Path) -> None:
+    """Draw the run's picture. Raises InputRefused for one that left nothing to draw."""
+    from consumer.commands.display.run_plot import RunPicture, plot_run  # late: a second of imports
+
+    if found.equity is None:
+        why = found.missing or f"it is {found.row['status']}"
+        raise InputRefused(f"run {found.row['id']} has no equity to draw: {why}")
+    title = f"run {found.row['id']}: {printable(found.row['strategy_name'])}"
+    told, *filled = map(printable, _asked(found, instrument_of(found.row["symbol"])))
+    picture = RunPicture(
+        [f"{title}; {told}", *filled],
+        list(map(printable, found.warnings)),
+        found.metrics,
+        found.currency,
+        found.row["initial_balance"],
+        found.equity,
+        found.exits,
+    )
+    write_picture(plot_run(picture), png)
 
 
 def instrument_of(symbol: str) -> Instrument | None:

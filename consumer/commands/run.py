@@ -8,7 +8,7 @@ import typer
 from consumer.commands.display.result import print_json, print_table, progress_bar
 from consumer.commands.options import run_options as given
 from consumer.commands.options.run_request import RunRequest, read_run, show_unknown_symbol, with_run_options
-from consumer.wiring.artifacts import check_table_path, write_table
+from consumer.wiring.artifacts import check_picture_path, check_table_path, write_picture, write_table
 from engine.simulate import run_backtest
 
 app = typer.Typer(add_completion=False)
@@ -19,6 +19,7 @@ app = typer.Typer(add_completion=False)
 def run(
     request: RunRequest,
     trades: given.TradesOption = None,
+    png: given.PngOption = None,
     as_json: given.AsJsonOption = False,
 ) -> None:
     """Run one backtest here and now, without any server.
@@ -27,6 +28,8 @@ def run(
     """
     if trades is not None:
         check_table_path(trades, spare=request.named_files)
+    if png is not None:
+        check_picture_path(png)
     if not as_json:
         show_unknown_symbol(request)
     # What a strategy prints is not the result: stdout holds nothing but that.
@@ -35,6 +38,10 @@ def run(
         result = run_backtest(ready.specification, ready.instrument, ready.data, ready.decider, on_progress=show)
     if trades is not None:
         write_table(result.filed_trades, trades)
+    if png is not None:
+        from consumer.commands.display.run_plot import picture_of, plot_run  # late: a second of imports
+
+        write_picture(plot_run(picture_of(result, ready.decider.digest_inputs().params)), png)
     if as_json:
         print_json(result)
     else:

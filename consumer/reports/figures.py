@@ -3,7 +3,7 @@ file show the same ones.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import polars as pl
@@ -16,6 +16,7 @@ from consumer.rules.columns import METRIC_COLUMNS
 from engine.errors import InputRefused
 
 DEEPEST_SHOWN: Final = 5
+_EXIT: Final = pl.Schema({"exit_time": pl.Datetime("us", "UTC"), "profit": pl.Float64()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ class RunReport:
     groups: Sequence[TradeGroup]
     equity: pl.DataFrame | None
     drawdowns: Sequence[Drawdown]
+    exits: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=_EXIT))
+    """exit_time and profit of each trade row."""
     missing: str = ""
     specification: Mapping[str, Any] | None = None
     """What it executes, as it was admitted; None where no request for it was accepted."""
@@ -65,6 +68,7 @@ async def run_report(history: History, files: RunFiles, run_id: int) -> RunRepor
         [*trade_groups(trades, "direction"), *trade_groups(trades, "exit_reason")],
         None,
         (),
+        exits=pl.DataFrame([[trade[name] for trade in trades] for name in _EXIT], schema=_EXIT),
         specification=specification,
     )
     if not _has_files(row):

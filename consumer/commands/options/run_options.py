@@ -211,4 +211,12 @@ TradesOption = Annotated[
         rich_help_panel=_OUTPUT,
     ),
 ]
+PngOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.png",
+        help="Draw equity, drawdown, months and key figures, warnings first.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
 AsJsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.", rich_help_panel=_OUTPUT)]
