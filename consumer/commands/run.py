@@ -2,7 +2,6 @@
 
 import sys
 from contextlib import redirect_stdout
-from typing import Any
 
 import typer
 
@@ -36,23 +35,14 @@ def run(
     # What a strategy prints is not the result: stdout holds nothing but that.
     with redirect_stdout(sys.stderr), progress_bar() as show:
         ready = read_run(request)
-        if ready.specification.advice is None:
-            assert ready.rule is not None
-            figures: dict[str, Any] = {}
-            result = run_backtest(ready.specification, ready.instrument, ready.data, ready.rule, on_progress=show)
-        else:
-            # Late: asking models takes modules that other runs need not wait for.
-            from consumer.commands.advised_run import run_advised
-
-            result, figures = run_advised(ready, request, show)
-        params = {} if ready.rule is None else ready.rule.digest_inputs().params
+        result = run_backtest(ready.specification, ready.instrument, ready.data, ready.decider, on_progress=show)
     if trades is not None:
         write_table(result.filed_trades, trades)
     if png is not None:
         from consumer.commands.display.run_plot import picture_of, plot_run  # late: a second of imports
 
-        write_picture(plot_run(picture_of(result, params)), png)
+        write_picture(plot_run(picture_of(result, ready.decider.digest_inputs().params)), png)
     if as_json:
-        print_json(result, figures)
+        print_json(result)
     else:
-        print_table(result, params, figures)
+        print_table(result, ready.decider.digest_inputs().params)

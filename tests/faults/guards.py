@@ -19,7 +19,7 @@ from tests.faults.guards_removed import GUARDS
 MOST_FAULTS = 80
 EXPECTED = {
     "fencing": {"no_write_below_the_highest_epoch", "attempts_never_fall"},
-    "shard fencing": {"no_combination_is_counted_twice", "no_search_is_left_undone", "failures_are_expected"},
+    "shard fencing": {"no_combination_is_counted_twice", "no_search_is_left_undone", "one_end_of_search"},
     "outbox": {"one_terminal_event", "no_write_below_the_highest_epoch", "every_poison_record_is_kept"},
     "idempotent insert": {"a_request_has_one_run", "committed_offsets_are_durable", "no_record_is_lost"},
     "offset after durability": {"committed_offsets_are_durable", "no_record_is_lost"},

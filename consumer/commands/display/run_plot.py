@@ -17,9 +17,9 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
+from consumer.reports.curves import months_of
 from consumer.reports.figure_groups import FigureGroup, ambiguity, figure_groups
 from consumer.reports.heading import heading
-from consumer.reports.months import months_of
 from engine.results.result import BacktestResult
 
 _LINE, _FALL, _WARNING, _PALE = "#1f77b4", "#d62728", "#b35900", "#777777"

@@ -12,7 +12,6 @@ from consumer.commands.display.run_plot import RunPicture, plot_run
 from consumer.commands.report import report_run
 from consumer.demo_data import EURUSD_H1
 from consumer.installed.strategy_code import strategy_version
-from consumer.reports.months import months_of
 from engine.errors import InputRefused
 from tests.consumer.commands.test_optimize import is_picture
 from tests.consumer.commands.test_report import reported
@@ -74,14 +73,3 @@ def test_a_million_bars_are_drawn_by_the_lowest_and_highest_of_each_stretch() ->
     )
     smooth = replace(picture, equity=pl.DataFrame({"time": times, "equity": np.full(count, 10_000.0)}))
     assert plot_run(picture) != plot_run(smooth)
-
-
-def test_months_are_those_of_the_exits_over_the_balance_before_them() -> None:
-    times = [
-        datetime(2024, 1, 31, 23, 59, tzinfo=UTC),
-        datetime(2024, 3, 1, tzinfo=UTC),
-        datetime(2024, 1, 2, tzinfo=UTC),
-    ]
-    exits = pl.DataFrame({"exit_time": times, "profit": [100.0, -330.0, 900.0]})
-    assert months_of(exits, 10_000.0).rows() == [(2024, 1, 1000.0, 2, 10.0), (2024, 3, -330.0, 1, -3.0)]
-    assert months_of(exits.with_columns(profit=pl.lit(-6000.0)), 10_000.0)["return_pct"].to_list() == [-120.0, None]
