@@ -32,6 +32,7 @@ from consumer.preparation.strategy import chosen_strategy
 from consumer.rules.columns import METRIC_COLUMNS
 from engine.market.bars import Bars
 from engine.market.instruments import instrument_for
+from engine.numeric.columns import Columns
 from engine.numeric.times import as_us
 from engine.simulate import run_backtest
 from engine.specification import Specification
@@ -78,7 +79,11 @@ def open_engine(settings: EngineProcessSettings) -> Execute:
             control.report(at.bars_done, at.bars_total, at.simulated_time_us, at.equity, at.trades)
 
         result = run_backtest(specification, instrument, data, strategy, on_progress=report)
-        tables = {"trades": result.filed_trades, "equity": result.equity, LEDGER: result.booked}
+        tables: dict[str, pl.DataFrame | Columns] = {
+            "trades": result.filed_trade_columns,
+            "equity": result.equity_columns,
+            LEDGER: result.booked,
+        }
         saved = _patiently(lambda: artifacts.save_run(task.run_id, task.epoch, tables), control, patience)
         bars, digest = charts.of(specification, data.bars)
         bars_file = _patiently(lambda: artifacts.save_bars(bars, digest), control, patience)
@@ -86,7 +91,7 @@ def open_engine(settings: EngineProcessSettings) -> Execute:
             columns={name: getattr(result.metrics, name) for name in METRIC_COLUMNS},
             metrics=result.to_json_dict(),
             trades_csv=trades_csv(task.run_id, result),
-            trade_count=result.trades.height,
+            trade_count=result.trail.rows.size,
             data_file_path=bars_file,
             artifacts=saved,
             result_digest=result.result_digest,

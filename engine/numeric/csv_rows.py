@@ -12,6 +12,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from engine.numeric.columns import Coded, Columns, as_frame, columns_of, height_of
+
 TimeStyle = Literal["iso", "sql"]
 """iso: 2024-01-02T03:04:05Z, with microseconds only where there are any. sql: 2024-01-02 03:04:05.000000+00."""
 
@@ -22,44 +24,44 @@ _PART: Final = 512
 _NEEDS_QUOTES: Final = frozenset(',"\r\n')
 
 
-def csv_rows(table: pl.DataFrame, time_style: TimeStyle) -> bytes:
+def csv_rows(table: pl.DataFrame | Columns, time_style: TimeStyle) -> bytes:
     """Return the rows without a header, as `write_csv` of polars renders them but for times.
 
     Columns: Float64, Int64, String and Datetime us UTC. Floats as their shortest text that reads back as the same
     double; null is an empty field, an empty text is quoted.
     """
-    rendered = _rendered(table, time_style) if table.height else b""
-    return _by_polars(table, time_style) if rendered is None else rendered
+    columns = columns_of(table) if isinstance(table, pl.DataFrame) else table
+    rendered = None if columns is None else _rendered(columns, time_style)
+    if rendered is None:
+        return _by_polars(as_frame(table), time_style)
+    return rendered
 
 
-def _rendered(table: pl.DataFrame, time_style: TimeStyle) -> bytes | None:
-    """The rows; None: a column or a value is for polars."""
+def _rendered(table: Columns, time_style: TimeStyle) -> bytes | None:
+    """The rows; None: a value is for polars."""
     from engine.numeric import csv_kernel as kernel  # here: it loads the compiler, and not all who write tables need it
 
+    height = height_of(table)
     floats: list[NDArray[np.float64]] = []
     integers: list[NDArray[np.int64]] = []
     texts = _Texts()
     kinds = []
-    for column in table.get_columns():
-        if column.dtype == pl.Float64:
-            values = column.to_numpy()
-            if column.null_count() != np.count_nonzero(np.isnan(values)):
-                return None
-            kinds.append(kernel.FLOAT)
-            floats.append(values)
-        elif column.dtype == pl.String:
+    for column in table.values():
+        if isinstance(column, Coded):
             kinds.append(kernel.TEXT)
             integers.append(texts.places(column))
-        elif column.dtype in {pl.Int64, pl.Datetime("us", "UTC")} and not column.null_count():
-            kinds.append(kernel.INTEGER if column.dtype == pl.Int64 else kernel.TIME)
-            integers.append(column.to_numpy().view(np.int64))
+        elif column.dtype == np.float64:
+            kinds.append(kernel.FLOAT)
+            floats.append(column)
         else:
-            return None
+            kinds.append(kernel.INTEGER if column.dtype == np.int64 else kernel.TIME)
+            integers.append(column.view(np.int64))
     columns = (np.array(kinds), _stacked(floats, np.float64), _stacked(integers, np.int64), *texts.arrays())
-    out = np.empty(_PART * (texts.longest * kinds.count(kernel.TEXT) + _LONGEST_NUMBER * len(kinds)), np.uint8)
+    longest_row = texts.longest * kinds.count(kernel.TEXT) + _LONGEST_NUMBER * len(kinds)
+    out = np.empty(min(_PART, height) * longest_row, np.uint8)
     parts = []
-    for first in range(0, table.height, _PART):
-        size = kernel.render(*columns, time_style == "sql", first, min(first + _PART, table.height), out)
+    for first in range(0, height, _PART):
+        size = kernel.render(*columns, time_style == "sql", first, min(first + _PART, height), out)
         if size < 0:
             return None
         parts.append(out[:size].tobytes())
@@ -77,10 +79,9 @@ class _Texts:
         self._place: dict[str | None, int] = {None: 0}
         self._rendered = [b""]
 
-    def places(self, column: pl.Series) -> NDArray[np.int64]:
-        if column.null_count() == column.len():
-            return np.zeros(column.len(), np.int64)
-        return np.array([self._place_of(text) for text in column.to_list()], np.int64)
+    def places(self, column: Coded) -> NDArray[np.int64]:
+        places: NDArray[np.int64] = np.array([self._place_of(text) for text in column.texts], np.int64)[column.codes]
+        return places
 
     def arrays(self) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """All of them in a row, and where each begins; the last number is where the last one ends."""

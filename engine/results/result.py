@@ -10,10 +10,11 @@ import polars as pl
 
 from engine.deciders.decisions import Patterns
 from engine.kernel.layout import PLACES, REASONS, ROW
-from engine.market.bars import TIME, Bars
+from engine.market.bars import Bars
 from engine.market.instruments import Instrument
 from engine.market.passport import Passport, data_passport
 from engine.market.sessions import SessionDays
+from engine.numeric.columns import MOMENTS, Coded, Column, Columns, coded, frame_of, repeated
 from engine.results.booked import booked_items, exit_commissions
 from engine.results.digest import result_digest, values_by_field
 from engine.results.metrics import Metrics
@@ -45,9 +46,7 @@ TRADE_COLUMNS = (
 """The columns of `backtest_trades` without id and run_id, in its order."""
 PLACE_COLUMNS = ("entry_at", "exit_at", "stop_at_entry")
 """What files of trades tell beside: what of its bar each fill was at, and the stop that the position began with."""
-_DIRECTIONS = pl.Series(["SELL", "", "BUY"])
-_REASONS = pl.Series(list(REASONS))
-_PLACES = pl.Series(list(PLACES))
+_DIRECTIONS = ("SELL", "", "BUY")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -118,47 +117,49 @@ class BacktestResult:
     @cached_property
     def trades(self) -> pl.DataFrame:
         """One row an exit, columns TRADE_COLUMNS; times Datetime us UTC, absent levels null."""
-        trail = self.trail
-        rows = trail.rows.size
-        nothing = pl.Series([None], dtype=pl.String).new_from_index(0, rows)
-        # As Series, and built by what needs no expression: for a run of few trades polars' fixed costs are most.
-        columns = {name: pl.Series(trail.column(name)) for name in ROW.names or () if name in TRADE_COLUMNS}
-        columns |= {
-            "stop_loss": pl.Series(trail.column("stop_loss"), nan_to_null=True),
-            "take_profit": pl.Series(trail.column("take_profit"), nan_to_null=True),
-            "symbol": pl.Series([self.specification.symbol], dtype=pl.String).new_from_index(0, rows),
-            "direction": _DIRECTIONS[trail.column("direction") + 1],
-            "entry_time": pl.Series(trail.time_us[trail.column("entry_bar")]).cast(TIME),
-            "exit_time": pl.Series(trail.time_us[trail.column("exit_bar")]).cast(TIME),
-            "exit_reason": _REASONS[trail.column("exit_reason")],
-            "pattern_name": nothing if self.patterns is None else self.patterns.name,
-            "pattern_metadata": nothing if self.patterns is None else self.patterns.metadata,
-            "source": pl.Series([self.source], dtype=pl.String).new_from_index(0, rows),
-        }
-        return pl.DataFrame([columns[name].alias(name) for name in TRADE_COLUMNS])
+        return frame_of({name: self.filed_trade_columns[name] for name in TRADE_COLUMNS})
 
     @cached_property
     def filed_trades(self) -> pl.DataFrame:
         """The trades as files have them: TRADE_COLUMNS, then PLACE_COLUMNS, of which two are open, close or level."""
-        trail = self.trail
-        places = {name: _PLACES[trail.column(name)] for name in ("entry_at", "exit_at")}
-        stop = pl.Series(trail.column("stop_at_entry"), nan_to_null=True)
-        columns = [*(series.alias(name) for name, series in places.items()), stop.alias("stop_at_entry")]
-        return pl.DataFrame([*self.trades.get_columns(), *columns])
+        return frame_of(self.filed_trade_columns)
+
+    @cached_property
+    def filed_trade_columns(self) -> Columns:
+        trail, patterns = self.trail, self.patterns
+        rows = trail.rows.size
+        column = dict(zip(ROW.names or (), trail.columns(), strict=True))
+        columns: dict[str, Column] = {
+            **{name: values for name, values in column.items() if name in TRADE_COLUMNS},
+            "symbol": repeated(self.specification.symbol, rows),
+            "direction": Coded(_DIRECTIONS, column["direction"] + 1),
+            "entry_time": trail.time_us[column["entry_bar"]].view(MOMENTS),
+            "exit_time": trail.time_us[column["exit_bar"]].view(MOMENTS),
+            "exit_reason": Coded(REASONS, column["exit_reason"]),
+            "pattern_name": coded(patterns.name if patterns else None, rows),
+            "pattern_metadata": coded(patterns.metadata if patterns else None, rows),
+            "source": repeated(self.source, rows),
+            "entry_at": Coded(PLACES, column["entry_at"]),
+            "exit_at": Coded(PLACES, column["exit_at"]),
+            "stop_at_entry": column["stop_at_entry"],
+        }
+        return {name: columns[name] for name in (*TRADE_COLUMNS, *PLACE_COLUMNS)}
 
     @cached_property
     def equity(self) -> pl.DataFrame:
         """One row a simulated bar: time (the bar's open), balance and equity after all that happened at its close."""
+        return frame_of(self.equity_columns)
+
+    @property
+    def equity_columns(self) -> Columns:
         trail = self.trail
         bars = trail.equity.size
-        standing = np.diff(np.append(trail.balances["bar"], bars))
-        return pl.DataFrame(
-            [
-                pl.Series("time", trail.time_us[:bars]).cast(TIME),
-                pl.Series("balance", np.repeat(trail.balances["balance"], standing)),
-                pl.Series("equity", trail.equity),
-            ]
-        )
+        standing = np.diff(trail.balances["bar"], append=bars)
+        return {
+            "time": trail.time_us[:bars].view(MOMENTS),
+            "balance": np.repeat(trail.balances["balance"], standing),
+            "equity": trail.equity,
+        }
 
     @cached_property
     def booked(self) -> pl.DataFrame:

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.kernel.layout import ROW
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trail:
@@ -23,6 +25,12 @@ class Trail:
     def column(self, name: str) -> NDArray[Any]:
         """Return one column of the rows, contiguous."""
         return np.ascontiguousarray(self.rows[name])
+
+    def columns(self) -> list[NDArray[Any]]:
+        """Return every column of the rows, contiguous, in their order: all in one go."""
+        width = len(ROW.names or ())
+        turned = np.ascontiguousarray(self.rows.view(np.int64).reshape(-1, width).T)
+        return [turned[place].view(ROW[place]) for place in range(width)]
 
     @property
     def bars_in_position(self) -> int:

@@ -25,10 +25,11 @@ from io import BytesIO
 import numpy as np
 import polars as pl
 
-from consumer.adapters.files.short_parquet import can_be_written, parquet_of
+from consumer.adapters.files.short_parquet import MOST_ROWS, parquet_of
 from consumer.adapters.files.store import FileStoreError, StoredFile, open_file_store
 from consumer.errors import ArtifactsUnavailable
 from consumer.ports.retention import BARS_KEPT_SECONDS
+from engine.numeric.columns import Columns, as_frame, columns_of, height_of
 from engine.numeric.csv_rows import csv_rows
 
 LEDGER = "ledger"
@@ -47,12 +48,13 @@ class ArtifactFiles:
         with _translated():
             self._files = open_file_store(url)
 
-    def save_run(self, run_id: int, epoch: int, tables: Mapping[str, pl.DataFrame]) -> dict[str, str]:
+    def save_run(self, run_id: int, epoch: int, tables: Mapping[str, pl.DataFrame | Columns]) -> dict[str, str]:
         """Write the tables of one attempt and return name -> path or URL. Writing again replaces. Raises
         ArtifactsUnavailable; what was written until then stays, under whole files only."""
-        return {
-            name: self._write(run_file(run_id, epoch, name), _encoded(name, table)) for name, table in tables.items()
-        }
+        files = {_file_of(name): _encoded(name, table) for name, table in tables.items()}
+        with _translated():
+            self._files.write_folder(_folder(run_id, epoch), files)
+        return {name: self._files.location(run_file(run_id, epoch, name)) for name in tables}
 
     def read_ledger(self, run_id: int, epoch: int) -> pl.DataFrame:
         """The ledger of an attempt. Raises ArtifactsUnavailable."""
@@ -134,15 +136,18 @@ class ArtifactFiles:
         noticed_at = self._files.written_at(_notice_name(digest))
         return noticed_at is not None and noticed_at > time.time() - NOTICE_SECONDS
 
-    def _write(self, name: str, content: bytes) -> str:
-        with _translated():
-            self._files.write(name, content, durable=False)
-        return self._files.location(name)
-
 
 def run_file(run_id: int, epoch: int, table: str) -> str:
     """Where a table of a run's attempt lies below the root."""
-    return f"runs/{run_id}/{epoch}/{table}.{'arrows' if table == LEDGER else 'parquet'}"
+    return f"{_folder(run_id, epoch)}/{_file_of(table)}"
+
+
+def _folder(run_id: int, epoch: int) -> str:
+    return f"runs/{run_id}/{epoch}"
+
+
+def _file_of(table: str) -> str:
+    return f"{table}.{'arrows' if table == LEDGER else 'parquet'}"
 
 
 def bars_name(digest: str) -> str:
@@ -183,13 +188,14 @@ def _csv(bars: pl.DataFrame) -> bytes:
     return f"{','.join(BAR_COLUMNS)}\n".encode() + csv_rows(table, "iso")
 
 
-def _encoded(name: str, table: pl.DataFrame) -> bytes:
+def _encoded(name: str, table: pl.DataFrame | Columns) -> bytes:
     buffer = BytesIO()
     if name == LEDGER:
-        table.write_ipc_stream(buffer)
-    elif can_be_written(table):
-        return parquet_of(table)
-    else:
-        # lz4 costs half the CPU of zstd; a small run spends more on writing than on simulating.
-        table.write_parquet(buffer, compression="lz4", statistics=False)
+        as_frame(table).write_ipc_stream(buffer)
+        return buffer.getvalue()
+    columns = columns_of(table) if isinstance(table, pl.DataFrame) else table
+    if columns and height_of(columns) <= MOST_ROWS:
+        return parquet_of(columns)
+    # lz4 costs half the CPU of zstd; a small run spends more on writing than on simulating.
+    as_frame(table).write_parquet(buffer, compression="lz4", statistics=False)
     return buffer.getvalue()

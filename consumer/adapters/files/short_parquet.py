@@ -6,19 +6,22 @@ https://parquet.apache.org/docs/file-format/, with metadata in Thrift's compact 
 """
 
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
+
+from engine.numeric.columns import MOMENTS, Coded, Columns, height_of
 
 MOST_ROWS: Final = 10_000
 """Longer tables are worth being compressed."""
 
 _MAGIC: Final = b"PAR1"
-_TIME: Final = pl.Datetime("us", "UTC")
-_PHYSICAL: Final = {pl.Int64(): 2, _TIME: 2, pl.Float64(): 5, pl.String(): 6}
+_WHOLE, _TIME, _FLOAT, _TEXT = (pl.Int64(), pl.Datetime("us", "UTC"), pl.Float64(), pl.String())
+_PHYSICAL: Final[dict[pl.DataType, int]] = {_WHOLE: 2, _TIME: 2, _FLOAT: 5, _TEXT: 6}
 """By type, the number that Parquet has for what is stored."""
-_CONVERTED: Final = {_TIME: 10, pl.String(): 0}
+_CONVERTED: Final[dict[pl.DataType, int]] = {_TIME: 10, _TEXT: 0}
 _OPTIONAL, _PLAIN, _RLE, _UNCOMPRESSED = 1, 0, 3, 0
 _DATA_PAGE: Final = 0
 
@@ -29,47 +32,61 @@ Field = tuple[int, int, bytes]
 """Number, type and encoded value."""
 
 
-def can_be_written(table: pl.DataFrame) -> bool:
-    return table.height <= MOST_ROWS and all(dtype in _PHYSICAL for dtype in table.dtypes)
-
-
-def parquet_of(table: pl.DataFrame) -> bytes:
-    """The file of a table that `can_be_written`."""
+def parquet_of(table: Columns) -> bytes:
+    """The file of a table of MOST_ROWS at most."""
+    rows = height_of(table)
     parts = [_MAGIC]
     at = len(_MAGIC)
-    chunks = []
-    for column in table.get_columns():
-        values = _levels(column) + _plain(column)
-        header = _page_header(column.len(), len(values))
+    chunks, types = [], []
+    for name, column in table.items():
+        of_type, nulls, stored = _texts(column) if isinstance(column, Coded) else _numbers(column)
+        values = _levels(nulls, rows) + stored
+        header = _page_header(rows, len(values))
         size = len(header) + len(values)
-        chunks.append(_column_chunk(column, at, size))
+        chunks.append(_column_chunk(name, of_type, rows, at, size))
+        types.append(of_type)
         parts += header, values
         at += size
-    footer = _footer(table, chunks, at - len(_MAGIC))
+    footer = _footer(_schema(tuple(table), tuple(types)), rows, chunks, at - len(_MAGIC))
     return b"".join([*parts, footer, len(footer).to_bytes(4, "little"), _MAGIC])
 
 
-def _levels(column: pl.Series) -> bytes:
+Stored = tuple[pl.DataType, NDArray[np.bool_] | None, bytes]
+"""Type, which values are null (None: none is), and the bytes of those that are not."""
+
+
+def _numbers(column: NDArray[Any]) -> Stored:
+    if column.dtype != np.float64:
+        return _TIME if column.dtype == MOMENTS else _WHOLE, None, column.tobytes()
+    nulls = np.isnan(column)
+    return (_FLOAT, nulls, column[~nulls].tobytes()) if nulls.any() else (_FLOAT, None, column.tobytes())
+
+
+def _texts(column: Coded) -> Stored:
+    stored = [b"" if text is None else _text(text) for text in column.texts]
+    if len(stored) == 1:
+        nulls = np.ones(column.size, bool) if column.texts[0] is None else None
+        return _TEXT, nulls, stored[0] * column.size
+    nulls = None
+    if None in column.texts:
+        nulls = column.codes == column.texts.index(None)
+    return _TEXT, nulls, b"".join([stored[code] for code in column.codes.tolist()])
+
+
+@lru_cache(maxsize=256)
+def _text(text: str) -> bytes:
+    data = text.encode()
+    return len(data).to_bytes(4, "little") + data
+
+
+def _levels(nulls: NDArray[np.bool_] | None, rows: int) -> bytes:
     """Which values are there: one run of all or none of them, or a bit for each."""
-    rows, nulls = column.len(), column.null_count()
-    if nulls in {0, rows}:
-        run = _unsigned(rows << 1) + (b"\0" if nulls else b"\1")
+    if nulls is None or nulls.all():
+        run = _unsigned(rows << 1) + (b"\1" if nulls is None else b"\0")
     else:
-        bits = np.packbits(column.is_not_null().to_numpy(), bitorder="little").tobytes()
+        bits = np.packbits(~nulls, bitorder="little").tobytes()
         run = _unsigned(len(bits) << 1 | 1) + bits
     return len(run).to_bytes(4, "little") + run
-
-
-def _plain(column: pl.Series) -> bytes:
-    """The values that are there."""
-    if column.null_count() == column.len():
-        return b""
-    there = column.drop_nulls() if column.null_count() else column
-    if there.dtype != pl.String:
-        return there.to_numpy().tobytes()
-    texts = there.to_list()
-    stored = {text: len(data := text.encode()).to_bytes(4, "little") + data for text in set(texts)}
-    return b"".join([stored[text] for text in texts])
 
 
 @lru_cache(maxsize=1024)
@@ -80,10 +97,10 @@ def _page_header(rows: int, size: int) -> bytes:
     )
 
 
-def _column_chunk(column: pl.Series, at: int, size: int) -> bytes:
+def _column_chunk(name: str, of_type: pl.DataType, rows: int, at: int, size: int) -> bytes:
     metadata = _struct(
-        *_about(column.name, column.dtype),
-        (5, _I64, _signed(column.len())),
+        *_about(name, of_type),
+        (5, _I64, _signed(rows)),
         (6, _I64, _signed(size)),
         (7, _I64, _signed(size)),
         (9, _I64, _signed(at)),
@@ -92,21 +109,21 @@ def _column_chunk(column: pl.Series, at: int, size: int) -> bytes:
 
 
 @lru_cache(maxsize=256)
-def _about(name: str, dtype: pl.DataType) -> tuple[Field, ...]:
+def _about(name: str, of_type: pl.DataType) -> tuple[Field, ...]:
     return (
-        (1, _I32, _signed(_PHYSICAL[dtype])),
+        (1, _I32, _signed(_PHYSICAL[of_type])),
         (2, _LIST, _list(_I32, [_signed(_PLAIN), _signed(_RLE)])),
         (3, _LIST, _list(_BINARY, [_binary(name)])),
         (4, _I32, _signed(_UNCOMPRESSED)),
     )
 
 
-def _footer(table: pl.DataFrame, chunks: list[bytes], size: int) -> bytes:
-    rows = _signed(table.height)
+def _footer(schema: bytes, height: int, chunks: list[bytes], size: int) -> bytes:
+    rows = _signed(height)
     group = _struct((1, _LIST, _list(_STRUCT, chunks)), (2, _I64, _signed(size)), (3, _I64, rows))
     return _struct(
         (1, _I32, _signed(1)),
-        (2, _LIST, _schema(tuple(table.columns), tuple(table.dtypes))),
+        (2, _LIST, schema),
         (3, _I64, rows),
         (4, _LIST, _list(_STRUCT, [group])),
         (6, _BINARY, _binary("backtest-consumer")),

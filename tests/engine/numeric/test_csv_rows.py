@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from engine.numeric import csv_rows as module
+from engine.numeric.columns import columns_of
 from engine.numeric.csv_rows import csv_rows
 
 TIME = pl.Datetime("us", "UTC")
@@ -83,12 +84,15 @@ def test_no_row_is_lost_where_parts_meet(rows: int) -> None:
 )
 def test_what_is_not_rendered_here_is_rendered_by_polars(column: pl.Series) -> None:
     table = column.to_frame()
-    assert module._rendered(table, "sql") is None
+    columns = columns_of(table)
+    assert columns is None or module._rendered(columns, "sql") is None
     assert csv_rows(table, "sql") == by_polars(table)
 
 
 def test_usual_prices_and_money_are_rendered_here() -> None:
     table = pl.DataFrame({"price": [1.31927, 156.4, 2035.12345], "money": [-26.1, 0.0, 123_456.12345678]})
-    rendered = module._rendered(table, "sql")
+    columns = columns_of(table)
+    assert columns is not None
+    rendered = module._rendered(columns, "sql")
     assert rendered is not None
     assert pl.read_csv(StringIO(rendered.decode()), has_header=False).rows() == table.rows()

@@ -50,6 +50,13 @@ def test_a_store_gives_back_what_was_put_and_lists_it(store: FileStore) -> None:
     assert store.location("a/b/one.bin").endswith("/a/b/one.bin")
 
 
+def test_a_folder_is_put_whole_also_in_place_of_an_older_one(store: FileStore) -> None:
+    store.write_folder("runs/1/2", {"one": b"1", "two": b"2"})
+    store.write_folder("runs/1/2", {"two": b"new"})
+    assert (store.read("runs/1/2/one"), store.read("runs/1/2/two")) == (b"1", b"new")
+    assert store.folders("runs/1") == ["2"]
+
+
 def test_a_file_tells_its_size_and_when_it_was_written(store: FileStore) -> None:
     before = time.time()
     store.write("x/file", b"12345", durable=False)
