@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import redirect_stdout
+from typing import Any
 
 import typer
 
@@ -35,14 +36,23 @@ def run(
     # What a strategy prints is not the result: stdout holds nothing but that.
     with redirect_stdout(sys.stderr), progress_bar() as show:
         ready = read_run(request)
-        result = run_backtest(ready.specification, ready.instrument, ready.data, ready.decider, on_progress=show)
+        if ready.specification.advice is None:
+            assert ready.rule is not None
+            figures: dict[str, Any] = {}
+            result = run_backtest(ready.specification, ready.instrument, ready.data, ready.rule, on_progress=show)
+        else:
+            # Late: asking models takes modules that other runs need not wait for.
+            from consumer.commands.advised_run import run_advised
+
+            result, figures = run_advised(ready, request, show)
+        params = {} if ready.rule is None else ready.rule.digest_inputs().params
     if trades is not None:
         write_table(result.filed_trades, trades)
     if png is not None:
         from consumer.commands.display.run_plot import picture_of, plot_run  # late: a second of imports
 
-        write_picture(plot_run(picture_of(result, ready.decider.digest_inputs().params)), png)
+        write_picture(plot_run(picture_of(result, params)), png)
     if as_json:
-        print_json(result)
+        print_json(result, figures)
     else:
-        print_table(result, ready.decider.digest_inputs().params)
+        print_table(result, params, figures)

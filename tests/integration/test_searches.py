@@ -79,7 +79,7 @@ RULES = {
 async def test_a_search_over_rules_varies_their_params_and_leaves_the_rest_of_the_document(door: FrontDoor) -> None:
     strategy_id = await door.add_strategy("rules", strategy_params=json.dumps(RULES))
     # Of the row's params one is given another value, and one is varied; a field of the document has its name too.
-    asked = {
+    asked: dict[str, Any] = {
         "param_grid": {"fast": [4, 8], "stop_loss": [1.0, 3.0]},
         "strategy_params": {"params": {"slow": 15}},
         "min_trades": 1,
