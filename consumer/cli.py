@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from consumer.errors import ConsumerError, LedgerUnusable, NameTaken, NotThere, SettingsInvalid
+from consumer.errors import ConsumerError, LedgerUnusable, NameTaken, NotCompleted, NotThere, SettingsInvalid
 from consumer.first_process import open_standard_streams, stand_apart_from_first_process
 from engine.errors import InputRefused, RunFailed
 
@@ -59,7 +59,7 @@ def run_program(arguments: Sequence[str]) -> int:
         return _report_usage(error)
     except typer.Abort:
         return _report("stopped", 1)
-    except (InputRefused, LedgerUnusable, SettingsInvalid, NotThere, NameTaken) as error:
+    except (InputRefused, LedgerUnusable, SettingsInvalid, NotThere, NotCompleted, NameTaken) as error:
         return _report(str(error), 2)
     except (RunFailed, ConsumerError) as error:
         return _report(str(error), 1)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +16,7 @@ from consumer.commands.connections import database_settings
 from consumer.commands.display.columns import text_columns
 from consumer.commands.display.searches import search_sections
 from consumer.commands.runs import day_of, json_text
-from consumer.errors import NoSuchSearch
+from consumer.errors import NoSuchRun, NoSuchSearch
 from consumer.ports.run_files import RunFiles
 from consumer.preparation.full_params import full_params
 from consumer.preparation.snapshot import specification_from_json
@@ -25,6 +25,7 @@ from consumer.reports.figure_groups import ambiguity, figure_groups
 from consumer.reports.figures import RunReport, TradeGroup, run_ledger, run_report
 from consumer.reports.heading import heading
 from consumer.reports.spread import spread_text
+from consumer.rules.columns import METRIC_COLUMNS
 from consumer.settings import DatabaseSettings, StoreSettings, load_settings
 from consumer.wiring.artifacts import (
     check_picture_path,
@@ -53,15 +54,24 @@ def report(
         Path | None,
         typer.Option(metavar="FILE.png", help="Draw equity, drawdown, months and key figures, warnings first."),
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write the report: one file that opens without a network.")
+    ] = None,
+    compare: Annotated[
+        str | None, typer.Option(metavar="RUN_ID,...", help="Runs beside it: in the report, or as a table.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Say how a run went, by its row, its trades, and the equity among its artefacts; or what a search found."""
+    if compare is not None:
+        compared(run_id, compare, html, as_json=as_json)
+        return
     if (run_id is None) == (optimization_id is None):
         raise typer.BadParameter("give a run, or a search", param_hint="'RUN_ID'")
     if run_id is None:
-        if ledger is not None or png is not None:
+        if ledger is not None or png is not None or html is not None:
             of_runs = "is of a run; `backtest optimize --plot` draws a search"
-            raise typer.BadParameter(of_runs, param_hint="'--png'" if ledger is None else "'--ledger'")
+            raise typer.BadParameter(of_runs, param_hint=_first_given(ledger, png))
         report_search(optimization_id or 0, as_json=as_json)
         return
     settings = database_settings()
@@ -72,6 +82,8 @@ def report(
         return
     if png is not None:
         check_picture_path(png)
+    if html is not None:
+        write_html_report([run_id], html)
     report_run(asyncio.run(_report(settings, files, run_id)), png, as_json=as_json)
 
 
@@ -93,6 +105,61 @@ def report_run(found: RunReport, png: Path | None, *, as_json: bool) -> None:
         sys.stdout.write(json.dumps(told, default=json_text) + "\n")
         return
     typer.echo("\n\n".join(report_sections(found, instrument_of(found.row["symbol"]))))
+
+
+def _first_given(ledger: Path | None, png: Path | None) -> str:
+    return "'--ledger'" if ledger is not None else "'--png'" if png is not None else "'--html'"
+
+
+def write_html_report(run_ids: Sequence[int], html: Path) -> None:
+    """Write the HTML report of the first run, beside the others."""
+    from consumer.commands.html_report import check_html_path, write_report_of_runs  # late: it loads the engine
+
+    check_html_path(html)
+    write_report_of_runs(database_settings(), run_ids, html)
+
+
+def compared(run_id: int | None, compare: str, html: Path | None, *, as_json: bool) -> None:
+    """Print the runs side by side; with html in a report of the first."""
+    run_ids = [*([run_id] if run_id is not None else []), *run_ids_in(compare)]
+    if not run_ids:
+        raise typer.BadParameter("give a run", param_hint="'--compare'")
+    if html is not None:
+        write_html_report(run_ids, html)
+    rows = asyncio.run(_rows(database_settings(), dict.fromkeys(run_ids)))
+    if as_json:
+        sys.stdout.write(json.dumps(rows, default=json_text) + "\n")
+        return
+    typer.echo(text_columns(list(beside_each_other(rows))))
+
+
+def run_ids_in(text: str) -> list[int]:
+    """The runs of --compare. Raises BadParameter."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
+        raise typer.BadParameter("write run ids with commas between: 1,2,3", param_hint="'--compare'")
+    return [int(part) for part in parts]
+
+
+def beside_each_other(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
+    """A line a figure, a column a run."""
+    yield ("run", *(str(row["id"]) for row in rows))
+    for name in ("strategy_name", "symbol", "timeframe", "status"):
+        yield (name.replace("_", " "), *(printable(str(row[name])) for row in rows))
+    for name in METRIC_COLUMNS:
+        cells = ("-" if row[name] is None else f"{row[name]:,.10g}" for row in rows)
+        yield (name.replace("_", " "), *cells)
+
+
+async def _rows(settings: DatabaseSettings, run_ids: Iterable[int]) -> list[Mapping[str, Any]]:
+    found = []
+    async with open_history(settings) as history:
+        for run_id in run_ids:
+            row = await history.run(run_id)
+            if row is None:
+                raise NoSuchRun(run_id)
+            found.append(row)
+    return found
 
 
 def report_search(optimization_id: int, *, as_json: bool) -> None:

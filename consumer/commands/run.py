@@ -21,6 +21,7 @@ def run(
     request: RunRequest,
     trades: given.TradesOption = None,
     png: given.PngOption = None,
+    html: given.HtmlOption = None,
     as_json: given.AsJsonOption = False,
 ) -> None:
     """Run one backtest here and now, without any server.
@@ -31,6 +32,10 @@ def run(
         check_table_path(trades, spare=request.named_files)
     if png is not None:
         check_picture_path(png)
+    if html is not None:
+        from consumer.wiring.page_report import check_html_path  # late, as below: most runs write none
+
+        check_html_path(html)
     if not as_json:
         show_unknown_symbol(request)
     # What a strategy prints is not the result: stdout holds nothing but that.
@@ -52,6 +57,10 @@ def run(
         from consumer.commands.display.run_plot import picture_of, plot_run  # late: a second of imports
 
         write_picture(plot_run(picture_of(result, params)), png)
+    if html is not None:
+        from consumer.commands.html_report import write_report_of_result
+
+        write_report_of_result(result, html, figures)
     if as_json:
         print_json(result, figures)
     else:

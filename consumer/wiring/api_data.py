@@ -7,6 +7,7 @@ from consumer.adapters.files.market_data_store import MarketDataStore
 from consumer.adapters.files.run_tables import RunTableFiles
 from consumer.adapters.http.api.data_services import DataServices
 from consumer.settings import ApiSettings
+from consumer.wiring.page_report import report_shell
 from engine.market.instruments import Instrument
 
 
@@ -22,5 +23,6 @@ def open_data(settings: ApiSettings) -> DataServices:
         tables=RunTableFiles(settings.artifacts_url),
         stored_bars=MarketDataStore(settings.market_data_url, max_body_bytes),
         max_body_bytes=max_body_bytes,
+        report_shell=report_shell,
         instruments=instruments,
     )

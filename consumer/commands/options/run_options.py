@@ -286,4 +286,12 @@ PngOption = Annotated[
         rich_help_panel=_OUTPUT,
     ),
 ]
+HtmlOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.html",
+        help="Write the report: one file with chart, trades and figures that opens without a network.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
 AsJsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.", rich_help_panel=_OUTPUT)]

@@ -8,6 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.middleware.gzip import GZipMiddleware
 
 from consumer.adapters.http.api.access import Access
+from consumer.adapters.http.api.data_problems import handle_data_problems
 from consumer.adapters.http.api.docs_page import serve_docs
 from consumer.adapters.http.api.documents import ProblemAnswer
 from consumer.adapters.http.api.guard import Guard
@@ -37,6 +38,7 @@ def make_application(services: Services, access: Access) -> FastAPI:
     app.state.services = services
     app.state.access = access
     handle_problems(app)
+    handle_data_problems(app)
     for router in ROUTERS:
         app.include_router(router)
     serve_docs(app, document_of(app, access.root_path), access.root_path)

@@ -15,11 +15,14 @@ from engine.market.instruments import Instrument
 
 @dataclass(frozen=True, slots=True)
 class DataServices:
-    """tables: what runs left. instruments: the registry as it stands now. max_body_bytes: of an uploaded file."""
+    """tables: what runs left. instruments: the registry as it stands now. max_body_bytes: of an uploaded file.
+    report_shell: the report's page with an empty slot for data; raises NoReportPage where it was not built.
+    """
 
     tables: RunTables
     stored_bars: StoredBars
     max_body_bytes: int
+    report_shell: Callable[[], str]
     instruments: Callable[[], Awaitable[Mapping[str, Instrument]]]
     turns: Turns = field(default_factory=Turns)
 

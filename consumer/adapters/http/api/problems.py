@@ -13,8 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
 
-from consumer.errors import NameTaken, NotCompleted, NotThere, StartFailed, Unavailable
-from consumer.reports.chart_candles import ChartRefused
+from consumer.errors import NameTaken, NotThere, StartFailed, Unavailable
 from schemas.json_text import shown_key
 from schemas.problems import INVALID_REQUEST, REJECTION_CODES, FieldProblem, InvalidRequestError, bounded, summarise
 
@@ -97,12 +96,6 @@ def handle_problems(app: FastAPI) -> None:
     async def name_taken(_request: Request, error: NameTaken) -> Response:
         return respond(Problem(409, "name_taken", str(error), [FieldProblem("name", "name_taken", "is taken")]))
 
-    async def not_completed(_request: Request, error: NotCompleted) -> Response:
-        return respond(Problem(409, "run_not_completed", str(error), more={"run_status": error.status}))
-
-    async def no_such_chart(_request: Request, error: ChartRefused) -> Response:
-        return respond(refused_field(error.field, error.message))
-
     async def away(request: Request, error: Unavailable | StartFailed) -> Response:
         log.warning("answered_unavailable", method=request.method, path=request.url.path, error=str(error))
         return respond(unavailable(str(error)))
@@ -115,8 +108,6 @@ def handle_problems(app: FastAPI) -> None:
         InvalidRequestError: not_valid,
         NotThere: not_there,
         NameTaken: name_taken,
-        NotCompleted: not_completed,
-        ChartRefused: no_such_chart,
         Unavailable: away,
         StartFailed: away,
         RequestValidationError: _invalid,

@@ -1,30 +1,14 @@
 """A run's row as answers show it, and what the OpenAPI document says of it."""
 
-import json
 from typing import Any, Final
 
-from consumer.ports.history import Row
+from consumer.reports.run_answer import HIDDEN
 from consumer.rules.columns import ALL_RUN_COLUMNS, EXECUTION_COLUMNS, METRIC_COLUMNS
 
-HIDDEN: Final = frozenset({"epoch"})
 _NUMBERS: Final = frozenset({"initial_balance", "spread_pips", "commission_per_lot", "tp_partial_close_ratio"})
 _COUNTS: Final = frozenset({"strategy_id", "max_llm_calls", "progress_pct"})
 _MOMENTS: Final = frozenset({"start_date", "end_date", "created_at", "queued_at", "started_at", "finished_at"})
 _ALWAYS: Final = ("run_id", "strategy_id", "strategy_name", "symbol", "timeframe", "status", "progress_pct")
-
-
-def shown_run(row: Row) -> dict[str, Any]:
-    """The row with `run_id`, its JSON as JSON, and without what is nobody's business."""
-    told = {name: value for name, value in row.items() if name not in HIDDEN and name != "id"}
-    return {"run_id": row["id"], **told, "context_tfs": parsed(row["context_tfs"])}
-
-
-def parsed(text: str | None) -> Any:
-    """A JSON column; as text where another service wrote something else into it."""
-    try:
-        return json.loads(text) if text is not None else None
-    except ValueError:
-        return text
 
 
 def _schema_of(name: str) -> dict[str, Any]:

@@ -13,7 +13,10 @@ from consumer.adapters.http.api.services import Services
 from consumer.adapters.http.api.table_answers import Turns
 from consumer.ports.history import Row
 from consumer.ports.run_tables import RunTables
+from consumer.reports.page_report import SLOT
 from engine.market.instruments import Instrument, packaged_instruments
+
+SHELL = f"<!doctype html>{SLOT}<script>show()</script>"
 
 
 @dataclass
@@ -46,7 +49,7 @@ def client_of(history: KnownRuns, tables: RunTables, **data: Any) -> httpx.Async
     async def instruments() -> Mapping[str, Instrument]:
         return packaged_instruments()
 
-    given = {"tables": tables, "instruments": instruments, "turns": Turns(), **data}
+    given = {"tables": tables, "instruments": instruments, "turns": Turns(), "report_shell": lambda: SHELL, **data}
     absent: dict[str, Any] = {each.name: None for each in fields(DataServices)}
     services: dict[str, Any] = {each.name: None for each in fields(Services)}
     services |= {"history": history, "data": DataServices(**{**absent, **given})}

@@ -1,7 +1,9 @@
 """Routes of a run's results: shapes, ranges, files, what is refused, and tags."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,9 +13,11 @@ from polars.testing import assert_frame_equal
 
 from consumer.adapters.files.run_tables import RunTableFiles
 from consumer.rules.columns import ALL_RUN_COLUMNS, EXECUTION_COLUMNS
+from consumer.wiring.page_report import report_shell
 from engine.deciders.chosen import choose_strategy
 from engine.strategies.rules import Rules
 from tests.consumer.adapters.http.apis import KnownRuns, client_of
+from tests.consumer.reports.embedded import embedded_in
 from tests.consumer.reports.recorded_runs import Recorded, recorded, some_run
 from tests.engine.run_builders import backtest, sample
 
@@ -30,12 +34,18 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Recorded, Recorded]:
 
 @pytest.fixture
 async def api(kept: tuple[Recorded, Recorded]) -> AsyncIterator[httpx.AsyncClient]:
-    told = dict.fromkeys((*ALL_RUN_COLUMNS, *EXECUTION_COLUMNS, "strategy_name", "strategy_key"))
-    rows = {each.run.run_id: {**told, "context_tfs": "[]", **each.run.row} for each in kept}
+    rows = {each.run.run_id: told_of(each) for each in kept}
     rows[9] = {**rows[7], "id": 9, "status": "running"}
     rows[10] = {**rows[7], "id": 10, "data_file_path": None}
     async with client_of(KnownRuns(rows), RunTableFiles(str(kept[0].root))) as client:
         yield client
+
+
+def told_of(each: Recorded) -> dict[str, Any]:
+    """Its row as the history tells it."""
+    told = dict.fromkeys((*ALL_RUN_COLUMNS, *EXECUTION_COLUMNS, "strategy_name", "strategy_key"))
+    ended = datetime(2026, 1, 5, tzinfo=UTC)
+    return {**told, "context_tfs": "[]", "finished_at": ended, **each.run.row}
 
 
 async def got(api: httpx.AsyncClient, path: str) -> Any:
@@ -164,6 +174,30 @@ async def test_a_completed_run_has_its_figures_by_side_and_its_deepest_drawdowns
     assert run["drawdowns"][0]["percent"] == metrics["max_drawdown_pct"]
     assert run["missing"] is None
     assert "all" not in await got(api, "9")
+
+
+async def test_the_report_is_one_file_with_all_of_the_run_and_may_load_nothing(api: httpx.AsyncClient) -> None:
+    response = await api.get("/v1/backtest/7/report")
+    assert response.headers["content-type"].startswith("text/html")
+    policy = response.headers["content-security-policy"]
+    assert policy.startswith("sandbox allow-scripts; default-src 'none'; script-src 'sha256-")
+    data = embedded_in(response.text)
+    assert data["run"]["run_id"] == 7
+    assert data["candles"]["timeframe"] == "H1"
+    assert (await api.get("/v1/backtest/7/report")).text == response.text
+    assert (await api.get("/v1/backtest/9/report")).status_code == 409
+    assert (await api.get("/v1/backtest/10/report")).status_code == 404
+
+
+async def test_a_report_whose_page_was_not_built_says_so(kept: tuple[Recorded, Recorded], tmp_path: Path) -> None:
+    def shell() -> str:
+        return report_shell(tmp_path / "report.html")
+
+    rows = {7: {**told_of(kept[0]), "finished_at": None}}
+    async with client_of(KnownRuns(rows), kept[0].tables, report_shell=shell) as client:
+        response = await client.get("/v1/backtest/7/report")
+    assert (response.status_code, response.json()["code"]) == (503, "page_not_built")
+    assert "make setup" in response.json()["detail"]
 
 
 async def test_a_result_is_not_sent_again_to_who_has_it(api: httpx.AsyncClient) -> None:

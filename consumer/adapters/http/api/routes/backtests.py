@@ -1,6 +1,6 @@
 """`/v1/backtest`: runs, as the tables tell of them."""
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter
 from fastapi import Query as FromQuery
@@ -13,11 +13,10 @@ from consumer.adapters.http.api.documents import answered, listed, problems
 from consumer.adapters.http.api.listing import read_cursor, write_cursor
 from consumer.adapters.http.api.problems import not_found, refused_field
 from consumer.adapters.http.api.queries import NO_QUERY, ListQuery, Moment, PathId, RowNumber, Words
-from consumer.adapters.http.api.run_rows import RUN, RUN_EXAMPLE, shown_run
+from consumer.adapters.http.api.run_rows import RUN, RUN_EXAMPLE
 from consumer.adapters.http.api.services import Services, ServicesNow
 from consumer.ports.history import Row, RunFilter, RunOrder, RunPlace
-from consumer.reports.completed import CompletedRun
-from consumer.reports.run_view import run_view
+from consumer.reports.run_answer import answer, of_history, shown_run
 from consumer.rules.columns import SORT_COLUMNS
 
 router = APIRouter(prefix="/v1/backtest", tags=["backtest"])
@@ -71,7 +70,8 @@ async def get_run(services: ServicesNow, request: Request, run_id: PathId) -> Re
     run = await run_of(services, run_id)
 
     async def make() -> Response:
-        return json_response(await _whole(services, run))
+        data, told = services.data, await of_history(services.history, run)
+        return json_response(await data.turns.take(lambda: answer(run, data.tables, **told)))
 
     return await answer_about(run, request, make, run["strategy_name"], run["strategy_key"])
 
@@ -82,21 +82,3 @@ async def run_of(services: Services, run_id: int) -> Row:
     if run is None:
         raise not_found(f"run {run_id}")
     return run
-
-
-async def _whole(services: Services, run: Row) -> dict[str, Any]:
-    is_completed = run["status"] == "completed"
-    result = await services.history.result_of(run["id"]) if is_completed else None
-    view = {}
-    if is_completed:
-        data = services.data
-        view = await data.turns.take(lambda: run_view(CompletedRun(run, {}), data.tables))
-    metrics = result["metrics"] if result is not None else None
-    return {
-        **shown_run(run),
-        "metrics": metrics,
-        "warnings": (metrics or {}).get("warnings", []),
-        "duration_seconds": result["duration_seconds"] if result is not None else None,
-        "request": await services.history.request_of(run["id"]),
-        **view,
-    }

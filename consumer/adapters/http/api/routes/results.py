@@ -18,7 +18,6 @@ from consumer.adapters.http.api.listing import read_cursor, write_cursor
 from consumer.adapters.http.api.problems import refused_field
 from consumer.adapters.http.api.queries import ListQuery, Moment, PathId, Query, Words
 from consumer.adapters.http.api.result_schemas import ANALYTICS, INDICATORS, TRADE, table_answered
-from consumer.adapters.http.api.run_rows import parsed
 from consumer.adapters.http.api.services import ServicesNow
 from consumer.adapters.http.api.table_answers import Format, json_of, table_response
 from consumer.ports.run_tables import RunTables
@@ -27,6 +26,7 @@ from consumer.reports.chart import chart_candles, chart_indicators
 from consumer.reports.chart_candles import CandlesAsked
 from consumer.reports.completed import CompletedRun, completed
 from consumer.reports.curves import drawdown_table, equity_table, ledger_table, monthly_table
+from consumer.reports.run_answer import parsed
 from consumer.reports.tables import Table
 from consumer.reports.thinning import FEWEST_POINTS
 from consumer.reports.trade_list import SORTS, TradePlace, TradesAsked, place_of, trade_page, trade_table
