@@ -103,6 +103,7 @@ function screenOf(first: string, second: string) {
 
 function titleOf(first: string, second: string): string {
   const names: Record<string, string> = { new: "New backtest", runs: "Runs", compare: "Compare", optimizations: "Optimisations", strategies: "Strategies" };
-  const name = first === "runs" && second ? `Run ${second}` : first === "optimizations" && second ? `Optimisation ${second}` : names[first];
+  const singles: Record<string, string> = { runs: "Run", optimizations: "Optimisation", strategies: "Strategy" };
+  const name = second && singles[first] ? (second === "new" ? `New ${singles[first].toLowerCase()}` : `${singles[first]} ${second}`) : names[first];
   return name ? `${name} – Backtest` : "Backtest";
 }

@@ -6,7 +6,7 @@ import type { Bar, Table } from "../core/types";
 import { isoText } from "../core/zones";
 
 /** A timeframe of which the whole run has no more bars than this is loaded whole. */
-export const WHOLE_BARS = 20_000;
+export const WHOLE_BARS = 30_000;
 /** Bars of a window into a longer one. */
 const WINDOW_BARS = 9_000;
 /** What the overview of a long run is made of. */
@@ -44,11 +44,10 @@ export class CandleLoader {
     this.timeframes = coarserOrEqual(run.timeframe).filter((name) => !available || available.includes(name));
   }
 
-  /** The timeframe that shows a range of that many seconds well. */
+  /** The timeframe that shows a range of that many seconds well: the run's own, where the run is not too long for it. */
   fitting(seconds: number): string {
-    const whole = this.run.end - this.run.start;
-    const limit = seconds >= whole * 0.99 && whole / secondsOf(this.run.timeframe) <= WHOLE_BARS ? WHOLE_BARS : OVERVIEW_BARS;
-    return finestThatFits(this.timeframes, seconds, limit);
+    const own = this.run.timeframe;
+    return this.fitsWhole(own) ? own : finestThatFits(this.timeframes, seconds, OVERVIEW_BARS);
   }
 
   fitsWhole(timeframe: string): boolean {
@@ -83,8 +82,9 @@ export class CandleLoader {
 
   private async load(timeframe: string, from: number, to: number): Promise<CandleWindow> {
     const answer = await this.source.get<Table & { timeframe: string }>(`/backtest/${this.run.run_id}/candles`, {
-      from: isoText(from),
-      to: isoText(to),
+      // A coarse candle at the begin of the run opens before it.
+      from: from <= this.run.start ? null : isoText(from),
+      to: to >= this.run.end ? null : isoText(to),
       timeframe,
     });
     const { bars, timeframe: given } = candlesOf(answer);

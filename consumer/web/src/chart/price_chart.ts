@@ -19,6 +19,11 @@ import { Segments } from "./segments";
 const MOST_MARKERS = 3_000;
 /** Bars loaded behind the cursor, to go on from. */
 const AHEAD = 1_500;
+/** A jump out of a wider picture than this leads to one of so many bars. */
+const FAR_BARS = 2_000;
+const NEAR_BARS = 250;
+/** More markers than this are drawn small. */
+const CROWD = 250;
 
 export interface Start {
   /** Epoch seconds: the cursor while replaying, else the right edge; null: all of the run. */
@@ -61,6 +66,8 @@ export class PriceChart {
   private readonly indicatorSeries: ISeriesApi<"Line">[] = [];
   private readonly stopFollowingLook: () => void;
 
+  /** Logical indices on screen: the library tells a range that was set only when it has drawn it. */
+  private range: LogicalRange | null = null;
   private window: CandleWindow | null = null;
   private base: CandleWindow | null = null;
   private given: Bar[] = [];
@@ -153,7 +160,10 @@ export class PriceChart {
     this.chosen.value = timeframe;
     const shown = this.visible.peek();
     const { start, end } = this.loader.run;
-    await this.busy(() => this.showRange(shown?.from ?? start, shown ? this.edge(shown.to) : end));
+    await this.busy(async () => {
+      await this.showRange(shown?.from ?? start, shown ? this.edge(shown.to) : end);
+      if (this.replaying.peek()) this.followCursor();
+    });
   }
 
   /** Off: the whole run. On: from the right edge of what is shown. */
@@ -179,8 +189,9 @@ export class PriceChart {
       return;
     }
     const shown = this.visible.peek();
-    const span = shown ? Math.min(shown.to - shown.from, (end - start) / 4) : 0;
-    const length = Math.max(span, 60 * secondsOf(this.loader.run.timeframe));
+    const bar = secondsOf(this.loader.run.timeframe);
+    const span = shown ? shown.to - shown.from : Infinity;
+    const length = span <= FAR_BARS * bar ? Math.max(span, 60 * bar) : NEAR_BARS * bar;
     await this.busy(() => this.showRange(wanted - length / 2, wanted + length / 2));
   }
 
@@ -236,13 +247,11 @@ export class PriceChart {
   }
 
   scrollBy(bars: number): void {
-    const range = this.chart.timeScale().getVisibleLogicalRange();
-    if (range) this.chart.timeScale().setVisibleLogicalRange({ from: range.from + bars, to: range.to + bars });
+    if (this.range) this.setRange(this.range.from + bars, this.range.to + bars);
   }
 
   zoomBy(factor: number): void {
-    const range = this.chart.timeScale().getVisibleLogicalRange();
-    if (range) this.chart.timeScale().setVisibleLogicalRange({ from: range.to - (range.to - range.from) * factor, to: range.to });
+    if (this.range) this.setRange(this.range.to - (this.range.to - this.range.from) * factor, this.range.to);
   }
 
   /** Whether the first and the last bar of the run are on screen. */
@@ -419,7 +428,9 @@ export class PriceChart {
     this.digits = digitsOf(this.given.slice(0, 100).flatMap(({ open, high, low, close }) => [open, high, low, close]));
     this.candles.applyOptions({ priceFormat: { type: "price", precision: this.digits, minMove: 10 ** -this.digits } });
     this.candles.setData(this.given.map(candle));
-    this.volume.setData(this.given.filter(({ volume }) => volume !== undefined).map(volumeBar));
+    const traded = this.given.filter(({ volume }) => volume !== undefined);
+    this.volume.setData(traded.map(volumeBar));
+    this.volume.applyOptions({ visible: traded.length > 0 });
     this.presentTrades();
     this.presentIndicators();
     this.restore(kept);
@@ -433,7 +444,8 @@ export class PriceChart {
     this.markersLeftOut.value = markers.length > MOST_MARKERS ? markers.length : 0;
     this.shownMarkers = markers.length > MOST_MARKERS ? [] : markers;
     this.shownLines = markers.length > MOST_MARKERS ? [] : linesOf(near, this.given, cursor);
-    this.markers.setMarkers(this.shownMarkers.map(seriesMarker));
+    const size = this.shownMarkers.length > CROWD ? 0.35 : 1;
+    this.markers.setMarkers(this.shownMarkers.map((marker) => seriesMarker(marker, size)));
     this.segments.show(this.shownLines, this.selected.peek());
   }
 
@@ -456,7 +468,7 @@ export class PriceChart {
 
   /** Where a known bar stands, so that more bars before it do not move the picture. */
   private anchor(): { time: number; index: number; range: LogicalRange } | null {
-    const range = this.chart.timeScale().getVisibleLogicalRange();
+    const range = this.range;
     const index = range ? Math.min(Math.max(0, Math.round(range.from)), this.given.length - 1) : -1;
     const bar = this.given[index];
     return range && bar ? { time: bar.time, index, range } : null;
@@ -467,24 +479,29 @@ export class PriceChart {
     const index = indexAt(this.given, kept.time);
     if (index < 0 || this.given[index]?.time !== kept.time) return;
     const shift = index - kept.index;
-    this.chart.timeScale().setVisibleLogicalRange({ from: kept.range.from + shift, to: kept.range.to + shift });
+    this.setRange(kept.range.from + shift, kept.range.to + shift);
   }
 
   /** `right`: bars of room at the right edge. */
   private showTimes(from: number, to: number, right = to >= this.loader.run.end ? 1 : 0): void {
     const last = indexAt(this.given, to - 1e-3);
     const first = Math.min(Math.max(0, indexAt(this.given, from - 1e-3) + 1), Math.max(0, last - 5));
-    if (this.given.length) this.chart.timeScale().setVisibleLogicalRange({ from: first - 0.5, to: Math.max(last, first) + 0.5 + right });
+    if (this.given.length) this.setRange(first - 0.5, Math.max(last, first) + 0.5 + right);
     this.tellVisible();
   }
 
+  /** The candle of the cursor comes on screen, at the right edge where it was not. */
   private followCursor(): void {
-    const range = this.chart.timeScale().getVisibleLogicalRange();
     const last = this.given.length - 1;
-    if (!range || last < 0) return;
-    const length = Math.max(5, range.to - range.from);
-    if (last > range.to || last < range.from + length / 3) this.chart.timeScale().setVisibleLogicalRange({ from: last + 1.5 - length, to: last + 1.5 });
+    if (!this.range || last < 0) return;
+    const length = Math.max(5, this.range.to - this.range.from);
+    if (last > this.range.to || last < this.range.from + length / 3) this.setRange(last + 1.5 - length, last + 1.5);
     this.tellVisible();
+  }
+
+  private setRange(from: number, to: number): void {
+    this.range = { from, to } as LogicalRange;
+    this.chart.timeScale().setVisibleLogicalRange(this.range);
   }
 
   /** The end of the candle that opens at `open`: the next one's open. */
@@ -495,13 +512,14 @@ export class PriceChart {
 
   private moved(range: LogicalRange | null): void {
     if (!range || this.isClosed) return;
+    this.range = range;
     this.tellVisible();
     clearTimeout(this.settling);
     this.settling = window.setTimeout(() => void this.settle(), 140);
   }
 
   private tellVisible(): void {
-    const range = this.chart.timeScale().getVisibleLogicalRange();
+    const range = this.range;
     const last = this.given.length - 1;
     if (!range || last < 0) return;
     const from = this.given[Math.min(Math.max(0, Math.ceil(range.from)), last)];
@@ -511,8 +529,7 @@ export class PriceChart {
 
   /** After the picture came to rest: other candles where these are too coarse or too fine, more where they end. */
   private async settle(): Promise<void> {
-    const range = this.chart.timeScale().getVisibleLogicalRange();
-    const window = this.window;
+    const { range, window } = this;
     if (!range || !window || this.isClosed || this.isBusy) return;
     const [first, last] = [this.given[Math.max(0, Math.floor(range.from))], this.given[Math.min(this.given.length - 1, Math.ceil(range.to))]];
     if (!first || !last) return;
@@ -598,10 +615,10 @@ function volumeBar({ time, volume }: Bar) {
   return { time: time as UTCTimestamp, value: volume ?? 0 };
 }
 
-function seriesMarker({ time, kind, direction, profit }: ShownMarker): SeriesMarker<Time> {
+function seriesMarker({ time, kind, direction, profit }: ShownMarker, size: number): SeriesMarker<Time> {
   const isBuy = direction === "BUY";
   if (kind === "entry") {
-    return { time: time as UTCTimestamp, position: isBuy ? "belowBar" : "aboveBar", shape: isBuy ? "arrowUp" : "arrowDown", color: colour(isBuy ? "buy" : "sell") };
+    return { time: time as UTCTimestamp, position: isBuy ? "belowBar" : "aboveBar", shape: isBuy ? "arrowUp" : "arrowDown", color: colour(isBuy ? "buy" : "sell"), size };
   }
-  return { time: time as UTCTimestamp, position: isBuy ? "aboveBar" : "belowBar", shape: "circle", color: colour((profit ?? 0) > 0 ? "win" : "loss"), size: 0.7 };
+  return { time: time as UTCTimestamp, position: isBuy ? "aboveBar" : "belowBar", shape: "circle", color: colour((profit ?? 0) > 0 ? "win" : "loss"), size: 0.7 * size };
 }

@@ -19,7 +19,7 @@ export function parametersOf(key: StrategyKey | null): Parameter[] {
 }
 
 export function schemaOf(key: StrategyKey | null): Schema | null {
-  const found = key && (key.schema ?? key["parameters"] ?? key["params_schema"] ?? key["json_schema"]);
+  const found = key && (key.params ?? key.schema);
   return found ? (found as Schema) : null;
 }
 

@@ -144,6 +144,8 @@ export interface Strategy {
 
 export interface StrategyKey {
   key: string;
+  /** JSON Schema of its parameters; of `rules`, of the document. */
+  params?: Schema;
   schema?: Schema;
   docstring?: string | null;
   version?: string | null;

@@ -18,7 +18,7 @@ interface Compared {
 
 const POINTS = 2_000;
 /** Said of the run, not of what was asked. */
-const NO_SPECIFICATION = new Set(["run_id", "created_at", "queued_at", "started_at", "finished_at", "status", "progress_pct", "error_message", "data_file_path", "request_id", "attempts", "result_digest", "duration_seconds", "worker", "owner"]);
+const NO_SPECIFICATION = new Set(["run_id", "created_at", "queued_at", "started_at", "finished_at", "status", "progress_pct", "error_message", "data_file_path", "request_id", "attempts", "result_digest", "duration_seconds", "engine_version", "warnings", "drawdowns", "missing"]);
 
 export function CompareScreen() {
   const source = useSource();
