@@ -33,12 +33,13 @@ export function timeframeOfText(text: string): string | null {
 
 /** Epoch seconds of the time a line begins with, in whatever zone: only distances count. */
 function timeOfLine(line: string): number | null {
+  const number = /^"?(\d{9,19})\b/.exec(line)?.[1];
+  if (number) return Math.round(Number(number) / 10 ** Math.max(0, 3 * Math.ceil((number.length - 10) / 3)));
   const iso = /^\D{0,2}(\d{4})[-.\/]?(\d{2})[-.\/]?(\d{2})(?:[T ,;\t]+(\d{1,2}):?(\d{2})(?::?(\d{2}))?)?/.exec(line);
   if (iso) return utc(iso[1], iso[2], iso[3], iso[4], iso[5], iso[6]);
   const dmy = /^\D{0,2}(\d{2})[-.\/](\d{2})[-.\/](\d{4})(?:[T ,;\t]+(\d{1,2}):(\d{2})(?::(\d{2}))?)?/.exec(line);
   if (dmy) return utc(dmy[3], dmy[2], dmy[1], dmy[4], dmy[5], dmy[6]);
-  const number = /^"?(\d{9,19})\b/.exec(line)?.[1];
-  return number ? Math.round(Number(number) / 10 ** Math.max(0, 3 * Math.ceil((number.length - 10) / 3))) : null;
+  return null;
 }
 
 function utc(...parts: (string | undefined)[]): number {

@@ -26,8 +26,12 @@ export const api = {
   patch: <T>(path: string, body: unknown, headers: Record<string, string>) =>
     sent<T>("PATCH", path, { body: JSON.stringify(body), headers: { "Content-Type": "application/merge-patch+json", ...headers } }),
   remove: (path: string, query?: Query) => sent<null>("DELETE", path, { query }),
-  upload: <T>(path: string, file: Blob, query: Query) =>
-    sent<T>("POST", path, { query, body: file, headers: { "Content-Type": "application/octet-stream" } }),
+  /** As a form, which tells the file's name: its ending says what it is. */
+  upload: <T>(path: string, file: File, query: Query) => {
+    const form = new FormData();
+    form.set("file", file, file.name);
+    return sent<T>("POST", path, { query, body: form });
+  },
 };
 
 export const httpSource: Source = {

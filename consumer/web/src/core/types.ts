@@ -178,7 +178,16 @@ export interface Schema {
 export interface MarketData {
   symbol: string;
   timeframe: string;
-  [more: string]: unknown;
+  first?: string;
+  last?: string;
+  bars?: number;
+  /** In which the file told its times; null: nobody said. */
+  zone?: string | null;
+  gaps?: number | null;
+  missing_bars?: number | null;
+  passport?: { [name: string]: Json } | null;
+  notes?: string[];
+  fault?: string;
 }
 
 export interface Optimization {

@@ -1,28 +1,36 @@
 // What is stored of a symbol at a timeframe: range, gaps, zone.
-import { words } from "../core/figures";
 import type { Json, MarketData } from "../core/types";
+import { zoneLabel } from "../core/zones";
 import { Time } from "../parts/shown";
 
-const TIMES = new Set(["from", "to", "first", "last", "start", "end", "first_time", "last_time", "longest_gap_after", "first_outlier"]);
-const KEY = ["first_time", "first", "from", "start", "last_time", "last", "to", "end", "count", "bars", "gaps", "missing_bars", "longest_gap_bars", "longest_gap_after", "zone", "timezone"];
+const TIMES = new Set(["first", "last", "longest_gap_after"]);
+const SHOWN: readonly (readonly [string, string])[] = [
+  ["first", "First bar"],
+  ["last", "Last bar"],
+  ["bars", "Bars"],
+  ["gaps", "Gaps of the trading week"],
+  ["missing_bars", "Bars missing in them"],
+  ["longest_gap_bars", "Longest gap, bars"],
+  ["longest_gap_after", "Longest gap, after"],
+  ["zone", "Zone of the file"],
+];
 
 export function DataPreview({ data, what }: { data: MarketData | null; what: string }) {
   const facts = data ? flat(data) : {};
-  const shown = KEY.filter((name) => name in facts);
-  const notes = [facts["warnings"], facts["notes"]].flatMap((each) => (Array.isArray(each) ? each.map(String) : []));
+  const notes = [facts["warnings"], facts["notes"], facts["fault"]].flatMap((each) => (Array.isArray(each) ? each.map(String) : typeof each === "string" ? [each] : []));
   return (
     <section aria-label="Data preview" class="card">
       <h2>Data preview</h2>
       {data ? (
         <>
           <p>
-            {data.symbol} {data.timeframe}
+            {data.symbol} {data.timeframe}, times in {zoneLabel.value}
           </p>
           <dl class="facts">
-            {shown.map((name) => (
+            {SHOWN.filter(([name]) => name in facts).map(([name, title]) => (
               <div key={name}>
-                <dt>{words(name)}</dt>
-                <dd>{TIMES.has(name) && facts[name] !== null ? <Time at={facts[name] as string} /> : textOf(facts[name])}</dd>
+                <dt>{title}</dt>
+                <dd>{TIMES.has(name) && facts[name] !== null ? <Time at={facts[name] as string} /> : name === "zone" && !facts[name] ? "not recorded; times are stored in UTC" : textOf(facts[name])}</dd>
               </div>
             ))}
           </dl>
@@ -41,14 +49,12 @@ export function DataPreview({ data, what }: { data: MarketData | null; what: str
   );
 }
 
-/** The answer's own fields, and those of its passport and range where they are not said above. */
+/** The answer's own fields, and those of its passport that they do not say. */
 export function flat(data: MarketData): Record<string, Json> {
-  const inner = ["passport", "range"].map((name) => data[name]).filter((each): each is Record<string, Json> => typeof each === "object" && each !== null && !Array.isArray(each));
-  return Object.assign({}, ...inner, data) as Record<string, Json>;
+  return { ...data.passport, ...data };
 }
 
 function textOf(value: Json | undefined): string {
   if (value === null || value === undefined) return "none";
-  if (Array.isArray(value)) return String(value.length);
   return typeof value === "object" ? JSON.stringify(value) : typeof value === "number" ? value.toLocaleString("en-US") : String(value);
 }

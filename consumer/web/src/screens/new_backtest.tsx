@@ -10,7 +10,7 @@ import { focusFirstFault } from "../parts/fields";
 import { ParameterFields } from "../parts/parameters";
 import { Link, Shown } from "../parts/shown";
 import { DataFilesFields, useDataFiles } from "./data_files";
-import { DataPreview, flat } from "./data_preview";
+import { DataPreview } from "./data_preview";
 import { EMPTY, NONE, type Refusals, type Specification, SpecificationFields, type Stored, refusalsOf, requestOf, usePreview, useRemembered, useStored, useStrategyKey } from "./specification";
 import { documentParameters } from "./rules_document";
 
@@ -50,8 +50,7 @@ function Form({ stored, version, onStored }: { stored: Stored; version: number; 
   const overTyped = typedIn.parameters[typedIn.strategy] ?? {};
   const preview = usePreview(typedIn.symbol, typedIn.timeframe, version);
   useEffect(() => {
-    const told = preview.value ? (flat(preview.value)["zone"] ?? flat(preview.value)["timezone"]) : null;
-    dataZone.value = typeof told === "string" ? told : null;
+    dataZone.value = preview.value?.zone ?? null;
   }, [preview.value]);
   const send = async (event: Event) => {
     event.preventDefault();

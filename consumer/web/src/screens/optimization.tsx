@@ -1,6 +1,6 @@
 // A search: how much of its best is luck, first; then results, the heat map of any two parameters, and folds.
 import { useState } from "preact/hooks";
-import { api } from "../core/http_source";
+import { api, apiAddress } from "../core/http_source";
 import { FIGURES, figureText, words } from "../core/figures";
 import { optimizationNews } from "../core/live";
 import { useLoad } from "../core/load";
@@ -9,18 +9,16 @@ import type { Json, Optimization, Page } from "../core/types";
 import { type Choice, SelectField } from "../parts/fields";
 import { scaleClass } from "../parts/heat";
 import { Figure, Link, Progress, Shown, StatusWord, Time, Trouble, isAtWork } from "../parts/shown";
-import { type Column, DataTable } from "../parts/tables";
+import { type Column, DataTable, sorted } from "../parts/tables";
 import { newKey } from "./new_backtest";
 import { searchWithNews } from "./optimizations";
 
 type Params = Record<string, Json>;
 
 interface Result {
-  rank: number | null;
+  rank: number;
   params: Params;
   metrics: Record<string, number | null>;
-  error?: string | null;
-  [more: string]: unknown;
 }
 
 const LOWER_IS_BETTER = new Set(["max_drawdown_pct", "longest_drawdown_days", "max_consec_losses", "ambiguous_bars"]);
@@ -133,70 +131,49 @@ function Verdict({ row }: { row: Optimization }) {
 
 function Results({ row, names, run }: { row: Optimization; names: readonly string[]; run: (params: Params) => void }) {
   const { query } = place.value;
-  const [sort, cursor] = [query.get("sort") ?? "", query.get("cursor")];
-  const load = useLoad(`results ${row.optimization_id} ${sort} ${cursor ?? ""}`, async () => (await api.get<Page<Result>>(`/optimization/${row.optimization_id}/results`, { sort, cursor, limit: 100 })).body);
+  const sort = query.get("sort") ?? "rank";
+  const load = useLoad(`results ${row.optimization_id}`, async () => (await api.get<Page<Result>>(`/optimization/${row.optimization_id}/results`, { limit: 100 })).body);
+  const valueOf = (result: Result, name: string) => (name === "rank" ? result.rank : name.startsWith("param.") ? result.params[name.slice(6)] : result.metrics[name]);
   return (
     <>
       <h2>Results</h2>
       <Shown load={load} what="the results">
-        {({ items, next_cursor }) => (
-          <>
-            <DataTable label="Results" rows={items.map(resultOf(names))} keyOf={(result) => paramsText(result.params)} columns={resultColumns(row, names, run)} sort={sort} onSort={(next) => setQuery({ sort: next, cursor: null }, false)} />
-            {next_cursor && (
-              <div class="pager">
-                <button type="button" onClick={() => setQuery({ cursor: next_cursor }, false)}>
-                  Next results
-                </button>
-              </div>
-            )}
-          </>
-        )}
+        {({ items }) => <DataTable label="Results" rows={sorted(items, sort, valueOf)} keyOf={({ rank }) => rank} columns={resultColumns(row, names, run)} sort={sort} onSort={(next) => setQuery({ sort: next }, false)} />}
       </Shown>
+      <p class="hint">
+        The best hundred. Every combination: <a href={apiAddress(`/optimization/${row.optimization_id}/results`, { format: "csv" })} download>CSV</a>, <a href={apiAddress(`/optimization/${row.optimization_id}/results`, { format: "parquet" })} download>Parquet</a>
+      </p>
     </>
   );
-}
-
-/** A result with its parameters and figures apart, whether it came flat, as the file has it, or not. */
-function resultOf(names: readonly string[]) {
-  return (raw: Result): Result => {
-    if (raw.params) return raw;
-    const params = Object.fromEntries(names.map((name): [string, Json] => [name, (raw[`param_${name}`] ?? raw[name] ?? null) as Json]));
-    return { ...raw, params, metrics: raw as unknown as Record<string, number | null> };
-  };
 }
 
 function resultColumns(row: Optimization, names: readonly string[], run: (params: Params) => void): Column<Result>[] {
   const metrics = [...new Set([row.optimize_metric, "net_profit", "total_return_pct", "max_drawdown_pct", "sharpe_ratio", "profit_factor", "total_trades"])];
   return [
-    { name: "rank", title: "Rank", isNumber: true, cell: ({ rank }) => rank ?? "" },
-    ...names.map((name): Column<Result> => ({ name, title: name, isNumber: true, cell: ({ params }) => valueText(params[name]) })),
-    ...metrics.map((name): Column<Result> => ({ name, title: FIGURES[name]?.label ?? words(name), isNumber: true, cell: ({ metrics: own }) => <Figure name={name} value={own?.[name]} /> })),
-    { name: "error", title: "", cell: ({ error }) => (error ? <span class="error">{error}</span> : "") },
+    { name: "rank", title: "Rank", sorts: true, isNumber: true, cell: ({ rank }) => rank },
+    ...names.map((name): Column<Result> => ({ name: `param.${name}`, title: name, sorts: true, isNumber: true, cell: ({ params }) => valueText(params[name]) })),
+    ...metrics.map((name): Column<Result> => ({ name, title: FIGURES[name]?.label ?? words(name), sorts: true, isNumber: true, cell: ({ metrics: own }) => <Figure name={name} value={own?.[name]} /> })),
     {
       name: "run",
       title: "",
-      cell: ({ params, error }) =>
-        !error && (
-          <button type="button" title={paramsText(params)} onClick={() => run(params)}>
-            Run
-          </button>
-        ),
+      cell: ({ params }) => (
+        <button type="button" title={`Run ${paramsText(params)}`} onClick={() => run(params)}>
+          Run
+        </button>
+      ),
     },
   ];
 }
 
+/** values[i][j]: of y_values[i] and x_values[j]; null where no such combination was simulated, or it has none. */
 interface HeatAnswer {
-  x: { name: string; values: Json[] } | Json[] | string;
-  y: { name: string; values: Json[] } | Json[] | string;
-  [more: string]: unknown;
-}
-
-interface Cell {
-  x: Json;
-  y: Json;
-  value: number | null;
-  params?: Params;
-  trades?: number | null;
+  metric: string;
+  x_values: Json[];
+  y_values: Json[];
+  values: (number | null)[][];
+  trades: (number | null)[][];
+  /** The other parameters, as they are held; one that is not named is at its best in each cell. */
+  fixed: Params;
 }
 
 function HeatMap({ row, names, run }: { row: Optimization; names: readonly string[]; run: (params: Params) => void }) {
@@ -205,7 +182,6 @@ function HeatMap({ row, names, run }: { row: Optimization; names: readonly strin
   const y = query.get("y") ?? (names.find((name) => name !== x) as string);
   const load = useLoad(`heat ${row.optimization_id} ${x} ${y}`, async () => (await api.get<HeatAnswer>(`/optimization/${row.optimization_id}/heatmap`, { x, y })).body);
   const choices = names.map((name): Choice => [name, name]);
-  const unit = FIGURES[row.optimize_metric]?.unit;
   return (
     <>
       <h2>Heat map</h2>
@@ -218,75 +194,62 @@ function HeatMap({ row, names, run }: { row: Optimization; names: readonly strin
         {names.length > 2 && ", the other parameters at their best"}; a click runs that combination.
       </p>
       <Shown load={load} what="the heat map">
-        {(answer) => {
-          const { across, down, cells } = gridOf(answer);
-          const values = cells.map(({ value }) => value).filter((value): value is number => typeof value === "number");
-          const [least, most] = [Math.min(...values), Math.max(...values)];
-          return (
-            <div class="table-frame" tabIndex={0} role="group" aria-label="Heat map, scrolls sideways">
-              <table aria-label="Heat map" class="heat">
-                <thead>
-                  <tr>
-                    <th scope="col">
-                      {y} \ {x}
-                    </th>
-                    {across.map((value) => (
-                      <th key={valueText(value)} scope="col" class="number">
-                        {valueText(value)}
-                      </th>
-                    ))}
-                  </tr>
-                </thead>
-                <tbody>
-                  {down.map((rowValue) => (
-                    <tr key={valueText(rowValue)}>
-                      <th scope="row">{valueText(rowValue)}</th>
-                      {across.map((value) => {
-                        const cell = cells.find((each) => same(each.x, value) && same(each.y, rowValue));
-                        const params = { ...row.best_params, ...cell?.params, [x]: value, [y]: rowValue };
-                        return (
-                          <td key={valueText(value)} class={`number ${scaleClass(cell?.value, least, most, !LOWER_IS_BETTER.has(row.optimize_metric))}`}>
-                            {cell ? (
-                              <button type="button" class="cell" title={`Run ${paramsText(params)}`} onClick={() => run(params)}>
-                                <Figure name={row.optimize_metric} value={cell.value} unit={unit} />
-                              </button>
-                            ) : (
-                              <span class="none">–</span>
-                            )}
-                          </td>
-                        );
-                      })}
-                    </tr>
-                  ))}
-                </tbody>
-              </table>
-            </div>
-          );
-        }}
+        {(answer) => <HeatTable answer={answer} row={row} x={x} y={y} run={run} />}
       </Shown>
     </>
   );
 }
 
-/** Cells of an answer, as a list of them or as rows of values. */
-export function gridOf(answer: HeatAnswer): { across: Json[]; down: Json[]; cells: Cell[] } {
-  const axis = (side: HeatAnswer["x"], named: string): Json[] => {
-    if (Array.isArray(side)) return side;
-    if (side !== null && typeof side === "object") return side.values;
-    return (answer[named] as Json[] | undefined) ?? [];
-  };
-  const rows = (answer["cells"] ?? answer["values"] ?? answer["rows"]) as (Cell | (Cell | number | null)[])[];
-  const [givenAcross, givenDown] = [axis(answer.x, "x_values"), axis(answer.y, "y_values")];
-  const cells = (rows ?? []).flatMap((row, index): Cell[] =>
-    Array.isArray(row)
-      ? row.map((cell, column): Cell => {
-          const place = { x: givenAcross[column] as Json, y: givenDown[index] as Json };
-          return cell !== null && typeof cell === "object" ? { ...cell, ...place } : { ...place, value: cell };
-        })
-      : [row],
+function HeatTable({ answer, row, x, y, run }: { answer: HeatAnswer; row: Optimization; x: string; y: string; run: (params: Params) => void }) {
+  const values = answer.values.flat().filter((value): value is number => typeof value === "number");
+  const [least, most] = [Math.min(...values), Math.max(...values)];
+  const unit = FIGURES[row.optimize_metric]?.unit;
+  const isWhole = Object.keys(row.param_grid).every((name) => name === x || name === y || name in answer.fixed);
+  return (
+    <>
+      {Object.keys(answer.fixed).length > 0 && <p class="hint">With {paramsText(answer.fixed)}.</p>}
+      <div class="table-frame" tabIndex={0} role="group" aria-label="Heat map, scrolls sideways">
+        <table aria-label="Heat map" class="heat">
+          <thead>
+            <tr>
+              <th scope="col">
+                {y} ↓ {x} →
+              </th>
+              {answer.x_values.map((value) => (
+                <th key={valueText(value)} scope="col" class="number">
+                  {valueText(value)}
+                </th>
+              ))}
+            </tr>
+          </thead>
+          <tbody>
+            {answer.y_values.map((rowValue, down) => (
+              <tr key={valueText(rowValue)}>
+                <th scope="row">{valueText(rowValue)}</th>
+                {answer.x_values.map((value, across) => {
+                  const found = answer.values[down]?.[across] ?? null;
+                  const trades = answer.trades[down]?.[across];
+                  const params = { ...answer.fixed, [x]: value, [y]: rowValue };
+                  const figure = <Figure name={row.optimize_metric} value={found} unit={unit} />;
+                  return (
+                    <td key={valueText(value)} class={`number ${scaleClass(found, least, most, !LOWER_IS_BETTER.has(row.optimize_metric))}`}>
+                      {isWhole && (found !== null || typeof trades === "number") ? (
+                        <button type="button" class="cell" title={`Run ${paramsText(params)}${typeof trades === "number" ? `: ${trades} trades` : ""}`} onClick={() => run(params)}>
+                          {figure}
+                        </button>
+                      ) : (
+                        figure
+                      )}
+                    </td>
+                  );
+                })}
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </>
   );
-  const distinct = (name: "x" | "y") => [...new Map(cells.map((cell) => [JSON.stringify(cell[name]), cell[name]])).values()].sort((a, b) => (typeof a === "number" && typeof b === "number" ? a - b : String(a) < String(b) ? -1 : 1));
-  return { across: givenAcross.length ? givenAcross : distinct("x"), down: givenDown.length ? givenDown : distinct("y"), cells };
 }
 
 function Sensitivity({ row }: { row: Optimization }) {
@@ -321,8 +284,7 @@ interface Fold {
 
 function Folds({ id, row }: { id: number; row: Optimization }) {
   const load = useLoad(`folds ${id}`, async () => {
-    const answer = (await api.get<{ items?: Fold[]; folds?: Fold[] }>(`/optimization/${id}/folds`)).body;
-    return answer.items ?? answer.folds ?? [];
+    return (await api.get<Page<Fold>>(`/optimization/${id}/folds`)).body.items;
   });
   const unit = FIGURES[row.optimize_metric]?.unit;
   return (
@@ -363,10 +325,6 @@ export function paramsText(params: Params): string {
 
 function valueText(value: Json | undefined): string {
   return typeof value === "object" ? JSON.stringify(value) : String(value ?? "–");
-}
-
-function same(a: Json, b: Json): boolean {
-  return JSON.stringify(a) === JSON.stringify(b);
 }
 
 const OF_BOTH = ["initial_balance", "spread_pips", "execution_mode", "commission_per_lot", "tp_partial_close_ratio", "volume", "risk_pct"] as const;

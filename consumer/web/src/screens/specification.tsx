@@ -7,9 +7,7 @@ import { numberOf } from "../core/schema";
 import { ApiError } from "../core/source";
 import type { FieldError, Json, MarketData, Page, Strategy, StrategyKey } from "../core/types";
 import { isoText, typedTime } from "../core/zones";
-import { dateText, timeText } from "../core/zones";
 import { type Choice, SelectField, TextField } from "../parts/fields";
-import { flat } from "./data_preview";
 
 /** As typed. An empty one takes the server's default. */
 export interface Specification {
@@ -143,10 +141,7 @@ function recalled(name: string): object {
 
 /** First and last moment of what is stored, where it says so. */
 export function rangeOf(data: MarketData | null): { first: string; last: string } | null {
-  if (!data) return null;
-  const facts = flat(data);
-  const [first, last] = [["first_time", "first", "from", "start"], ["last_time", "last", "to", "end"]].map((names) => names.map((name) => facts[name]).find((value) => typeof value === "string"));
-  return typeof first === "string" && typeof last === "string" ? { first, last } : null;
+  return data?.first && data.last ? { first: data.first, last: data.last } : null;
 }
 
 interface Props {
@@ -176,8 +171,8 @@ export function SpecificationFields({ stored, typedIn, onTyped, refusals, previe
           <SelectField label="Strategy" value={typedIn.strategy} error={refusals.of("strategy")} choices={[["", "choose"], ...stored.strategies.map(({ id, name }): Choice => [String(id), name])]} onValue={(strategy) => onTyped({ strategy })} />
           <SelectField label="Symbol" value={typedIn.symbol} error={refusals.of("symbol")} choices={[["", "choose"], ...symbols.map((name): Choice => [name, name])]} onValue={toSymbol} />
           <SelectField label="Timeframe" value={typedIn.timeframe} error={refusals.of("timeframe")} choices={[["", "the strategy's"], ...timeframes.map((name): Choice => [name, name])]} onValue={(timeframe) => onTyped({ timeframe })} />
-          {text("start", "Start", { hint: `UTC, included${range ? `; data begin ${dateText(range.first)}` : ""}`, placeholder: "2019-01-01" })}
-          {text("end", "End", { hint: `UTC, excluded${range ? `; data end ${timeText(range.last)}` : ""}`, placeholder: "2020-01-01" })}
+          {text("start", "Start", { hint: `UTC, included${range ? `; data begin ${minute(range.first)}` : ""}`, placeholder: "2019-01-01" })}
+          {text("end", "End", { hint: `UTC, excluded${range ? `; data end ${minute(range.last)}` : ""}`, placeholder: "2020-01-01" })}
         </div>
         {range && (
           <button type="button" class="quiet" onClick={() => onTyped({ start: minute(range.first), end: dayAfter(range.last) })}>
