@@ -1,6 +1,5 @@
 """Runs that a language model decides in, from outside: a scripted server, real Kafka, real Postgres, real deaths."""
 
-import asyncio
 import json
 import re
 import signal
@@ -29,15 +28,24 @@ async def door(tmp_path_factory: pytest.TempPathFactory, stack_kind: StackKind) 
         yield opened
 
 
-@pytest.fixture
-def server() -> Iterator[ScriptedModel]:
+@pytest.fixture(scope="module")
+def started() -> Iterator[ScriptedModel]:
     with ScriptedModel() as server:
         yield server
 
 
 @pytest.fixture
-async def worker(door: FrontDoor, server: ScriptedModel) -> AsyncIterator[Worker]:
-    async with door.worker(**settings(server)) as worker:
+def server(started: ScriptedModel) -> ScriptedModel:
+    """As if it was started for the test."""
+    started.script = says()
+    started.received = []
+    return started
+
+
+@pytest.fixture(scope="module")
+async def worker(door: FrontDoor, started: ScriptedModel) -> AsyncIterator[Worker]:
+    """One for all tests that ask for it; those that need other workers stand before them, while there is none yet."""
+    async with door.worker(**settings(started)) as worker:
         yield worker
 
 
@@ -49,7 +57,8 @@ def settings(server: ScriptedModel, **changes: str) -> dict[str, str]:
         "llm_requests_per_minute": "100000",
         "llm_input_price": "2",
         "llm_output_price": "10",
-        "llm_patience_seconds": "3",
+        "llm_patience_seconds": "2",
+        "llm_cutoff": "2024-06-30",
         "lease_seconds": "2",
         "progress_interval_seconds": "0.1",
     }
@@ -75,6 +84,41 @@ async def ended(door: FrontDoor, request_id: str) -> tuple[dict[str, Any], dict[
     terminal = await door.terminal_event(request_id)
     row = await door.row_of(request_id)
     return row, terminal.data, await calls_of(door, row["id"])
+
+
+async def test_without_a_model_such_a_request_is_rejected_and_the_rule_alone_runs(door: FrontDoor) -> None:
+    async with door.worker():
+        strategy_id = await strategy(door, "rule_then_llm")
+        refused = (await door.terminal_event(await door.request(strategy_id, **WEEK))).data
+        alone = await ended(door, await door.request(strategy_id, **WEEK, skip_llm=True))
+
+    assert refused["error"]["code"] == "mode_unavailable"
+    assert alone[0]["status"] == "completed"
+    assert alone[2] == []
+    assert "llm_calls_used" not in alone[1]
+
+
+async def test_a_worker_killed_between_ask_and_answer_costs_one_call_and_no_more(
+    door: FrontDoor, server: ScriptedModel
+) -> None:
+    stuck = threading.Event()
+    server.script = lambda received: Says(BUY, after=stuck if received.number == 3 else None)
+    strategy_id = await strategy(door, "llm_only")
+    async with door.worker(**settings(server)) as first:
+        request_id = await door.request(strategy_id, **WEEK, max_llm_calls=5)
+        await eventually(lambda: truth(server.calls == 3), "the third call")
+        first.process.send_signal(signal.SIGKILL)
+        await first.process.wait()
+        server.script = says(BUY)
+        stuck.set()
+        async with door.worker(**settings(server)):
+            row, told, calls = await ended(door, request_id)
+
+    assert row["status"] == "completed"
+    assert [call["state"] for call in calls] == ["answered", "answered", "asked", "answered", "answered"]
+    assert server.calls == len(calls) == told["llm_calls_used"] == 5
+    assert any("budget" in warning for warning in told["warnings"]), told["warnings"]
+    assert len({call["key"] for call in calls}) == 4
 
 
 @pytest.mark.parametrize("mode", ["llm_only", "rule_then_llm", "hybrid_validator", "multi_agent"])
@@ -113,29 +157,6 @@ async def test_a_model_decides_within_its_budget_and_every_call_is_accounted_for
 
     replay = await door.request(strategy_id, **WEEK, max_llm_calls=6, llm_replay=True)
     assert (await ended(door, replay))[1]["result_digest"] == told["result_digest"]
-
-
-async def test_a_worker_killed_between_ask_and_answer_costs_one_call_and_no_more(
-    door: FrontDoor, server: ScriptedModel
-) -> None:
-    stuck = threading.Event()
-    server.script = lambda received: Says(BUY, after=stuck if received.number == 3 else None)
-    strategy_id = await strategy(door, "llm_only")
-    async with door.worker(**settings(server)) as first:
-        request_id = await door.request(strategy_id, **WEEK, max_llm_calls=5)
-        await eventually(lambda: truth(server.calls == 3), "the third call")
-        first.process.send_signal(signal.SIGKILL)
-        await first.process.wait()
-        server.script = says(BUY)
-        stuck.set()
-        async with door.worker(**settings(server)):
-            row, told, calls = await ended(door, request_id)
-
-    assert row["status"] == "completed"
-    assert [call["state"] for call in calls] == ["answered", "answered", "asked", "answered", "answered"]
-    assert server.calls == len(calls) == told["llm_calls_used"] == 5
-    assert any("budget" in warning for warning in told["warnings"]), told["warnings"]
-    assert len({call["key"] for call in calls}) == 4
 
 
 async def test_a_provider_that_fails_for_a_while_is_asked_again_and_each_try_counts(
@@ -212,7 +233,8 @@ async def test_a_cancel_stops_a_run_whose_call_is_out_within_its_second(
     server.script = lambda _: Says(HOLD, after=stuck)
     request_id = await door.request(await strategy(door, "llm_only"), **WEEK)
     await eventually(lambda: truth(server.calls == 1), "the call")
-    await asyncio.sleep(3)  # longer than a lease: it is kept while the call is out
+    asked = time.monotonic()
+    await eventually(lambda: truth(time.monotonic() - asked > 3), "more than a lease: it is kept while the call is out")
     began = time.monotonic()
     await door.cancel(request_id=request_id)
     told = (await door.terminal_event(request_id)).data
@@ -226,18 +248,6 @@ async def test_a_cancel_stops_a_run_whose_call_is_out_within_its_second(
         return bool(call["state"] == "answered")
 
     await eventually(is_kept, "the answer that was paid for")
-
-
-async def test_without_a_model_such_a_request_is_rejected_and_the_rule_alone_runs(door: FrontDoor) -> None:
-    async with door.worker():
-        strategy_id = await strategy(door, "rule_then_llm")
-        refused = (await door.terminal_event(await door.request(strategy_id, **WEEK))).data
-        alone = await ended(door, await door.request(strategy_id, **WEEK, skip_llm=True))
-
-    assert refused["error"]["code"] == "mode_unavailable"
-    assert alone[0]["status"] == "completed"
-    assert alone[2] == []
-    assert "llm_calls_used" not in alone[1]
 
 
 @pytest.mark.parametrize(
@@ -268,11 +278,10 @@ async def test_a_replay_without_an_answer_names_the_bar(door: FrontDoor, server:
 
 
 async def test_a_run_over_what_the_model_may_remember_says_so_and_another_prompt_is_another_run(
-    door: FrontDoor, server: ScriptedModel
+    door: FrontDoor, server: ScriptedModel, worker: Worker
 ) -> None:
-    async with door.worker(**settings(server, llm_cutoff="2024-06-30")):
-        ids = [await strategy(door, "llm_only", {"every": 60}) for _ in range(2)]
-        told = [(await ended(door, await door.request(each, **WEEK)))[1] for each in ids]
+    ids = [await strategy(door, "llm_only", {"every": 60}) for _ in range(2)]
+    told = [(await ended(door, await door.request(each, **WEEK)))[1] for each in ids]
 
     assert all(any("2024-06-30" in warning for warning in each["warnings"]) for each in told)
     assert told[0]["result_digest"] != told[1]["result_digest"]
