@@ -2,6 +2,7 @@
 
     <root>/runs/<run_id>/<epoch>/trades.parquet, equity.parquet, ledger.arrows
     <root>/bars/<digest>.csv
+    <root>/llm/<key>.json
 
 A run's epoch has its own folder, so a fenced worker never writes over the winner's files. Tables are Parquet, whose
 footer comes last: a torn one does not open. The ledger is a stream of Arrow, which costs a small run next to nothing,
@@ -102,6 +103,19 @@ class ArtifactFiles:
             finally:
                 self._files.remove(notice)
 
+    def save_messages(self, key: str, document: bytes) -> str:
+        """Keep what was asked of a language model, once a key. Raises ArtifactsUnavailable."""
+        name = messages_name(key)
+        with _translated():
+            if not self._files.exists(name):
+                self._files.write(name, document, durable=False)
+        return self._files.location(name)
+
+    def read_messages(self, key: str) -> bytes:
+        """What `save_messages` kept. Raises ArtifactsUnavailable."""
+        with _translated():
+            return self._files.read(messages_name(key))
+
     def run_ids(self) -> list[int]:
         """The runs that have a folder here. Raises ArtifactsUnavailable, as all below."""
         with _translated():
@@ -169,6 +183,11 @@ def _folder(run_id: int, epoch: int) -> str:
 
 def _file_of(table: str) -> str:
     return f"{table}.{'arrows' if table == LEDGER else 'parquet'}"
+
+
+def messages_name(key: str) -> str:
+    """Where what was asked under a key lies below the root."""
+    return f"llm/{key}.json"
 
 
 def bars_name(digest: str) -> str:
