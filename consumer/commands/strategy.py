@@ -14,9 +14,11 @@ import typer
 from consumer.commands.display.columns import text_columns
 from consumer.commands.strategy_rows import add_row, edit_row, list_rows
 from consumer.commands.strategy_template import class_name, project_file, rules_file, strategy_file, test_file
+from consumer.installed.descriptions import description_of
 from consumer.installed.registry import load_strategy, registered_strategies
 from consumer.preparation.strategy_file import class_in_file, names_a_file
 from engine.errors import InputRefused
+from schemas.json_text import printable
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
@@ -32,15 +34,18 @@ app.command("rows")(list_rows)
 def list_strategies(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list on stdout.")] = False,
 ) -> None:
-    """List registered strategies by key, and the package that registered each."""
-    found = registered_strategies().values()
+    """List registered strategies by key: what each does, and the package that registered it. Imports none of them."""
+    found = [(each, printable(description_of(each.target))) for each in registered_strategies().values()]
     if as_json:
-        listed = [{"key": each.key, "target": each.target, "package": each.distribution} for each in found]
+        listed = [
+            {"key": each.key, "target": each.target, "package": each.distribution, "description": told}
+            for each, told in found
+        ]
         sys.stdout.write(json.dumps(listed) + "\n")
     else:
-        rows = [(each.key, each.target, each.distribution) for each in found]
-        typer.echo(text_columns([("key", "class", "package"), *rows]))
-        typer.echo("what one does, and its parameters: backtest strategy show KEY", err=True)
+        rows = [(each.key, each.distribution, told) for each, told in found]
+        typer.echo(text_columns([("key", "package", "what it does"), *rows]))
+        typer.echo("all of it, and its parameters: backtest strategy show KEY", err=True)
 
 
 @app.command("show")

@@ -124,7 +124,7 @@ def version_of_file(path: Path, source: bytes) -> str:
     """
     names, places = _neighbours(str(path), Path()), set[str]()
     while names:
-        for place in set(_located(names.pop())) - places:
+        for place in set(located(names.pop())) - places:
             places.add(place)
             names |= _neighbours(place, Path())
     beside = _Code("", tuple(sorted(place for place in places if not Path(place).samefile(path))))
@@ -198,7 +198,7 @@ def _code_of(key: str, installed: Installed) -> _Code:  # installed: a key of th
     places: dict[str, tuple[str, ...]] = {}
     while names:
         name = names.pop()
-        places[name] = _located(name)
+        places[name] = located(name)
         if package != OWN_DISTRIBUTION:
             for place in places[name]:
                 names |= _neighbours(place, beside_others) - places.keys()
@@ -218,7 +218,7 @@ def _named(point: EntryPoint) -> set[str]:
     return {name for name in names if name.isidentifier() and not name.startswith(("__editable__", "_editable_impl"))}
 
 
-def _located(name: str) -> tuple[str, ...]:
+def located(name: str) -> tuple[str, ...]:
     """Where the top-level name would be imported from now; empty where it is not, or not from files.
 
     Not by importlib.util.find_spec: of what is imported that tells where it was then.

@@ -24,7 +24,7 @@ from engine.search.figures import worth_of
 from engine.search.gathering import Gathering
 from engine.search.parts import Part, Shard, whole
 from engine.search.question import Question
-from engine.search.robust import robust_number
+from engine.search.robust import Robust, most_robust
 from engine.search.space import Interval
 from engine.search.statistics.summary import Evidence, statistics_of
 from engine.simulate import run_backtest
@@ -49,12 +49,17 @@ class Answer:
     best_params: dict[str, Any] | None
     best_value: float | None
     best_figures: Mapping[str, Any] | None
-    robust_params: dict[str, Any] | None
+    robust: Robust | None
     results: list[dict[str, Any]]
     statistics: dict[str, Any]
     warnings: tuple[str, ...]
     curve: Curve | None = None
     tested: tuple[Tested, ...] = field(default=())
+
+    @property
+    def robust_params(self) -> dict[str, Any] | None:
+        """The combination that is good together with its neighbours."""
+        return None if self.robust is None else self.combinations[0].at(self.robust.number)
 
     @property
     def completed(self) -> int:
@@ -184,7 +189,7 @@ def _searched(question: Question, combinations: Combinations, gathering: Gatheri
     robust = None
     if question.method == "grid" and combinations.is_whole:
         better = worth_of(gathering.values, question.metric)
-        robust = robust_number(combinations, better, gathering.may_be_best)
+        robust = most_robust(combinations, better, gathering.may_be_best)
     count = gathering.completed
     statistics = statistics_of(
         Evidence(
@@ -208,7 +213,7 @@ def _searched(question: Question, combinations: Combinations, gathering: Gatheri
         best_params=None if best is None else combinations.at(best),
         best_value=None if best is None else float(gathering.values[best]),
         best_figures=None if best is None else gathering.figures_of_best(),
-        robust_params=None if robust is None else combinations.at(robust),
+        robust=robust,
         results=gathering.results(combinations),
         statistics=statistics,
         warnings=_warnings(question, best is not None, count),
@@ -264,7 +269,7 @@ def _walked(
         best_params=best_params,
         best_value=curve.figures[question.metric],
         best_figures=None,
-        robust_params=None,
+        robust=None,
         results=[],
         statistics=statistics,
         warnings=_warnings(question, any(row["params"] is not None for row in rows), min(counts)),

@@ -1,5 +1,7 @@
 """The combination that is good together with its neighbours: a lone peak is luck more often than a plateau."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -7,8 +9,20 @@ from engine.numeric.arrays import Floats
 from engine.search.combinations import Combinations
 
 
-def robust_number(combinations: Combinations, better: Floats, may_be_best: NDArray[np.bool_]) -> int | None:
-    """Return the number whose median over itself and its neighbours is best; of equals the lowest, None without any.
+@dataclass(frozen=True, slots=True)
+class Robust:
+    """A combination's number; the median of how good it and its neighbours are, -inf where most may not be the best;
+    and how many neighbours it has.
+    """
+
+    number: int
+    median: float
+    neighbours: int
+
+
+def most_robust(combinations: Combinations, better: Floats, may_be_best: NDArray[np.bool_]) -> Robust | None:
+    """Return the combination whose median over itself and its neighbours is best; of equals the one of the lowest
+    number, None without any.
 
     better: how good each is, higher being better (figures.worth). Neighbours are one place on in one name's values. One
     that was left out does not exist; one that may not be the best counts as the worst, and is no candidate. The median
@@ -30,9 +44,13 @@ def robust_number(combinations: Combinations, better: Floats, may_be_best: NDArr
             to[axis], of[axis] = (slice(1, None), slice(None, -1)) if step == 1 else (slice(None, -1), slice(1, None))
             moved[tuple(to)] = grid[tuple(of)]
             around.append(moved)
-    medians = _medians(np.stack([each.ravel()[places] for each in around], axis=1))
+    rows = np.stack([each.ravel()[places] for each in around], axis=1)
+    medians = _medians(rows)
     candidates = np.flatnonzero(may_be_best)
-    return int(candidates[np.argmax(medians[candidates])]) if candidates.size else None
+    if not candidates.size:
+        return None
+    best = int(candidates[np.argmax(medians[candidates])])
+    return Robust(best, float(medians[best]), int((~np.isnan(rows[best])).sum()) - 1)
 
 
 def _medians(rows: Floats) -> Floats:

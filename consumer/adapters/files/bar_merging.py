@@ -66,6 +66,17 @@ def first_difference(differing: dict[str, object]) -> str:
     return f"{which} {differing[which]} differs from {differing[f'{which}_stored']}"
 
 
+def besides_prices(differing: pl.DataFrame) -> str:
+    """What to say of bars whose prices agree and nothing else does, which are another count of the same trades rather
+    than other bars; "" of any others.
+    """
+    names = [name for name in (*PRICES, "volume", "spread") if (differing[name] != differing[f"{name}_stored"]).any()]
+    if set(names) & set(PRICES):
+        return ""
+    count = f"{differing.height} bars differ" if differing.height > 1 else "1 bar differs"
+    return f" (prices are the same: {count} in {' and '.join(names)} alone)"
+
+
 def as_if_in(frame: pl.DataFrame, zone: str, other: str) -> pl.DataFrame:
     """Bars whose times were read in one zone as they would be, had they been read in the other; see `zone_named`."""
     written, read = zone_named(zone), zone_named(other)

@@ -18,6 +18,7 @@ from consumer.adapters.files.bar_merging import (
     NO_BARS,
     Month,
     as_if_in,
+    besides_prices,
     differing_bars,
     first_difference,
     in_months,
@@ -318,8 +319,8 @@ class _Merge:
     def _difference(self, differing: pl.DataFrame) -> str:
         first = differing.sort("time").row(0, named=True)
         return (
-            f"{self._where(first['time'])}: {first_difference(first)} stored; stored are {self._stored.described()};"
-            f" the new: {self._new_described()}; {self._advice()}"
+            f"{self._where(first['time'])}: {first_difference(first)} stored{besides_prices(differing)};"
+            f" stored are {self._stored.described()}; the new: {self._new_described()}; {self._advice()}"
         )
 
     def _differing(self, message: str) -> BarsDiffer:

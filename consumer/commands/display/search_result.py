@@ -1,14 +1,18 @@
 """What `backtest optimize` shows: the verdict in words first, then the best, on stderr; or a JSON object on stdout."""
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
+import numpy as np
+
 from consumer.optimization.searching import Standing
+from engine.numeric.sums import exact_sum
 from engine.search.answer import Answer
-from engine.search.figures import WHOLE
+from engine.search.figures import WHOLE, worth_of
 from engine.search.statistics.summary import WALK_FORWARD
 
 _SHOWN: Final = 10
@@ -50,8 +54,7 @@ def print_search(answer: Answer, seconds: float) -> None:
     console.print(table)
     if answer.question.folds:
         console.print(_joined(statistics["walk_forward"]), markup=False, highlight=False, soft_wrap=True)
-    if answer.robust_params is not None:
-        told = f"best together with its neighbours: {_params(answer.robust_params)}"
+    if (told := _robust(answer)) is not None:
         console.print(told, markup=False, highlight=False, soft_wrap=True)
     console.print(_statistics_table(statistics))
     console.print(f"result digest: {answer.result_digest}", soft_wrap=True, highlight=False)
@@ -122,6 +125,19 @@ def _best_table(answer: Answer) -> Any:
     return table
 
 
+def _robust(answer: Answer) -> str | None:
+    """The plateau, and how high it is: the best alone is a peak that may be luck."""
+    robust, metric = answer.robust, answer.question.metric
+    if robust is None or answer.robust_params is None:
+        return None
+    told = f"best together with its neighbours: {_params(answer.robust_params)}"
+    if not math.isfinite(robust.median):
+        return f"{told} (most of its {robust.neighbours} neighbours have too few trades or no {metric})"
+    level = _figure(metric, float(worth_of(np.array([robust.median]), metric)[0]))
+    alone = _figure(metric, float(answer.gathered[0].values[robust.number]))
+    return f"{told} (median {metric} of it and its {robust.neighbours} neighbours {level}, alone {alone})"
+
+
 def _folds_table(answer: Answer) -> Any:
     from rich.table import Table
 
@@ -129,14 +145,18 @@ def _folds_table(answer: Answer) -> Any:
     table = Table(title="each fold trades what was best before it", title_justify="left")
     for heading in ("fold", "tested from", "to", *answer.question.space.choices, f"{metric} in training", "in test"):
         table.add_column(heading, justify="right")
-    for row in answer.statistics["folds"]:
+    for heading in ("net profit", "trades"):
+        table.add_column(heading, justify="right")
+    for row, tested in zip(answer.statistics["folds"], answer.tested, strict=True):
         params = row["params"] or dict.fromkeys(answer.question.space.choices, "-")
         cells = [str(row["fold"]), row["test_start"][:10], row["test_end"][:10], *map(_value, params.values())]
-        table.add_row(*cells, _figure(metric, row["train_value"]), _figure(metric, row["test_value"]))
+        cells += [_figure(metric, row["train_value"]), _figure(metric, row["test_value"])]
+        table.add_row(*cells, _figure("net_profit", exact_sum(tested.profits)), f"{tested.profits.size:,}")
     joined = answer.statistics["walk_forward"]
     table.add_section()
     blank = [""] * (2 + len(answer.question.space.choices))
-    table.add_row("all", *blank, "", _figure(metric, joined[metric]), style="bold")
+    money = (_figure(name, joined[name]) for name in ("net_profit", "total_trades"))
+    table.add_row("all", *blank, "", _figure(metric, joined[metric]), *money, style="bold")
     return table
 
 

@@ -5,7 +5,8 @@ Apart from the commands because `backtest run` and `backtest audit` must read th
 
 import inspect
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import MISSING, Field, dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -208,8 +209,9 @@ class AskedRun:
     decided_by: "DecidedBy"
 
     def data(self, needed: WarmUp) -> RunData:
-        """Read the bars, those of the warm-up included. Raises what `assemble` raises."""
-        data = assemble(self.specification, self.source, self.registry, needed)
+        """Read the bars, those of the warm-up included. Raises what `assemble` raises, and UnknownSymbol."""
+        with _nearest_named(self.source, self.specification.symbol):
+            data = assemble(self.specification, self.source, self.registry, needed)
         return replace(data, warnings=(*data.warnings, *self.source.warnings(self.instrument.session)))
 
 
@@ -272,13 +274,14 @@ def _of_specification(specification: Specification) -> "DecidedBy":
 
 
 def _bounds(request: RunRequest, source: NamedBarFiles, run_timeframe: Timeframe) -> tuple[datetime, datetime]:
-    return _range(
-        options.utc_moment(request.start, "--start"),
-        options.utc_moment(request.end, "--end"),
-        source,
-        request.symbol,
-        run_timeframe,
-    )
+    with _nearest_named(source, request.symbol):
+        return _range(
+            options.utc_moment(request.start, "--start"),
+            options.utc_moment(request.end, "--end"),
+            source,
+            request.symbol,
+            run_timeframe,
+        )
 
 
 def _specification(
@@ -436,6 +439,21 @@ def _range(
             f" {what_there_is(source, symbol, run_timeframe)}"
         )
     return start or first, end or behind
+
+
+@contextmanager
+def _nearest_named(source: NamedBarFiles, symbol: str) -> Iterator[None]:
+    """Where there is no bar because market data have nothing of the symbol, it was the wrong one: UnknownSymbol, with
+    those that may have been meant.
+    """
+    try:
+        yield
+    except NoData as error:
+        if source.stored is None or source.timeframes(symbol):
+            raise
+        meant = closest_symbols(symbol, source.stored.symbols())
+        message = f"no bars of {symbol!r} in {source.stored}{meant}; `backtest data import` stores bars"
+        raise UnknownSymbol(message) from error
 
 
 def _contexts(listed: str, source: NamedBarFiles, run_timeframe: Timeframe) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """`backtest optimize` as a person or a program calls it: one object, files, pictures, one line for a mistake."""
 
 import json
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -86,6 +87,8 @@ def test_a_person_is_told_the_verdict_before_the_best(optimize: Any) -> None:
     assert ended.err.index("verdict") < ended.err.index("the best 9 by sharpe_ratio")
     assert "9 combinations" in ended.err
     assert "3 left out by the strategy" in ended.err
+    told = next(line for line in ended.err.splitlines() if line.startswith("best together with its neighbours: "))
+    assert re.search(r"fast \d+, slow \d+ \(median sharpe_ratio of it and its \d neighbours -?\d.*, alone -?\d", told)
 
 
 def test_every_combination_is_in_the_file_and_returns_beside_it(optimize: Any, tmp_path: Path) -> None:
@@ -133,6 +136,9 @@ def test_a_narrow_terminal_cuts_no_number_and_a_walk_forward_tells_its_money(
     assert "sharpe_ratio in training" in table
     assert "…" not in table
     assert "9 combinations in each of 4 folds" in ended.err
+    rows = [line.split("│")[1:-1] for line in table.splitlines() if line.startswith("│")]
+    *folds, joined = [float(row[-2].replace(",", "")) for row in rows]
+    assert sum(folds) == pytest.approx(joined, abs=0.03)
     assert "all folds on one account: net profit " in ended.err
     assert "none: walk_forward" not in ended.out
 

@@ -112,3 +112,17 @@ def test_closes_that_were_left_out_are_said(capsys: pytest.CaptureFixture[str], 
     named = {"time": "Datetime"} | {name: name.title() for name in ("open", "high", "low", "close")}
     (tmp_path / "bars.csv").write_text(BARS.select(columns).rename(named).write_csv())
     assert any("Adj Close is ignored" in each for each in run(capsys, tmp_path / "bars.csv")["warnings"])
+
+
+@pytest.mark.parametrize("options", [(), ("--start", "2015-01-05", "--end", "2015-02-01")])
+def test_a_symbol_of_which_market_data_have_nothing_is_told_the_nearest(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, plain: Path, options: tuple[str, ...]
+) -> None:
+    stored = ("data", "import", str(plain), "--symbol", "EURUSD", "--timeframe", "H1", "--market-data", str(tmp_path))
+    assert run_program(list(stored)) == 0
+    capsys.readouterr()
+    asked = ("--market-data", str(tmp_path), "--timeframe", "H1", "--strategy", "sma_cross", *options)
+    assert run_program(["run", "--symbol", "EURAUD", *asked]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"backtest: no bars of 'EURAUD' in market data {tmp_path} (did you mean EURUSD?); ")
+    assert run_program(["run", "--symbol", "EURUSD", *asked[: -len(options) or None], "--start", "2031-01-01"]) == 1

@@ -13,6 +13,7 @@ import pytest
 from consumer.cli import run_program
 from consumer.demo_data import EURUSD_H1
 from consumer.installed import registry as strategies
+from consumer.installed.descriptions import description_of
 from engine.errors import UnknownStrategy
 from engine.strategies.sma_cross import SmaCross
 
@@ -99,6 +100,18 @@ def test_a_key_that_is_not_registered_is_never_imported() -> None:
         strategies.load_strategy("json:JSONDecoder")
 
 
+def test_a_list_of_strategies_imports_none_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "hostile_strategy.py").write_text(
+        'raise SystemExit("imported")\n\n\nclass Mine:\n    """Bar by bar. Buys what falls. And more."""\n'
+    )
+    (tmp_path / "broken_strategy.py").write_text("class Mine(\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert description_of("hostile_strategy:Mine") == "Bar by bar. Buys what falls"
+    assert description_of("hostile_strategy:Other") == ""
+    assert description_of("broken_strategy:Mine") == ""
+    assert description_of("not_there_at_all:Mine") == ""
+
+
 def test_a_mistyped_key_is_told_the_nearest() -> None:
     with pytest.raises(UnknownStrategy, match=r"'rsi_reversio' \(did you mean 'rsi_reversion'\?\); registered are: "):
         strategies.load_strategy("rsi_reversio")
@@ -107,8 +120,12 @@ def test_a_mistyped_key_is_told_the_nearest() -> None:
 def test_list_and_show_name_what_is_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_program(["strategy", "list"]) == 0
     listed = capsys.readouterr()
-    assert "sma_cross" in listed.out
     assert "strategy show KEY" in listed.err
+    line = next(each for each in listed.out.splitlines() if each.startswith("sma_cross"))
+    assert line.endswith("crosses above the slow one, SELL where it crosses below")
+    assert len(listed.out.splitlines()) == 1 + len(strategies.registered_strategies())
+    assert run_program(["strategy", "list", "--json"]) == 0
+    assert all(each["description"] for each in json.loads(capsys.readouterr().out))
     assert run_program(["strategy", "show", "sma_cross"]) == 0
     shown = capsys.readouterr().out
     assert "fast" in shown

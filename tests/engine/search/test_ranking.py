@@ -7,7 +7,7 @@ import pytest
 
 from engine.search.combinations import Combinations
 from engine.search.figures import FIGURES, LOWER_IS_BETTER, by_name, candidates, ranking, worth_of
-from engine.search.robust import robust_number
+from engine.search.robust import most_robust
 from engine.search.space import read_space
 
 
@@ -56,8 +56,8 @@ def robust(
     count = len(values)
     numbered = Combinations(read, count, (read.size or 0) - count, places)
     levels = np.array([np.nan if value is None else value for value in values])
-    number = robust_number(numbered, worth_of(levels, metric), ~np.isnan(levels))
-    return None if number is None else numbered.at(number)
+    found = most_robust(numbered, worth_of(levels, metric), ~np.isnan(levels))
+    return None if found is None else numbered.at(found.number)
 
 
 def test_a_plateau_is_more_robust_than_a_lone_peak() -> None:

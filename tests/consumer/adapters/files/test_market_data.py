@@ -105,6 +105,20 @@ def test_a_bar_that_differs_from_the_stored_one_is_refused_and_nothing_is_writte
     assert [path.name for path in tmp_path.rglob("*.parquet")] == ["2016.parquet"]
 
 
+def test_bars_that_differ_in_volume_alone_are_said_to(tmp_path: Path) -> None:
+    def counted(volume: float, price: float = 1.1) -> Bars:
+        frame = bars_of(3, price=price).frame.with_columns(volume=pl.lit(volume))
+        return bars_from_frame(frame, H1, "test")
+
+    import_bars(str(tmp_path), "EURUSD", H1, [IncomingBars("a", counted(10.0))], replace=False)
+    with pytest.raises(
+        BadBars, match=r"volume 11.0 differs from 10.0 stored \(prices are the same: 3 bars differ in vol"
+    ):
+        import_bars(str(tmp_path), "EURUSD", H1, [IncomingBars("b", counted(11.0))], replace=False)
+    with pytest.raises(BadBars, match=r"open 1.2 differs from 1.1 stored; stored are"):
+        import_bars(str(tmp_path), "EURUSD", H1, [IncomingBars("b", counted(11.0, 1.2))], replace=False)
+
+
 def test_replacing_makes_the_months_that_are_touched_hold_the_new_bars_alone(tmp_path: Path) -> None:
     """The stored bars of March that the file does not have go too; April's stay."""
     april = bars_of(5, begin=datetime(2016, 4, 1, tzinfo=UTC))
