@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from consumer.advice.run_advice import RunAdvice
 from consumer.ports import Claim, EngineProgress, StopSignal
+from consumer.ports.advice import AdviceFigures
 
 
 class StopWhy(StrEnum):
@@ -30,12 +32,21 @@ class ActiveRun:
     """bars_done of the last progress event."""
     sequence: int = 0
     """Of the last event made for the run."""
+    advice: RunAdvice | None = None
+    """Who asks language models for it; None: nobody does."""
+    reported_llm: AdviceFigures | None = None
+    """Of the last progress event."""
 
     def __post_init__(self) -> None:
         self.sequence = self.claim.sequence
 
     def note_progress(self, progress: EngineProgress) -> None:
         self.progress = progress
+
+    @property
+    def llm(self) -> AdviceFigures | None:
+        """Of its calls so far; None: no model decides."""
+        return self.advice.figures() if self.advice is not None else None
 
     def cancel(self, reason: str) -> None:
         self._stop(StopWhy.CANCELLED, reason)

@@ -160,12 +160,15 @@ class Dispatcher:
 
     def make_beat(self, run: ActiveRun) -> Beat:
         progress = run.progress
-        if progress is None or progress.bars_done <= run.reported_bars or run.stop_why is not None:
+        llm = run.llm
+        if progress is None or run.stop_why is not None:
             return Beat(run.claim)
-        run.reported_bars = progress.bars_done
+        if progress.bars_done <= run.reported_bars and llm == run.reported_llm:
+            return Beat(run.claim)
+        run.reported_bars, run.reported_llm = progress.bars_done, llm
         run.sequence += 1
         eta = eta_seconds(run, progress, self.ports.clock.monotonic())
-        event = self.writer.progress(run.claim.facts, run.sequence, run.claim.attempt, progress, eta)
+        event = self.writer.progress(run.claim.facts, run.sequence, run.claim.attempt, progress, eta, llm)
         return Beat(run.claim, progress_percent(progress), event)
 
     async def look_for_cancels(self) -> None:

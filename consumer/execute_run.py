@@ -6,6 +6,8 @@ from typing import assert_never
 import structlog
 
 from consumer.active_runs import ActiveRun, StopWhy
+from consumer.advice.desk import AdviceDesk
+from consumer.advice.run_advice import RunAdvice, terms_of
 from consumer.errors import StoreUnavailable
 from consumer.outbox_relay import OutboxRelay
 from consumer.ports import Claim, Clock, EnginePool, EngineTask, FinishResult, RunQueue
@@ -39,6 +41,8 @@ class RunPorts:
     relay: OutboxRelay
     clock: Clock
     max_attempts: int
+    desk: AdviceDesk | None = None
+    """Makes calls to language models; None: no model is configured."""
 
 
 async def execute_run(run: ActiveRun, ports: RunPorts) -> RunOutcome:
@@ -57,8 +61,16 @@ async def execute_run(run: ActiveRun, ports: RunPorts) -> RunOutcome:
 async def simulate(run: ActiveRun, ports: RunPorts) -> EngineOutcome:
     """Let an engine child run it; a defect on our side fails the run rather than the worker."""
     task = EngineTask(run.claim.run_id, run.claim.epoch, run.claim.specification)
+    terms = terms_of(run.claim)
+    if terms is not None and ports.desk is None:
+        return Failed("mode_unavailable", "the run asks a language model, and this worker has none configured")
+    if terms is not None and ports.desk is not None:
+        run.advice = RunAdvice(ports.desk, terms)
     try:
-        outcome = await ports.engine.run(task, run.note_progress, run.stop)
+        advise = run.advice.ask if run.advice is not None else None
+        outcome = await ports.engine.run(task, run.note_progress, run.stop, advise)
+        if isinstance(outcome, Completed) and run.advice is not None:
+            outcome = await run.advice.told_with(outcome)
     except Exception as error:
         log.exception("engine_pool_failed", run_id=run.claim.run_id, epoch=run.claim.epoch)
         return Failed("internal_error", f"{type(error).__name__}: {error}")

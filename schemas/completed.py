@@ -6,11 +6,11 @@ from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from schemas.json_text import why_unusable
-from schemas.run_event import RunEvent
+from schemas.run_event import AdvisedRunEvent
 from schemas.topics import EventType
 
 
-class Completed(RunEvent):
+class Completed(AdvisedRunEvent):
     """The terminal event of a run that was simulated to its end."""
 
     event_type: ClassVar[EventType] = EventType.COMPLETED

@@ -5,11 +5,11 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from schemas.field_types import Instant
-from schemas.run_event import RunEvent
+from schemas.run_event import AdvisedRunEvent
 from schemas.topics import EventType
 
 
-class Progress(RunEvent):
+class Progress(AdvisedRunEvent):
     """A moment of the simulation."""
 
     event_type: ClassVar[EventType] = EventType.PROGRESS

@@ -56,7 +56,13 @@ ROW_DEFAULTS: Final[Mapping[str, Any]] = {
 """The defaults of `backtest_runs` that fill a request without run_id; with run_id the row decides."""
 DEFAULT_SPREAD_SOURCE: Final = "fixed"
 """Fills every request: no row holds it."""
-OFF: Final[Mapping[str, Any]] = {"slippage_pips": 0.0, "commission_pct": 0.0, "stop_out_pct": 0.0}
+OFF: Final[Mapping[str, Any]] = {
+    "slippage_pips": 0.0,
+    "commission_pct": 0.0,
+    "stop_out_pct": 0.0,
+    "skip_llm": False,
+    "llm_replay": False,
+}
 """What is as good as unset, so that a request has the content it had before there were these fields."""
 
 
@@ -108,6 +114,10 @@ class BacktestRequested(BaseModel):
     """Unset: no margin is asked."""
     stop_out_pct: StopOutPct | None = None
     """Per cent of the margin at which equity ends the run; only with leverage."""
+    skip_llm: bool | None = None
+    """The rule decides alone, whatever the strategy leaves to a language model."""
+    llm_replay: bool | None = None
+    """No call is made: a question without an answer in the ledger fails the run."""
 
     @field_validator("strategy_params")
     @classmethod

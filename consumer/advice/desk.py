@@ -8,6 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Final
 
 import structlog
@@ -49,6 +50,8 @@ class DeskLimits:
     """From a question's first failure to the end of its run."""
     shares_answers: bool = True
     """Between runs; between the attempts of a run always."""
+    cutoff: date | None = None
+    """Until when the models have read the news."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from typing import Any, Final
 
 from consumer.advice.desk import Abandoned, AdviceDesk, Fenced, NotSent, Wanted
@@ -20,8 +21,9 @@ from consumer.ports.advice import (
     KnownAnswer,
     Question,
 )
+from consumer.ports.outcomes import Completed
 from consumer.retries import retry_while_unavailable
-from consumer.rules.budget import Budget, question_key, specification_hash
+from consumer.rules.budget import Budget, cutoff_warnings, question_key, specification_hash
 
 FIRST_PAUSE_SECONDS: Final = 0.5
 LONGEST_PAUSE_SECONDS: Final = 30.0
@@ -40,6 +42,8 @@ class AdviceTerms:
     """Never calls: a question without an answer ends the run."""
     specification: str
     """Its hash."""
+    start: datetime
+    """Of the run."""
 
 
 def terms_of(claim: Claim) -> AdviceTerms | None:
@@ -55,6 +59,7 @@ def terms_of(claim: Claim) -> AdviceTerms | None:
         max_calls=advice["max_calls"],
         replays=claim.facts.llm_replay,
         specification=specification_hash(claim.specification),
+        start=datetime.fromisoformat(claim.specification["start"]),
     )
 
 
@@ -94,6 +99,13 @@ class RunAdvice:
     async def final_figures(self) -> AdviceFigures:
         """At the run's end, by the ledger: it has the calls of other attempts too, whenever they were answered."""
         return replace((await self._made()).figures, llm_calls_cached=len(self.of_others))
+
+    async def told_with(self, outcome: Completed) -> Completed:
+        """The result with what its calls came to, in its metrics too."""
+        figures = await self.final_figures()
+        warnings = (*outcome.warnings, *cutoff_warnings(self.terms.start, self.desk.limits.cutoff))
+        metrics = {**outcome.metrics, **asdict(figures), "warnings": list(warnings)}
+        return replace(outcome, llm=figures, warnings=warnings, metrics=metrics)
 
     async def _ask(self, questions: Sequence[Question]) -> tuple[str | None, ...]:
         budget = await self._begun_budget()

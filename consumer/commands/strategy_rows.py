@@ -11,7 +11,7 @@ import typer
 from consumer.commands.connections import database_settings
 from consumer.commands.display.columns import text_columns
 from consumer.ports.history import Row
-from consumer.settings import DatabaseSettings, StoreSettings, StrategySettings, load_settings
+from consumer.settings import DatabaseSettings, ModelSettings, StoreSettings, StrategySettings, load_settings
 from engine.errors import InputRefused
 from schemas.json_text import printable
 from schemas.problems import InvalidRequestError
@@ -99,7 +99,9 @@ def add_row(
         from consumer.wiring.strategies import open_row_judge
 
         async with (
-            open_row_judge(load_settings(StoreSettings), load_settings(StrategySettings)) as judge,
+            open_row_judge(
+                load_settings(StoreSettings), load_settings(StrategySettings), load_settings(ModelSettings)
+            ) as judge,
             open_strategies(settings) as rows,
         ):
             return await add_strategy(rows, given, judge)
@@ -146,7 +148,9 @@ def edit_row(
         from consumer.wiring.strategies import open_row_judge
 
         async with (
-            open_row_judge(load_settings(StoreSettings), load_settings(StrategySettings)) as judge,
+            open_row_judge(
+                load_settings(StoreSettings), load_settings(StrategySettings), load_settings(ModelSettings)
+            ) as judge,
             open_history(settings) as history,
             open_strategies(settings) as rows,
         ):

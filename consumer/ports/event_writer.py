@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from consumer.ports.advice import AdviceFigures
 from consumer.ports.engine import EngineProgress
 from consumer.ports.events import OutgoingEvent, RunFacts
 from consumer.ports.intake import RequestToRecord
@@ -18,7 +19,13 @@ class EventWriter(Protocol):
     def started(self, facts: RunFacts, sequence: int, attempt: int) -> OutgoingEvent: ...
 
     def progress(
-        self, facts: RunFacts, sequence: int, attempt: int, at: EngineProgress, eta_seconds: float | None
+        self,
+        facts: RunFacts,
+        sequence: int,
+        attempt: int,
+        at: EngineProgress,
+        eta_seconds: float | None,
+        llm: AdviceFigures | None = None,
     ) -> OutgoingEvent: ...
 
     def terminal(

@@ -34,6 +34,7 @@ class StrategyRow:
     skip_weekdays: str | None
     skip_hours_timezone: str | None
     is_active: bool
+    custom_prompt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from consumer.ports.advice import AdviceFigures
 from schemas.problems import FieldProblem
 
 
@@ -41,6 +42,8 @@ class Completed:
     warnings: tuple[str, ...]
     duration_seconds: float
     """Of the child's work, from its side; from the claim to the result, once the worker has it."""
+    llm: AdviceFigures | None = None
+    """Of calls to language models, once the worker has them; None: no model decides."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from consumer.ports import Admitted, Decision, Refused, RunRow, StrategyCheck, StrategyRow, Unchecked, Verdict
 from consumer.preparation.snapshot import specification_to_json
+from consumer.rules.advice import RULE_ONLY, DecidedOn, ModelTerms, advice_of, strangers_of, who_decides
 from consumer.rules.columns import REPEATABLE_COLUMNS
+from engine.deciders.advised.terms import merged_llm, split_params
 from engine.errors import InvalidSpecification, UnknownTimeframe
 from engine.expressions.document import KEY as RULES
 from engine.expressions.merging import merged
@@ -39,16 +41,16 @@ from schemas.requested import DEFAULT_SPREAD_SOURCE, ROW_DEFAULTS, BacktestReque
 
 DEFAULT_VOLUME: Final = 0.1
 """Lots, where neither request nor strategy says."""
-AVAILABLE_MODES: Final = frozenset({"rule_only"})
-"""Values of strategies.execution_mode that this version can run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What a request is held against: the instruments, the account currency of last resort."""
+    """What a request is held against: the instruments, the account currency of last resort, the language models."""
 
     instruments: Mapping[str, Instrument]
     account_currency: str
+    models: ModelTerms | None = None
+    """None: no language model may decide."""
 
     def __call__(
         self,
@@ -72,11 +74,15 @@ class Admission:
         unset = {name for name, value in columns.items() if value is None and run is None}
         checks = _Checks(list(problems), fields_at_fault(problems) | unset)
         checks.extend(problems_of_run)
-        params = _check_strategy(request, strategy, columns, checks)
-        unchecked = _check_code(strategy, params, varied, verdicts, checks)
+        decided_on = _check_strategy(request, strategy, columns, self.models, checks, is_search=varied is not None)
+        params, llm = _params(request, strategy, decided_on, checks)
+        unchecked = _check_code(strategy, params, varied, verdicts, checks) if decided_on is not None else None
         if unchecked is not None:
             return unchecked
         params = _without(params, varied, strategy)
+        advice = None
+        if strategy is not None and decided_on is not None and decided_on.asks and self.models is not None:
+            advice = advice_of(strategy, llm, columns["max_llm_calls"], self.models, checks.add)
         contexts = self._check_market(columns, checks)
         sizing = _check_sizing(request, strategy, self.instruments.get(columns["symbol"]), checks)
         session = _check_skips(strategy, checks)
@@ -89,7 +95,7 @@ class Admission:
             timeframe=columns["timeframe"],
             start=columns["start_date"],
             end=columns["end_date"],
-            strategy_key=strategy.strategy_key,
+            strategy_key=strategy.strategy_key if params is not None else None,
             strategy_params=params or {},
             context_timeframes=contexts,
             initial_balance=columns["initial_balance"],
@@ -113,13 +119,14 @@ class Admission:
             commission_pct=request.commission_pct or 0.0,
             leverage=request.leverage,
             stop_out_pct=request.stop_out_pct or 0.0,
+            advice=advice,
         )
         try:
             check_specification(specification, self.instruments[specification.symbol])
         except InvalidSpecification as error:
             field, _, message = str(error).partition(" ")  # the engine's message opens with the field's name
             return Refused((FieldProblem(field.rstrip(":"), "invalid_request", message),))
-        return Admitted(specification_to_json(specification), columns)
+        return Admitted(specification_to_json(specification), columns, request.llm_replay or False)
 
     def _check_market(self, columns: Mapping[str, Any], checks: "_Checks") -> tuple[str, ...]:
         """Symbol and timeframes exist; the context timeframes."""
@@ -265,31 +272,52 @@ def _columns_of_request(request: BacktestRequested, strategy: StrategyRow | None
 
 
 def _check_strategy(
-    request: BacktestRequested, strategy: StrategyRow | None, columns: Mapping[str, Any], checks: _Checks
-) -> dict[str, Any] | None:
-    """The strategy may run here, on this symbol; the merged parameters, None where there are none to check."""
+    request: BacktestRequested,
+    strategy: StrategyRow | None,
+    columns: Mapping[str, Any],
+    models: ModelTerms | None,
+    checks: _Checks,
+    *,
+    is_search: bool,
+) -> DecidedOn | None:
+    """The strategy may run here, on this symbol; who decides in it, None where nobody can."""
     if strategy is None:
         checks.add("strategy_id", "unknown_strategy", f"names no strategy: {columns['strategy_id']}")
         return None
     if not strategy.is_active:
         checks.add("strategy_id", "strategy_inactive", f"names strategy {strategy.name!r}, which is not active")
-    if strategy.execution_mode not in AVAILABLE_MODES:
-        available = ", ".join(sorted(AVAILABLE_MODES))
-        message = f"names a strategy of mode {strategy.execution_mode!r}; this version runs {available}"
-        checks.add("strategy_id", "mode_unavailable", message)
+    decided_on = who_decides(strategy, models, checks.add, skip_llm=request.skip_llm or False, is_search=is_search)
     symbols = checks.json_of("strategies.symbols", strategy.symbols, _is_text_list, "a JSON list of symbols")
     if symbols and columns["symbol"] not in symbols:
         checks.add("symbol", "symbol_not_allowed", f"is not one that strategy {strategy.name!r} may trade")
+    return decided_on
+
+
+def _params(
+    request: BacktestRequested, strategy: StrategyRow | None, decided_on: DecidedOn | None, checks: _Checks
+) -> tuple[dict[str, Any] | None, Any]:
+    """The merged parameters of the rule, None where there is none to check; and what is said of `llm`."""
+    if strategy is None:
+        return None, None
     own = checks.json_of("strategies.strategy_params", strategy.strategy_params, _is_object, "a JSON object")
-    if own is None:
-        return None
+    if own is None or decided_on is None:
+        return None, None
+    given = request.strategy_params or {}
+    llm = None
+    if strategy.execution_mode != RULE_ONLY:  # a rule of its own is told what it is told of any unknown name
+        (own, llm_below), (given, llm_above) = split_params(own), split_params(given)
+        llm = merged_llm(llm_below, llm_above)
+    if not decided_on.has_rule:
+        if strategy.strategy_key is None:
+            strangers_of({**own, **given}, checks.add)
+        return None, llm
     if strategy.strategy_key == RULES:
-        params, strangers = merged(own, request.strategy_params or {})
+        params, strangers = merged(own, given)
         checks.extend(
             FieldProblem(shown_key(each.field), "invalid_params", printable(each.message)) for each in strangers
         )
-        return params
-    return {**own, **(request.strategy_params or {})}
+        return params, llm
+    return {**own, **given}, llm
 
 
 def _check_code(
@@ -300,7 +328,7 @@ def _check_code(
     checks: _Checks,
 ) -> Unchecked | None:
     """The strategy's code is there and takes these parameters, by what it said when it was asked."""
-    if strategy is None or params is None or strategy.execution_mode not in AVAILABLE_MODES:
+    if strategy is None or params is None:
         return None
     if strategy.strategy_key is None:
         checks.add("strategy_id", "unknown_strategy", f"names strategy {strategy.name!r}, which has no strategy_key")

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import date, datetime
 from typing import Any
 
 from consumer.ports.advice import CallSettings, Messages
@@ -65,3 +66,11 @@ def question_document(model: str, settings: CallSettings, messages: Messages) ->
 def specification_hash(specification: Mapping[str, Any]) -> str:
     """SHA-256, hexadecimal, of what a run executes: of runs with the same one, the later are repetitions."""
     return hashlib.sha256(json.dumps(specification, sort_keys=True).encode()).hexdigest()
+
+
+def cutoff_warnings(start: datetime, cutoff: date | None) -> tuple[str, ...]:
+    """What whoever believes the result of a run should know of when its model was trained. start: UTC."""
+    if cutoff is None or start.date() >= cutoff:
+        return ()
+    told = f"the run begins on {start:%Y-%m-%d}, before the model's training ended on {cutoff:%Y-%m-%d}"
+    return (f"{told}: it may remember what happened then",)

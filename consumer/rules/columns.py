@@ -30,8 +30,8 @@ COLUMN_OF_FIELD: Final[Mapping[str, str]] = {
 }
 """Field of the admitted specification -> column of backtest_runs."""
 
-EXECUTED_COLUMNS: Final = ("strategy_id", *COLUMN_OF_FIELD.values())
-"""Of backtest_runs: what a run executes, and its row must still say when it ends."""
+EXECUTED_COLUMNS: Final = ("strategy_id", *COLUMN_OF_FIELD.values(), "max_llm_calls")
+"""Of backtest_runs: what a run executes, and its row must still say when it ends. (max_llm_calls, where it asks.)"""
 
 METRIC_COLUMNS: Final = (
     "total_trades", "win_rate", "profit_factor", "expectancy", "max_drawdown_pct", "recovery_factor", "sharpe_ratio",

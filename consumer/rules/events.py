@@ -1,7 +1,7 @@
 """Renders the events that the service emits, once each: the outbox keeps the bytes and every delivery repeats them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, assert_never
 
 from consumer.ports import (
@@ -13,6 +13,7 @@ from consumer.ports import (
     RequestToRecord,
     RunFacts,
 )
+from consumer.ports.advice import AdviceFigures
 from consumer.ports.outcomes import Cancelled, Completed, Failed, TerminalOutcome
 from schemas import cancelled, completed, failed, outgoing, progress, rejected, started
 from schemas.dead_letter import DeadLetterReason, dead_letter
@@ -36,7 +37,13 @@ class EventRenderer:
         return self._run_event(EventKind.STARTED, facts, sequence, event)
 
     def progress(
-        self, facts: RunFacts, sequence: int, attempt: int, at: EngineProgress, eta_seconds: float | None
+        self,
+        facts: RunFacts,
+        sequence: int,
+        attempt: int,
+        at: EngineProgress,
+        eta_seconds: float | None,
+        llm: AdviceFigures | None = None,
     ) -> OutgoingEvent:
         event = progress.Progress(
             **_common(facts, sequence, attempt),
@@ -47,6 +54,7 @@ class EventRenderer:
             equity=at.equity,
             trades=at.trades,
             eta_seconds=eta_seconds,
+            **_of_calls(llm),
         )
         return self._run_event(EventKind.PROGRESS, facts, sequence, event)
 
@@ -66,6 +74,7 @@ class EventRenderer:
                     engine_version=outcome.engine_version,
                     duration_seconds=outcome.duration_seconds,
                     warnings=bounded_warnings(outcome.warnings),
+                    **_of_calls(outcome.llm),
                 )
             case Failed(code, message, details):
                 details = tuple(replace(each, message=cut(each.message, MAX_WARNING_CHARACTERS)) for each in details)
@@ -159,6 +168,10 @@ def bounded_warnings(warnings: Sequence[str]) -> list[str]:
     """As many, and as long ones, as fit into an event."""
     kept = [cut(warning, MAX_WARNING_CHARACTERS) for warning in warnings[:MAX_WARNINGS]]
     return kept if len(warnings) <= MAX_WARNINGS else [*kept, f"and {len(warnings) - MAX_WARNINGS} more warnings"]
+
+
+def _of_calls(llm: AdviceFigures | None) -> dict[str, Any]:
+    return {} if llm is None else asdict(llm)
 
 
 def _common(facts: RunFacts, sequence: int, attempt: int) -> dict[str, Any]:

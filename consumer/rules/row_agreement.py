@@ -45,6 +45,9 @@ def _used(claim: Claim) -> dict[str, Any]:
     used = {column: specification[name] for name, column in COLUMN_OF_FIELD.items()}
     for column in ("start_date", "end_date"):
         used[column] = datetime.fromisoformat(used[column])
+    advice = specification.get("advice")
+    if advice is not None:
+        used["max_llm_calls"] = advice["max_calls"]
     return {"strategy_id": claim.facts.strategy_id, **used}
 
 

@@ -5,7 +5,8 @@ object does not: each simulation makes its own. What a strategy's module keeps i
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, TypeVar
@@ -24,12 +25,14 @@ from consumer.adapters.files.search_files import SearchArtifacts
 from consumer.errors import Unavailable
 from consumer.optimization.steps import SearchSteps
 from consumer.ports import EngineTask
+from consumer.ports.advice import Question as AskedQuestion
 from consumer.ports.outcomes import Completed
 from consumer.ports.searches import StepDone, StepTask
 from consumer.preparation.inputs import assemble, spelled_as_known
 from consumer.preparation.snapshot import specification_from_json
-from consumer.preparation.strategy import chosen_strategy
+from consumer.preparation.strategy import decider_of
 from consumer.rules.columns import METRIC_COLUMNS
+from engine.deciders.advised.advisor import Answer, Question
 from engine.market.bars import Bars
 from engine.market.instruments import instrument_for
 from engine.numeric.columns import Columns
@@ -38,6 +41,7 @@ from engine.simulate import run_backtest
 from engine.specification import Specification
 from engine.watch import Progress
 
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 DISTRIBUTION: Final = "backtest-consumer"
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 2.0
@@ -70,7 +74,7 @@ def open_engine(settings: EngineProcessSettings) -> Execute:
     def run(task: EngineTask, control: TaskControl) -> Completed:
         started = time.monotonic()
         specification = spelled_as_known(specification_from_json(task.specification), registry)
-        strategy = chosen_strategy(specification)
+        strategy = decider_of(specification, _Advisor(control))
         needed = strategy.warm_up(specification)
         data = _patiently(lambda: assemble(specification, market_data, registry, needed), control, patience)
         instrument = instrument_for(specification.symbol, registry)
@@ -104,6 +108,22 @@ def open_engine(settings: EngineProcessSettings) -> Execute:
         )
 
     return execute
+
+
+class _Advisor:
+    """Implements engine.deciders.advised.advisor.Advisor: asks the worker."""
+
+    def __init__(self, control: TaskControl) -> None:
+        self._control = control
+
+    def ask(self, questions: Sequence[Question]) -> Sequence[Answer | None]:
+        answers = self._control.ask([_as_asked(each) for each in questions])
+        return [None if text is None else Answer(text) for text in answers]
+
+
+def _as_asked(question: Question) -> AskedQuestion:
+    messages = tuple((each.author, each.content) for each in question.messages)
+    return AskedQuestion(EPOCH + timedelta(microseconds=question.bar_time_us), question.role, messages)
 
 
 def engine_version() -> str:

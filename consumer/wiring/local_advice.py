@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from consumer.adapters.language_models.ledger_file import LedgerFile, open_ledger_file
-from consumer.advice.desk import AdviceDesk, DeskLimits
+from consumer.advice.desk import AdviceDesk
 from consumer.advice.run_advice import AdviceTerms, RunAdvice
 from consumer.clock import SystemClock
 from consumer.ports.advice import (
@@ -26,6 +26,7 @@ from consumer.ports.advice import (
 from consumer.preparation.snapshot import specification_to_json
 from consumer.rules.budget import specification_hash
 from consumer.settings import ModelSettings
+from consumer.wiring.models import desk_limits
 from engine.advice import Advice
 from engine.deciders.advised import advisor
 from engine.errors import AdviceFailed as RunAdviceFailed
@@ -50,7 +51,7 @@ def open_local_advisor(
     # Before the file is opened: what cannot be reached leaves no ledger behind.
     caller = Nobody() if replays else open_models(advice.model, settings, specification.account_currency)
     with open_ledger_file(ledger_path) as ledger, _event_loop() as wait_for:
-        run, limits = _begun(specification, ledger), _limits(settings)
+        run, limits = _begun(specification, ledger), desk_limits(settings)
 
         async def open_desk() -> AdviceDesk:
             return AdviceDesk(caller, ledger, ledger, SystemClock(), limits)
@@ -135,16 +136,7 @@ def _terms(specification: Specification, advice: Advice, run: tuple[int, int], *
         max_calls=advice.max_calls,
         replays=replays,
         specification=_hash_of(specification),
-    )
-
-
-def _limits(settings: ModelSettings) -> DeskLimits:
-    return DeskLimits(
-        concurrency=settings.llm_concurrency,
-        requests_per_minute=settings.llm_requests_per_minute,
-        timeout_seconds=settings.llm_timeout_seconds,
-        patience_seconds=settings.llm_patience_seconds,
-        shares_answers=settings.llm_cache,
+        start=specification.start,
     )
 
 

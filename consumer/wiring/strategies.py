@@ -11,7 +11,8 @@ from consumer.ports import StrategyChecker
 from consumer.ports.strategies import StrategyCatalogue
 from consumer.requests.strategy_rows import RowJudge
 from consumer.rules.admission import Admission
-from consumer.settings import StoreSettings, StrategySettings
+from consumer.settings import ModelSettings, StoreSettings, StrategySettings
+from consumer.wiring.models import model_terms
 
 
 def open_checker(settings: StrategySettings) -> AbstractAsyncContextManager[StrategyChecker]:
@@ -29,8 +30,10 @@ def _processes(settings: StrategySettings) -> EngineProcessSettings:
 
 
 @asynccontextmanager
-async def open_row_judge(stores: StoreSettings, strategies: StrategySettings) -> AsyncIterator[RowJudge]:
+async def open_row_judge(
+    stores: StoreSettings, strategies: StrategySettings, models: ModelSettings
+) -> AsyncIterator[RowJudge]:
     """What a row of `strategies` is held against, as a worker with these settings would judge."""
-    admission = Admission(read_instruments(stores.instruments_file), stores.account_currency)
+    admission = Admission(read_instruments(stores.instruments_file), stores.account_currency, model_terms(models))
     async with open_checker(strategies) as checker:
         yield RowJudge(admission, checker)

@@ -16,6 +16,7 @@ from consumer.adapters.engine_pool.checkers import StrategyCheckers
 from consumer.adapters.engine_pool.pool import EngineProcesses
 from consumer.adapters.engine_pool.settings import EngineProcessSettings
 from consumer.adapters.files.instruments import read_instruments
+from consumer.adapters.files.model_messages import MessageFiles
 from consumer.adapters.files.probe import probe_artifacts
 from consumer.adapters.files.search_files import SearchArtifacts
 from consumer.adapters.files.store import FileStoreError
@@ -26,6 +27,7 @@ from consumer.adapters.kafka.source import KafkaSource
 from consumer.adapters.kafka.topic_watch import TopicWatch
 from consumer.adapters.kafka.topics import missing_topics, topic_settings
 from consumer.adapters.postgres.journal import PostgresJournal
+from consumer.adapters.postgres.llm_calls import PostgresCalls
 from consumer.adapters.postgres.outbox import PostgresOutbox
 from consumer.adapters.postgres.pool import SessionPool, open_pool, server_time
 from consumer.adapters.postgres.queue import PostgresQueue
@@ -45,6 +47,7 @@ from consumer.settings import Settings
 from consumer.starting import Server, unless_stopped, wait_for_servers
 from consumer.telemetry import Telemetry
 from consumer.wiring.database import open_for_a_look
+from consumer.wiring.models import model_terms, open_desk
 from consumer.wiring.searches import postgres_searches
 from consumer.worker import Worker
 
@@ -133,15 +136,27 @@ async def open_worker(settings: Settings, clock: StoreClock) -> AsyncIterator[Wo
         batch_bytes = settings.intake_batch_mb * 1_048_576 // 4
         source = KafkaSource(connection, settings.kafka_group_id, telemetry.records_removed, batch_bytes)
         work_arrived = asyncio.Event()
+        desk = await stack.enter_async_context(
+            open_desk(
+                settings,
+                PostgresCalls(pool),
+                MessageFiles(settings.artifacts_url),
+                clock,
+                settings.account_currency,
+                settings.secret_values(),
+            )
+        )
         dispatcher = Dispatcher(
-            RunPorts(queue, engine, relay, clock, settings.max_attempts),
+            RunPorts(queue, engine, relay, clock, settings.max_attempts, desk),
             writer,
             telemetry,
             work_arrived,
             settings.slots,
         )
         searches, search_journal = postgres_searches(pool, writer, clock, owner, settings)
-        admission = Admission(read_instruments(settings.instruments_file), settings.account_currency)
+        admission = Admission(
+            read_instruments(settings.instruments_file), settings.account_currency, model_terms(settings)
+        )
         intake = Intake(
             source=source,
             journal=PostgresJournal(pool, writer, owner, settings.lease_seconds),
@@ -191,6 +206,7 @@ def engine_settings(settings: Settings) -> EngineProcessSettings:
         instruments_file=str(settings.instruments_file) if settings.instruments_file is not None else None,
         memory_mb=settings.engine_memory_mb,
         run_timeout_seconds=settings.run_timeout_seconds,
+        advice_timeout_seconds=settings.llm_run_timeout_seconds,
         threads=settings.engine_threads,
     )
 

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -112,6 +113,17 @@ COMMON = {"run_id", "request_id", "strategy_id", "symbol", "timeframe", "status"
 )
 def test_events_carry_exactly_the_fields_of_the_contract(event: EventData, more: set[str]) -> None:
     assert set(json.loads(rendered(event))["data"]) == COMMON | more
+
+
+LLM = {"llm_calls_used": 3, "llm_calls_cached": 1, "llm_cost": None, "llm_input_tokens": 900, "llm_output_tokens": 30}
+
+
+@pytest.mark.parametrize("make", [progress, completed])
+def test_calls_to_language_models_are_told_of_runs_that_a_model_has_a_say_in(make: Callable[..., EventData]) -> None:
+    event = make(**LLM)
+    told = json.loads(rendered(event))["data"]
+    assert {name: told[name] for name in LLM} == LLM
+    assert parse_event(rendered(event)) == event
 
 
 def test_the_same_instant_in_another_zone_is_the_same_bytes() -> None:

@@ -52,6 +52,8 @@ EVERYTHING: dict[str, Any] = {
     "commission_pct": 0.01,
     "leverage": 30,
     "stop_out_pct": 50,
+    "skip_llm": True,
+    "llm_replay": True,
 }
 
 

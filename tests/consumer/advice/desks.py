@@ -14,6 +14,7 @@ from tests.support.waiting import eventually
 
 SETTINGS = CallSettings(max_tokens=100, temperature=0.0)
 LIMITS = DeskLimits(concurrency=4, requests_per_minute=1000, timeout_seconds=60, patience_seconds=120)
+START = datetime(2024, 1, 1, tzinfo=UTC)
 HOLD = Reply('{"action": "HOLD"}', 100, 10, 0.5)
 
 
@@ -78,7 +79,9 @@ class Office:
     def run(self, run_id: int = 1, *, max_calls: int = 10, epoch: int = 1, **terms: object) -> RunAdvice:
         """A run that this worker has claimed."""
         self.tables.executions[run_id] = {"epoch": epoch, "state": "running"}
-        made = AdviceTerms(run_id, epoch, "openai:test", SETTINGS, max_calls, replays=False, specification="ef" * 32)
+        made = AdviceTerms(
+            run_id, epoch, "openai:test", SETTINGS, max_calls, replays=False, specification="ef" * 32, start=START
+        )
         return RunAdvice(self.desk, replace(made, **terms))  # type: ignore[arg-type]  # a test's own fields
 
     async def states(self, run_id: int = 1) -> list[str]:

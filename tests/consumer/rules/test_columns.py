@@ -39,7 +39,7 @@ def test_a_request_can_repeat_each_repeatable_column() -> None:
 
 def test_what_is_executed_stands_in_the_specification_and_in_the_row() -> None:
     assert set(COLUMN_OF_FIELD) <= {each.name for each in fields(Specification)}
-    assert set(EXECUTED_COLUMNS) == set(RUN_COLUMNS) - {"primary_tf", "max_llm_calls"}
+    assert set(EXECUTED_COLUMNS) == set(RUN_COLUMNS) - {"primary_tf"}
 
 
 def test_every_computed_figure_but_the_printed_ones_has_its_column() -> None:

@@ -1,0 +1,74 @@
+"""Language models: which may decide, who calls them, and what a worker allows itself."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from consumer.advice.desk import AdviceDesk, DeskLimits
+from consumer.ports import Clock
+from consumer.ports.advice import CallLedger, MessageStore, ModelCaller
+from consumer.rules.advice import ModelTerms
+from consumer.settings import ModelSettings
+from engine.deciders.advised.answers import ANSWER_SCHEMA
+
+PRICE_LIST_CURRENCY = "USD"
+
+
+def model_terms(settings: ModelSettings) -> ModelTerms | None:
+    """What requests are held against; None: no model is configured."""
+    if not settings.models:
+        return None
+    return ModelTerms(
+        settings.models, settings.llm_max_prompt_tokens, settings.llm_max_tokens, settings.llm_temperature
+    )
+
+
+@asynccontextmanager
+async def open_desk(
+    settings: ModelSettings,
+    ledger: CallLedger,
+    messages: MessageStore,
+    clock: Clock,
+    account_currency: str,
+    secrets: Sequence[str],
+) -> AsyncIterator[AdviceDesk | None]:
+    """Who makes calls; None without a model. secrets: taken out of providers' words. Raises SettingsInvalid."""
+    if not settings.models:
+        yield None
+        return
+    caller = _open_caller(settings, account_currency, secrets)
+    desk = AdviceDesk(caller, ledger, messages, clock, desk_limits(settings))
+    try:
+        yield desk
+    finally:
+        await desk.close()
+
+
+def desk_limits(settings: ModelSettings) -> DeskLimits:
+    return DeskLimits(
+        concurrency=settings.llm_concurrency,
+        requests_per_minute=settings.llm_requests_per_minute,
+        timeout_seconds=settings.llm_timeout_seconds,
+        patience_seconds=settings.llm_patience_seconds,
+        shares_answers=settings.llm_cache,
+        cutoff=settings.llm_cutoff,
+    )
+
+
+def _open_caller(settings: ModelSettings, account_currency: str, secrets: Sequence[str]) -> ModelCaller:
+    # Here: the library is large, and a worker without a model need not have it in memory.
+    from consumer.adapters.language_models.caller import LanguageModels, Prices
+
+    prices = None
+    if settings.llm_input_price is not None and settings.llm_output_price is not None:
+        prices = Prices(settings.llm_input_price, settings.llm_output_price)
+    return LanguageModels(
+        settings.models,
+        default_model=settings.models[0],
+        base_url=settings.llm_base_url,
+        api_key=settings.llm_api_key.get_secret_value() if settings.llm_api_key is not None else None,
+        prices=prices,
+        uses_price_list=account_currency == PRICE_LIST_CURRENCY,
+        schema=ANSWER_SCHEMA,
+        timeout_seconds=settings.llm_timeout_seconds,
+        secrets=secrets,
+    )
