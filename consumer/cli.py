@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rerun": ("consumer.commands.rerun", "Run again what a run was, as a new request."),
     "replay": ("consumer.commands.replay", "Emit requests of the past again, as new ones."),
     "run": ("consumer.commands.run", "Run one backtest here and now, without any server."),
+    "estimate": ("consumer.commands.estimate", "Say what asking a language model in a run would cost at most."),
     "optimize": ("consumer.commands.optimize", "Search a strategy's parameters, and say how much of the best is luck."),
     "data": ("consumer.commands.data", "Import, list, check and remove market data."),
     "strategy": ("consumer.commands.strategy", "List, show and start strategies; add and edit their rows."),

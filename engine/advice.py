@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
 from enum import StrEnum
 from typing import Any
 
@@ -22,7 +21,7 @@ class DecidedBy(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
-    """Who is asked what, resolved and valid (see deciders.advised.terms). All but cutoff is in the digest."""
+    """Who is asked what, resolved and valid (see deciders.advised.terms). All of it is in the digest."""
 
     decided_by: DecidedBy
     model: str
@@ -43,5 +42,3 @@ class Advice:
     """Of one question, estimated; older bars are left out before it has more."""
     max_answer_tokens: int = 1_000
     temperature: float = 0.0
-    cutoff: date | None = None
-    """Until when the model has read the news, where that is known. In no digest: it changes a warning, no figure."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -112,36 +113,8 @@ def submit(
     Exit status: 0 sent (with --wait: completed), 1 not sent (with --wait: failed, cancelled, rejected, or not ended in
     time), 2 the request breaks the schema and was not sent.
     """
-    given: dict[str, Any] = {
-        "strategy_id": strategy_id,
-        "symbol": symbol,
-        "start_date": options.utc_moment(start_date, "--start"),
-        "end_date": options.utc_moment(end_date, "--end"),
-        "timeframe": timeframe,
-        "context_tfs": None if context_tfs is None else [name for name in context_tfs.split(",") if name],
-        "primary_tf": primary_tf,
-        "strategy_params": None if strategy_params is None else options.json_object(strategy_params, "--params"),
-        "run_id": run_id,
-        "max_llm_calls": max_llm_calls,
-        "initial_balance": initial_balance,
-        "account_currency": account_currency,
-        "volume": volume,
-        "risk_pct": risk_pct,
-        "commission_per_lot": commission_per_lot,
-        "slippage_pips": slippage_pips,
-        "commission_pct": commission_pct,
-        "leverage": leverage,
-        "stop_out_pct": stop_out_pct,
-        "spread_pips": spread_pips,
-        "spread_source": spread_source,
-        "execution_mode": execution_mode,
-        "on_opposite": on_opposite,
-        "stop_to_entry": stop_to_entry,
-        "tp_partial_close_ratio": tp_partial_close_ratio,
-        "warm_up_bars": warm_up_bars,
-        "request_id": request_id,
-    }
-    asked = read_request(file, {name: value for name, value in given.items() if value is not None})
+    flags = {name: value for name, value in locals().items() if name not in NO_DATA}
+    asked = read_request(file, request_data(flags))
     status = asyncio.run(
         submit_and_report(
             asked.request,
@@ -154,6 +127,23 @@ def submit(
         )
     )
     raise typer.Exit(status)
+
+
+NO_DATA = frozenset({"file", "wait", "wait_timeout", "as_json"})
+"""Parameters of the command that are no field of a request."""
+
+
+def request_data(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a request that flags give, those that are None left out."""
+    data = {name: value for name, value in flags.items() if value is not None}
+    for name, option in (("start_date", "--start"), ("end_date", "--end")):
+        if name in data:
+            data[name] = options.utc_moment(data[name], option)
+    if "context_tfs" in data:
+        data["context_tfs"] = [name for name in data["context_tfs"].split(",") if name]
+    if "strategy_params" in data:
+        data["strategy_params"] = options.json_object(data["strategy_params"], "--params")
+    return data
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,8 +58,7 @@ def input_parts(
         off.add("advice")
     given = {name: value for name, value in values_by_field(specification).items() if name not in off}
     if specification.advice is not None:
-        advice = values_by_field(specification.advice)
-        given["advice"] = {name: value for name, value in advice.items() if name != "cutoff"}
+        given["advice"] = values_by_field(specification.advice)
     given |= {"strategy_params": dict(params), "warm_up_bars": warm_up_bars}
     if strategy_version is not None:
         given["strategy_version"] = strategy_version

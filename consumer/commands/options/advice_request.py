@@ -63,15 +63,15 @@ def advice_asked(given: AdviceOptions, of_strategy: Any) -> Advice | None:
         mode,
         model=model,
         max_calls=DEFAULT_MAX_CALLS if given.max_llm_calls is None else given.max_llm_calls,
-        custom_prompt=_prompt(given),
+        custom_prompt=prompt_of(given),
         max_prompt_tokens=settings.llm_max_prompt_tokens,
         max_answer_tokens=settings.llm_max_tokens,
         temperature=settings.llm_temperature,
-        cutoff=settings.llm_cutoff,
     )
 
 
-def _prompt(given: AdviceOptions) -> str | None:
+def prompt_of(given: AdviceOptions) -> str | None:
+    """The user's own prompt, of an option or a file."""
     if given.custom_prompt_file is None:
         return given.custom_prompt
     if given.custom_prompt is not None:

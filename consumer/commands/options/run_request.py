@@ -10,7 +10,7 @@ from dataclasses import MISSING, Field, dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -46,6 +46,9 @@ from engine.numeric.times import as_us
 from engine.prepared import RunData
 from engine.specification import ExecutionMode, OnOpposite, Specification, SpreadSource, check_specification
 from engine.warm_up import WarmUp, most_of, signals_warm_up
+
+if TYPE_CHECKING:
+    from consumer.commands.options.row_request import RowOfRun
 
 _PREFIX = "BACKTEST_"
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
@@ -233,20 +236,57 @@ def read_asked(request: RunRequest) -> AskedRun:
     registry = _registry(request)
     instrument = instrument_for(request.symbol, registry)
     request = replace(request, symbol=instrument.symbol)
-    if request.timeframe is None:
+    row = _row_named(request)
+    if row is None and request.timeframe is None:
         raise typer.BadParameter("is required, e.g. H1", param_hint="'--timeframe'")
-    run_timeframe = options.known_timeframe(request.timeframe)
+    run_timeframe = options.known_timeframe(row.timeframe if row is not None else request.timeframe or "")
     source = _source(request, run_timeframe, registry)
-    decided_by = _decided_by(request)
-    advice = advice_asked(request, decided_by.llm)
-    start_utc, end_utc = _range(
+    if row is None:
+        decided_by = _decided_by(request)
+        specification = _specification(request, decided_by, source, run_timeframe)
+    else:
+        contexts = _contexts("", source, run_timeframe)
+        bounds = _bounds(request, source, run_timeframe)
+        specification = row.specification(request.symbol, *bounds, contexts, registry)
+        decided_by = _of_specification(specification)
+    check_specification(specification, instrument)
+    return AskedRun(specification, instrument, source, registry, decided_by)
+
+
+def _row_named(request: RunRequest) -> "RowOfRun | None":
+    if request.strategy_id is None:
+        return None
+    named = {"--strategy": request.strategy, "--rules": request.rules, "--signals": request.signals}
+    for option, value in named.items():
+        if value is not None:
+            raise typer.BadParameter("stands beside --strategy-id: one of them", param_hint=f"'{option}'")
+    # Late: a run without a row needs nothing of what holds requests to rows.
+    from consumer.commands.options.row_request import read_row
+
+    return read_row(request)
+
+
+def _of_specification(specification: Specification) -> "DecidedBy":
+    key, params = specification.strategy_key, specification.strategy_params
+    return DecidedBy(key, params, None if key is None else partial(strategy_with, key, params))
+
+
+def _bounds(request: RunRequest, source: NamedBarFiles, run_timeframe: Timeframe) -> tuple[datetime, datetime]:
+    return _range(
         options.utc_moment(request.start, "--start"),
         options.utc_moment(request.end, "--end"),
         source,
         request.symbol,
         run_timeframe,
     )
-    specification = Specification(
+
+
+def _specification(
+    request: RunRequest, decided_by: "DecidedBy", source: NamedBarFiles, run_timeframe: Timeframe
+) -> Specification:
+    advice = advice_asked(request, decided_by.llm)
+    start_utc, end_utc = _bounds(request, source, run_timeframe)
+    return Specification(
         symbol=request.symbol,
         timeframe=run_timeframe.name,
         start=start_utc,
@@ -274,8 +314,6 @@ def read_asked(request: RunRequest) -> AskedRun:
         stop_out_pct=request.stop_out_pct,
         advice=advice,
     )
-    check_specification(specification, instrument)
-    return AskedRun(specification, instrument, source, registry, decided_by)
 
 
 def _registry(request: RunRequest) -> Mapping[str, Instrument]:

@@ -39,6 +39,8 @@ class Word:
     stop_loss: float | None = None
     take_profits: tuple[float, ...] = ()
     metadata: Mapping[str, Any] | None = None
+    passes: bool = False
+    """A rule's proposal is taken as it stands, and nothing else of this is looked at."""
 
 
 HOLD: Final = Word("HOLD")

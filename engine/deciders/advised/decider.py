@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -91,7 +91,7 @@ class AdvisedDecider:
             carrier.ask_at_each_close(_AtEveryKth(run, self.advice, consults, taken))
         else:
             warnings = self.rule.decide(run, _OverRule(run, self.advice, carrier, consults, taken), None).warnings
-        return taken.decisions((*warnings, *consults.warnings(), *_remembered(run.specification, self.advice)))
+        return taken.decisions((*warnings, *consults.warnings()))
 
 
 def closes_between(bars: int, advice: Advice) -> int | None:
@@ -100,16 +100,6 @@ def closes_between(bars: int, advice: Advice) -> int | None:
     if advice.max_calls < calls:
         return None
     return advice.every or -(-bars * calls // advice.max_calls)
-
-
-def _remembered(specification: Specification, advice: Advice) -> Iterator[str]:
-    """Say where a model may have read how the run's time went on."""
-    cutoff = advice.cutoff
-    if cutoff is not None and specification.start.date() < cutoff:
-        yield (
-            f"the run begins before {cutoff}, until when {advice.model} has read what happened: it may remember the"
-            f" market, and its decisions then prove little"
-        )
 
 
 @dataclass(slots=True)
@@ -218,6 +208,8 @@ class _OverRule:
             return self._taken.take(bar, decision, name, metadata)
         account = Account(self._position, self._balance, equity)
         word = self._consults.consult(bar, account, Proposal(decision, name, metadata))
+        if word.passes:
+            return self._taken.take(bar, decision, name, metadata)
         if word.action == "HOLD":
             return self._taken.take(bar, _CLOSES_IT) if self._closes_too(decision) else None
         changed = self._validated(decision, word) if self._validates else self._replaced(bar, decision, word)

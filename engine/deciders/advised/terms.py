@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date
 from typing import Any, Final
 
 from engine.advice import DEFAULT_BARS, DEFAULT_ROLES, Advice, DecidedBy
@@ -41,7 +40,6 @@ class LlmParams:
         max_prompt_tokens: int,
         max_answer_tokens: int,
         temperature: float,
-        cutoff: date | None = None,
     ) -> Advice:
         """Return what a run leaves to a model. model: the configured one, where these params name none."""
         return Advice(
@@ -58,7 +56,6 @@ class LlmParams:
             max_prompt_tokens=max_prompt_tokens,
             max_answer_tokens=max_answer_tokens,
             temperature=temperature,
-            cutoff=cutoff,
         )
 
 
