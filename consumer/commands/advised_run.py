@@ -16,7 +16,7 @@ from engine.watch import OnProgress
 
 def run_advised(ready: ReadyRun, request: RunRequest, show: OnProgress | None) -> tuple[BacktestResult, dict[str, Any]]:
     """Run it; the result, and what it cost beside what the rule alone earns (rule_only), where there is one."""
-    if request.llm_ledger is None:
+    if request.llm_ledger is None and request.strategy_id is None:
         raise typer.BadParameter(
             "is needed in every mode but rule_only: calls are paid for, and kept in it", param_hint="'--llm-ledger'"
         )
@@ -25,6 +25,7 @@ def run_advised(ready: ReadyRun, request: RunRequest, show: OnProgress | None) -
     with open_local_advisor(specification, request.llm_ledger, settings, replays=request.llm_replay) as advisor:
         decider = advised(specification, ready.rule, advisor)
         result = run_backtest(specification, ready.instrument, ready.data, decider, on_progress=show)
+        result = replace(result, run_warnings=(*result.run_warnings, *advisor.warnings))
         figures = asdict(advisor.figures())
     if ready.rule is not None:
         alone = replace(specification, advice=None)

@@ -84,7 +84,8 @@ def _estimated(
     if specification.advice is not None:
         warm_ups.append(advice_warm_up(specification))
     data = assemble(specification, market_data_at(stores.market_data_url), registry, most_of(warm_ups))
-    prices = token_prices(models, specification.advice, specification.account_currency)
+    advice, currency = specification.advice, specification.account_currency
+    prices = None if advice is None else token_prices(models, advice.model, currency)
     return estimate(specification, instrument_for(specification.symbol, registry), data, rule, prices)
 
 
@@ -111,5 +112,5 @@ def _line(found: Estimate) -> str:
     if found.asks == 0:
         return f"{found.bars:,} bars: nobody is asked"
     cost = "not known (set BACKTEST_LLM_INPUT_PRICE)" if found.cost_at_most is None else f"{found.cost_at_most:,.2f}"
-    tokens = f"about {found.input_tokens_per_call:,} tokens a question"
-    return f"{found.bars:,} bars: {found.asks:,} asks, at most {found.calls_at_most:,} calls, {tokens}, cost at most {cost}"
+    calls = f"{found.asks:,} asks, at most {found.calls_at_most:,} calls"
+    return f"{found.bars:,} bars: {calls}, about {found.input_tokens_per_call:,} tokens a question, cost at most {cost}"

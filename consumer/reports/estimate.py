@@ -10,7 +10,7 @@ from engine.market.instruments import Instrument
 from engine.prepared import PreparedRun, RunData, prepare_run
 from engine.simulate import simulate_once
 from engine.specification import Specification
-from engine.watch import Watch
+from engine.watch import CHUNK_BARS, Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +58,11 @@ def estimate(
         counted.append(Counting(of, by))
         return counted[-1]
 
-    simulate_once(run, AdvisedDecider(advice, rule, count), Watch(run, None))
+    simulate_once(run, AdvisedDecider(advice, rule, count), Watch(run, None, CHUNK_BARS))
     [counting] = counted
     calls = min(advice.max_calls, 2 * counting.asks * counting.calls_an_ask)
-    return Estimate(
-        run.bar_count,
-        counting.asks,
-        calls,
-        counting.prompt_tokens,
-        _cost(calls, counting.prompt_tokens, advice, prices),
-    )
+    tokens = counting.prompt_tokens
+    return Estimate(run.bar_count, counting.asks, calls, tokens, _cost(calls, tokens, advice, prices))
 
 
 def _counting(advice: Advice, rule: Decider | None) -> AdvisedDecider:

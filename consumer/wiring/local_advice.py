@@ -7,73 +7,112 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol
 
-from consumer.adapters.language_models.ledger_file import LedgerFile, open_ledger_file
+from consumer.adapters.language_models.ledger_file import LocalRun, open_ledger_file
 from consumer.advice.desk import AdviceDesk
 from consumer.advice.run_advice import AdviceTerms, RunAdvice
 from consumer.clock import SystemClock
 from consumer.ports.advice import (
     AdviceFailed,
     AdviceFigures,
+    CallLedger,
     CallOutcome,
     CallRefused,
     CallSettings,
     Messages,
-    ModelCaller,
+    MessageStore,
     Question,
 )
 from consumer.preparation.snapshot import specification_to_json
-from consumer.rules.budget import specification_hash
-from consumer.settings import ModelSettings
-from consumer.wiring.models import desk_limits
-from engine.advice import Advice
+from consumer.rules.budget import cutoff_warnings, specification_hash
+from consumer.settings import DatabaseSettings, ModelSettings, load_settings
+from consumer.wiring.models import desk_limits, open_caller
 from engine.deciders.advised import advisor
 from engine.errors import AdviceFailed as RunAdviceFailed
 from engine.errors import RunFailed
 from engine.specification import Specification
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-Result = TypeVar("Result")
+WaitFor = Callable[[Callable[[], Awaitable[Any]]], Any]
+"""Runs a coroutine on the loop, and waits."""
+
+
+class RunLedger(CallLedger, MessageStore, Protocol):
+    """A ledger that knows which runs there are of it."""
+
+    def begin_run(self, specification: str) -> LocalRun: ...
+    def end_run(self, run_id: int) -> None: ...
 
 
 @contextmanager
 def open_local_advisor(
-    specification: Specification, ledger_path: Path, settings: ModelSettings, *, replays: bool
+    specification: Specification, ledger_path: Path | None, settings: ModelSettings, *, replays: bool
 ) -> Iterator["LocalAdvisor"]:
     """An advisor for one run of the specification, or for another attempt at one that was broken off.
 
-    Whatever ends the run but its own end (a signal, a crash) leaves it to be gone on with. Raises SettingsInvalid,
-    LedgerUnusable, AlreadyAtWork.
+    ledger_path: None for the database's ledger. Whatever ends the run but its own end (a signal, a crash) leaves it to
+    be gone on with, in a file; in the database each run is one of its own, which shares the answers of all. Raises
+    SettingsInvalid, LedgerUnusable, AlreadyAtWork.
     """
     advice = specification.advice
     assert advice is not None, "only runs that leave something to a model have an advisor"
-    # Before the file is opened: what cannot be reached leaves no ledger behind.
-    caller = Nobody() if replays else open_models(advice.model, settings, specification.account_currency)
-    with open_ledger_file(ledger_path) as ledger, _event_loop() as wait_for:
-        run, limits = _begun(specification, ledger), desk_limits(settings)
+    database = load_settings(DatabaseSettings) if ledger_path is None else None
+    secrets = (*settings.secret_values(), *(() if database is None else database.secret_values()))
+    # Before a file is opened: what cannot be reached leaves no ledger behind.
+    caller = Nobody() if replays else open_caller(settings, specification.account_currency, secrets)
+    with _event_loop() as wait_for, _ledger(ledger_path, database, wait_for) as ledger:
+        hashed = specification_hash(specification_to_json(specification))
+        run = ledger.begin_run(hashed)
 
         async def open_desk() -> AdviceDesk:
-            return AdviceDesk(caller, ledger, ledger, SystemClock(), limits)
+            return AdviceDesk(caller, ledger, ledger, SystemClock(), desk_limits(settings))
 
-        desk = wait_for(open_desk)
-        terms = _terms(specification, advice, run, replays=replays)
+        terms = AdviceTerms(
+            run_id=run.run_id,
+            epoch=run.epoch,
+            model=advice.model,
+            settings=CallSettings(advice.max_answer_tokens, advice.temperature),
+            max_calls=advice.max_calls,
+            replays=replays,
+            specification=hashed,
+            start=specification.start,
+        )
+        desk: AdviceDesk = wait_for(open_desk)
         try:
             yield LocalAdvisor(RunAdvice(desk, terms), wait_for)
-            ledger.end_run(terms.run_id)
+            ledger.end_run(run.run_id)
         except RunFailed:
-            ledger.end_run(terms.run_id)
+            ledger.end_run(run.run_id)
             raise
         finally:
             wait_for(desk.close)
 
 
+@contextmanager
+def _ledger(path: Path | None, database: DatabaseSettings | None, wait_for: "WaitFor") -> Iterator[RunLedger]:
+    if database is None:
+        assert path is not None
+        with open_ledger_file(path) as ledger:
+            yield ledger
+        return
+    # Late: a run with a file needs no database's client.
+    from consumer.wiring.local_calls import open_local_calls
+
+    opened = open_local_calls(database)
+    calls: RunLedger = wait_for(opened.__aenter__)
+    try:
+        yield calls
+    finally:
+        wait_for(lambda: opened.__aexit__(None, None, None))
+
+
 @dataclass(frozen=True, slots=True)
 class LocalAdvisor:
-    """Implements engine.deciders.advised.advisor.Advisor. wait_for: runs a coroutine on the loop, and waits."""
+    """Implements engine.deciders.advised.advisor.Advisor."""
 
     run: RunAdvice
-    wait_for: Callable[[Callable[[], Awaitable[Any]]], Any]
+    wait_for: "WaitFor"
 
     def ask(self, questions: Sequence[advisor.Question]) -> Sequence[advisor.Answer | None]:
         asked = [_in_words_of_ports(question) for question in questions]
@@ -87,6 +126,10 @@ class LocalAdvisor:
         found: AdviceFigures = self.wait_for(self.run.final_figures)
         return found
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return cutoff_warnings(self.run.terms.start, self.run.desk.limits.cutoff)
+
 
 class Nobody:
     """Implements ModelCaller for runs that ask nobody."""
@@ -98,62 +141,20 @@ class Nobody:
         """There is nothing to let go of."""
 
 
-def open_models(model: str, settings: ModelSettings, account_currency: str) -> ModelCaller:
-    """What calls a model. Raises SettingsInvalid for one that cannot be reached with what is configured."""
-    # Late: a model's client takes a second to load, which other runs need not wait for.
-    from consumer.adapters.language_models.caller import LanguageModels, Prices
-    from engine.deciders.advised.answers import ANSWER_SCHEMA
-
-    priced = settings.llm_input_price is not None and settings.llm_output_price is not None
-    key = settings.llm_api_key.get_secret_value() if settings.llm_api_key is not None else None
-    return LanguageModels(
-        [model],
-        default_model=settings.llm_model or model,
-        base_url=settings.llm_base_url,
-        api_key=key,
-        prices=Prices(settings.llm_input_price or 0.0, settings.llm_output_price or 0.0) if priced else None,
-        uses_price_list=account_currency == "USD",
-        schema=ANSWER_SCHEMA,
-        timeout_seconds=settings.llm_timeout_seconds,
-        secrets=(),
-    )
-
-
-def _begun(specification: Specification, ledger: LedgerFile) -> tuple[int, int]:
-    return ledger.begin_run(_hash_of(specification))
-
-
-def _hash_of(specification: Specification) -> str:
-    return specification_hash(specification_to_json(specification))
-
-
-def _terms(specification: Specification, advice: Advice, run: tuple[int, int], *, replays: bool) -> AdviceTerms:
-    return AdviceTerms(
-        run_id=run[0],
-        epoch=run[1],
-        model=advice.model,
-        settings=CallSettings(advice.max_answer_tokens, advice.temperature),
-        max_calls=advice.max_calls,
-        replays=replays,
-        specification=_hash_of(specification),
-        start=specification.start,
-    )
-
-
 def _in_words_of_ports(question: advisor.Question) -> Question:
     messages = tuple((each.author, each.content) for each in question.messages)
     return Question(_EPOCH + timedelta(microseconds=question.bar_time_us), question.role, messages)
 
 
 @contextmanager
-def _event_loop() -> Iterator[Callable[[Callable[[], Awaitable[Result]]], Result]]:
+def _event_loop() -> Iterator[WaitFor]:
     """A loop in a thread of its own; yields what runs a coroutine there and waits for it."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="models", daemon=True)
     thread.start()
 
-    def wait_for(make: Callable[[], Awaitable[Result]]) -> Result:
-        async def awaited() -> Result:
+    def wait_for(make: Callable[[], Awaitable[Any]]) -> Any:
+        async def awaited() -> Any:
             return await make()
 
         future = asyncio.run_coroutine_threadsafe(awaited(), loop)

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from consumer.advice.desk import AdviceDesk, DeskLimits
 from consumer.ports import Clock
 from consumer.ports.advice import CallLedger, MessageStore, ModelCaller
+from consumer.reports.estimate import TokenPrices
 from consumer.rules.advice import ModelTerms
 from consumer.settings import ModelSettings
 from engine.deciders.advised.answers import ANSWER_SCHEMA
@@ -35,12 +36,24 @@ async def open_desk(
     if not settings.models:
         yield None
         return
-    caller = _open_caller(settings, account_currency, secrets)
+    caller = open_caller(settings, account_currency, secrets)
     desk = AdviceDesk(caller, ledger, messages, clock, desk_limits(settings))
     try:
         yield desk
     finally:
         await desk.close()
+
+
+def token_prices(settings: ModelSettings, model: str, account_currency: str) -> TokenPrices | None:
+    """As configured, else by the library's list, which is in USD; None where neither tells."""
+    if settings.llm_input_price is not None and settings.llm_output_price is not None:
+        return TokenPrices(settings.llm_input_price, settings.llm_output_price)
+    if account_currency != PRICE_LIST_CURRENCY or settings.llm_base_url is not None:
+        return None
+    from consumer.adapters.language_models.price_list import listed_prices
+
+    listed = listed_prices(model)
+    return None if listed is None else TokenPrices(*listed)
 
 
 def desk_limits(settings: ModelSettings) -> DeskLimits:
@@ -54,7 +67,8 @@ def desk_limits(settings: ModelSettings) -> DeskLimits:
     )
 
 
-def _open_caller(settings: ModelSettings, account_currency: str, secrets: Sequence[str]) -> ModelCaller:
+def open_caller(settings: ModelSettings, account_currency: str, secrets: Sequence[str]) -> ModelCaller:
+    """What calls models. Raises SettingsInvalid for one that cannot be reached with what is configured."""
     # Here: the library is large, and a worker without a model need not have it in memory.
     from consumer.adapters.language_models.caller import LanguageModels, Prices
 

@@ -13,9 +13,13 @@ from schemas.json_text import storable
 
 @dataclass(frozen=True, slots=True)
 class PostgresCalls:
-    """Implements `CallLedger` on a pool of asyncpg connections."""
+    """Implements `CallLedger` on a pool of asyncpg connections.
+
+    needs_claim: False for a run of one process alone, which nobody else can claim (`backtest run`).
+    """
 
     pool: Pool
+    needs_claim: bool = True
 
     async def made(self, run_id: int) -> CallsMade:
         with translated():
@@ -36,7 +40,7 @@ class PostgresCalls:
     async def begin(self, call: Call) -> bool:
         async with transaction(self.pool) as connection:
             # The lock makes a claim of the run wait, whose owner then sees this call; a claim before it fences this.
-            if await connection.fetchval(_HOLD_CLAIM, call.run_id, call.epoch) is None:
+            if self.needs_claim and await connection.fetchval(_HOLD_CLAIM, call.run_id, call.epoch) is None:
                 return False
             asked = call.question
             await connection.execute(

@@ -14,6 +14,7 @@ from consumer.ports import StrategyRow
 from consumer.preparation.snapshot import specification_from_json
 from consumer.requests.admitting import admit, strategy_row
 from consumer.rules.admission import Admission
+from consumer.settings import ModelSettings, load_settings
 from engine.errors import InputRefused
 from engine.market.instruments import Instrument
 from engine.specification import Specification
@@ -105,7 +106,9 @@ async def _fetched(strategy_id: int, changes: Mapping[str, Any]) -> StrategyRow:
 
 
 def _admission(registry: Mapping[str, Instrument]) -> Admission:
-    return Admission(registry, "USD")
+    from consumer.wiring.models import model_terms
+
+    return Admission(registry, "USD", model_terms(load_settings(ModelSettings)))
 
 
 def _plain(value: Any) -> Any:
