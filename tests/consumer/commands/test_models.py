@@ -19,6 +19,8 @@ from tests.engine.run_builders import sample
 from tests.support.scripted_model import Received, Says, ScriptedModel, says
 
 BARS = 120
+ALONE = ("llm_only", "rule_then_llm")
+"""Modes that are tried without a rule."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +92,8 @@ def states(ledger: Path) -> list[tuple[int, int, str]]:
 
 
 def in_turn(received: Received) -> Says:
-    return Says(
-        {"action": ("BUY", "SELL", "HOLD", "CLOSE")[received.number % 4], "reason": f"number {received.number}"}
-    )
+    action = ("BUY", "SELL", "HOLD", "CLOSE")[received.number % 4]
+    return Says({"action": action, "reason": f"number {received.number}"})
 
 
 def test_a_run_is_paid_once_and_repeats_from_its_ledger(
@@ -120,20 +121,18 @@ def test_a_run_is_paid_once_and_repeats_from_its_ledger(
 def test_what_the_rule_alone_earns_stands_beside_and_skip_llm_is_that(
     capsys: pytest.CaptureFixture[str], model: ScriptedModel, bars: Path, ledger: Path
 ) -> None:
-    with_model = backtest(capsys, *run_options(bars, ledger, "rule_then_llm", "--strategy", "sma_cross")).json
+    options = run_options(bars, ledger, "rule_then_llm", "--strategy", "sma_cross")
+    with_model = backtest(capsys, *options).json
     assert with_model["total_trades"] == 0
     assert with_model["llm_calls_used"] == model.calls > 0
-    skipped = backtest(capsys, *run_options(bars, ledger, "rule_then_llm", "--strategy", "sma_cross", "--skip-llm"))
+    skipped = backtest(capsys, *options, "--skip-llm")
     alone = backtest(
         capsys, "run", "--bars", bars, "--symbol", "EURUSD", "--timeframe", "H1", "--strategy", "sma_cross", "--json"
     )
     assert skipped.json == alone.json
     beside = with_model["rule_only"]
     assert beside == {name: alone.json[name] for name in ("net_profit", "total_trades", "result_digest")}
-    table = backtest(
-        capsys,
-        *(each for each in run_options(bars, ledger, "rule_then_llm", "--strategy", "sma_cross") if each != "--json"),
-    )
+    table = backtest(capsys, *(each for each in options if each != "--json"))
     assert "the rule alone" in table.err
     assert "answers from earlier ones" in table.err
 
@@ -225,11 +224,7 @@ def test_a_ledger_is_one_programs_and_no_other_file(
 def test_what_is_wrong_is_one_line(
     options: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str], bars: Path
 ) -> None:
-    further = (
-        ()
-        if "--strategy" in options or "llm_only" in options or "rule_then_llm" in options
-        else ("--strategy", "sma_cross")
-    )
+    further = ("--strategy", "sma_cross") if len(options) == 2 and options[1] not in ALONE else ()
     ended = backtest(capsys, "run", "--bars", bars, "--symbol", "EURUSD", "--timeframe", "H1", *options, *further)
     assert (ended.status, told in ended.err) == (2, True), ended.err
 
@@ -308,9 +303,8 @@ def test_options_that_are_given_win_over_a_rows_columns(
     of_row = backtest(capsys, "run", *files, "--strategy-id", row).json
     spelled = ("--strategy", "sma_cross", "--params", '{"fast": 5}', "--sl-pips", 40, "--on-opposite", "ignore")
     assert of_row["result_digest"] == backtest(capsys, "run", *files, *spelled).json["result_digest"]
-    changed = backtest(
-        capsys, "run", *files, "--strategy-id", row, "--on-opposite", "reverse", "--params", '{"fast": 7}'
-    )
+    over = ("--on-opposite", "reverse", "--params", '{"fast": 7}')
+    changed = backtest(capsys, "run", *files, "--strategy-id", row, *over)
     spelled = ("--strategy", "sma_cross", "--params", '{"fast": 7}', "--sl-pips", 40)
     assert changed.json["result_digest"] == backtest(capsys, "run", *files, *spelled).json["result_digest"]
     missing = backtest(capsys, "run", *files, "--strategy-id", 999)
@@ -339,7 +333,8 @@ def test_an_estimate_counts_what_a_run_asks(
     tokens = figures["input_tokens_per_call"]
     assert 1_000 < tokens < 5_000
     assert figures["cost_at_most"] == pytest.approx(30 * (tokens + 2 * 1000) / 1e6)
-    over = _added(capsys, "over", "--decided-by", "hybrid_validator", "--key", "sma_cross", "--params", '{"fast": 5}')
+    params = '{"fast": 3, "slow": 8}'
+    over = _added(capsys, "over", "--decided-by", "hybrid_validator", "--key", "sma_cross", "--params", params)
     counted = backtest(capsys, "estimate", "--strategy-id", over, *asked, "--json").json["asks"]
     assert model.calls == 0
     model.script = lambda received: Says(
