@@ -369,7 +369,7 @@ class ModelSettings(LogSettings):
         return self
 
 
-class ServiceSettings(DatabaseSettings, KafkaSettings, StoreSettings, StrategySettings, SearchSettings):
+class ServiceSettings(DatabaseSettings, KafkaSettings, StoreSettings, StrategySettings, SearchSettings, ModelSettings):
     """What every program of the service is told, worker and API."""
 
     lease_seconds: _Lease = 15.0
@@ -378,7 +378,7 @@ class ServiceSettings(DatabaseSettings, KafkaSettings, StoreSettings, StrategySe
     """How long it waits for its servers when it starts."""
 
 
-class Settings(ServiceSettings, ModelSettings):
+class Settings(ServiceSettings):
     """Everything a worker is told."""
 
     slots: _Count = Field(default_factory=_cores)

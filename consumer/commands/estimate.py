@@ -20,7 +20,8 @@ from consumer.reports.estimate import Estimate, estimate
 from consumer.requests.admitting import admit, rows_named
 from consumer.settings import DatabaseSettings, ModelSettings, StoreSettings, load_settings
 from consumer.wiring.files import market_data_at
-from consumer.wiring.models import model_terms, token_prices
+from consumer.wiring.models import model_terms
+from consumer.wiring.prices import token_prices
 from engine.deciders.advised.warm_up import advice_warm_up
 from engine.deciders.decider import Decider
 from engine.errors import InputRefused

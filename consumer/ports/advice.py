@@ -179,6 +179,14 @@ class CallLedger(Protocol):
         ...
 
 
+class KeptMessages(Protocol):
+    """Reads what was asked."""
+
+    def read_messages(self, key: str) -> bytes:
+        """What was asked under a key: a JSON object of model, settings and messages. Raises ArtifactsUnavailable."""
+        ...
+
+
 class MessageStore(Protocol):
     """Keeps what was asked, once a key."""
 

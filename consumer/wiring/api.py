@@ -110,7 +110,7 @@ async def open_services(settings: ApiSettings, clock: StoreClock) -> AsyncIterat
                 idle_in_transaction_seconds=settings.lease_seconds,
             )
         )
-        judge = await stack.enter_async_context(open_row_judge(settings, settings))
+        judge = await stack.enter_async_context(open_row_judge(settings, settings, settings))
         publisher = KafkaPublisher(connection, owner.replace("/", "-"), clock)
         stack.push_async_callback(publisher.close)
         outbox = PostgresOutbox(pool, owner, settings.lease_seconds)

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from consumer.advice.desk import AdviceDesk, DeskLimits
 from consumer.ports import Clock
 from consumer.ports.advice import CallLedger, MessageStore, ModelCaller
-from consumer.reports.estimate import TokenPrices
 from consumer.rules.advice import ModelTerms
 from consumer.settings import ModelSettings
 from engine.deciders.advised.answers import ANSWER_SCHEMA
@@ -42,18 +41,6 @@ async def open_desk(
         yield desk
     finally:
         await desk.close()
-
-
-def token_prices(settings: ModelSettings, model: str, account_currency: str) -> TokenPrices | None:
-    """As configured, else by the library's list, which is in USD; None where neither tells."""
-    if settings.llm_input_price is not None and settings.llm_output_price is not None:
-        return TokenPrices(settings.llm_input_price, settings.llm_output_price)
-    if account_currency != PRICE_LIST_CURRENCY or settings.llm_base_url is not None:
-        return None
-    from consumer.adapters.language_models.price_list import listed_prices
-
-    listed = listed_prices(model)
-    return None if listed is None else TokenPrices(*listed)
 
 
 def desk_limits(settings: ModelSettings) -> DeskLimits:

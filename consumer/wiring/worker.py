@@ -15,8 +15,8 @@ import structlog
 from consumer.adapters.engine_pool.checkers import StrategyCheckers
 from consumer.adapters.engine_pool.pool import EngineProcesses
 from consumer.adapters.engine_pool.settings import EngineProcessSettings
-from consumer.adapters.files.artifacts import ArtifactFiles
 from consumer.adapters.files.instruments import read_instruments
+from consumer.adapters.files.model_messages import MessageFiles
 from consumer.adapters.files.probe import probe_artifacts
 from consumer.adapters.files.search_files import SearchArtifacts
 from consumer.adapters.files.store import FileStoreError
@@ -140,7 +140,7 @@ async def open_worker(settings: Settings, clock: StoreClock) -> AsyncIterator[Wo
             open_desk(
                 settings,
                 PostgresCalls(pool),
-                ArtifactFiles(settings.artifacts_url),
+                MessageFiles(settings.artifacts_url),
                 clock,
                 settings.account_currency,
                 settings.secret_values(),

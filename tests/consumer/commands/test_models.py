@@ -305,8 +305,8 @@ def test_options_that_are_given_win_over_a_rows_columns(
     assert of_row["result_digest"] == backtest(capsys, "run", *files, *spelled).json["result_digest"]
     over = ("--on-opposite", "reverse", "--params", '{"fast": 7}')
     changed = backtest(capsys, "run", *files, "--strategy-id", row, *over)
-    changed_too = ("--strategy", "sma_cross", "--params", '{"fast": 7}', "--sl-pips", 40)
-    assert changed.json["result_digest"] == backtest(capsys, "run", *files, *changed_too).json["result_digest"]
+    respelled = ("--strategy", "sma_cross", "--params", '{"fast": 7}', "--sl-pips", 40)
+    assert changed.json["result_digest"] == backtest(capsys, "run", *files, *respelled).json["result_digest"]
     missing = backtest(capsys, "run", *files, "--strategy-id", 999)
     assert (missing.status, missing.err) == (2, "backtest: there is no strategy 999\n")
 
