@@ -51,7 +51,7 @@ CRASH_POINTS = {
     "progress: acknowledged, not forgotten": CrashPoint(SEND, "after", PROGRESS),
     "finish: result in hand": CrashPoint(f"{QUEUE}PostgresQueue.finish", "before"),
     "finish: trades copied": CrashPoint(f"{QUEUE}copy_trades", "after"),
-    "finish: row written, event not stored": CrashPoint("consumer.adapters.postgres.endings:_end_row", "after"),
+    "finish: execution locked, its end not written": CrashPoint(f"{QUEUE}end_runs", "before", "Completed("),
     "finish: all written, not committed": CrashPoint(f"{QUEUE}end_runs", "after", COMPLETED),
     "finish: committed, not relayed": CrashPoint(f"{QUEUE}PostgresQueue.finish", "after"),
     "relay: started event about to be sent": CrashPoint(SEND, "before", STARTED),

@@ -2,7 +2,7 @@
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
@@ -11,6 +11,7 @@ import structlog
 from consumer.adapters.postgres.pool import Connection, Row
 from consumer.ports import EventKind, EventWriter, OutgoingEvent, RunFacts
 from consumer.ports.outcomes import Cancelled, Completed, Failed
+from consumer.rules.columns import METRIC_COLUMNS
 from consumer.rules.endings import Ending, SpecificationCorrupt, facts_of, final_progress, state_of
 from consumer.rules.ownership import Standing, standing_of
 from schemas.json_text import storable
@@ -35,49 +36,52 @@ async def end_runs(
     """
     if not endings:
         return ()
-    completed = [ending.outcome if isinstance(ending.outcome, Completed) else None for ending in endings]
-    unsent = await connection.fetch(
-        _END_EXECUTIONS,
-        [ending.facts.run_id for ending in endings],
-        [state_of(ending.outcome) for ending in endings],
-        [ending.sequence for ending in endings],
-        [ending.epoch for ending in endings],
-        [None if outcome is None else outcome.result_digest for outcome in completed],
-        [None if outcome is None else outcome.engine_version[:40] for outcome in completed],
-        owner.name,
-        owner.lease_seconds,
-        [None if outcome is None else json.dumps(outcome.metrics) for outcome in completed],
-        [None if outcome is None else json.dumps(outcome.artifacts) for outcome in completed],
-        [None if outcome is None else outcome.duration_seconds for outcome in completed],
-        [None if outcome is None else outcome.strategy_version for outcome in completed],
-    )
-    for ending in endings:
-        if ending.has_row:
-            await _end_row(connection, ending)
     events = [
         writer.terminal(ending.facts, ending.sequence, ending.attempt, final_progress(ending), ending.outcome)
         for ending in endings
     ]
-    return (*events_of(unsent), *await store_events(connection, events, owner))
+    rows = await connection.fetch(_END_RUNS, owner.name, owner.lease_seconds, *_written(endings, events))
+    for ending in endings:
+        if ending.has_row and not isinstance(ending.outcome, Completed):
+            await _end_row(connection, ending)
+    unsent = events_of(row for row in rows if row["kind"] is not None)
+    return (*unsent, *with_row_ids(events, [row for row in rows if row["kind"] is None]))
+
+
+def _written(endings: Sequence[Ending], events: Sequence[OutgoingEvent]) -> Iterator[list[Any]]:
+    """The columns that _END_RUNS takes; what only a completed run has is None of the others."""
+    completed = [ending.outcome if isinstance(ending.outcome, Completed) else None for ending in endings]
+    yield [ending.facts.run_id for ending in endings]
+    yield [state_of(ending.outcome) for ending in endings]
+    yield [ending.sequence for ending in endings]
+    yield [ending.epoch for ending in endings]
+    yield [each and each.result_digest for each in completed]
+    yield [each and each.engine_version[:40] for each in completed]
+    yield [each and each.strategy_version for each in completed]
+    yield [each and json.dumps(each.metrics) for each in completed]
+    yield [each and json.dumps(each.artifacts) for each in completed]
+    yield [each and each.duration_seconds for each in completed]
+    yield [event.event_id for event in events]
+    yield [event.key for event in events]
+    yield [event.value for event in events]
+    yield [encode_headers(event.headers) for event in events]
+    yield [each and each.data_file_path for each in completed]
+    for each in completed:
+        if each is not None and (unknown := each.columns.keys() - set(METRIC_COLUMNS)):
+            raise ValueError(f"a result has figures that no column is for: {', '.join(sorted(unknown))}")
+    for name in METRIC_COLUMNS:
+        yield [each and each.columns.get(name) for each in completed]
 
 
 async def _end_row(connection: Connection, ending: Ending) -> None:
     match ending.outcome:
-        case Completed() as completed:
-            names = list(completed.columns)
-            assignments = ", ".join(f"{name} = ${index}" for index, name in enumerate(names, start=3))
-            await connection.execute(
-                f"UPDATE backtest_runs SET status = 'completed', progress_pct = 100, error_message = NULL,"
-                f" data_file_path = $2, {assignments} WHERE id = $1",
-                ending.facts.run_id,
-                completed.data_file_path,
-                *(completed.columns[name] for name in names),
-            )
         case Failed(code, message):
             told = storable(f"{code}: {message}")
             await connection.execute(_FAIL_ROW, ending.facts.run_id, ending.progress_pct, told)
         case Cancelled():
             await connection.execute(_CANCEL_ROW, ending.facts.run_id, ending.progress_pct)
+        case Completed():
+            raise AssertionError("written with its execution")
         case _:
             assert_never(ending.outcome)
 
@@ -100,6 +104,11 @@ async def store_events(
         owner.name,
         owner.lease_seconds,
     )
+    return with_row_ids(events, rows)
+
+
+def with_row_ids(events: Sequence[OutgoingEvent], rows: Iterable[Row]) -> tuple[OutgoingEvent, ...]:
+    """Stored events, each with the id of its row."""
     row_ids = {row["event_id"]: row["id"] for row in rows}
     return tuple(replace(event, row_id=row_ids[event.event_id]) for event in events)
 
@@ -170,30 +179,55 @@ async def facts_of_rows(connection: Connection, rows: Sequence[Row]) -> list[tup
 
 _NAMED_BY_ROW = "SELECT id, strategy_id, symbol, timeframe FROM backtest_runs WHERE id = ANY($1)"
 
-# With their unsent events in the same statement: progress goes, the rest is ours. Rows of the outbox are locked
-# by id first, as everywhere; nobody adds one meanwhile, since that takes the execution's lock.
-_END_EXECUTIONS = """
+_WHOLE_METRICS = frozenset({"total_trades", "max_consec_wins", "max_consec_losses"})
+_METRIC_ARRAYS = ", ".join(
+    f"${place}::{'int' if name in _WHOLE_METRICS else 'float8'}[]"
+    for place, name in enumerate(METRIC_COLUMNS, start=18)
+)
+
+# With their rows, where they completed, and all of their events: progress goes, the rest of the unsent is ours. Rows of
+# the outbox are locked by id first, as everywhere; nobody adds one meanwhile, since that takes the execution's lock.
+_END_RUNS = f"""
 WITH ended AS (
     UPDATE backtest_executions e
     SET state = i.state, sequence = i.sequence, epoch = i.epoch, finished_at = clock_timestamp(),
         owner = NULL, lease_until = NULL, result_digest = i.result_digest, engine_version = i.engine_version,
         strategy_version = i.strategy_version
-    FROM unnest($1::int[], $2::text[], $3::bigint[], $4::int[], $5::text[], $6::text[], $12::text[])
+    FROM unnest($3::int[], $4::text[], $5::bigint[], $6::int[], $7::text[], $8::text[], $9::text[])
         AS i(run_id, state, sequence, epoch, result_digest, engine_version, strategy_version)
     WHERE e.run_id = i.run_id
+), shown AS (
+    UPDATE backtest_runs r
+    SET status = 'completed', progress_pct = 100, error_message = NULL, data_file_path = i.data_file_path,
+        {", ".join(f"{name} = i.{name}" for name in METRIC_COLUMNS)}
+    FROM unnest($3::int[], $17::text[], {_METRIC_ARRAYS})
+        AS i(run_id, data_file_path, {", ".join(METRIC_COLUMNS)})
+    WHERE r.id = i.run_id AND i.data_file_path IS NOT NULL
 ), results AS (
     INSERT INTO backtest_results (run_id, metrics, artifacts, duration_seconds)
-    SELECT * FROM unnest($1::int[], $9::text[], $10::text[], $11::float8[]) AS i(run_id, metrics, artifacts, seconds)
+    SELECT * FROM unnest($3::int[], $10::text[], $11::text[], $12::float8[]) AS i(run_id, metrics, artifacts, seconds)
     WHERE i.metrics IS NOT NULL
+), told AS (
+    INSERT INTO backtest_outbox (event_id, kind, run_id, sequence, message_key, value, headers, owner, lease_until)
+    SELECT i.event_id, '{EventKind.TERMINAL.value}', i.run_id, i.sequence, i.message_key, i.value, i.headers,
+           $1, clock_timestamp() + make_interval(secs => $2)
+    FROM unnest($13::text[], $3::int[], $5::bigint[], $14::bytea[], $15::bytea[], $16::text[])
+         WITH ORDINALITY AS i(event_id, run_id, sequence, message_key, value, headers, place)
+    ORDER BY i.place
+    RETURNING id, event_id
 ), locked AS (
-    SELECT id, kind FROM backtest_outbox WHERE run_id = ANY($1) ORDER BY id FOR UPDATE
+    SELECT id, kind FROM backtest_outbox WHERE run_id = ANY($3) ORDER BY id FOR UPDATE
 ), dropped AS (
     DELETE FROM backtest_outbox o USING locked WHERE o.id = locked.id AND locked.kind = 'progress'
+), kept AS (
+    UPDATE backtest_outbox o SET owner = $1, lease_until = clock_timestamp() + make_interval(secs => $2)
+    FROM locked
+    WHERE o.id = locked.id AND locked.kind <> 'progress'
+    RETURNING o.id, o.event_id, o.kind, o.run_id, o.sequence, o.message_key, o.value, o.headers
 )
-UPDATE backtest_outbox o SET owner = $7, lease_until = clock_timestamp() + make_interval(secs => $8)
-FROM locked
-WHERE o.id = locked.id AND locked.kind <> 'progress'
-RETURNING o.id, o.event_id, o.kind, o.run_id, o.sequence, o.message_key, o.value, o.headers
+SELECT id, event_id, kind, run_id, sequence, message_key, value, headers FROM kept
+UNION ALL
+SELECT id, event_id, NULL, NULL, NULL, NULL, NULL, NULL FROM told
 """
 
 _FAIL_ROW = """

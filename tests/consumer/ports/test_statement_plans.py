@@ -11,6 +11,7 @@ from consumer.adapters.postgres import endings, outbox
 from consumer.adapters.postgres import journal_statements as journal
 from consumer.adapters.postgres import queue_statements as queue
 from consumer.adapters.postgres.pool import open_pool
+from consumer.rules.columns import METRIC_COLUMNS
 from tests.consumer.stores import PostgresStore
 
 QUEUED, ENDED = 20_000, 10_000
@@ -35,8 +36,11 @@ STATEMENTS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "load strategies": (journal.LOAD_STRATEGIES, ([1],)),
     "pick waiting": (journal.PICK_WAITING, ()),
     "end": (
-        endings._END_EXECUTIONS,
-        ([1], ["completed"], [2], [0], [None], [None], "worker", 15.0, ["{}"], ["{}"], [0.5], [None]),
+        endings._END_RUNS,
+        (
+            *("worker", 15.0, [1], ["completed"], [2], [0], [None], [None], [None], ["{}"], ["{}"], [0.5]),
+            *(["1-2"], [b"1"], [b"{}"], [None], ["/bars"], *([None] for _ in METRIC_COLUMNS)),
+        ),
     ),
     "take over": (endings._TAKE_OVER, ([1, 2], "worker", 15.0)),
     "adopt": (outbox._ADOPT.format(limit=10), ("worker", 15.0, 1_000_000)),
