@@ -38,7 +38,6 @@ from engine.market.instruments import instrument_for
 from engine.numeric.columns import Columns
 from engine.numeric.times import as_us
 from engine.simulate import run_backtest
-from engine.specification import Specification
 from engine.watch import Progress
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -91,8 +90,13 @@ def open_engine(settings: EngineProcessSettings) -> Execute:
         if result.indicators is not None:
             tables["indicators"] = result.indicators
         saved = _patiently(lambda: artifacts.save_run(task.run_id, task.epoch, tables), control, patience)
-        bars, digest = charts.of(specification, data.bars)
-        bars_file = _patiently(lambda: artifacts.save_bars(bars, digest), control, patience)
+        rows = data.bars.between(as_us(specification.start), as_us(specification.end))
+        bars, digest = charts.of(rows, data.bars)
+
+        def save_bars() -> str:
+            return artifacts.save_bars(bars, digest, lambda: market_data.as_csv(data.bars, *rows))
+
+        bars_file = _patiently(save_bars, control, patience)
         return Completed(
             columns={name: getattr(result.metrics, name) for name in METRIC_COLUMNS},
             metrics=result.to_json_dict(),
@@ -157,8 +161,7 @@ class _ChartBars:
     def __init__(self) -> None:
         self._digests: WeakKeyDictionary[Bars, dict[tuple[int, int], str]] = WeakKeyDictionary()
 
-    def of(self, specification: Specification, bars: Bars) -> tuple[pl.DataFrame, str]:
-        rows = bars.between(as_us(specification.start), as_us(specification.end))
+    def of(self, rows: tuple[int, int], bars: Bars) -> tuple[pl.DataFrame, str]:
         frame = bars.rows(*rows).frame
         digests = self._digests.setdefault(bars, {})
         if rows not in digests:

@@ -10,7 +10,7 @@ from engine.market.bars import Bars
 from engine.market.instruments import Session
 from engine.market.sessions import fx_weekends, session_days
 from engine.market.timeframes import DAY_US
-from engine.numeric.arrays import read_only
+from engine.numeric.arrays import median, read_only
 from engine.numeric.compiled import compiled
 from engine.numeric.times import iso_time
 
@@ -191,7 +191,7 @@ def _outlier_rows(bars: Bars) -> NDArray[np.int64]:
     moving = ranges[ranges > 0]
     if moving.size == 0:
         return np.empty(0, np.int64)
-    limit = OUTLIER_RANGES * float(np.median(moving))
+    limit = OUTLIER_RANGES * median(moving)
     return _rows_beyond(bars.time_us, bars.close_time_us, bars.high, bars.low, bars.close, limit * (1.0 + 1e-9))
 
 

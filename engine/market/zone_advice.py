@@ -18,6 +18,7 @@ from engine.market.instruments import Session
 from engine.market.sessions import fx_weekends
 from engine.market.timeframes import HOUR_US, MINUTE_US
 from engine.market.zones import zone_named
+from engine.numeric.arrays import median
 
 METATRADER = "America/New_York+7"
 _CANDIDATES = (
@@ -93,7 +94,7 @@ def zone_advice(time_us: NDArray[np.int64], session: Session, read_as: str = "UT
     if session != "fx" or time_us.size < 3:
         return None
     steps_us = np.diff(time_us)
-    bar_us = int(np.median(steps_us[:_STEPS_THAT_TELL_THE_BAR]))
+    bar_us = int(median(steps_us[:_STEPS_THAT_TELL_THE_BAR]))
     if bar_us > _LONGEST_BAR_US:
         return None
     closed_us = steps_us - bar_us

@@ -1,12 +1,23 @@
 """Arrays as they are handed around: apart from `compiled` so that naming one loads no compiler."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Element = TypeVar("Element", bound=np.generic)
+
+
+def median(values: NDArray[Any]) -> float:
+    """Return the middle value, or the mean of the two; as numpy's, which takes ten times as long over its options for a
+    few thousand. At least one, none of them NaN.
+    """
+    half = values.size // 2
+    if values.size % 2:
+        return float(np.partition(values, half)[half])
+    parted = np.partition(values, (half - 1, half))
+    return float((parted[half - 1] + parted[half]) / 2)
 
 
 def read_only(values: NDArray[Element]) -> NDArray[Element]:

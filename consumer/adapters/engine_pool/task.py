@@ -28,7 +28,8 @@ from engine.expressions.document import KEY as RULES
 from schemas.problems import FieldProblem
 
 PROGRESS_SECONDS: Final = 0.05
-"""At most one progress message in this time, the first and the last of a run aside."""
+"""At most one progress message in this time, the first and the last of a run aside. Of a run that is over sooner and
+told nothing on its way there is none."""
 LOOK_SECONDS: Final = 0.002
 """Between two looks for a stop."""
 
@@ -131,6 +132,7 @@ class _Control:
         self._next_look = 0.0
         self._next_report = 0.0
         self._reported_bars = -1
+        self._last_is_told_from = time.monotonic() + PROGRESS_SECONDS
         self._marks = map_marks(marks_fd) if marks_fd is not None else None
         self._asks = 0
 
@@ -150,6 +152,8 @@ class _Control:
             self._next_look = now + LOOK_SECONDS
         if bars_done in (0, self._reported_bars) or (now < self._next_report and not is_last):
             return
+        if is_last and self._reported_bars < 0 and now < self._last_is_told_from:
+            return  # the answer comes right behind it
         # A worker that stands still (SIGSTOP) does not read; the run goes on, later progress tells more anyway.
         if self._channel.has_room():
             figures = progress_message(self._task_number, bars_done, bars_total, simulated_time_us, equity, trades)

@@ -19,7 +19,7 @@ two, one sees the other.
 import hashlib
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BytesIO
 
@@ -28,13 +28,14 @@ import polars as pl
 
 from consumer.adapters.files.short_parquet import MOST_ROWS, parquet_of
 from consumer.adapters.files.store import FileStoreError, StoredFile, open_file_store
+from consumer.adapters.files.stored_rows import BAR_COLUMNS
 from consumer.errors import ArtifactsUnavailable
 from consumer.ports.retention import BARS_KEPT_SECONDS
 from engine.numeric.columns import Columns, as_frame, columns_of, height_of
 from engine.numeric.csv_rows import csv_rows
 
 LEDGER = "ledger"
-BAR_COLUMNS = ("time", "open", "high", "low", "close", "volume")
+_HEADER = f"{','.join(BAR_COLUMNS)}\n".encode()
 _BARS_PATH = re.compile(r"(?:^|/)bars/([0-9a-f]{64})\.csv$")
 NOTICE_SECONDS = 600
 """A notice of removal that is older stands for nothing: who put it has given up long ago (REMOVAL_SECONDS), or died."""
@@ -67,11 +68,14 @@ class ArtifactFiles:
         with _translated():
             return pl.read_parquet(BytesIO(self._files.read(run_file(run_id, epoch, "equity"))))
 
-    def save_bars(self, bars: pl.DataFrame, digest: str | None = None) -> str:
+    def save_bars(
+        self, bars: pl.DataFrame, digest: str | None = None, as_csv: Callable[[], bytes | None] = lambda: None
+    ) -> str:
         """Write bars as CSV under the digest of their values, unless they are there, and return the path or URL.
 
         bars: columns of BAR_COLUMNS (time Datetime us UTC, the others Float64), cut to start <= time < end
-        already. digest: their `bars_digest`, where it is known. Idempotent, also among processes. Raises
+        already. digest: their `bars_digest`, where it is known. as_csv: their rows, where somebody has them rendered.
+        Idempotent, also among processes. Raises
         ArtifactsUnavailable, also while the same bars are being removed: then they can be saved in a moment.
         """
         digest = digest or bars_digest(bars)
@@ -79,7 +83,8 @@ class ArtifactFiles:
         with _translated():
             written_at = self._files.written_at(name)
             if written_at is None or written_at < time.time() - BARS_KEPT_SECONDS:
-                self._files.write(name, _csv(bars), durable=True)
+                rows = as_csv()
+                self._files.write(name, _HEADER + (_csv(bars) if rows is None else rows), durable=True)
             if self._is_being_removed(digest) or not self._files.exists(name):
                 raise ArtifactsUnavailable(f"{self._files.location(name)}: is being removed just now")
         return self._files.location(name)
@@ -224,8 +229,7 @@ def _translated() -> Iterator[None]:
 
 def _csv(bars: pl.DataFrame) -> bytes:
     # A query of polars takes longer than the rendering.
-    table = pl.DataFrame([bars[name] for name in BAR_COLUMNS])
-    return f"{','.join(BAR_COLUMNS)}\n".encode() + csv_rows(table, "iso")
+    return csv_rows(pl.DataFrame([bars[name] for name in BAR_COLUMNS]), "iso")
 
 
 def _encoded(name: str, table: pl.DataFrame | Columns) -> bytes:

@@ -80,6 +80,10 @@ class ParquetMarketData:
             lambda files: self._rows.load(folder, of, files, within, since_us, as_us(until), before),
         )
 
+    def as_csv(self, bars: Bars, first: int, end: int) -> bytes | None:
+        """Rows first to end of bars that `load` returned, as `save_bars` writes them. None: they are to be rendered."""
+        return self._rows.as_csv(bars, first, end)
+
     def extent_us(self, symbol: str, timeframe_name: str) -> tuple[int, int] | None:
         """First open and last close of all bars stored; None: there are none. Raises as `load` does."""
         if not _is_folder_name(symbol):

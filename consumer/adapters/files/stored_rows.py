@@ -11,6 +11,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import polars as pl
@@ -21,6 +22,7 @@ from consumer.adapters.files.stored_years import place_of, read_year
 from engine.errors import BadBars
 from engine.market.bars import PRICES, TIME, Bars, bars_from_frame
 from engine.market.timeframes import DAY_US, Timeframe
+from engine.numeric.csv_rows import csv_rows
 
 STEP = 256
 """Rows between two known times of a large file."""
@@ -28,14 +30,18 @@ ROW_GROUP = 4_096
 """Rows that are decoded together; files with longer groups are read all the same, more slowly."""
 _SMALL_FILE_BYTES = 1 << 20
 """A file so small is read whole: opening it takes longer than decoding it."""
+_WITH_TEXT = 2.3
+"""Times its values' bytes, a year that is kept whole takes with its rows as text."""
 _RUNS_KEPT = 64
 
 Value = TypeVar("Value")
 
 _NUMBERS = (*PRICES, "volume", "spread")
+BAR_COLUMNS = ("time", *PRICES, "volume")
+"""Of the files that are written of bars."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class _Year:
     """What is known of one year's file. content: all its bars, where they are read whole; else where rows are read.
 
@@ -87,6 +93,9 @@ class StoredRows:
         self._files = files
         self._years: _Kept[_Year] = _Kept(limit_bytes // 2)
         self._given: _Kept[Bars] = _Kept(limit_bytes // 2, most=_RUNS_KEPT)
+        self._made_of: WeakKeyDictionary[Bars, list[_Part]] = WeakKeyDictionary()
+        self._texts: WeakKeyDictionary[_Year, tuple[bytes, NDArray[np.int64]]] = WeakKeyDictionary()
+        """Of years that are kept whole, as `as_csv` has them, and where each row begins and the last one ends."""
         self.has_read = False
         """Set where a file was read: what was listed before may have changed meanwhile."""
 
@@ -151,7 +160,27 @@ class StoredRows:
         if end <= first:
             return None
         behind = min(end + following, times.size)
-        return self._bars(of, _cut(parts, first, behind), times[first:behind], folder).rows(0, end - first)
+        made = self._bars(of, _cut(parts, first, behind), times[first:behind], folder).rows(0, end - first)
+        if all(part.year.is_whole and part.year.is_sound for part in parts):
+            self._made_of[made] = _cut(parts, first, end)
+        return made
+
+    def as_csv(self, bars: Bars, first: int, end: int) -> bytes | None:
+        """Rows of bars that `load` returned, BAR_COLUMNS, without a header. A year is rendered once, and most runs are
+        over years that others were over. None: they are not kept whole, or not from here.
+        """
+        parts = self._made_of.get(bars)
+        return None if parts is None else b"".join(self._text(part) for part in _cut(parts, first, end))
+
+    def _text(self, part: _Part) -> bytes:
+        known = self._texts.get(part.year)
+        if known is None:
+            year = part.year.rows(0, part.year.height)
+            text = csv_rows(pl.DataFrame([year[name] for name in BAR_COLUMNS]), "iso")
+            ends = np.flatnonzero(np.frombuffer(text, np.uint8) == ord("\n")) + 1
+            known = self._texts[part.year] = text, np.append(0, ends)
+        text, begins = known
+        return text[begins[part.first] : begins[part.first + part.frame.height]]
 
     def _wanted_years(
         self,
@@ -217,7 +246,8 @@ class StoredRows:
             # Where in the year a row lies is not known then.
             bars_from_frame(frame, of, place_of(self._files, file), spread_may_lack=True)
         kept = frame if sound is None else sound
-        return _Year(file, kept.height, _times(kept), kept, int(kept.estimated_size()), is_sound=sound is not None)
+        size = int(kept.estimated_size() * _WITH_TEXT)
+        return _Year(file, kept.height, _times(kept), kept, size, is_sound=sound is not None)
 
 
 def _sound(frame: pl.DataFrame, of: Timeframe, source: str) -> pl.DataFrame | None:

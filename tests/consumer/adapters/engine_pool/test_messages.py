@@ -152,6 +152,21 @@ def test_progress_is_told_at_intervals_and_at_the_end(ends: tuple[socket.socket,
     assert len(told) < 100
 
 
+def test_a_run_that_is_over_at_once_tells_no_progress_beside_its_answer(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    worker, child = ends
+    worker.setblocking(False)
+    control = _Control(Channel(child), 1)
+    control.report(0, 10, 0, 1.0, 0)
+    control.report(10, 10, 0, 1.0, 0)
+    with pytest.raises(BlockingIOError):
+        worker.recv(1)
+    control._last_is_told_from = 0.0
+    control.report(10, 10, 0, 1.0, 0)
+    assert worker.recv(1_000)
+
+
 def test_a_stop_of_another_task_is_not_this_ones(ends: tuple[socket.socket, socket.socket]) -> None:
     worker, child = ends
     control = _Control(Channel(child), 2)

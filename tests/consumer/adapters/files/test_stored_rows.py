@@ -16,6 +16,7 @@ from consumer.adapters.files.store import LocalFiles
 from engine.errors import BadBars
 from engine.market.bars import Bars, bars_from_frame
 from engine.market.timeframes import timeframe
+from engine.numeric.csv_rows import csv_rows
 from engine.numeric.times import as_us
 
 BEGIN = datetime(2019, 12, 20, tzinfo=UTC)
@@ -73,6 +74,29 @@ def compare(stored: ParquetMarketData, since: int | None, length: int, before: i
 
 def test_any_range_with_any_number_of_bars_before_it_is_that_of_all_years_together(place: str) -> None:
     compare(ParquetMarketData(place))
+
+
+@given(since=st.integers(0, HOURS), length=st.integers(1, HOURS), cut=st.integers(0, 300))
+def compare_text(stored: ParquetMarketData, since: int, length: int, cut: int) -> None:
+    begin = BEGIN + timedelta(hours=since)
+    bars = stored.load("EURUSD", "H1", begin + timedelta(hours=length), begin, before=200)
+    assert bars is not None
+    first, end = min(cut, bars.height), max(min(cut, bars.height), bars.height - cut)
+    rows = bars.frame.slice(first, end - first).select(stored_rows.BAR_COLUMNS)
+    assert stored.as_csv(bars, first, end) == csv_rows(rows, "iso")
+
+
+def test_rows_as_text_are_those_of_the_bars_wherever_a_run_is_cut_from_its_years(root: str) -> None:
+    compare_text(ParquetMarketData(root))
+
+
+def test_rows_that_are_not_kept_whole_are_not_there_as_text(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored_rows, "_SMALL_FILE_BYTES", 0)
+    stored = ParquetMarketData(root)
+    bars = stored.load("EURUSD", "H1", FAR)
+    assert bars is not None
+    assert stored.as_csv(bars, 0, 10) is None
+    assert stored.as_csv(WHOLE, 0, 10) is None
 
 
 def test_the_extent_is_that_of_all_years(place: str) -> None:
