@@ -21,7 +21,7 @@ from engine.errors import InputRefused, RunFailed
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("consumer.commands.demo", "See the whole system at work, on real servers that it starts itself."),
-    "devstack": ("consumer.commands.devstack", "Keep a real Postgres and a real Kafka up for local work."),
+    "devstack": ("consumer.commands.devstack", "Keep a real Postgres, a real Kafka and the API up for local work."),
     "worker": ("consumer.commands.worker", "Take requests from Kafka and run them, until told to stop."),
     "api": ("consumer.commands.api", "Serve the HTTP API and its page, until told to stop."),
     "migrate": ("consumer.commands.migrate", "Bring the database to this release's tables."),

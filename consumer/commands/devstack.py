@@ -1,4 +1,4 @@
-"""`backtest devstack`: a real Postgres and a real Kafka for local work, until Ctrl-C."""
+"""`backtest devstack`: a real Postgres, a real Kafka and the HTTP API for local work, until Ctrl-C."""
 
 import asyncio
 import shlex
@@ -12,10 +12,14 @@ from typing import Annotated, Final
 import typer
 
 from consumer.devstack import DevStackError, StackKind, devstack
+from consumer.devstack.api_server import start_api
+from consumer.devstack.temporary_directory import temporary_directory
+from consumer.settings import DatabaseSettings
+from consumer.wiring.schema import migrate
 
-HOW_TO_GO_ON: Final = """Postgres and Kafka are up, while this terminal is open; Ctrl-C stops them.
+HOW_TO_GO_ON: Final = """Postgres and Kafka are up with their tables, while this terminal is open; Ctrl-C stops them.
+The HTTP API and its page: {address} (its log: {log})
 Every other terminal needs the exports above, and the same folder or BACKTEST_MARKET_DATA_URL. In there:
-  backtest migrate             once: makes the tables
   backtest data import ...     bars, into ./market-data
   backtest worker              goes on until Ctrl-C, in a terminal of its own
   backtest strategy add ...    and `backtest submit ...`, in another one"""
@@ -31,7 +35,9 @@ def keep_up(
     durable: Annotated[bool, typer.Option("--durable", help="Survive a crash of the machine too; slower.")] = False,
     stack: Annotated[StackKind, typer.Option(help="Processes of our own, or containers.")] = "embedded",
 ) -> None:
-    """Start both servers on free ports of 127.0.0.1, print the settings to use on stdout, and stop them on Ctrl-C."""
+    """Start both servers on free ports of 127.0.0.1, make the tables, start the HTTP API beside them (API_PORT, else
+    8080 or a free port), print the settings to use on stdout, and stop all of it on Ctrl-C.
+    """
     with devstack_errors():
         asyncio.run(_keep_up(data_dir, durable=durable, stack=stack))
 
@@ -39,11 +45,19 @@ def keep_up(
 async def _keep_up(data_dir: Path | None, *, durable: bool, stack: StackKind) -> None:
     with told_to_stop():
         async with devstack(data_dir, durable=durable, stack=stack) as running:
-            for name, value in running.settings_environment().items():
-                typer.echo(f"export {name}={shlex.quote(value)}")
-            sys.stdout.flush()
-            typer.echo(HOW_TO_GO_ON, err=True)
-            await asyncio.Event().wait()
+            environment = running.settings_environment()
+            await migrate(DatabaseSettings(database_url=running.database_url))
+            with temporary_directory() as folder:
+                log = folder / "api.log"
+                api, address = start_api(environment, log)
+                try:
+                    for name, value in environment.items():
+                        typer.echo(f"export {name}={shlex.quote(value)}")
+                    sys.stdout.flush()
+                    typer.echo(HOW_TO_GO_ON.format(address=address, log=log), err=True)
+                    await asyncio.Event().wait()
+                finally:
+                    await api.stop()
 
 
 @contextmanager

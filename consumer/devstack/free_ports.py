@@ -41,3 +41,8 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+def free_port_near(wanted: int) -> int:
+    """That port where nobody listens on it, else any free one."""
+    return wanted if _is_free(wanted) else free_ports(1)[0]

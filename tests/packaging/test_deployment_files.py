@@ -16,7 +16,7 @@ import yaml
 
 from consumer.devstack.containers import KAFKA_IMAGE, POSTGRES_IMAGE
 from consumer.devstack.kafka_jars import KAFKA_VERSION, read_lock
-from consumer.settings import Settings, load_settings, unknown_variables
+from consumer.settings import ApiSettings, Settings, load_settings, unknown_variables
 
 REPOSITORY = Path(__file__).parents[2]
 COMPOSE_FILE = REPOSITORY / "docker-compose.yml"
@@ -37,8 +37,8 @@ def compose() -> dict[str, Any]:
     return parsed
 
 
-def test_compose_has_the_servers_the_one_shot_and_the_worker(compose: dict[str, Any]) -> None:
-    assert set(compose["services"]) == {"kafka", "postgres", "migrate", "worker"}
+def test_compose_has_the_servers_the_one_shot_the_worker_and_the_api(compose: dict[str, Any]) -> None:
+    assert set(compose["services"]) == {"kafka", "postgres", "migrate", "worker", "api"}
 
 
 def test_servers_are_those_that_the_tests_run_on(compose: dict[str, Any]) -> None:
@@ -77,7 +77,7 @@ def test_the_workers_health_check_is_python_that_compiles() -> None:
     compile(code, "healthcheck", "exec")
 
 
-@pytest.mark.parametrize("service", ["migrate", "worker"])
+@pytest.mark.parametrize("service", ["migrate", "worker", "api"])
 def test_our_containers_can_do_no_more_than_they_need(compose: dict[str, Any], service: str) -> None:
     settings = compose["services"][service]
     assert settings["read_only"] is True
@@ -112,11 +112,26 @@ def test_the_worker_accepts_the_settings_that_it_is_given(
     assert settings.http_port == 8080
 
 
-@pytest.mark.parametrize("service", ["migrate", "worker"])
+@pytest.mark.parametrize("service", ["migrate", "worker", "api"])
 def test_a_password_of_any_characters_leaves_the_database_url_whole(compose: dict[str, Any], service: str) -> None:
     environment = compose["services"][service]["environment"]
     assert "POSTGRES_PASSWORD" not in environment["BACKTEST_DATABASE_URL"]
     assert environment["PGPASSWORD"] == compose["services"]["postgres"]["environment"]["POSTGRES_PASSWORD"]
+
+
+def test_the_api_accepts_the_settings_that_it_is_given_and_is_closed(
+    compose: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = dict(re.findall(r"(BACKTEST_[A-Z_]+)=(\S+)", DOCKERFILE))
+    for name, value in {**given, **compose["services"]["api"]["environment"]}.items():
+        monkeypatch.setenv(name, re.sub(r"\$\{\w+:-(.*?)\}", r"\1", value))
+
+    settings = load_settings(ApiSettings)
+
+    assert unknown_variables() == {}
+    assert (settings.api_host, settings.api_port) == ("0.0.0.0", 8080)
+    assert settings.tokens()
+    assert compose["services"]["api"]["depends_on"].keys() == {"migrate", "postgres"}  # Kafka may be away
 
 
 def test_data_lie_in_named_volumes(compose: dict[str, Any]) -> None:

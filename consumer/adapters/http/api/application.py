@@ -1,5 +1,6 @@
 """The application: routers, what stands before them, and the document that describes them."""
 
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -41,7 +42,7 @@ def make_application(services: Services, access: Access) -> FastAPI:
     handle_data_problems(app)
     for router in ROUTERS:
         app.include_router(router)
-    serve_docs(app, document_of(app, access.root_path), access.root_path)
+    serve_docs(app, cache(lambda: document_of(app, access.root_path)), access.root_path)
     serve_page(app, access.root_path)
     app.add_middleware(GZipMiddleware, minimum_size=SMALLEST_COMPRESSED_BYTES, compresslevel=5)
     app.add_middleware(Guard, access=access)  # the last one added stands before all others

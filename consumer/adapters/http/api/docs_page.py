@@ -1,6 +1,7 @@
 """`/openapi.json`, and `/docs`: the same document as a page, made here, so that nothing is loaded from another host."""
 
 import json
+from collections.abc import Callable
 from html import escape
 from typing import Any, Final
 
@@ -24,15 +25,14 @@ OPENING: Final = (
 )
 
 
-def serve_docs(app: FastAPI, document: dict[str, Any], root_path: str) -> None:
-    """Add the routes; the document does not change while the process lives."""
-    page = docs_html(document, root_path)
+def serve_docs(app: FastAPI, document: Callable[[], dict[str, Any]], root_path: str) -> None:
+    """Add the routes. document: makes it once, when it is first asked for."""
 
     async def openapi() -> Response:
-        return json_response(document)
+        return json_response(document())
 
     async def docs() -> Response:
-        return HTMLResponse(page)
+        return HTMLResponse(docs_html(document(), root_path))
 
     async def style() -> Response:
         return Response(STYLE, media_type="text/css")

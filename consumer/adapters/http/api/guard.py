@@ -7,12 +7,15 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Final
 from urllib.parse import urlsplit
 
+import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from consumer.adapters.http.api.access import COOKIE, Access
 from consumer.adapters.http.api.page import is_address_of_page
 from consumer.adapters.http.api.problems import Problem, respond
+
+log = structlog.get_logger(__name__)
 
 PUBLIC: Final = frozenset({"/healthz", "/readyz", "/v1/session"})
 """Beside the page and its assets: answered without a token."""
@@ -55,7 +58,14 @@ class Guard:
             return
         state = {**scope.get("state", {}), "caller": caller, "is_head": is_head}
         method = "GET" if is_head else scope["method"]
-        await self.app({**scope, "method": method, "state": state}, receive, send)
+        began = _Began(send)
+        try:
+            await self.app({**scope, "method": method, "state": state}, receive, began)
+        except Exception:
+            log.exception("request_failed", method=scope["method"], path=scope["path"], caller=caller)
+            if began.is_true:
+                raise  # the client sees that the answer is cut off
+            await respond(Problem(500, "internal", "a defect of this program; its log says more"))(scope, receive, send)
 
     def _admit(self, scope: Scope) -> str:
         """Who asks; raises Problem."""
@@ -85,6 +95,18 @@ class Guard:
             if (session := _session_in(value)) is not None:
                 return self.access.name_of_session(session)
         return None
+
+
+@dataclass(slots=True)
+class _Began:
+    """Whether an answer has begun: then it cannot be another one."""
+
+    send: Send
+    is_true: bool = False
+
+    async def __call__(self, message: Message) -> None:
+        self.is_true = True
+        await self.send(message)
 
 
 def unauthorized() -> Problem:

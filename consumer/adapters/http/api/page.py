@@ -49,7 +49,9 @@ def serve_page(app: FastAPI, root_path: str, built: Path = BUILT) -> None:
         router.add_api_route(f"/{first}", page, methods=["GET"])
         router.add_api_route(f"/{first}/{{rest:path}}", page, methods=["GET"])
     app.include_router(router)
-    app.mount("/assets", _Assets(directory=built / "assets", check_dir=False), name="assets")
+    assets = _Assets(directory=built / "assets", check_dir=False)
+    assets.config_checked = True  # a folder that is not there is a page that was not built, and no defect
+    app.mount("/assets", assets, name="assets")
 
 
 class _Assets(StaticFiles):

@@ -100,9 +100,6 @@ def handle_problems(app: FastAPI) -> None:
         log.warning("answered_unavailable", method=request.method, path=request.url.path, error=str(error))
         return respond(unavailable(str(error)))
 
-    async def unforeseen(_request: Request, _error: Exception) -> Response:
-        return respond(Problem(500, "internal", "a defect of this program; its log says more"))
-
     for kind, handler in {
         Problem: own,
         InvalidRequestError: not_valid,
@@ -112,7 +109,6 @@ def handle_problems(app: FastAPI) -> None:
         StartFailed: away,
         RequestValidationError: _invalid,
         HTTPException: _of_router,
-        Exception: unforeseen,
     }.items():
         app.add_exception_handler(kind, handler)  # type: ignore[arg-type]  # each takes its own kind
 
