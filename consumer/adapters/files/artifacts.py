@@ -28,13 +28,14 @@ import polars as pl
 
 from consumer.adapters.files.short_parquet import MOST_ROWS, parquet_of
 from consumer.adapters.files.store import FileStoreError, StoredFile, open_file_store
-from consumer.adapters.files.stored_rows import BAR_COLUMNS
 from consumer.errors import ArtifactsUnavailable
 from consumer.ports.retention import BARS_KEPT_SECONDS
 from engine.numeric.columns import Columns, as_frame, columns_of, height_of
 from engine.numeric.csv_rows import csv_rows
 
 LEDGER = "ledger"
+BAR_COLUMNS = ("time", "open", "high", "low", "close", "volume")
+"""Of the files that are written of bars."""
 _HEADER = f"{','.join(BAR_COLUMNS)}\n".encode()
 _BARS_PATH = re.compile(r"(?:^|/)bars/([0-9a-f]{64})\.csv$")
 NOTICE_SECONDS = 600

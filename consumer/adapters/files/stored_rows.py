@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from consumer.adapters.files.artifacts import BAR_COLUMNS
 from consumer.adapters.files.store import FileStore, FileStoreError, StoredFile
 from consumer.adapters.files.stored_years import place_of, read_year
 from engine.errors import BadBars
@@ -37,8 +38,6 @@ _RUNS_KEPT = 64
 Value = TypeVar("Value")
 
 _NUMBERS = (*PRICES, "volume", "spread")
-BAR_COLUMNS = ("time", *PRICES, "volume")
-"""Of the files that are written of bars."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)

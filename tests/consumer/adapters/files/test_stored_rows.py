@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.adapters.files import stored_rows
+from consumer.adapters.files.artifacts import BAR_COLUMNS
 from consumer.adapters.files.market_data import ParquetMarketData
 from consumer.adapters.files.market_data_import import IncomingBars, import_bars
 from consumer.adapters.files.store import LocalFiles
@@ -82,7 +83,7 @@ def compare_text(stored: ParquetMarketData, since: int, length: int, cut: int) -
     bars = stored.load("EURUSD", "H1", begin + timedelta(hours=length), begin, before=200)
     assert bars is not None
     first, end = min(cut, bars.height), max(min(cut, bars.height), bars.height - cut)
-    rows = bars.frame.slice(first, end - first).select(stored_rows.BAR_COLUMNS)
+    rows = bars.frame.slice(first, end - first).select(BAR_COLUMNS)
     assert stored.as_csv(bars, first, end) == csv_rows(rows, "iso")
 
 
