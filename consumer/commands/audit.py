@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated, Any
 
 import typer
@@ -37,18 +37,21 @@ def audit(
     """Rewrite the future at many moments, and report the first decision of the past that changed.
 
     Options are those of `backtest run`: audit what you would run. What comes after each moment is cut off, replaced by
-    a random walk, lifted, lowered, mirrored and played backwards. Exit status: 0 clean, 1 a decision changed, 2 bad
-    input.
+    a random walk, lifted, lowered, mirrored and played backwards. Of a row that leaves something to a language model
+    the rule is audited; one without a rule is refused. Exit status: 0 clean, 1 a decision changed, 2 bad input.
     """
     strategy = request.strategy if request.rules is None else RULES
-    if strategy is None:
+    if strategy is None and request.strategy_id is None:
         raise typer.BadParameter("give the --strategy KEY or the --rules FILE to audit", param_hint="'--strategy'")
+    if request.strategy_id is not None:
+        request = replace(request, skip_llm=True, explicit=request.explicit | {"skip_llm"})
     if not as_json:
         show_unknown_symbol(request)
     # What a strategy prints is not the finding: stdout holds nothing but that.
     with redirect_stdout(sys.stderr), _progress_bar() as show:
         ready = read_run(request)
         assert isinstance(ready.rule, ChosenStrategy)
+        strategy = strategy or ready.specification.strategy_key or ""
         found = audit_strategy(
             ready.specification, ready.instrument, ready.data, ready.rule, moments=moments, on_probe=show
         )

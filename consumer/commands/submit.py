@@ -56,7 +56,19 @@ def submit(
     run_id: Annotated[
         int | None, typer.Option(help="A pending row that holds the configuration.", rich_help_panel=_WHAT)
     ] = None,
-    max_llm_calls: Annotated[int | None, typer.Option(help="Budget of the run.", rich_help_panel=_WHAT)] = None,
+    max_llm_calls: Annotated[
+        int | None, typer.Option(help="Calls to a language model that the run may make.", rich_help_panel=_WHAT)
+    ] = None,
+    skip_llm: Annotated[
+        bool | None,
+        typer.Option("--skip-llm", help="Let the strategy's rule decide alone.", rich_help_panel=_WHAT),
+    ] = None,
+    llm_replay: Annotated[
+        bool | None,
+        typer.Option(
+            "--llm-replay", help="Ask no model: a question without a kept answer fails the run.", rich_help_panel=_WHAT
+        ),
+    ] = None,
     initial_balance: Annotated[_Number, typer.Option(help="Deposit.", rich_help_panel=_MONEY)] = None,
     account_currency: Annotated[_Text, typer.Option(help="E.g. USD.", rich_help_panel=_MONEY)] = None,
     volume: Annotated[_Number, typer.Option(help="Lots a trade.", rich_help_panel=_MONEY)] = None,

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from consumer.adapters.files.artifacts import ArtifactFiles
+from consumer.adapters.files.model_messages import MessageFiles
 from consumer.adapters.language_models.ledger_file import LocalRun
 from consumer.adapters.postgres.llm_calls import PostgresCalls
 from consumer.adapters.postgres.pool import open_pool
@@ -19,7 +19,7 @@ _LARGEST_NUMBER = 2**31 - 1
 class LocalCalls(PostgresCalls):
     """A ledger whose runs have numbers below zero. artifacts: keeps what was asked; None: nothing does."""
 
-    artifacts: ArtifactFiles | None = field(default=None, kw_only=True)
+    artifacts: MessageFiles | None = field(default=None, kw_only=True)
 
     def begin_run(self, specification: str) -> LocalRun:
         """A new run: nobody knows of one that was broken off, whose answers are there all the same."""
@@ -36,7 +36,7 @@ class LocalCalls(PostgresCalls):
 async def open_local_calls(settings: DatabaseSettings) -> AsyncIterator[LocalCalls]:
     """Raises StoreUnavailable when it is first asked."""
     stores = load_settings(StoreSettings)
-    artifacts = ArtifactFiles(stores.artifacts_url) if "artifacts_url" in stores.model_fields_set else None
+    artifacts = MessageFiles(stores.artifacts_url) if "artifacts_url" in stores.model_fields_set else None
     url = settings.database_url.get_secret_value()
     async with open_pool(url, max_connections=_CONNECTIONS, name="backtest run") as pool:
         yield LocalCalls(pool, needs_claim=False, artifacts=artifacts)

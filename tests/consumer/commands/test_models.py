@@ -345,3 +345,14 @@ def test_an_estimate_counts_what_a_run_asks(
     assert counted > 3
     in_words = backtest(capsys, "estimate", "--strategy-id", over, *asked)
     assert f"{counted} asks, at most {2 * counted} calls" in in_words.out
+
+
+@pytest.mark.integration
+def test_an_audit_of_a_row_is_that_of_its_rule(capsys: pytest.CaptureFixture[str], bars: Path, database: str) -> None:
+    over = _added(capsys, "over", "--decided-by", "rule_then_llm", "--key", "sma_cross")
+    alone = _added(capsys, "alone", "--decided-by", "llm_only")
+    files = ("audit", "--bars", bars, "--symbol", "EURUSD", "--moments", 2)
+    clean = backtest(capsys, *files, "--strategy-id", over)
+    assert (clean.status, "sma_cross: no look-ahead found" in clean.out) == (0, True), clean.err
+    refused = backtest(capsys, *files, "--strategy-id", alone)
+    assert (refused.status, "leaves nobody to decide" in refused.err) == (2, True)
