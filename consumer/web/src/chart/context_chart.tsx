@@ -44,7 +44,7 @@ export function ContextChart({ timeframe, chart }: { timeframe: string; chart: P
   return (
     <figure aria-label={`Context ${timeframe}`} class="context">
       <figcaption>Context {timeframe}, the last candle as it stands at that moment</figcaption>
-      <div class="canvas" ref={frame} />
+      <div class="canvas" aria-hidden="true" ref={frame} />
     </figure>
   );
 }

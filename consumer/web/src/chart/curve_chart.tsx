@@ -52,7 +52,7 @@ export function CurveChart({ label, curves, summary, unit, small }: { label: str
         )}
         <span class="hint">{summary}</span>
       </figcaption>
-      <div class="canvas" ref={frame} />
+      <div class="canvas" aria-hidden="true" ref={frame} />
     </figure>
   );
 }

@@ -50,6 +50,7 @@ export class PriceChart {
   readonly markersLeftOut = signal(0);
   /** Bars a second while playing. */
   readonly speed = signal(5);
+  readonly positions = signal<readonly Position[]>([]);
   /** Of the chart beside this one; "" where there is none. */
   readonly context = signal("");
   /** Choices of timeframe, the run's own first. */
@@ -73,7 +74,6 @@ export class PriceChart {
   private given: Bar[] = [];
   private shownMarkers: ShownMarker[] = [];
   private shownLines: ShownLine[] = [];
-  private positions: Position[] = [];
   private indicators: readonly IndicatorLine[] = [];
   private settling = 0;
   private frame = 0;
@@ -130,7 +130,7 @@ export class PriceChart {
   }
 
   async setTrades(trades: readonly Trade[]): Promise<void> {
-    this.positions = positionsOf(trades);
+    this.positions.value = positionsOf(trades);
     if (!this.window) return;
     this.presentTrades();
     await this.showAwaited();
@@ -145,7 +145,7 @@ export class PriceChart {
   }
 
   position(id: number | null): Position | null {
-    return this.positions.find((each) => each.id === id) ?? null;
+    return this.positions.value.find((each) => each.id === id) ?? null;
   }
 
   fit(): Promise<void> {
@@ -271,6 +271,13 @@ export class PriceChart {
     // In pieces of a candle, so that each is asked for once.
     const base = await this.loader.range(run.timeframe, open, Math.min(run.end, open + 1.5 * secondsOf(timeframe)));
     return candlesUpTo(candles.bars, base.bars, at).slice(-count);
+  }
+
+  /** The strategy's indicators as they stood at the last close before or at `at`, by name. */
+  async valuesAt(at: number): Promise<Record<string, number>> {
+    const { timeframe } = this.loader.run;
+    const lines = await this.loadIndicators(timeframe, at - 400 * secondsOf(timeframe), at + 1);
+    return Object.fromEntries(lines.map(({ name, time, value }) => [name, value[indexAt(time.map((each) => ({ time: each })), at)]]).filter((each): each is [string, number] => typeof each[1] === "number"));
   }
 
   redrawTimes(): void {
@@ -439,7 +446,7 @@ export class PriceChart {
   private presentTrades(): void {
     const cursor = this.replaying.peek() ? this.cursor.peek() : null;
     const [first, last] = [this.given[0], this.given.at(-1)];
-    const near = first && last ? this.positions.filter((each) => lastExit(each) >= first.time && each.entry <= last.time + secondsOf(this.timeframe.peek())) : [];
+    const near = first && last ? this.positions.peek().filter((each) => lastExit(each) >= first.time && each.entry <= last.time + secondsOf(this.timeframe.peek())) : [];
     const markers = markersOf(near, this.given, cursor);
     this.markersLeftOut.value = markers.length > MOST_MARKERS ? markers.length : 0;
     this.shownMarkers = markers.length > MOST_MARKERS ? [] : markers;

@@ -6,7 +6,7 @@ import { type IndicatorLine, type IndicatorsAnswer, indicatorLines } from "../ch
 import { type Position, lastExit } from "../chart/positions";
 import { PriceChart, type Start } from "../chart/price_chart";
 import { chartOnScreen } from "../core/hook";
-import { type Loaded, errorText } from "../core/load";
+import { type Loaded, errorText, useLoad } from "../core/load";
 import { place, setQuery } from "../core/router";
 import { epoch } from "../core/tables";
 import type { RunDetail, Trade } from "../core/types";
@@ -14,7 +14,7 @@ import { isoText, timeText, typedTime, zone, zoneLabel } from "../core/zones";
 import { type Choice, SelectField, TextField } from "../parts/fields";
 import { useSource } from "../parts/source_of_page";
 import { currencyOf } from "./run_figures";
-import { TradeStory } from "./trade_story";
+import { TradeStory, decidedBefore } from "./trade_story";
 import { positionOrder, viewOf } from "./trade_list";
 
 const SPEEDS: readonly Choice[] = [1, 2, 5, 10, 25, 50, 100, 250].map((bars): Choice => [String(bars), `${bars} ${bars === 1 ? "bar" : "bars"} a second`]);
@@ -55,7 +55,7 @@ export function ChartTab({ run, trades }: { run: RunDetail; trades: Loaded<reado
       )}
       <div class="chart-and-story">
         <figure aria-label="Price chart" class="price" tabIndex={0} onKeyDown={(event) => chart && keys(event, chart)}>
-          <div class="canvas" ref={frame} />
+          <div class="canvas" aria-hidden="true" ref={frame} />
           {chart && <Caption run={run} chart={chart} />}
         </figure>
         {chart && <Side run={run} chart={chart} />}
@@ -190,10 +190,11 @@ function Caption({ run, chart }: { run: RunDetail; chart: PriceChart }) {
 
 function Side({ run, chart }: { run: RunDetail; chart: PriceChart }) {
   const position = chart.position(chart.selected.value);
+  const values = useLoad(position ? `values ${run.run_id} ${position.id}` : "", () => chart.valuesAt(decidedBefore(position as Position)));
   const cursor = chart.replaying.value ? chart.cursor.value : null;
   return (
     <aside class="story" aria-label="Selected trade and context">
-      {position ? <TradeStory position={known(position, cursor)} isOpen={cursor !== null && lastExit(position) > cursor} currency={currencyOf(run)} digits={chart.digits} /> : <p class="hint">Choose a trade, in the chart or among the trades, to see why it was made.</p>}
+      {position ? <TradeStory position={known(position, cursor)} isOpen={cursor !== null && lastExit(position) > cursor} currency={currencyOf(run)} digits={chart.digits} values={values.value} /> : <p class="hint">Choose a trade, in the chart or among the trades, to see why it was made.</p>}
       {chart.context.value && <ContextChart timeframe={chart.context.value} chart={chart} />}
     </aside>
   );

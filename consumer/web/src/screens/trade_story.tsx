@@ -4,7 +4,12 @@ import { figureText, priceText, words } from "../core/figures";
 import type { Json, Trade } from "../core/types";
 import { Time } from "../parts/shown";
 
-export function TradeStory({ position, isOpen, currency, digits }: { position: Position | null; isOpen: boolean; currency: string; digits: number }) {
+/** Where the decision was made: an entry at a close is the deciding bar's own, any other lies behind it. */
+export function decidedBefore(position: Position): number {
+  return position.rows[0]?.entry_at === "close" ? position.entry : position.entry - 1;
+}
+
+export function TradeStory({ position, isOpen, currency, digits, values }: { position: Position | null; isOpen: boolean; currency: string; digits: number; values: Readonly<Record<string, number>> | null }) {
   if (!position) return <p class="hint">The selected trade has not begun yet.</p>;
   const row = position.rows[0] as Trade;
   const profit = position.exits.reduce((sum, exit) => sum + exit.profit, 0);
@@ -38,6 +43,18 @@ export function TradeStory({ position, isOpen, currency, digits }: { position: P
       </dl>
       <h3>Why</h3>
       <Why row={row} />
+      {values && Object.keys(values).length > 0 && (
+        <>
+          <h3>Values at the close it was decided at</h3>
+          <dl class="facts">
+            {Object.entries(values).map(([name, value]) => (
+              <Fact key={name} title={name}>
+                {Number(value.toPrecision(8))}
+              </Fact>
+            ))}
+          </dl>
+        </>
+      )}
     </section>
   );
 }
