@@ -95,11 +95,12 @@ def add_row(
 
     async def add(settings: DatabaseSettings) -> int:
         from consumer.requests.strategy_rows import add_strategy
-        from consumer.wiring.database import open_strategies
+        from consumer.wiring.database import open_instrument_rows, open_strategies
         from consumer.wiring.strategies import open_row_judge
 
         async with (
-            open_row_judge(load_settings(StoreSettings), load_settings(StrategySettings)) as judge,
+            open_instrument_rows(settings) as instruments,
+            open_row_judge(load_settings(StoreSettings), load_settings(StrategySettings), instruments) as judge,
             open_strategies(settings) as rows,
         ):
             return await add_strategy(rows, given, judge)
@@ -142,11 +143,12 @@ def edit_row(
 
     async def edit(settings: DatabaseSettings) -> Row | None:
         from consumer.requests.strategy_rows import edit_strategy
-        from consumer.wiring.database import open_history, open_strategies
+        from consumer.wiring.database import open_history, open_instrument_rows, open_strategies
         from consumer.wiring.strategies import open_row_judge
 
         async with (
-            open_row_judge(load_settings(StoreSettings), load_settings(StrategySettings)) as judge,
+            open_instrument_rows(settings) as instruments,
+            open_row_judge(load_settings(StoreSettings), load_settings(StrategySettings), instruments) as judge,
             open_history(settings) as history,
             open_strategies(settings) as rows,
         ):

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from consumer.ports import Admitted, Decision, Refused, RunRow, StrategyCheck, StrategyRow, Unchecked, Verdict
-from consumer.preparation.snapshot import specification_to_json
+from consumer.preparation.known_instruments import snapshot_of
 from consumer.rules.columns import REPEATABLE_COLUMNS
 from engine.errors import InvalidSpecification, UnknownTimeframe
 from engine.expressions.document import KEY as RULES
@@ -119,7 +119,7 @@ class Admission:
         except InvalidSpecification as error:
             field, _, message = str(error).partition(" ")  # the engine's message opens with the field's name
             return Refused((FieldProblem(field.rstrip(":"), "invalid_request", message),))
-        return Admitted(specification_to_json(specification), columns)
+        return Admitted(snapshot_of(specification, self.instruments), columns)
 
     def _check_market(self, columns: Mapping[str, Any], checks: "_Checks") -> tuple[str, ...]:
         """Symbol and timeframes exist; the context timeframes."""

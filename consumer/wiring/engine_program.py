@@ -27,7 +27,7 @@ from consumer.ports import EngineTask
 from consumer.ports.outcomes import Completed
 from consumer.ports.searches import StepDone, StepTask
 from consumer.preparation.inputs import assemble, spelled_as_known
-from consumer.preparation.snapshot import specification_from_json
+from consumer.preparation.snapshot import recorded_instruments, specification_from_json
 from consumer.preparation.strategy import chosen_strategy
 from consumer.rules.columns import METRIC_COLUMNS
 from engine.market.bars import Bars
@@ -69,11 +69,12 @@ def open_engine(settings: EngineProcessSettings) -> Execute:
 
     def run(task: EngineTask, control: TaskControl) -> Completed:
         started = time.monotonic()
-        specification = spelled_as_known(specification_from_json(task.specification), registry)
+        known = {**registry, **recorded_instruments(task.specification)}
+        specification = spelled_as_known(specification_from_json(task.specification), known)
         strategy = chosen_strategy(specification)
         needed = strategy.warm_up(specification)
-        data = _patiently(lambda: assemble(specification, market_data, registry, needed), control, patience)
-        instrument = instrument_for(specification.symbol, registry)
+        data = _patiently(lambda: assemble(specification, market_data, known, needed), control, patience)
+        instrument = instrument_for(specification.symbol, known)
 
         def report(at: Progress) -> None:
             control.report(at.bars_done, at.bars_total, at.simulated_time_us, at.equity, at.trades)
