@@ -95,9 +95,10 @@ class PostgresQueue:
             ended = {ending.facts.run_id for ending in endings}
             picked = [each.facts.run_id for each in orphans if each.facts.run_id not in ended]
             room = count - len(picked)
+            rows = list(await connection.fetch(statements.TAKE, *self._lease, picked)) if picked else []
             if room > 0:
-                picked += [row["run_id"] for row in await connection.fetch(statements.PICK_QUEUED.format(limit=room))]
-            claims = await self._take(connection, picked)
+                rows += await connection.fetch(statements.TAKE_QUEUED.format(limit=int(room)), *self._lease)
+            claims = await self._claimed(connection, rows)
         return ClaimResult(claims, events, tuple(ending.ended for ending in endings))
 
     async def _pick_lapsed(
@@ -111,11 +112,14 @@ class PostgresQueue:
         )
         return await standings(connection, rows)
 
-    async def _take(self, connection: Connection, run_ids: Sequence[int]) -> tuple[Claim, ...]:
-        """Claim runs whose rows are locked: fence, show it in the row, write the started events."""
-        if not run_ids:
+    @property
+    def _lease(self) -> tuple[str, float]:
+        return self.owner, self.lease_seconds
+
+    async def _claimed(self, connection: Connection, rows: Sequence[Row]) -> tuple[Claim, ...]:
+        """The claims on runs that were taken, of which this writes the started events."""
+        if not rows:
             return ()
-        rows = await connection.fetch(statements.TAKE, run_ids, self.owner, self.lease_seconds)
         rows = sorted(rows, key=lambda row: (row["turn"], row["run_id"]))
         known = [(row, *found) for row, found in zip(rows, await facts_of_rows(connection, rows), strict=True)]
         again = [row["run_id"] for row in rows if row["attempts"] > 1]

@@ -56,19 +56,26 @@ LIMIT {{limit}}
 FOR UPDATE OF e SKIP LOCKED FOR NO KEY UPDATE OF r SKIP LOCKED
 """
 
-TAKE = """
-WITH claimed AS (
+_TAKE = """
+WITH picked AS MATERIALIZED (
+    {picked}
+), claimed AS (
     UPDATE backtest_executions e
-    SET deaths = deaths + (state = 'running')::int, state = 'running', epoch = epoch + 1, attempts = attempts + 1,
-        owner = $2, lease_until = clock_timestamp() + make_interval(secs => $3), sequence = sequence + 1,
-        progress_pct = 0, started_at = coalesce(started_at, clock_timestamp())
-    WHERE run_id = ANY($1)
-    RETURNING run_id, request_id, turn, epoch, attempts, deaths, sequence
+    SET deaths = e.deaths + (e.state = 'running')::int, state = 'running', epoch = e.epoch + 1,
+        attempts = e.attempts + 1, owner = $1, lease_until = clock_timestamp() + make_interval(secs => $2),
+        sequence = e.sequence + 1, progress_pct = 0, started_at = coalesce(e.started_at, clock_timestamp())
+    FROM picked WHERE e.run_id = picked.run_id
+    RETURNING e.run_id, e.request_id, e.turn, e.epoch, e.attempts, e.deaths, e.sequence
 ), shown AS (
-    UPDATE backtest_runs SET status = 'running', progress_pct = 0, primary_tf = timeframe WHERE id = ANY($1)
+    UPDATE backtest_runs r SET status = 'running', progress_pct = 0, primary_tf = r.timeframe
+    FROM picked WHERE r.id = picked.run_id
 )
 SELECT c.*, q.specification FROM claimed c JOIN backtest_requests q ON q.request_id = c.request_id
 """
+TAKE = _TAKE.format(picked="SELECT unnest($3::int[]) AS run_id")
+"""Of rows that are locked."""
+TAKE_QUEUED = _TAKE.format(picked=PICK_QUEUED.strip())
+"""Whatever they were when this statement began: what was picked is locked, and updated as it is then."""
 
 BEAT = """
 WITH beats AS (

@@ -17,10 +17,10 @@ from tests.consumer.stores import PostgresStore
 QUEUED, ENDED = 20_000, 10_000
 
 STATEMENTS: dict[str, tuple[str, tuple[Any, ...]]] = {
-    "pick queued": (queue.PICK_QUEUED.format(limit=4), ()),
+    "take queued": (queue.TAKE_QUEUED.format(limit=4), ("worker", 15.0)),
     "lapsed": (queue.LAPSED, ()),
     "pick lapsed": (queue.PICK_LAPSED.format(limit=4), ([7], [1], [datetime(2024, 1, 1, tzinfo=UTC)])),
-    "take": (queue.TAKE, ([1, 2], "worker", 15.0)),
+    "take": (queue.TAKE, ("worker", 15.0, [1, 2])),
     "beat": (queue.BEAT, ([1], [1], [5], [2], ["run/1/2"], [b"1"], [b"{}"], [None], "worker", 15.0)),
     "cancels wanted": (queue.CANCELS_WANTED, ([1, 2], [1, 1])),
     "lock row": (queue.LOCK_ROW, (1,)),
