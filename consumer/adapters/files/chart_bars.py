@@ -10,7 +10,7 @@ from typing import BinaryIO, Final
 
 import polars as pl
 
-from consumer.adapters.files.stored_rows import BAR_COLUMNS
+from consumer.adapters.files.artifacts import BAR_COLUMNS
 from engine.market.bars import TIME
 from engine.numeric.times import as_us
 
