@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Coroutine, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -28,6 +29,14 @@ ParamsOption = Annotated[
     _Text,
     typer.Option(
         help="All its parameters, a JSON object that takes the place of the one before.", rich_help_panel=_WHAT
+    ),
+]
+RulesOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Rules, a .toml or .json file as `run --rules` takes it: --key rules, and its document for --params.",
+        rich_help_panel=_WHAT,
     ),
 ]
 DecidedByOption = Annotated[
@@ -70,6 +79,7 @@ def add_row(
     name: Annotated[str, typer.Argument(help="What people call it; only one row may have it.")],
     key: KeyOption = None,
     params: ParamsOption = None,
+    rules: RulesOption = None,
     decided_by: DecidedByOption = None,
     custom_prompt: CustomPromptOption = None,
     description: DescriptionOption = None,
@@ -115,6 +125,7 @@ def edit_row(
     name: Annotated[_Text, typer.Option(help="A new name.")] = None,
     key: KeyOption = None,
     params: ParamsOption = None,
+    rules: RulesOption = None,
     decided_by: DecidedByOption = None,
     custom_prompt: CustomPromptOption = None,
     description: DescriptionOption = None,
@@ -191,13 +202,25 @@ def _given(options: Mapping[str, Any]) -> dict[str, Any]:
 
     columns = {**options, "strategy_key": options["key"], "execution_mode": options["decided_by"]}
     columns["strategy_params"] = values.json_object(options["params"], "--params") if options["params"] else None
+    if options["rules"] is not None:
+        columns |= _columns_of_rules(options)
     columns["is_active"] = options["active"]
     for name in ("symbols", "context_tfs"):
         columns[name] = None if options[name] is None else _listed(options[name])
     for name, option in (("skip_hours", "--skip-hours"), ("skip_weekdays", "--skip-weekdays")):
         columns[name] = None if options[name] is None else _numbers(options[name], option)
-    no_columns = {"key", "params", "decided_by", "active"}
+    no_columns = {"key", "params", "rules", "decided_by", "active"}
     return {name: value for name, value in columns.items() if name not in no_columns and value is not None}
+
+
+def _columns_of_rules(options: Mapping[str, Any]) -> dict[str, Any]:
+    from consumer.commands.options import values
+    from consumer.wiring.files import read_rules
+    from engine.expressions.document import KEY
+
+    if options["params"] is not None or options["key"] not in {None, KEY}:
+        raise typer.BadParameter("stands for --key and --params", param_hint="'--rules'")
+    return {"strategy_key": KEY, "strategy_params": read_rules(values.readable_file(options["rules"]))}
 
 
 def _listed(text: str) -> list[str]:
@@ -219,6 +242,8 @@ def _told(work: Coroutine[Any, Any, Result], refusal: str) -> Result:
         raise InputRefused(f"{refusal}: {error}") from error
 
 
+_LONGEST = 80
+"""Characters of params in the list."""
 _HEADING = ("id", "name", "key", "params", "tf", "context", "symbols", "size", "active")
 
 
@@ -231,13 +256,18 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         str(row["id"]),
         printable(row["name"]),
         printable(row["strategy_key"] or f"- ({row['execution_mode']})"),
-        printable(json.dumps(row["strategy_params"])),
+        _cut(printable(json.dumps(row["strategy_params"]))),
         row["primary_tf"],
         _joined(row["context_tfs"]) or "-",
         _joined(row["symbols"]) or "any",
         size,
         "yes" if row["is_active"] else "no",
     )
+
+
+def _cut(text: str) -> str:
+    """A document of rules would make every line as long as itself; --json has it whole."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def _joined(value: Any) -> str:

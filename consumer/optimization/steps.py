@@ -20,7 +20,8 @@ from consumer.ports.search_files import SearchFiles
 from consumer.ports.searches import StepTask
 from consumer.preparation.inputs import MarketData, assemble, spelled_as_known
 from consumer.preparation.snapshot import recorded_instruments, specification_from_json
-from consumer.preparation.varied import params_over, varied_strategy
+from consumer.preparation.varied import varied_strategy
+from consumer.rules.search_specification import specification_of_best
 from engine.errors import BadBars, StrategyError
 from engine.market.instruments import Instrument, instrument_for
 from engine.prepared import RunData, prepare_run
@@ -343,7 +344,5 @@ def _to_run(task: StepTask, reached: Answer) -> dict[str, Any] | None:
     """What the best is run as, and the figures it must have; None: there is nothing to run."""
     if reached.best_params is None or reached.best_figures is None or reached.question.folds:
         return None
-    specification = dict(task.specification)
-    fixed = specification["strategy_params"]
-    specification["strategy_params"] = params_over(specification["strategy_key"], fixed, reached.best_params)
+    specification = specification_of_best(task.specification, reached.best_params)
     return {"specification": specification, "figures": dict(reached.best_figures)}

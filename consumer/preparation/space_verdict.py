@@ -9,9 +9,10 @@ from contextlib import suppress
 from typing import Any, Final
 
 from consumer.ports.strategies import StrategyCheck
-from consumer.preparation.varied import RULES, params_over, within
 from engine.deciders.guard import guarded
 from engine.errors import InvalidParams, ParameterProblem
+from engine.expressions.document import KEY as RULES
+from engine.expressions.merging import params_over, within
 from engine.search.combinations import Judge, check_values, draw_combinations, judge_of, refuses_all
 from engine.search.parts import named_within
 from engine.search.space import Space, read_space

@@ -1,18 +1,16 @@
 """A strategy whose parameters a search varies; apart because a single run need not load what a search is made of."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from consumer.installed.strategy_code import load_current
 from consumer.preparation.strategy_file import class_in_file
 from engine.deciders.decider import Decider
 from engine.deciders.guard import guarded
 from engine.errors import InvalidSpecification
+from engine.expressions.merging import within
 from engine.search.parts import Choose, chooser
 from engine.specification import Specification
-
-RULES: Final = "rules"
-"""Key of the strategy whose parameters are a document, whose `params` are what a search varies."""
 
 
 def varied_strategy(specification: Specification) -> tuple[Choose, str, frozenset[str]]:
@@ -22,26 +20,14 @@ def varied_strategy(specification: Specification) -> tuple[Choose, str, frozense
     if specification.strategy_key is None:
         raise InvalidSpecification("the specification of the run names no strategy")
     found, version = load_current(specification.strategy_key)
-    if specification.strategy_key == RULES:
-        return _guarded(chooser(found, specification, version, within=within(RULES))), version, frozenset()
+    if (inner := within(specification.strategy_key)) is not None:
+        return _guarded(chooser(found, specification, version, within=inner)), version, frozenset()
     return _varied(found, version, specification)
 
 
 def varied_in_file(name: str, specification: Specification) -> tuple[Choose, str, frozenset[str]]:
     """As `varied_strategy`, of the class of a file, path/to/file.py:Class. Raises UnknownStrategy."""
     return _varied(*class_in_file(name), specification)
-
-
-def within(strategy_key: str | None) -> str | None:
-    """Which of a strategy's parameters is an object of what a search varies; None: the parameters themselves are."""
-    return "params" if strategy_key == RULES else None
-
-
-def params_over(strategy_key: str | None, fixed: Mapping[str, Any], varied: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters of a single run of a combination."""
-    if strategy_key == RULES:
-        return {**fixed, "params": {**(fixed.get("params") or {}), **varied}}
-    return {**fixed, **varied}
 
 
 def _varied(found: type[Any], version: str, specification: Specification) -> tuple[Choose, str, frozenset[str]]:

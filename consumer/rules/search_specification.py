@@ -8,6 +8,7 @@ from typing import Any
 from consumer.ports.outcomes import Failed
 from consumer.ports.searches import SearchFacts
 from consumer.rules.columns import SEARCH_COLUMNS, SEARCH_JSON_COLUMNS
+from engine.expressions.merging import params_over
 from schemas.json_text import shown
 from schemas.problems import FieldProblem
 
@@ -37,6 +38,12 @@ def search_disagrees(specification: Mapping[str, Any], columns: Mapping[str, Any
         return None
     told = "; ".join(f"{problem.field} {problem.message}" for problem in problems)
     return Failed("run_disagrees", f"the search's row was changed after its request was accepted: {told}", problems)
+
+
+def specification_of_best(engine: Mapping[str, Any], best_params: Mapping[str, Any]) -> dict[str, Any]:
+    """What the best run of a search executed. engine: of the search."""
+    params = params_over(engine["strategy_key"], engine["strategy_params"], best_params)
+    return {**engine, "strategy_params": params}
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -43,6 +43,19 @@ def with_params(document: Mapping[str, Any], params: Mapping[str, Any]) -> dict[
     return {**document, "params": {**known, **params}}
 
 
+def params_over(strategy_key: str | None, fixed: Mapping[str, Any], varied: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a single run of a combination."""
+    name = within(strategy_key)
+    if name is not None:
+        return {**fixed, name: {**(fixed.get(name) or {}), **varied}}
+    return {**fixed, **varied}
+
+
+def within(strategy_key: str | None) -> str | None:
+    """Which of a strategy's parameters is an object of what a search varies; None: the parameters themselves are."""
+    return "params" if strategy_key == KEY else None
+
+
 def _names(document: Mapping[str, Any]) -> Iterator[str]:
     """Every name in any expression of the document."""
     waiting = [value for name, value in document.items() if name not in BY_NAME]

@@ -60,6 +60,12 @@ async def test_a_strategy_is_added_by_command_and_its_id_runs(door: FrontDoor) -
     row_id = added.output.strip()
     done = await backtest(door, "submit", "--strategy-id", row_id, *YEAR, "--wait", "--wait-timeout", "90")
     assert done.status == 0, done.errors
+    rules = Path(__file__).parents[2] / "docs" / "rules" / "ma_cross.toml"
+    of_file = await backtest(door, "strategy", "add", "of a file", "--rules", str(rules), "--primary-tf", "H1")
+    row = await door.database.fetchrow("SELECT * FROM strategies WHERE id = $1", int(of_file.output))
+    assert (row["strategy_key"], "params" in json.loads(row["strategy_params"])) == ("rules", True)
+    both = await backtest(door, "strategy", "add", "both", "--rules", str(rules), "--key", "sma_cross")
+    assert (both.status, "stands for --key and --params" in both.errors) == (2, True)
     twice = await backtest(door, "strategy", "add", "by hand", "--key", "sma_cross")
     assert (twice.status, "named 'by hand' already" in twice.errors) == (2, True)
     wrong = await backtest(door, "strategy", "add", "wrong", "--key", "sma_cross", "--params", '{"fats": 3}')

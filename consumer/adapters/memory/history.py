@@ -1,6 +1,7 @@
 """The read side in memory: what `postgres.reading` and `postgres.retention` tell, of the same dictionaries."""
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,6 +11,7 @@ from consumer.adapters.memory.tables import MemoryTables
 from consumer.ports.history import EVERY_RUN, NEWEST_FIRST, Row, RunFilter, RunOrder, RunPlace
 from consumer.ports.retention import BarsInUse, EndedLongAgo, EndedSearchLongAgo
 from consumer.rules.columns import ALL_RUN_COLUMNS, EXECUTION_COLUMNS, SORT_COLUMNS, STRATEGY_COLUMNS, TRADE_COLUMNS
+from consumer.rules.search_specification import specification_of_best
 from consumer.rules.searches import BEST_RUN
 
 _ENDED = {"completed", "failed", "cancelled"}
@@ -65,7 +67,17 @@ class MemoryHistory:
 
     async def specification_of(self, run_id: int) -> Row | None:
         row = await self._accepted(run_id)
-        return None if row is None else dict(json.loads(row["specification"])["engine"])
+        if row is not None:
+            return dict(json.loads(row["specification"])["engine"])
+        async with self.tables.transaction():
+            searches = [each for each in self.tables.optimizations.values() if each.get("best_run_id") == run_id]
+            requests = list(self.tables.requests.values())
+        if not searches or searches[0]["best_params"] is None:
+            return None
+        asked = next(each for each in requests if each["optimization_id"] == searches[0]["id"])
+        return specification_of_best(
+            json.loads(asked["specification"])["engine"], json.loads(searches[0]["best_params"])
+        )
 
     async def accepted_requests(
         self, since: datetime | None = None, until: datetime | None = None, state: str | None = None
@@ -114,13 +126,21 @@ class MemoryHistory:
     def _told(self, run_id: int) -> dict[str, Any]:
         row = self.tables.runs[run_id]
         strategy = self.tables.strategies[row["strategy_id"]]
-        execution = self.tables.executions.get(run_id, {})
+        execution = self.tables.executions.get(run_id) or self._of_best(run_id)
         return {
             **{name: row[name] for name in ALL_RUN_COLUMNS},
             "strategy_name": strategy["name"],
             "strategy_key": strategy["strategy_key"],
             **{name: execution.get(name) for name in EXECUTION_COLUMNS},
         }
+
+    def _of_best(self, run_id: int) -> Row:
+        """The best run of a search has no execution: what is shown of one stands in its result."""
+        result = self.tables.results.get(run_id, {})
+        found = re.search(rf"runs/{run_id}/([0-9]+)/", json.dumps(result.get("artifacts", {})))
+        metrics = result.get("metrics", {})
+        of_metrics = {name: metrics.get(name) for name in ("result_digest", "strategy_version")}
+        return {"epoch": int(found[1]) if found else None, **of_metrics}
 
     def _strategy(self, strategy_id: int) -> dict[str, Any]:
         row = self.tables.strategies[strategy_id]

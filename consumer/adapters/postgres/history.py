@@ -17,6 +17,7 @@ from consumer.errors import StartFailed
 from consumer.ports.history import EVERY_RUN, NEWEST_FIRST, Row, RunFilter, RunOrder, RunPlace
 from consumer.ports.search_history import SearchFilter
 from consumer.rules.columns import ALL_RUN_COLUMNS, EXECUTION_COLUMNS, SORT_COLUMNS, STRATEGY_COLUMNS
+from consumer.rules.search_specification import specification_of_best
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,13 @@ class PostgresHistory:
 
     async def specification_of(self, run_id: int) -> Row | None:
         found = await self._fetch(_ACCEPTED.format(column="specification"), run_id)
-        return dict(json.loads(found[0]["specification"])["engine"]) if found else None
+        if found:
+            return dict(json.loads(found[0]["specification"])["engine"])
+        of_search = await self._fetch(_BEST_OF, run_id)
+        if not of_search:
+            return None
+        engine = json.loads(of_search[0]["specification"])["engine"]
+        return specification_of_best(engine, json.loads(of_search[0]["best_params"]))
 
     async def accepted_requests(
         self, since: datetime | None = None, until: datetime | None = None, state: str | None = None
@@ -118,12 +125,26 @@ class PostgresHistory:
             return [dict(row) for row in await self.connection.fetch(statement, *arguments)]
 
 
+# The best run of a search has no execution: what is shown of one stands in its result.
+_OF_BEST: Final = {
+    "epoch": "substring(b.artifacts from 'runs/' || r.id || '/([0-9]+)/')::int",
+    **{name: f"b.metrics::json ->> '{name}'" for name in ("result_digest", "strategy_version")},
+}
+_EXECUTED: Final = ", ".join(
+    f"coalesce(e.{name}, {_OF_BEST[name]}) AS {name}" if name in _OF_BEST else f"e.{name}" for name in EXECUTION_COLUMNS
+)
 _RUNS: Final = f"""
     SELECT {readable_dates(", ".join(f"r.{name}" for name in ALL_RUN_COLUMNS))}, s.name AS strategy_name,
-        s.strategy_key, {", ".join(f"e.{name}" for name in EXECUTION_COLUMNS)}
+        s.strategy_key, {_EXECUTED}
     FROM backtest_runs r
     JOIN strategies s ON s.id = r.strategy_id
     LEFT JOIN backtest_executions e ON e.run_id = r.id
+    LEFT JOIN backtest_results b ON e.run_id IS NULL AND b.run_id = r.id
+"""
+_BEST_OF: Final = """
+    SELECT q.specification, o.best_params FROM optimization_runs o
+    JOIN backtest_requests q ON q.optimization_id = o.id AND q.outcome = 'accepted'
+    WHERE o.best_run_id = $1 AND o.best_params IS NOT NULL
 """
 _ACCEPTED: Final = "SELECT {column} FROM backtest_requests WHERE run_id = $1 AND outcome = 'accepted'"
 

@@ -10,6 +10,7 @@ from consumer.ports.history import History, Row, RunFilter, RunOrder
 from consumer.ports.outcomes import Failed
 from consumer.rules.columns import ALL_RUN_COLUMNS, EXECUTION_COLUMNS, STRATEGY_COLUMNS, TRADE_COLUMNS
 from tests.consumer.queue_steps import claim_one, queue, queued_and_claimed
+from tests.consumer.search_steps import best_run, found, searching
 from tests.consumer.stores import PostgresStore, Store
 from tests.support.messages import ADMIT, completed, requested
 
@@ -184,6 +185,24 @@ async def test_the_request_behind_a_run_and_what_it_executes_are_kept(store: Sto
     assert specification is not None
     assert (content["volume"], content["strategy_params"]) == (0.3, {"fast": 7})
     assert (specification["symbol"], specification["strategy_key"]) == ("EURUSD", "sma_cross")
+
+
+async def test_the_best_run_of_a_search_is_told_as_a_run_that_was_executed(store: Store) -> None:
+    worker = await searching(store)
+    claim = await worker.gathering(strategy_params={"stop_loss_pips": 20.0})
+    run_id = await worker.keeper.best_run_id(claim)
+    assert run_id is not None
+    await worker.keeper.end(claim, found(best_run=best_run(run_id, claim)))
+    async with store.history() as history:
+        row = await history.run(run_id)
+        [listed] = await history.runs()
+        specification = await history.specification_of(run_id)
+    assert row is not None
+    assert (row["status"], row["epoch"], row["request_id"]) == ("completed", 1, None)
+    assert listed == row
+    assert specification is not None
+    assert specification["strategy_params"] == {"stop_loss_pips": 20.0, "fast": 5, "slow": 20}
+    assert specification["symbol"] == "EURUSD"
 
 
 async def test_accepted_requests_are_found_by_state_and_time_the_oldest_first(store: Store) -> None:

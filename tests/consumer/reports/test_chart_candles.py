@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from consumer.adapters.files.chart_bars import ChartBars
 from consumer.adapters.files.artifacts import BAR_COLUMNS
+from consumer.adapters.files.chart_bars import ChartBars
 from consumer.reports.chart_candles import CandlesAsked, ChartRefused, candle_table
 from engine.market.bars import Bars
 from engine.market.instruments import packaged_instruments
