@@ -153,7 +153,7 @@ class RunAdvice:
         ):
             budget.is_spent = True
             return False
-        if self.terms.replays:
+        if self.terms.replays and budget.reserve(len(missing)):
             bar_time = missing[first].bar_time
             raise _RunEnds(
                 "llm_replay_miss",

@@ -8,8 +8,9 @@ from consumer.errors import NoSuchRun
 from consumer.ports.history import History
 from consumer.preparation.inputs import MarketData, assemble, spelled_as_known
 from consumer.preparation.snapshot import recorded_instruments, specification_from_json
-from consumer.preparation.strategy import chosen_strategy
+from consumer.preparation.strategy import decider_of
 from consumer.rules.columns import METRIC_COLUMNS
+from engine.deciders.advised.advisor import Advisor
 from engine.errors import InputRefused
 from engine.market.instruments import Instrument, instrument_for
 from engine.results.result import BacktestResult
@@ -44,18 +45,26 @@ async def completed_run(history: History, run_id: int) -> CompletedRun:
     return CompletedRun(row, specification)
 
 
-def verify(run: CompletedRun, market_data: MarketData, registry: Mapping[str, Instrument]) -> list[Difference]:
-    """What differs on the market data as they are now; nothing where all is the same. Raises what the engine raises."""
-    return list(compare(run.row, recompute(run.specification, market_data, registry)))
+def verify(
+    run: CompletedRun, market_data: MarketData, registry: Mapping[str, Instrument], advisor: Advisor | None = None
+) -> list[Difference]:
+    """What differs on the market data as they are now; nothing where all is the same. Raises what the engine raises.
+
+    advisor: has the answers that the run had, where a model decided in it.
+    """
+    return list(compare(run.row, recompute(run.specification, market_data, registry, advisor)))
 
 
 def recompute(
-    specification: Mapping[str, Any], market_data: MarketData, registry: Mapping[str, Instrument]
+    specification: Mapping[str, Any],
+    market_data: MarketData,
+    registry: Mapping[str, Instrument],
+    advisor: Advisor | None = None,
 ) -> BacktestResult:
     """Simulate a stored specification. Raises what the engine raises."""
     registry = {**registry, **recorded_instruments(specification)}
     wanted = spelled_as_known(specification_from_json(dict(specification)), registry)
-    strategy = chosen_strategy(wanted)
+    strategy = decider_of(wanted, advisor)
     data = assemble(wanted, market_data, registry, strategy.warm_up(wanted))
     return run_backtest(wanted, instrument_for(wanted.symbol, registry), data, strategy)
 

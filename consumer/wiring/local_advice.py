@@ -47,13 +47,19 @@ class RunLedger(CallLedger, MessageStore, Protocol):
 
 @contextmanager
 def open_local_advisor(
-    specification: Specification, ledger_path: Path | None, settings: ModelSettings, *, replays: bool
+    specification: Specification,
+    ledger_path: Path | None,
+    settings: ModelSettings,
+    *,
+    replays: bool,
+    of_run: int | None = None,
 ) -> Iterator["LocalAdvisor"]:
     """An advisor for one run of the specification, or for another attempt at one that was broken off.
 
     ledger_path: None for the database's ledger. Whatever ends the run but its own end (a signal, a crash) leaves it to
-    be gone on with, in a file; in the database each run is one of its own, which shares the answers of all. Raises
-    SettingsInvalid, LedgerUnusable, AlreadyAtWork.
+    be gone on with, in a file; in the database each run is one of its own, which shares the answers of all.
+    of_run: the run of the database that is replayed, whose calls its budget counts. Raises SettingsInvalid,
+    LedgerUnusable, AlreadyAtWork.
     """
     advice = specification.advice
     assert advice is not None, "only runs that leave something to a model have an advisor"
@@ -63,7 +69,7 @@ def open_local_advisor(
     caller = Nobody() if replays else open_caller(settings, specification.account_currency, secrets)
     with _event_loop() as wait_for, _ledger(ledger_path, database, wait_for) as ledger:
         hashed = specification_hash(specification_to_json(specification))
-        run = ledger.begin_run(hashed)
+        run = ledger.begin_run(hashed) if of_run is None else LocalRun(of_run, 0)
 
         async def open_desk() -> AdviceDesk:
             return AdviceDesk(caller, ledger, ledger, SystemClock(), desk_limits(settings))
