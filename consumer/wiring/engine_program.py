@@ -6,7 +6,6 @@ object does not: each simulation makes its own. What a strategy's module keeps i
 
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, TypeVar
@@ -25,10 +24,10 @@ from consumer.adapters.files.search_files import SearchArtifacts
 from consumer.errors import Unavailable
 from consumer.optimization.steps import SearchSteps
 from consumer.ports import EngineTask
-from consumer.ports.advice import Question as AskedQuestion
 from consumer.ports.outcomes import Completed
 from consumer.ports.searches import StepDone, StepTask
 from consumer.preparation.inputs import assemble, spelled_as_known
+from consumer.preparation.questions import in_words_of_ports
 from consumer.preparation.snapshot import recorded_instruments, specification_from_json
 from consumer.preparation.strategy import decider_of
 from consumer.rules.columns import METRIC_COLUMNS
@@ -40,7 +39,6 @@ from engine.numeric.times import as_us
 from engine.simulate import run_backtest
 from engine.watch import Progress
 
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 DISTRIBUTION: Final = "backtest-consumer"
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 2.0
@@ -122,13 +120,8 @@ class _Advisor:
         self._control = control
 
     def ask(self, questions: Sequence[Question]) -> Sequence[Answer | None]:
-        answers = self._control.ask([_as_asked(each) for each in questions])
+        answers = self._control.ask([in_words_of_ports(each) for each in questions])
         return [None if text is None else Answer(text) for text in answers]
-
-
-def _as_asked(question: Question) -> AskedQuestion:
-    messages = tuple((each.author, each.content) for each in question.messages)
-    return AskedQuestion(EPOCH + timedelta(microseconds=question.bar_time_us), question.role, messages)
 
 
 def engine_version() -> str:

@@ -5,9 +5,8 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from consumer.adapters.language_models.ledger_file import LocalRun, open_ledger_file
 from consumer.advice.desk import AdviceDesk
@@ -22,8 +21,8 @@ from consumer.ports.advice import (
     CallSettings,
     Messages,
     MessageStore,
-    Question,
 )
+from consumer.preparation.questions import in_words_of_ports
 from consumer.preparation.snapshot import specification_to_json
 from consumer.rules.budget import cutoff_warnings, specification_hash
 from consumer.settings import DatabaseSettings, ModelSettings, load_settings
@@ -33,7 +32,6 @@ from engine.errors import AdviceFailed as RunAdviceFailed
 from engine.errors import RunFailed
 from engine.specification import Specification
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 WaitFor = Callable[[Callable[[], Awaitable[Any]]], Any]
 """Runs a coroutine on the loop, and waits."""
 
@@ -121,7 +119,7 @@ class LocalAdvisor:
     wait_for: "WaitFor"
 
     def ask(self, questions: Sequence[advisor.Question]) -> Sequence[advisor.Answer | None]:
-        asked = [_in_words_of_ports(question) for question in questions]
+        asked = [in_words_of_ports(question) for question in questions]
         told = self.wait_for(lambda: self.run.ask(asked))
         if isinstance(told, AdviceFailed):
             raise RunAdviceFailed(told.code, told.message)
@@ -145,11 +143,6 @@ class Nobody:
 
     async def close(self) -> None:
         """There is nothing to let go of."""
-
-
-def _in_words_of_ports(question: advisor.Question) -> Question:
-    messages = tuple((each.author, each.content) for each in question.messages)
-    return Question(_EPOCH + timedelta(microseconds=question.bar_time_us), question.role, messages)
 
 
 @contextmanager
