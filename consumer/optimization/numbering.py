@@ -1,4 +1,6 @@
-"""Numbering a large grid in parts: which of its places stand, and what they all need before their start."""
+"""Numbering a large search in parts: which places of a grid stand, or what is drawn at random, and what they all need
+before their start.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import InvalidParams, ParameterProblem
-from engine.search.combinations import Combinations
+from engine.search.combinations import Combinations, Draws, draw_on
 from engine.search.parts import Choose
 from engine.search.space import Space
 from engine.specification import Specification
@@ -52,6 +54,71 @@ class Numbered:
         places = np.concatenate([*self.parts, self.latest])
         left_out = self.size - places.size
         return Combinations(space, places.size, left_out, places if left_out else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """As far as it is drawn. draws: all so far; latest: rows of this step."""
+
+    samples: int
+    draws: Draws
+    latest: NDArray[np.float64]
+    warm_up: WarmUp
+
+    @staticmethod
+    def of_plan(space: Space, samples: int, plan: Mapping[str, Any], parts: Sequence[NDArray[np.float64]]) -> "Drawn":
+        """As `plan` and the parts that it names have it; nothing yet of an empty one."""
+        none = Draws.none(space)
+        rows = np.concatenate([none.rows, *parts])
+        draws = Draws(rows, plan.get("refused", 0), plan.get("left_out", 0), plan.get("generator"))
+        return Drawn(samples, draws, none.rows, WarmUp(*plan.get("warm_up", ({}, {}))))
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        return {
+            "refused": self.draws.refused,
+            "left_out": self.draws.left_out,
+            "generator": self.draws.generator,
+            "warm_up": [dict(self.warm_up.bars), dict(self.warm_up.wanted)],
+        }
+
+    @property
+    def is_done(self) -> bool:
+        return self.count == self.samples
+
+    @property
+    def count(self) -> int:
+        return int(self.draws.rows.shape[0])
+
+    def combinations(self, space: Space) -> Combinations:
+        return Combinations(space, self.count, self.draws.left_out, drawn=self.draws.rows)
+
+
+def draw_further(
+    drawn: Drawn,
+    space: Space,
+    choose: Choose,
+    specification: Specification,
+    seed: int,
+    clock: Callable[[], float],
+    seconds: float,
+) -> Drawn:
+    """Draw for so long. Raises InvalidParams where too few stand."""
+    until, before = clock() + seconds, drawn.count
+    warm_ups: dict[tuple[tuple[str, int], ...], WarmUp] = {}
+
+    def judge(combination: Mapping[str, Any]) -> tuple[ParameterProblem, ...]:
+        try:
+            warm_up = choose(combination).warm_up(specification)
+        except InvalidParams as error:
+            return error.problems
+        warm_ups.setdefault(tuple(warm_up.bars.items()), warm_up)
+        return ()
+
+    key = specification.strategy_key or ""
+    draws = draw_on(space, judge, drawn.draws, drawn.samples, seed, key, stop=lambda: clock() >= until)
+    warm_up = most_of([drawn.warm_up, *warm_ups.values()])
+    return replace(drawn, draws=draws, latest=draws.rows[before:], warm_up=warm_up)
 
 
 def number_on(

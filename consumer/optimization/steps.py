@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from consumer.optimization.learning import Learning
-from consumer.optimization.numbering import Numbered, number_on
+from consumer.optimization.numbering import Drawn, Numbered, draw_further, number_on
 from consumer.optimization.searching import RETURNS
 from consumer.optimization.shard_tables import numbering_of_table, table_of_numbering, table_of_shard
 from consumer.optimization.stored_shards import Patiently, StoredShards
@@ -88,7 +88,7 @@ class SearchSteps:
     def survey(self, task: StepTask, patiently: Patiently) -> dict[str, Any]:
         """Number the combinations, load what they need, and say how many there are, times folds.
 
-        A large grid is numbered in parts of about a second.
+        A large one is numbered in parts of about a second.
         """
         numbered = self._number_on(task, patiently)
         if numbered is not None and not numbered.is_done:
@@ -194,21 +194,26 @@ class SearchSteps:
             "best": _to_run(task, reached),
         }
 
-    def _number_on(self, task: StepTask, patiently: Patiently) -> Numbered | None:
-        """A large grid as far as it is numbered, a second's work further; None: it is no large grid."""
+    def _number_on(self, task: StepTask, patiently: Patiently) -> Numbered | Drawn | None:
+        """A large grid, or many draws, as far as they are numbered, a second's work further; None: it is not large."""
         search, plan = task.step["search"], task.step["plan"]
-        if search["method"] != "grid":
+        method, samples = search["method"], search["samples"] or 0
+        if method == "tpe":
             return None
-        space = read_space(search["param_grid"], intervals=False)
-        if (space.size or 0) <= SURVEYED_AT_ONCE:
+        space = read_space(search["param_grid"], intervals=method != "grid")
+        is_whole = space.size is not None and (method == "grid" or space.size <= samples)
+        if (space.size or 0 if is_whole else samples) <= SURVEYED_AT_ONCE:
             return None
         parts = [self._read_numbering(task, place, patiently) for place in plan.get("parts", ())]
-        numbered = Numbered.of_plan(space.size or 0, plan, parts)
         specification = self._specification(task)
         choose, _, _ = varied_strategy(specification)
-        return number_on(numbered, space, choose, specification, self.clock, SURVEY_SECONDS)
+        if is_whole:
+            numbered = Numbered.of_plan(space.size or 0, plan, parts)
+            return number_on(numbered, space, choose, specification, self.clock, SURVEY_SECONDS)
+        drawn = Drawn.of_plan(space, samples, plan, parts)
+        return draw_further(drawn, space, choose, specification, search["seed"], self.clock, SURVEY_SECONDS)
 
-    def _save_numbered(self, task: StepTask, numbered: Numbered, patiently: Patiently) -> dict[str, Any]:
+    def _save_numbered(self, task: StepTask, numbered: Numbered | Drawn, patiently: Patiently) -> dict[str, Any]:
         """The plan for the survey that goes on."""
         plan = task.step["plan"]
         place = self._save_numbering(task, numbered.latest, patiently)

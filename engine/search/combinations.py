@@ -18,6 +18,8 @@ Judge = Callable[[Mapping[str, Any]], tuple[ParameterProblem, ...]]
 """Says what a strategy has against a combination, nothing where it stands. A problem whose field is a varied name is
 that value's; any other is one of values that do not go together."""
 
+_DRAWN_TOGETHER = 100
+"""Draws between two questions whether to go on."""
 _NAMED_VALUES = 5
 """Of those of one parameter that are refused; a range may have a million."""
 
@@ -110,12 +112,49 @@ def draw_combinations(space: Space, judge: Judge, samples: int, seed: int, strat
     size = space.size
     if size is not None and size <= samples:
         return combinations_of_grid(space, judge, strategy_key)
+    draws = draw_on(space, judge, Draws.none(space), samples, seed, strategy_key)
+    return Combinations(space, samples, draws.left_out, drawn=draws.rows)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Draws:
+    """What was drawn so far. rows: Combinations.drawn. refused: draws that do not stand or came before; left_out: of
+    these, those that do not stand. generator: its state after them, plain JSON; None: at its beginning.
+    """
+
+    rows: Floats
+    refused: int = 0
+    left_out: int = 0
+    generator: Mapping[str, Any] | None = None
+
+    @staticmethod
+    def none(space: Space) -> "Draws":
+        return Draws(np.empty((0, len(space.choices))))
+
+
+def draw_on(
+    space: Space,
+    judge: Judge,
+    draws: Draws,
+    samples: int,
+    seed: int,
+    strategy_key: str = "",
+    stop: Callable[[], bool] = lambda: False,
+) -> Draws:
+    """Draw further ones up to `samples`, or until `stop` says so, which is asked now and then: in how many goes they
+    are drawn changes none of them. Raises as `draw_combinations`.
+    """
     generator = np.random.default_rng(seed)
+    if draws.generator is not None:
+        generator.bit_generator.state = dict(draws.generator)
     drawn = np.empty((samples, len(space.choices)))
-    seen: set[bytes] = set()
-    count, left_out, refused = 0, 0, 0
+    count, left_out, refused = draws.rows.shape[0], draws.left_out, draws.refused
+    drawn[:count] = draws.rows
+    seen = {row.tobytes() for row in draws.rows}
     against: tuple[ParameterProblem, ...] = ()
     while count < samples:
+        if (count + refused) % _DRAWN_TOGETHER == 0 and count > draws.rows.shape[0] and stop():
+            break
         row = drawn[count]
         row[:] = [_draw(choice, generator) for choice in space.choices.values()]
         again = row.tobytes() in seen
@@ -130,7 +169,7 @@ def draw_combinations(space: Space, judge: Judge, samples: int, seed: int, strat
             continue
         seen.add(row.tobytes())
         count += 1
-    return Combinations(space, count, left_out, drawn=drawn)
+    return Draws(drawn[:count], refused, left_out, generator.bit_generator.state)
 
 
 def most_refused(samples: int) -> int:

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from consumer.devstack import StackKind
-from tests.support.front_door import FrontDoor, Message, Worker, open_front_door
+from tests.support.front_door import JANUARY, FrontDoor, Message, Worker, open_front_door
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.integration
@@ -58,6 +58,16 @@ async def test_a_request_becomes_a_completed_row_with_its_best_run_its_files_and
     assert table.row(0, named=True)["fast"] == 5
     returns = pl.read_parquet(told["statistics"]["returns_file_path"])
     assert returns.columns == ["day", *(f"c{place}" for place in range(15))]
+
+    here = await door.command(
+        *("optimize", "--symbol", "EURUSD", "--timeframe", "H1", "--strategy", "sma_cross", "--grid", json.dumps(GRID)),
+        *("--start", JANUARY["start_date"], "--end", JANUARY["end_date"], "--min-trades", "5", "--json"),
+    )
+    assert here.status == 0, here.stderr
+    without_servers = json.loads(here.stdout)
+    for name in ("result_digest", "best_params", "best_value", "robust_params", "failed_combinations"):
+        assert without_servers[name] == told[name], name
+    assert without_servers["results"] == results
 
     life = door.events_of(request_id, "optimization.progress")
     assert (life[0].kind, life[-1].kind) == ("started", "completed")

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from consumer.commands.display.search_words import STATISTICS, statistic_text
 from consumer.optimization.searching import Standing
 from engine.numeric.sums import exact_sum
 from engine.search.answer import Answer
@@ -18,18 +19,6 @@ from engine.search.statistics.summary import WALK_FORWARD
 _SHOWN: Final = 10
 _WIDEST: Final = 1_000
 _ALWAYS: Final = ("total_trades", "net_profit", "max_drawdown_pct", "sharpe_ratio", "profit_factor")
-_STATISTICS: Final = {
-    "trials": "combinations tried",
-    "trials_known": "tries known of, earlier ones too",
-    "effective_trials": "of which independent",
-    "expected_max_sharpe": "Sharpe ratio that luck reaches",
-    "probabilistic_sharpe": "confidence in the best, were it the only one",
-    "deflated_sharpe": "confidence in the best of all tries",
-    "pbo": "probability of overfitting",
-    "pbo_loss_share": "the best loses on other days",
-    "spa_p": "p against doing nothing",
-}
-_SHARES: Final = frozenset({"probabilistic_sharpe", "deflated_sharpe", "pbo", "pbo_loss_share"})
 
 
 def print_search_json(found: Mapping[str, Any]) -> None:
@@ -170,14 +159,11 @@ def _statistics_table(statistics: Mapping[str, Any]) -> Any:
     from rich.table import Table
 
     table = Table(show_header=False)
-    for name, label in _STATISTICS.items():
+    for name, label in STATISTICS.items():
         value, reason = statistics[name], statistics["null_reasons"].get(name)
         if reason == WALK_FORWARD:  # which selects nothing that these could speak of
             continue
-        why = f"none: {reason}" if value is None else None
-        shown = why or (
-            f"{value:.1%}" if name in _SHARES else f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
-        )
+        shown = f"none: {reason}" if value is None else statistic_text(name, value)
         table.add_row(label, shown)
     for name, share in (statistics["parameter_sensitivity"] or {}).items():
         table.add_row(f"{name} explains", "none" if share is None else f"{share:.1%}")

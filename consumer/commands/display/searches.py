@@ -6,10 +6,13 @@ from typing import Any
 
 from consumer.commands.display.columns import text_columns
 from consumer.commands.display.live_searches import params_text
+from consumer.commands.display.search_words import STATISTICS, statistic_text
 from schemas.json_text import printable
 
 _SHOWN = 10
 """Of the best combinations."""
+_WALK_FORWARD = "walk_forward"
+"""The reason that engine.search.statistics gives."""
 _HEADING = ("search", "strategy", "symbol", "tf", "method", "from", "to", "status", "%", "combinations", "best", "run")
 
 
@@ -39,11 +42,32 @@ def search_sections(row: Mapping[str, Any]) -> Iterator[str]:
         yield "\n".join(told)
     if row["results"]:
         yield text_columns(_results(row))
-    if numbers := [(name, f"{value:,.6g}") for name, value in statistics.items() if _is_number(value)]:
-        yield text_columns([("statistics", ""), *numbers])
+    if statistics.get("folds"):
+        yield text_columns(_folds(row["optimize_metric"], statistics["folds"]))
+    if statistics:
+        yield text_columns([("statistics", ""), *_statistics(statistics)])
     places = (("every combination", row["results_file_path"]), ("returns", statistics.get("returns_file_path")))
     if told := [f"{what}: {printable(place)}" for what, place in places if place]:
         yield "\n".join([*told, f"result digest: {row['result_digest']}"])
+
+
+def _statistics(statistics: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Those of this release; a figure that is null says why, but of a walk-forward, which selects nothing that these
+    could speak of.
+    """
+    reasons = statistics.get("null_reasons") or {}
+    for name, label in STATISTICS.items():
+        value, reason = statistics.get(name), reasons.get(name)
+        if value is not None:
+            yield label, statistic_text(name, value)
+        elif reason is not None and reason != _WALK_FORWARD:
+            yield label, printable(f"none: {reason}")
+    for name, share in (statistics.get("parameter_sensitivity") or {}).items():
+        yield printable(f"{name} explains"), "none" if share is None else f"{share:.1%}"
+    joined = statistics.get("walk_forward") or {}
+    for name in ("net_profit", "total_trades", "max_drawdown_pct"):
+        if joined.get(name) is not None:
+            yield f"all folds: {name.replace('_', ' ')}", _figure(joined[name])
 
 
 def _results(row: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -59,6 +83,21 @@ def _results(row: Mapping[str, Any]) -> list[tuple[str, ...]]:
         for each in row["results"][:_SHOWN]
     ]
     return [("rank", *map(printable, names), *figures), *cells]
+
+
+def _folds(metric: str, folds: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    cells = [
+        (
+            str(each["fold"]),
+            each["test_start"][:10],
+            each["test_end"][:10],
+            "nothing was traded" if each["params"] is None else params_text(each["params"]),
+            _figure(each["train_value"]),
+            _figure(each["test_value"]),
+        )
+        for each in folds
+    ]
+    return [("fold", "tested from", "to", "with", f"{metric} in training", "in test"), *cells]
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -80,10 +119,6 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _figure(value: Any) -> str:
     return "-" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _day(moment: datetime | None) -> str:

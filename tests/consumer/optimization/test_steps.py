@@ -13,6 +13,7 @@ import pytest
 
 from consumer.adapters.files.market_data import ParquetMarketData
 from consumer.adapters.files.search_files import SearchArtifacts
+from consumer.installed.strategy_code import strategy_version
 from consumer.optimization import numbering, steps
 from consumer.optimization.searching import RETURNS
 from consumer.optimization.steps import SearchSteps
@@ -81,6 +82,7 @@ def in_one_process(market_data: ParquetMarketData, search: Mapping[str, Any]) ->
         metric=search["optimize_metric"],
         min_trades=search["min_trades"],
         walk_forward=search["walk_forward"],
+        strategy_version=strategy_version("sma_cross"),
         threads=1,
     )
 
@@ -186,6 +188,7 @@ def test_step_by_step_is_what_one_process_finds(
 
     answer = field.run()
 
+    assert answer["result_digest"] == here.result_digest
     columns = answer["columns"]
     assert columns["best_params"] == here.best_params
     assert columns["best_value"] == here.best_value
@@ -199,18 +202,32 @@ def test_step_by_step_is_what_one_process_finds(
     assert field.state.best_value is not None
 
 
-def test_a_large_grid_is_numbered_in_parts_and_comes_to_the_same(
-    stepwise: Callable[..., Field], market_data: ParquetMarketData, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"method": "random", "samples": 30, "param_grid": INTERVALS},
+        {"method": "random", "samples": 100},
+    ],
+    ids=["grid", "random", "random, whole"],
+)
+def test_a_large_search_is_numbered_in_parts_and_comes_to_the_same(
+    stepwise: Callable[..., Field],
+    market_data: ParquetMarketData,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, Any],
 ) -> None:
-    here = in_one_process(market_data, question())
+    here = in_one_process(market_data, question(**changes))
     monkeypatch.setattr(steps, "SURVEYED_AT_ONCE", 4)
     monkeypatch.setattr(steps, "SURVEY_SECONDS", 0.0)
     monkeypatch.setattr(numbering, "LOOKED_AT_TOGETHER", 4)
-    field = stepwise(question())
+    monkeypatch.setattr("engine.search.combinations._DRAWN_TOGETHER", 4)
+    field = stepwise(question(**changes))
 
     answer = field.run()
 
-    assert sum(each.kind == "survey" for each in field.shards.values()) > 1
+    assert sum(each.kind == "survey" for each in field.shards.values()) > 2
+    assert answer["result_digest"] == here.result_digest
     assert answer["columns"]["results"] == json.loads(json.dumps(here.results))
     assert answer["columns"]["statistics"]["left_out"] == here.statistics["left_out"]
 
