@@ -10,7 +10,7 @@ when there is a verdict. Later batches are recorded meanwhile; their offsets are
 
 import asyncio
 from collections import ChainMap, Counter, defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, Protocol
@@ -38,6 +38,7 @@ from consumer.ports import (
     Verdict,
 )
 from consumer.ports.searches import AdmitSearch, SearchDecision, SearchJournal, SearchRow
+from consumer.preparation.known_instruments import nothing_to_learn
 from consumer.retries import retry_while_unavailable
 from consumer.telemetry import Telemetry
 from schemas.dead_letter import DeadLetterReason
@@ -114,6 +115,8 @@ class Intake:
     """Set when runs were queued: the dispatcher claims at once."""
     max_queued: int
     clock: Clock
+    learn: Callable[[], Awaitable[None]] = nothing_to_learn
+    """Takes up what the judges go by and others may have changed; raises StoreUnavailable."""
     max_bytes: int = 8 * 1_048_576
     """Of a batch, and of records that are held here because they wait for verdicts."""
     held: bool = field(default=False, init=False)
@@ -262,6 +265,8 @@ class Intake:
 
     async def record_decoded(self, decoded: Decoded, verdicts: Verdicts) -> IntakeResult:
         """Runs first: a search may be cancelled, or its id taken, by what stands in the same batch."""
+        if decoded.requests or decoded.searches:
+            await self.learn()
         runs = self.journal.record_batch(
             decoded.requests, decoded.cancels, decoded.dead_letters, self.admit_by(verdicts)
         )
@@ -331,6 +336,7 @@ class Intake:
 
     async def decide_waiting(self, verdicts: Verdicts) -> list[StrategyCheck]:
         """Those that can be decided by these verdicts; the checks that the others call for."""
+        await self.learn()
         runs = await self.journal.record_waiting(self.admit_by(verdicts))
         self.announce_decided(runs)
         searches = await self.searches.record_waiting(self.admit_searches_by(verdicts))

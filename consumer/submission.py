@@ -29,6 +29,7 @@ from consumer.ports import (
 )
 from consumer.ports.posting import Conflict, Held, PostAnswer, PostJournal, PostResult, SearchPostJournal, Taken
 from consumer.ports.searches import SearchDecision, SearchJournal, SearchRow, SearchToRecord
+from consumer.preparation.known_instruments import nothing_to_learn
 from schemas.optimization_requested import OptimizationRequested
 from schemas.problems import FieldProblem
 from schemas.requested import BacktestRequested
@@ -63,6 +64,8 @@ class Submission:
     checker: StrategyChecker
     relay: OutboxRelay
     monotonic: Callable[[], float]
+    learn: Callable[[], Awaitable[None]] = nothing_to_learn
+    """As of Intake."""
     passed: dict[StrategyCheck, Verdict] = field(default_factory=dict, init=False)
     """What strategies' code found nothing wrong with just now. What it refused is asked anew each time."""
     passed_since: float = field(default=float("-inf"), init=False)
@@ -134,12 +137,14 @@ class Submission:
         return {**self.passed, **verdicts}
 
     async def _take_runs(self, requests: Sequence[RequestToRecord], verdicts: Verdicts) -> PostResult:
+        await self.learn()
         result = await self.posts.take(requests, self._admit(self._known(verdicts)))
         self.relay.add(result.events)
         return result
 
     async def _take_searches(self, requests: Sequence[SearchToRecord], verdicts: Verdicts) -> PostResult:
         known = self._known(verdicts)
+        await self.learn()
 
         def admit(
             request: OptimizationRequested,

@@ -95,12 +95,13 @@ def add_row(
 
     async def add(settings: DatabaseSettings) -> int:
         from consumer.requests.strategy_rows import add_strategy
-        from consumer.wiring.database import open_strategies
+        from consumer.wiring.database import open_instrument_rows, open_strategies
         from consumer.wiring.strategies import open_row_judge
 
         async with (
+            open_instrument_rows(settings) as instruments,
             open_row_judge(
-                load_settings(StoreSettings), load_settings(StrategySettings), load_settings(ModelSettings)
+                load_settings(StoreSettings), load_settings(StrategySettings), load_settings(ModelSettings), instruments
             ) as judge,
             open_strategies(settings) as rows,
         ):
@@ -144,12 +145,13 @@ def edit_row(
 
     async def edit(settings: DatabaseSettings) -> Row | None:
         from consumer.requests.strategy_rows import edit_strategy
-        from consumer.wiring.database import open_history, open_strategies
+        from consumer.wiring.database import open_history, open_instrument_rows, open_strategies
         from consumer.wiring.strategies import open_row_judge
 
         async with (
+            open_instrument_rows(settings) as instruments,
             open_row_judge(
-                load_settings(StoreSettings), load_settings(StrategySettings), load_settings(ModelSettings)
+                load_settings(StoreSettings), load_settings(StrategySettings), load_settings(ModelSettings), instruments
             ) as judge,
             open_history(settings) as history,
             open_strategies(settings) as rows,

@@ -19,7 +19,7 @@ from consumer.optimization.tables import returns_of, rows_of
 from consumer.ports.search_files import SearchFiles
 from consumer.ports.searches import StepTask
 from consumer.preparation.inputs import MarketData, assemble, spelled_as_known
-from consumer.preparation.snapshot import specification_from_json
+from consumer.preparation.snapshot import recorded_instruments, specification_from_json
 from consumer.preparation.varied import params_over, varied_strategy
 from engine.errors import BadBars, StrategyError
 from engine.market.instruments import Instrument, instrument_for
@@ -245,7 +245,10 @@ class SearchSteps:
         return found
 
     def _specification(self, task: StepTask) -> Specification:
-        return spelled_as_known(specification_from_json(dict(task.specification)), self.registry)
+        return spelled_as_known(specification_from_json(dict(task.specification)), self._known(task))
+
+    def _known(self, task: StepTask) -> Mapping[str, Instrument]:
+        return {**self.registry, **recorded_instruments(task.specification)}
 
     def _question(self, task: StepTask, data: RunData | Callable[[WarmUp], RunData], room: int | None) -> Question:
         specification, search = self._specification(task), task.step["search"]
@@ -253,7 +256,7 @@ class SearchSteps:
         walk_forward = search["walk_forward"]
         return ask(
             specification,
-            instrument_for(specification.symbol, self.registry),
+            instrument_for(specification.symbol, self._known(task)),
             data,
             choose,
             search["param_grid"],
@@ -271,7 +274,7 @@ class SearchSteps:
 
     def _data(self, task: StepTask, warm_up: WarmUp, patiently: Patiently) -> RunData:
         specification = self._specification(task)
-        loaded: RunData = patiently(lambda: assemble(specification, self.market_data, self.registry, warm_up))
+        loaded: RunData = patiently(lambda: assemble(specification, self.market_data, self._known(task), warm_up))
         return loaded
 
     def _save_numbering(self, task: StepTask, rows: Any, patiently: Patiently) -> Any:

@@ -1,6 +1,7 @@
 """Between the wire and the engine: the only module that knows both sides' types."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from datetime import UTC
 from typing import Any, Final
@@ -8,9 +9,11 @@ from typing import Any, Final
 from pydantic import TypeAdapter, ValidationError
 
 from engine.errors import InvalidSpecification
+from engine.market.instruments import Instrument
 from engine.specification import ACCOUNT_DEFAULTS, Specification
 
 _SPECIFICATION: Final = TypeAdapter(Specification)
+INSTRUMENTS: Final = "instruments"
 _FIELDS: Final = frozenset(each.name for each in fields(Specification))
 _OFF: Final = {**ACCOUNT_DEFAULTS, "advice": None}
 
@@ -29,10 +32,11 @@ def specification_to_json(specification: Specification) -> dict[str, Any]:
 def specification_from_json(document: dict[str, Any]) -> Specification:
     """Read what `specification_to_json` wrote, also through a database or a pipe.
 
-    Every other field must be there, of its own type, and no more: a snapshot of another version could otherwise be
-    simulated with a default that its request never had. Raises InvalidSpecification naming the fields.
+    What stands under INSTRUMENTS is read by `recorded_instruments`. Every other field must be there, of its own type,
+    and no more: a snapshot of another version could otherwise be simulated with a default that its request never had.
+    Raises InvalidSpecification naming the fields.
     """
-    document = {**_OFF, **document}
+    document = {**_OFF, **{name: value for name, value in document.items() if name != INSTRUMENTS}}
     if document.keys() != _FIELDS:
         raise InvalidSpecification(f"the specification of the run is not this version's: {_differing(document)}")
     try:
@@ -44,6 +48,12 @@ def specification_from_json(document: dict[str, Any]) -> Specification:
     if specification.start.tzinfo is None or specification.end.tzinfo is None:
         raise InvalidSpecification("the specification of the run: start and end need an offset")
     return replace(specification, start=specification.start.astimezone(UTC), end=specification.end.astimezone(UTC))
+
+
+def recorded_instruments(document: Mapping[str, Any]) -> dict[str, Instrument]:
+    """Instruments that were recorded with a snapshot, by symbol: they hold for its run, whatever a registry says."""
+    blocks: Mapping[str, Any] = document.get(INSTRUMENTS) or {}
+    return {symbol: Instrument(**block) for symbol, block in blocks.items()}
 
 
 def _differing(document: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 
 from consumer.ports.run_tables import BarsFile, RunTables
+from consumer.preparation.snapshot import recorded_instruments
 from consumer.reports.chart_candles import CandlesAsked, candle_table
 from consumer.reports.chart_indicators import indicators
 from consumer.reports.completed import CompletedRun
@@ -36,5 +37,6 @@ def chart_indicators(
 
 def instrument_of(run: CompletedRun, registry: Mapping[str, Instrument]) -> Instrument | None:
     """What the run traded; None where that is not known any more."""
-    known = symbol_in(registry, run.row["symbol"])
-    return None if known is None else registry[known]
+    instruments = {**registry, **recorded_instruments(run.specification)}
+    known = symbol_in(instruments, run.row["symbol"])
+    return None if known is None else instruments[known]

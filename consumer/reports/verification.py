@@ -7,7 +7,7 @@ from typing import Any
 from consumer.errors import NoSuchRun
 from consumer.ports.history import History
 from consumer.preparation.inputs import MarketData, assemble, spelled_as_known
-from consumer.preparation.snapshot import specification_from_json
+from consumer.preparation.snapshot import recorded_instruments, specification_from_json
 from consumer.preparation.strategy import chosen_strategy
 from consumer.rules.columns import METRIC_COLUMNS
 from engine.errors import InputRefused
@@ -53,6 +53,7 @@ def recompute(
     specification: Mapping[str, Any], market_data: MarketData, registry: Mapping[str, Instrument]
 ) -> BacktestResult:
     """Simulate a stored specification. Raises what the engine raises."""
+    registry = {**registry, **recorded_instruments(specification)}
     wanted = spelled_as_known(specification_from_json(dict(specification)), registry)
     strategy = chosen_strategy(wanted)
     data = assemble(wanted, market_data, registry, strategy.warm_up(wanted))

@@ -1,6 +1,6 @@
 """Makes and changes rows of `strategies`: whole, and held to what a request for them would be held to."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, assert_never
 
@@ -8,6 +8,7 @@ from consumer.errors import NoSuchStrategy, RowChanged
 from consumer.ports import Refused, StrategyCheck, StrategyChecker, Unchecked, Verdict
 from consumer.ports.history import History, Row
 from consumer.ports.strategy_rows import StrategyRows
+from consumer.preparation.known_instruments import nothing_to_learn
 from consumer.rules.admission import Admission
 from consumer.rules.strategy_rows import Fit, columns_of, judge_row, shown_row
 from schemas.problems import InvalidRequestError
@@ -20,6 +21,8 @@ class RowJudge:
 
     admission: Admission
     checker: StrategyChecker
+    learn: Callable[[], Awaitable[None]] = nothing_to_learn
+    """Takes up instruments that were brought since; raises StoreUnavailable."""
 
 
 async def add_strategy(rows: StrategyRows, given: Mapping[str, Any], judge: RowJudge) -> int:
@@ -58,6 +61,7 @@ def _as_given(row: Row) -> dict[str, Any]:
 async def _fitting(given: StrategyRowGiven, judge: RowJudge) -> dict[str, Any]:
     columns = columns_of(given)
     verdicts: dict[StrategyCheck, Verdict] = {}
+    await judge.learn()
     while True:
         match judge_row(columns, judge.admission, verdicts):
             case Fit():

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from consumer.ports import Admitted, Decision, Refused, RunRow, StrategyCheck, StrategyRow, Unchecked, Verdict
-from consumer.preparation.snapshot import specification_to_json
+from consumer.preparation.known_instruments import snapshot_of
 from consumer.rules.advice import RULE_ONLY, DecidedOn, ModelTerms, advice_of, strangers_of, who_decides
 from consumer.rules.columns import REPEATABLE_COLUMNS
 from engine.deciders.advised.terms import merged_llm, split_params
@@ -126,7 +126,7 @@ class Admission:
         except InvalidSpecification as error:
             field, _, message = str(error).partition(" ")  # the engine's message opens with the field's name
             return Refused((FieldProblem(field.rstrip(":"), "invalid_request", message),))
-        return Admitted(specification_to_json(specification), columns, request.llm_replay or False)
+        return Admitted(snapshot_of(specification, self.instruments), columns, request.llm_replay or False)
 
     def _check_market(self, columns: Mapping[str, Any], checks: "_Checks") -> tuple[str, ...]:
         """Symbol and timeframes exist; the context timeframes."""

@@ -24,6 +24,7 @@ from consumer.adapters.kafka.topic_watch import TopicWatch
 from consumer.adapters.kafka.topics import missing_topics, topic_settings
 from consumer.adapters.postgres.endings import EventOwner
 from consumer.adapters.postgres.history import PostgresHistory
+from consumer.adapters.postgres.instrument_rows import PostgresInstruments
 from consumer.adapters.postgres.journal import PostgresJournal
 from consumer.adapters.postgres.outbox import PostgresOutbox
 from consumer.adapters.postgres.pool import FREE_PLANS, SessionPool, open_pool, server_time
@@ -110,7 +111,8 @@ async def open_services(settings: ApiSettings, clock: StoreClock) -> AsyncIterat
                 idle_in_transaction_seconds=settings.lease_seconds,
             )
         )
-        judge = await stack.enter_async_context(open_row_judge(settings, settings, settings))
+        instrument_rows = PostgresInstruments(pool)
+        judge = await stack.enter_async_context(open_row_judge(settings, settings, settings, instrument_rows))
         publisher = KafkaPublisher(connection, owner.replace("/", "-"), clock)
         stack.push_async_callback(publisher.close)
         outbox = PostgresOutbox(pool, owner, settings.lease_seconds)
@@ -147,7 +149,7 @@ async def open_services(settings: ApiSettings, clock: StoreClock) -> AsyncIterat
             catalogue=open_catalogue(settings),
             readiness=readiness,
             registry=telemetry.registry,
-            data=open_data(settings),
+            data=open_data(settings, instrument_rows),
         )
 
 
@@ -167,6 +169,7 @@ def open_submission(
         checker=judge.checker,
         relay=relay,
         monotonic=clock.monotonic,
+        learn=judge.learn,
     )
 
 

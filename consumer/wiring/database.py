@@ -3,12 +3,15 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from consumer.adapters.postgres.history import connected
 from consumer.adapters.postgres.history import open_history as open_history_at
+from consumer.adapters.postgres.instrument_rows import PostgresInstruments
 from consumer.adapters.postgres.pool import SessionPool, open_pool
 from consumer.adapters.postgres.retention import open_retention as open_retention_at
 from consumer.adapters.postgres.search_history import open_search_history as open_search_history_at
 from consumer.adapters.postgres.strategy_rows import open_strategies as open_strategies_at
 from consumer.ports.history import History
+from consumer.ports.instrument_rows import InstrumentRows
 from consumer.ports.retention import RetentionTables
 from consumer.ports.search_history import SearchHistory
 from consumer.ports.strategy_rows import StrategyRows
@@ -41,6 +44,13 @@ async def open_strategies(settings: DatabaseSettings) -> AsyncIterator[StrategyR
     """The rows of `strategies`, to be added to and changed. Raises StoreUnavailable, StartFailed."""
     async with open_strategies_at(_url(settings)) as rows:
         yield rows
+
+
+@asynccontextmanager
+async def open_instrument_rows(settings: DatabaseSettings) -> AsyncIterator[InstrumentRows]:
+    """The instruments that the database has. Raises StoreUnavailable, StartFailed."""
+    async with connected(_url(settings)) as connection:
+        yield PostgresInstruments(connection)
 
 
 @asynccontextmanager

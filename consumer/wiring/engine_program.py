@@ -29,7 +29,7 @@ from consumer.ports.advice import Question as AskedQuestion
 from consumer.ports.outcomes import Completed
 from consumer.ports.searches import StepDone, StepTask
 from consumer.preparation.inputs import assemble, spelled_as_known
-from consumer.preparation.snapshot import specification_from_json
+from consumer.preparation.snapshot import recorded_instruments, specification_from_json
 from consumer.preparation.strategy import decider_of
 from consumer.rules.columns import METRIC_COLUMNS
 from engine.deciders.advised.advisor import Answer, Question
@@ -72,11 +72,12 @@ def open_engine(settings: EngineProcessSettings) -> Execute:
 
     def run(task: EngineTask, control: TaskControl) -> Completed:
         started = time.monotonic()
-        specification = spelled_as_known(specification_from_json(task.specification), registry)
+        known = {**registry, **recorded_instruments(task.specification)}
+        specification = spelled_as_known(specification_from_json(task.specification), known)
         strategy = decider_of(specification, _Advisor(control))
         needed = strategy.warm_up(specification)
-        data = _patiently(lambda: assemble(specification, market_data, registry, needed), control, patience)
-        instrument = instrument_for(specification.symbol, registry)
+        data = _patiently(lambda: assemble(specification, market_data, known, needed), control, patience)
+        instrument = instrument_for(specification.symbol, known)
 
         def report(at: Progress) -> None:
             control.report(at.bars_done, at.bars_total, at.simulated_time_us, at.equity, at.trades)

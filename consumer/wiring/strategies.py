@@ -8,7 +8,9 @@ from consumer.adapters.engine_pool.checkers import StrategyCheckers
 from consumer.adapters.engine_pool.settings import EngineProcessSettings
 from consumer.adapters.files.instruments import read_instruments
 from consumer.ports import StrategyChecker
+from consumer.ports.instrument_rows import InstrumentRows
 from consumer.ports.strategies import StrategyCatalogue
+from consumer.preparation.known_instruments import KnownInstruments
 from consumer.requests.strategy_rows import RowJudge
 from consumer.rules.admission import Admission
 from consumer.settings import ModelSettings, StoreSettings, StrategySettings
@@ -31,9 +33,10 @@ def _processes(settings: StrategySettings) -> EngineProcessSettings:
 
 @asynccontextmanager
 async def open_row_judge(
-    stores: StoreSettings, strategies: StrategySettings, models: ModelSettings
+    stores: StoreSettings, strategies: StrategySettings, models: ModelSettings, rows: InstrumentRows
 ) -> AsyncIterator[RowJudge]:
     """What a row of `strategies` is held against, as a worker with these settings would judge."""
-    admission = Admission(read_instruments(stores.instruments_file), stores.account_currency, model_terms(models))
+    instruments = KnownInstruments(read_instruments(stores.instruments_file), rows)
+    admission = Admission(instruments, stores.account_currency, model_terms(models))
     async with open_checker(strategies) as checker:
-        yield RowJudge(admission, checker)
+        yield RowJudge(admission, checker, instruments.learn)

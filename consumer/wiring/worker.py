@@ -26,6 +26,7 @@ from consumer.adapters.kafka.publisher import KafkaPublisher
 from consumer.adapters.kafka.source import KafkaSource
 from consumer.adapters.kafka.topic_watch import TopicWatch
 from consumer.adapters.kafka.topics import missing_topics, topic_settings
+from consumer.adapters.postgres.instrument_rows import PostgresInstruments
 from consumer.adapters.postgres.journal import PostgresJournal
 from consumer.adapters.postgres.llm_calls import PostgresCalls
 from consumer.adapters.postgres.outbox import PostgresOutbox
@@ -39,6 +40,7 @@ from consumer.execute_run import RunPorts
 from consumer.execute_step import StepPorts
 from consumer.intake import Intake
 from consumer.outbox_relay import OutboxRelay
+from consumer.preparation.known_instruments import KnownInstruments
 from consumer.rules.admission import Admission
 from consumer.rules.events import EventRenderer
 from consumer.rules.search_admission import SearchAdmission
@@ -154,9 +156,8 @@ async def open_worker(settings: Settings, clock: StoreClock) -> AsyncIterator[Wo
             settings.slots,
         )
         searches, search_journal = postgres_searches(pool, writer, clock, owner, settings)
-        admission = Admission(
-            read_instruments(settings.instruments_file), settings.account_currency, model_terms(settings)
-        )
+        instruments = KnownInstruments(read_instruments(settings.instruments_file), PostgresInstruments(pool))
+        admission = Admission(instruments, settings.account_currency, model_terms(settings))
         intake = Intake(
             source=source,
             journal=PostgresJournal(pool, writer, owner, settings.lease_seconds),
@@ -171,6 +172,7 @@ async def open_worker(settings: Settings, clock: StoreClock) -> AsyncIterator[Wo
             max_queued=settings.max_queued,
             max_bytes=batch_bytes,
             clock=clock,
+            learn=instruments.learn,
         )
 
         async def adjust_clock() -> None:

@@ -31,6 +31,8 @@ from engine.market.timeframes import HOUR_US, MINUTE_US
 _SYMBOL = r"[A-Za-z0-9][A-Za-z0-9._#-]{0,19}"
 _SYMBOL_IS = "1 to 20 letters, digits and ._-#, the first a letter or a digit"
 
+_LARGEST_WHOLE, _LONGEST_SHOWN = 10**15, 40
+
 Session = Literal["fx", "always", "weekdays"]
 
 
@@ -172,6 +174,38 @@ def parse_instruments(
     return {**(_PACKAGED if onto is None else onto), **added}
 
 
+def instrument_of(symbol: str, table: Mapping[str, object]) -> Instrument:
+    """Return the instrument of one table that came some other way than in a file.
+
+    Raises BadTable with every key at fault, also those that are missing or unknown.
+    """
+    problems = []
+    if re.fullmatch(_SYMBOL, symbol) is None:
+        problems.append(("symbol", f"must be {_SYMBOL_IS}"))
+    for key, value in table.items():
+        if key not in _RULES:
+            problems.append((key, f"unknown key; known are {', '.join(_RULES)}"))
+        elif isinstance(value, bool) or _is_beyond_floats(value) or not _RULES[key][1](value):
+            problems.append((key, f"must be {_RULES[key][0]}, not {str(value)[:_LONGEST_SHOWN]!r}"))
+    needed = [field.name for field in fields(Instrument) if field.default is MISSING and field.name != "symbol"]
+    problems += [(key, "is missing") for key in needed if key not in table]
+    if not problems:
+        values = {key: _as_kept(key, value) for key, value in table.items()}
+        instrument = Instrument(symbol=symbol, **values)
+        if instrument.points_per_pip >= 1.0:
+            return instrument
+        problems.append(("pip", f"is smaller than a point, which {instrument.digits} digits make"))
+    raise BadTable(symbol, tuple(problems))
+
+
+class BadTable(BadInstruments):
+    """problems: each key at fault, and what is wrong with it."""
+
+    def __init__(self, symbol: str, problems: tuple[tuple[str, str], ...]) -> None:
+        super().__init__("; ".join(f"[{symbol}] {key}: {what}" for key, what in problems))
+        self.problems = problems
+
+
 class _Lines:
     """Where tables and keys stand in the text, which tomllib does not tell."""
 
@@ -225,7 +259,16 @@ def _checked(symbol: str, key: str, value: object, lines: _Lines) -> Any:
     requirement, accepts = _RULES[key]
     if isinstance(value, bool) or not accepts(value):
         raise lines.refused(symbol, key, f"must be {requirement}, not {value!r}")
+    return _as_kept(key, value)
+
+
+def _as_kept(key: str, value: object) -> Any:
     return float(value) if isinstance(value, int) and key != "digits" else value
+
+
+def _is_beyond_floats(value: object) -> bool:
+    """JSON's whole numbers have no end."""
+    return isinstance(value, int) and abs(value) > _LARGEST_WHOLE
 
 
 def _is_code(value: object) -> bool:

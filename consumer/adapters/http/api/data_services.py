@@ -1,6 +1,6 @@
 """What the routes of results and market data work with, opened by `wiring.api`."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -8,9 +8,10 @@ from fastapi import Depends
 from starlette.requests import Request
 
 from consumer.adapters.http.api.table_answers import Turns
+from consumer.ports.instrument_rows import InstrumentRows
 from consumer.ports.run_tables import RunTables
 from consumer.ports.stored_bars import StoredBars
-from engine.market.instruments import Instrument
+from consumer.preparation.known_instruments import KnownInstruments
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,8 @@ class DataServices:
     stored_bars: StoredBars
     max_body_bytes: int
     report_shell: Callable[[], str]
-    instruments: Callable[[], Awaitable[Mapping[str, Instrument]]]
+    instruments: Callable[[], Awaitable[KnownInstruments]]
+    instrument_rows: InstrumentRows
     turns: Turns = field(default_factory=Turns)
 
 

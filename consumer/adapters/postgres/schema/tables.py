@@ -401,6 +401,19 @@ backtest_results: Final = Table(
     PrimaryKeyConstraint("run_id", name="pk_backtest_results"),
 )
 
+# Instruments that were brought over HTTP. A row never changes: runs that used it could not be computed again.
+backtest_instruments: Final = Table(
+    "backtest_instruments",
+    metadata,
+    # As it was brought; another in other case is none.
+    Column("symbol", String(20), nullable=False),
+    # JSON: the keys of an instruments file's table.
+    Column("block", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    PrimaryKeyConstraint("symbol", name="pk_backtest_instruments"),
+    Index("uq_backtest_instruments_symbol", text("upper(symbol)"), unique=True),
+)
+
 # Which shared tables this program made. The others are another service's, and a downgrade leaves them alone.
 backtest_created_tables: Final = Table(
     "backtest_created_tables",
@@ -424,5 +437,6 @@ OPERATIONAL_TABLES: Final[tuple[Table, ...]] = (
     backtest_search_shards,
     backtest_llm_calls,
     backtest_llm_limits,
+    backtest_instruments,
 )
 """Only this program uses these."""

@@ -11,10 +11,12 @@ from consumer.adapters.http.api.application import make_application
 from consumer.adapters.http.api.data_services import DataServices
 from consumer.adapters.http.api.services import Services
 from consumer.adapters.http.api.table_answers import Turns
+from consumer.adapters.memory.instrument_rows import MemoryInstruments
 from consumer.ports.history import Row
 from consumer.ports.run_tables import RunTables
+from consumer.preparation.known_instruments import KnownInstruments
 from consumer.reports.page_report import SLOT
-from engine.market.instruments import Instrument, packaged_instruments
+from engine.market.instruments import packaged_instruments
 
 SHELL = f"<!doctype html>{SLOT}<script>show()</script>"
 
@@ -46,10 +48,21 @@ class KnownRuns:
 def client_of(history: KnownRuns, tables: RunTables, **data: Any) -> httpx.AsyncClient:
     """Whatever else a route would need is not there."""
 
-    async def instruments() -> Mapping[str, Instrument]:
-        return packaged_instruments()
+    rows = MemoryInstruments()
+    known = KnownInstruments(packaged_instruments(), rows)
 
-    given = {"tables": tables, "instruments": instruments, "turns": Turns(), "report_shell": lambda: SHELL, **data}
+    async def instruments() -> KnownInstruments:
+        await known.learn()
+        return known
+
+    given = {
+        "tables": tables,
+        "instruments": instruments,
+        "instrument_rows": rows,
+        "turns": Turns(),
+        "report_shell": lambda: SHELL,
+        **data,
+    }
     absent: dict[str, Any] = {each.name: None for each in fields(DataServices)}
     services: dict[str, Any] = {each.name: None for each in fields(Services)}
     services |= {"history": history, "data": DataServices(**{**absent, **given})}

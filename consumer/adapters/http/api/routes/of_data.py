@@ -4,6 +4,6 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from consumer.adapters.http.api.routes import market_data, reports, results
+from consumer.adapters.http.api.routes import instruments, market_data, reports, results
 
-DATA_ROUTERS: Final[tuple[APIRouter, ...]] = (results.router, reports.router, market_data.router)
+DATA_ROUTERS: Final[tuple[APIRouter, ...]] = (results.router, reports.router, market_data.router, instruments.router)
