@@ -22,7 +22,6 @@ from schemas.problems import INVALID_REQUEST, FieldProblem
 router = APIRouter(prefix="/v1/instruments", tags=["instruments"])
 
 _NUMBER: Final = {"type": "number"}
-_TEXT: Final = {"type": "string"}
 BLOCK: Final[dict[str, Any]] = {
     "type": "object",
     "required": ["symbol", "base", "quote", "pip", "contract", "digits", "session"],
@@ -37,7 +36,7 @@ BLOCK: Final[dict[str, Any]] = {
         "lot_step": {"type": "number", "exclusiveMinimum": 0},
         "swap_long": _NUMBER,
         "swap_short": _NUMBER,
-        "day_start": _TEXT,
+        "day_start": {"type": ["string", "null"]},
     },
     "additionalProperties": False,
 }
@@ -46,7 +45,6 @@ INSTRUMENT: Final[dict[str, Any]] = {
     "required": [*BLOCK["required"], "lot_step", "swap_long", "swap_short", "day_start", "origin"],
     "properties": {
         **BLOCK["properties"],
-        "day_start": {"type": ["string", "null"]},
         "origin": {"enum": ["packaged", "file", "database"]},
     },
 }

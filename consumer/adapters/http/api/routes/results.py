@@ -41,6 +41,7 @@ _REASONS = Literal[
     "stop_loss", "take_profit", "trailing_stop", "time", "signal", "reverse", "llm_close", "stop_out", "end_of_data"
 ]
 _OUTCOMES = Literal["win", "loss", "break_even"]
+_ONE_OR_TWO: Final = (*GROUPINGS, *(f"{one},{two}" for one in GROUPINGS for two in GROUPINGS if one != two))
 _SIGNED: Final = tuple(f"{sign}{column}" for column in SORTS for sign in ("", "-"))
 MaxPoints = Annotated[
     int | None, Field(ge=FEWEST_POINTS, le=10_000_000, description="Points at most; peaks and lows stay.")
@@ -54,7 +55,9 @@ def _known_timeframe(name: str | None) -> str | None:
     return name
 
 
-TimeframeAsked = Annotated[Words | None, AfterValidator(_known_timeframe)]
+TimeframeAsked = Annotated[
+    str | None, AfterValidator(_known_timeframe), Field(max_length=200, json_schema_extra={"enum": list(TIMEFRAMES)})
+]
 
 
 class CurveQuery(Query):
@@ -70,7 +73,10 @@ class TradesQuery(ListQuery):
     pattern_name: Words | None = None
     outcome: _OUTCOMES | None = None
     sort: Annotated[
-        str, Field(description=f"A column, falling with a minus sign: {', '.join(SORTS)}.", max_length=60)
+        str,
+        Field(
+            description="A column, falling with a minus sign.", max_length=60, json_schema_extra={"enum": list(_SIGNED)}
+        ),
     ] = "trade"
     format: FormatAsked = "json"
 
@@ -97,7 +103,9 @@ class CandlesQuery(RangeQuery):
 class AnalyticsQuery(Query):
     """One or two groupings."""
 
-    by: Annotated[Words, Field(description=f"One or two of {', '.join(GROUPINGS)}, with a comma between.")]
+    by: Annotated[
+        Words, Field(description="One or two, with a comma between.", json_schema_extra={"enum": [*_ONE_OR_TWO]})
+    ]
     tz: Annotated[Words, Field(description="Zone of hour, weekday and month: America/New_York.")] = "UTC"
 
 
