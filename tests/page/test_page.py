@@ -398,6 +398,43 @@ async def test_zone_stands_in_the_address_and_goes_along(window: Window, site: S
     await expect(page).to_have_url(re.compile("/runs\\?zone=new_york"))
 
 
+async def test_report_opens_from_disk_without_a_network_and_replays(
+    browser: Browser, site: Site, tmp_path: Path
+) -> None:
+    file = tmp_path / "report.html"
+    written = await site.door.command("report", str(site.run), "--html", str(file))
+    assert written.status == 0, written.stderr
+    asked: list[str] = []
+    context = await browser.new_context(offline=True)
+    context.on("request", lambda request: asked.append(request.url))
+    async with open_window(browser, file.as_uri(), context=context) as window:
+        await window.show("")
+        run = (await site.api.get(f"/v1/backtest/{site.run}")).json()
+        figure = window.page.locator('data[data-metric="net_profit"]')
+        assert float(await figure.get_attribute("value") or "nan") == run["metrics"]["net_profit"]
+        assert await window.hook("p.connection") == "live"
+        base, trades = await market_of(site)
+        assert [bar["close"] for bar in await window.hook("p.chart.bars()")] == [bar["close"] for bar in base]
+        await _jump(window, "2017-02-10 12:00")
+        await window.page.get_by_role("button", name="Replay", exact=True).click()
+        await window.until("p.chart.replaying && p.ready")
+        await knows_only_the_past(window, base, trades)
+        for tab in ("Equity", "Months", "Trades", "Analytics", "Configuration", "Downloads"):
+            await window.page.get_by_role("tab", name=tab).click()
+            await window.ready()
+            await expect(window.page.get_by_role("alert")).to_have_count(0)
+        assert asked == [file.as_uri()]
+    await context.close()
+
+
+async def test_report_served_by_the_api_stands_in_its_sandbox(browser: Browser, site: Site) -> None:
+    async with open_window(browser, site.api.base_url) as window:
+        await window.show(f"/v1/backtest/{site.run}/report")
+        assert await window.hook("p.chart.bars().length") > 0
+        await window.page.get_by_role("tab", name="Months").click()
+        await expect(window.page.get_by_role("table", name="Months")).to_be_visible()
+
+
 async def test_every_screen_is_accessible_and_has_its_picture_at_three_sizes(
     browser: Browser, site: Site, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
