@@ -17,6 +17,7 @@ import typer
 
 from consumer.clock import SystemClock
 from consumer.commands.connections import quiet_log
+from consumer.commands.demo_page import show_page
 from consumer.commands.devstack import devstack_errors, told_to_stop
 from consumer.commands.display.columns import text_columns
 from consumer.commands.display.live_runs import run_bars
@@ -57,7 +58,8 @@ def demo(
 ) -> None:
     """Start Postgres and Kafka, run a worker, emit a handful of requests, follow them live, and show what came out.
 
-    Servers and worker end with it, also on Ctrl-C; the files stay.
+    On a terminal it ends with the page open for looking at, until a key or Ctrl-C. Servers and worker end with it; the
+    files stay.
     """
     quiet_log(load_settings(LogSettings))
     place = (directory / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}").absolute()
@@ -89,8 +91,10 @@ async def run_demo(place: Path) -> None:
                     await _emit(topics, requests)
                     with run_bars({each.request_id: each.label for each in requests}) as show:
                         await _follow(reader, topics, requests, worker, show)
-            await _show_results(settings, place)
-            _say(f"\nall of this took {time.monotonic() - began:.1f} s")
+                await _show_results(settings, place)
+                _say(f"\nall of this took {time.monotonic() - began:.1f} s")
+                if sys.stdin.isatty() and sys.stdout.isatty():
+                    await show_page(_settings(stack, place), place / "api.log")
     if stopped.is_set():
         _say("stopped; nothing is left running")
 
@@ -113,14 +117,7 @@ class WorkerProcess:
 async def _worker(stack: DevStack, place: Path) -> AsyncIterator[WorkerProcess]:
     """`backtest worker`, with settings from its environment alone; it ends with this program, however that ends."""
     log_path = place / "worker.log"
-    settings = {
-        **stack.settings_environment(),
-        "BACKTEST_MARKET_DATA_URL": str(place / "market-data"),
-        "BACKTEST_ARTIFACTS_URL": str(place / "artifacts"),
-        "BACKTEST_SLOTS": "2",
-        "BACKTEST_PROGRESS_INTERVAL_SECONDS": "0.1",
-        "BACKTEST_LOG_FORMAT": "json",
-    }
+    settings = _settings(stack, place)
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("BACKTEST_")}
     process = SupervisedProcess.start(
         ServerCommand(
@@ -136,6 +133,17 @@ async def _worker(stack: DevStack, place: Path) -> AsyncIterator[WorkerProcess]:
         yield WorkerProcess(process, log_path)
     finally:
         await process.stop()
+
+
+def _settings(stack: DevStack, place: Path) -> dict[str, str]:
+    return {
+        **stack.settings_environment(),
+        "BACKTEST_MARKET_DATA_URL": str(place / "market-data"),
+        "BACKTEST_ARTIFACTS_URL": str(place / "artifacts"),
+        "BACKTEST_SLOTS": "2",
+        "BACKTEST_PROGRESS_INTERVAL_SECONDS": "0.1",
+        "BACKTEST_LOG_FORMAT": "json",
+    }
 
 
 def _import_sample(place: Path) -> None:

@@ -49,8 +49,8 @@ class SearchHistory(Protocol):
         ...
 
     async def search(self, optimization_id: int) -> Row | None:
-        """All columns of optimization_runs, JSON ones parsed, with strategy_name, request_id, result_digest and
-        engine_version (null where no request was accepted).
+        """All columns of optimization_runs, JSON ones parsed, with strategy_name, strategy_key, and request_id,
+        result_digest, engine_version and request, its data (null where no request was accepted).
         """
         ...
 

@@ -27,17 +27,33 @@ def parsed(text: str | None) -> Any:
 
 
 async def of_history(history: History, row: Row) -> dict[str, Any]:
-    """What `answer` takes of the tables: result and request."""
+    """What `answer` takes of the tables: result, request and the account's currency."""
     result = await history.result_of(row["id"]) if row["status"] == "completed" else None
-    return {"result": result, "request": await history.request_of(row["id"])}
+    specification = await history.specification_of(row["id"]) or {}
+    return {
+        "result": result,
+        "request": await history.request_of(row["id"]),
+        "account_currency": specification.get("account_currency"),
+    }
 
 
-def answer(row: Row, tables: RunTables, *, result: Row | None, request: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The row, its figures once it has completed (metrics, warnings, figures by side, drawdowns), and the request."""
+def answer(
+    row: Row,
+    tables: RunTables,
+    *,
+    result: Row | None,
+    request: Mapping[str, Any] | None,
+    account_currency: str | None = None,
+) -> dict[str, Any]:
+    """The row, its figures once it has completed (metrics, warnings, figures by side, drawdowns), and the request.
+
+    account_currency: of all money in it; None where nobody recorded it.
+    """
     metrics = result["metrics"] if result is not None else None
     view = run_view(CompletedRun(row, {}), tables) if row["status"] == "completed" else {}
     return {
         **shown_run(row),
+        "account_currency": account_currency,
         "metrics": metrics,
         "warnings": (metrics or {}).get("warnings", []),
         "duration_seconds": result["duration_seconds"] if result is not None else None,

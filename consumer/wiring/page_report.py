@@ -65,7 +65,13 @@ def reported_here(result: BacktestResult, figures: Mapping[str, Any]) -> Iterato
         rows = result.bars.between(*(int(each.timestamp() * 1_000_000) for each in _range(result)))
         row = {**_row(result), "data_file_path": files.save_bars(result.bars.rows(*rows).frame)}
         metrics = {**result.to_json_dict(), **figures}
-        told = answer(row, tables, result={"metrics": metrics, "duration_seconds": None}, request=None)
+        told = answer(
+            row,
+            tables,
+            result={"metrics": metrics, "duration_seconds": None},
+            request=None,
+            account_currency=result.specification.account_currency,
+        )
         yield ReportedRun(told, CompletedRun(row, {})), tables
 
 

@@ -1,12 +1,14 @@
 """The demo as a person runs it: a process of its own, watched from outside."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import httpx
 import polars as pl
 import psutil
 import pytest
@@ -68,11 +70,37 @@ async def test_a_demo_that_is_killed_leaves_nothing_running(tmp_path: Path) -> N
     await eventually(are_gone, "servers, worker and engine processes end")
 
 
+async def test_the_demo_keeps_its_page_open_on_a_terminal_until_a_key(tmp_path: Path) -> None:
+    ours, terminal = os.openpty()
+    draining = asyncio.create_task(asyncio.to_thread(_drained, ours))
+    async with demo(tmp_path, terminal=terminal) as process:
+        os.close(terminal)
+        told = await read_until(process, "any key or Ctrl-C ends it all")
+        address = told.split("the page, with these runs: ")[1].split()[0]
+        async with httpx.AsyncClient(base_url=address, trust_env=False) as client:
+            runs = (await client.get("/v1/backtest")).json()["items"]
+            assert (await client.get("/runs")).status_code in {200, 503}  # 503: it was not built
+        os.write(ours, b"x")
+        _, log = await process.communicate()
+    assert process.returncode == 0, log.decode()
+    assert "completed" in {run["status"] for run in runs}
+    await draining
+    os.close(ours)
+
+
+def _drained(descriptor: int) -> None:
+    """Take what the terminal shows, so that it never is full; at its end reading fails."""
+    with suppress(OSError):
+        while os.read(descriptor, 65_536):
+            pass
+
+
 @asynccontextmanager
-async def demo(directory: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+async def demo(directory: Path, terminal: int | None = None) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "consumer", "demo", "--directory", str(directory)),
-        stdout=asyncio.subprocess.PIPE,
+        stdin=terminal,
+        stdout=asyncio.subprocess.PIPE if terminal is None else terminal,
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,
     )

@@ -42,7 +42,11 @@ class PostgresSearchHistory:
         )
 
     async def search(self, optimization_id: int) -> Row | None:
-        found = await self._fetch(f"{_select(ALL_SEARCH_COLUMNS)} WHERE r.id = $1", optimization_id)
+        found = await self._fetch(
+            f"{_select(ALL_SEARCH_COLUMNS, ', s.strategy_key, a.data AS request')}"
+            " LEFT JOIN backtest_requests a ON a.request_id = q.request_id WHERE r.id = $1",
+            optimization_id,
+        )
         return found[0] if found else None
 
     async def accepted_searches(
@@ -58,10 +62,10 @@ class PostgresSearchHistory:
         return [{name: _parsed(name, value) for name, value in row.items()} for row in rows]
 
 
-def _select(columns: Sequence[str]) -> str:
+def _select(columns: Sequence[str], more: str = "") -> str:
     return (
         f"SELECT {readable_dates(', '.join(f'r.{name}' for name in columns))}, s.name AS strategy_name,"
-        " q.request_id, q.result_digest, q.engine_version"
+        f" q.request_id, q.result_digest, q.engine_version{more}"
         " FROM optimization_runs r JOIN strategies s ON s.id = r.strategy_id"
         " LEFT JOIN backtest_searches q ON q.optimization_id = r.id"
     )
@@ -69,7 +73,7 @@ def _select(columns: Sequence[str]) -> str:
 
 def _parsed(name: str, value: Any) -> Any:
     """JSON columns as what they say; one of another service that is no JSON as it is."""
-    if name not in SEARCH_JSON_COLUMNS or value is None:
+    if (name != "request" and name not in SEARCH_JSON_COLUMNS) or value is None:
         return value
     try:
         return json.loads(value)

@@ -41,6 +41,7 @@ RUN: Final[dict[str, Any]] = {
         "warnings": {"type": "array", "items": {"type": "string"}},
         "request": {"type": ["object", "null"]},
         "duration_seconds": {"type": ["number", "null"]},
+        "account_currency": {"type": ["string", "null"], "description": "Of all money in it."},
         **{name: {"type": ["object", "null"]} for name in ("all", "long", "short")},
         "drawdowns": {"type": ["array", "null"]},
         "missing": {"type": ["string", "null"]},

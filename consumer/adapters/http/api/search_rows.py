@@ -35,6 +35,7 @@ SEARCH: Final[dict[str, Any]] = {
         "strategy_name": {"type": "string"},
         "status": {"enum": ["pending", "running", "completed", "failed", "cancelled"]},
         "request_id": {"type": ["string", "null"]},
+        "request": {"type": ["object", "null"], "description": "Of one search alone: what was asked for."},
     },
 }
 RESULT: Final[dict[str, Any]] = {

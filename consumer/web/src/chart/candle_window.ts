@@ -59,6 +59,8 @@ export class CandleLoader {
     const { start, end } = this.run;
     if (this.fitsWhole(timeframe)) return this.range(timeframe, start, end);
     const length = secondsOf(timeframe);
+    // Of a range that is too long for the timeframe its end: never hundreds of thousands of bars.
+    if (to - from > WHOLE_BARS * length) return this.around(timeframe, to - WINDOW_BARS * length, to);
     // Trading weeks have gaps: two thirds of the nominal bars are there.
     const margin = Math.max((WINDOW_BARS * length - (to - from)) / 2, 500 * length);
     const chunk = 500 * length;

@@ -17,7 +17,7 @@ export interface News {
   [field: string]: unknown;
 }
 
-type Message = { news: News } | { connection: Connection } | { asked: true };
+type Message = { news: News } | { connection: Connection } | { asked: true } | { signedIn: true };
 
 const NAME = "backtest-events";
 const SILENT_AFTER_MS = 40_000;
@@ -58,8 +58,21 @@ export function followServer(): void {
   else void lead();
 }
 
+/** Somebody signed in, in this window or another one: all that was refused is asked for again. */
+export function signedIn(): void {
+  if (typeof BroadcastChannel === "function") {
+    const channel = new BroadcastChannel(NAME);
+    channel.postMessage({ signedIn: true } satisfies Message);
+    channel.close();
+  }
+  receive({ signedIn: true });
+}
+
 function receive(message: Message): void {
-  if ("connection" in message) connectionIs(message.connection);
+  if ("signedIn" in message) {
+    signInWanted.value = false;
+    reconnections.value += 1;
+  } else if ("connection" in message) connectionIs(message.connection);
   else if ("news" in message) heard(message.news);
 }
 

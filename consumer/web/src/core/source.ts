@@ -19,7 +19,7 @@
 //
 // Any column of numbers may be packed: {"scale": 100000, "deltas": [113254, 12, -7]} (see packed.ts). Times in tables are
 // RFC 3339 texts, as the API has them, or epoch seconds, which pack. `<` is written \u003c inside the element.
-import type { Problem } from "./types";
+import type { FieldError, Problem } from "./types";
 
 export type Query = Record<string, string | number | null | undefined>;
 
@@ -42,6 +42,13 @@ export class ApiError extends Error {
   ) {
     super(problem.detail || problem.title || `the server answered ${status}`);
   }
+}
+
+/** Every mistake that the API names. A parameter's own field is written as the request has it, `strategy_params.fast`: the
+ * strategy that found it at fault knows only itself. */
+export function detailsOf(error: unknown): FieldError[] {
+  const details = error instanceof ApiError ? (error.problem.details ?? []) : [];
+  return details.map((each) => (each.code === "invalid_params" && !/^(strategy_params|param_grid|strategy_key|symbols)(\.|$)/.test(each.field) ? { ...each, field: `strategy_params.${each.field}` } : each));
 }
 
 /** No answer came: the connection is gone, or the server is. */

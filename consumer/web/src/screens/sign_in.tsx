@@ -2,7 +2,7 @@
 import { signal } from "@preact/signals";
 import { useRef, useState } from "preact/hooks";
 import { api, signInWanted } from "../core/http_source";
-import { reconnections } from "../core/live";
+import { signedIn } from "../core/live";
 import { ApiError } from "../core/source";
 import { TextField, focusFirstFault } from "../parts/fields";
 
@@ -20,8 +20,7 @@ export function SignInScreen() {
     try {
       await api.post("/session", { token });
       remember(true);
-      signInWanted.value = false;
-      reconnections.value += 1;
+      signedIn();
     } catch (error) {
       setWrong(error instanceof ApiError && error.status === 401 ? "No such token." : (error as Error).message);
       focusFirstFault(form.current);

@@ -4,8 +4,8 @@ import { byLength } from "../core/bar_files";
 import { api } from "../core/http_source";
 import { useLoad } from "../core/load";
 import { numberOf } from "../core/schema";
-import { ApiError } from "../core/source";
-import type { FieldError, Json, MarketData, Page, Strategy, StrategyKey } from "../core/types";
+import { detailsOf } from "../core/source";
+import type { Json, MarketData, Page, Strategy, StrategyKey } from "../core/types";
 import { isoText, typedTime } from "../core/zones";
 import { type Choice, SelectField, TextField } from "../parts/fields";
 
@@ -57,7 +57,7 @@ export const NONE: Refusals = { of: () => undefined, at: () => undefined, others
 
 /** The server's words, each at its field. `known`: further fields that are on screen. */
 export function refusalsOf(error: Error, known: (field: string) => boolean): Refusals {
-  const details: FieldError[] = error instanceof ApiError ? (error.problem.details ?? []) : [];
+  const details = detailsOf(error);
   const at = (field: string) => {
     const found = details.filter((each) => each.field === field || each.field.startsWith(`${field}.`));
     return found.length ? [...new Set(found.map(({ message }) => message))].join("; ") : undefined;

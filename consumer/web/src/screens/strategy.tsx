@@ -4,7 +4,7 @@ import { api } from "../core/http_source";
 import { errorText, useLoad } from "../core/load";
 import { go } from "../core/router";
 import { numberOf, parametersOf, typed, valueOf } from "../core/schema";
-import { ApiError } from "../core/source";
+import { ApiError, detailsOf } from "../core/source";
 import { TIMEFRAMES } from "../core/timeframes";
 import type { FieldError, Json, Strategy, StrategyKey } from "../core/types";
 import { AreaField, CheckField, type Choice, SelectField, TextField, focusFirstFault } from "../parts/fields";
@@ -105,7 +105,7 @@ function Form({ loaded: { row, etag, keys }, id, onSaved }: { loaded: Loaded; id
       }
       setSaid("Saved.");
     } catch (error) {
-      setErrors(error instanceof ApiError ? (error.problem.details ?? []) : []);
+      setErrors(detailsOf(error));
       setSaid(error instanceof ApiError && error.status === 412 ? "Somebody else changed this strategy meanwhile: load it anew, then change it." : error instanceof ApiError && error.problem.details?.length ? "" : errorText(error as Error));
       focusFirstFault(form.current);
     }
