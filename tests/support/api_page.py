@@ -20,7 +20,7 @@ def main() -> None:
 
 def document() -> dict[str, Any]:
     """The OpenAPI document."""
-    return document_of(make_application(services(), Access({})), "")
+    return document_of(make_application(services(), Access({})), Access({}))
 
 
 def commands() -> list[tuple[str, str, str]]:

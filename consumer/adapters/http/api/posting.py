@@ -31,7 +31,7 @@ IDEMPOTENCY_KEY: Final[dict[str, Any]] = {
     "in": "header",
     "required": False,
     "description": "The request's id, with or without quotes: the same key and body again is the same request.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 257},
+    "schema": {"type": "string", "pattern": "^[!#-~]([ -~]{0,253}[!#-~])?$", "maxLength": 255},
 }
 """Of the OpenAPI document."""
 
