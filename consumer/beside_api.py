@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-from consumer.broadcaster import LOOK_SECONDS, Broadcaster
+from consumer.broadcaster import LOOK_SECONDS, TICK_SECONDS, Broadcaster
 from consumer.clock import StoreClock
 from consumer.loops import bounded, every, keep_going
 from consumer.outbox_relay import OutboxRelay
@@ -43,6 +43,7 @@ class Beside:
             for seconds, step in (
                 (self.lease_seconds / 3, self.relay.keep),
                 (LOOK_SECONDS, self.broadcaster.look),
+                (TICK_SECONDS, self.broadcaster.tick),
                 (CLOCK_SECONDS, self.adjust_clock),
                 (TOPICS_SECONDS, self.look_at_topics),
             )

@@ -1,12 +1,13 @@
 """Events from the topics to everybody who follows, by one consumer of the process and outside any group.
 
-Each follower has a place of bounded size: of what he has not taken yet the newest progress alone is kept. Kafka away
-stops nothing: what ended meanwhile is found in the tables.
+Each follower has a place of bounded size: of what he has not taken yet the newest progress alone is kept; those who
+follow everything share one. Kafka away stops nothing: what ended meanwhile is found in the tables.
 """
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -30,8 +31,10 @@ LAST_WORDS: Final = frozenset({"completed", "failed", "cancelled"})
 AWAY_PAUSE_SECONDS: Final = 1.0
 LOOK_SECONDS: Final = 2.0
 """Between two looks in the tables whether what is followed has ended."""
-MOST_RUNS_BEHIND: Final = 10_000
-"""Of one follower: he is let go then, and begins anew."""
+TICK_SECONDS: Final = 0.25
+KEPT_TICKS: Final = 40
+"""Who is further behind has to begin anew."""
+MOST_REMEMBERED: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,35 +51,44 @@ class Event:
         return self.word in LAST_WORDS
 
 
+def newest(events: Iterable[Event]) -> list[Event]:
+    """Each run's in order; progress that is followed by progress, or by the end, left out."""
+    queues: dict[Key, list[Event]] = {}
+    for event in events:
+        queue = queues.setdefault(event.key, [])
+        if event.word == "progress" or event.is_last:
+            queue[:] = [other for other in queue if other.word != "progress"]
+        queue.append(event)
+    return [event for queue in queues.values() for event in queue]
+
+
 @dataclass(slots=True, eq=False)
 class Follower:
-    """What one stream has still to send."""
+    """What one stream of a run, or of a search, has still to send."""
 
-    key: Key | None
-    """None: everything."""
-    waiting: dict[Key, list[Event]] = field(default_factory=dict)
+    key: Key
+    waiting: list[Event] = field(default_factory=list)
     woken: asyncio.Event = field(default_factory=asyncio.Event)
-    is_behind: bool = False
-    """More came than there is room for: what is missing cannot be made good."""
     has_ended: bool = False
     """The tables say that it has ended; its event may never come."""
 
     def put(self, event: Event) -> None:
-        queue = self.waiting.setdefault(event.key, [])
-        if event.word == "progress" or event.is_last:
-            queue[:] = [other for other in queue if other.word != "progress"]
-        queue.append(event)
-        if len(self.waiting) > MOST_RUNS_BEHIND:
-            self.waiting.clear()
-            self.is_behind = True
+        self.waiting = newest([*self.waiting, event])
         self.woken.set()
 
     def take(self) -> list[Event]:
-        """All that waits, each run's in order."""
-        taken = [event for queue in self.waiting.values() for event in queue]
-        self.waiting.clear()
+        """All that waits, in order."""
+        taken, self.waiting = self.waiting, []
         self.woken.clear()
         return taken
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What came within a moment, of everything, for all who follow everything: kept once for all of them."""
+
+    number: int
+    events: Sequence[Event]
 
 
 @dataclass(slots=True)
@@ -87,31 +99,57 @@ class Broadcaster:
     standings: Standings
     clock: Clock
     by_key: dict[Key, set[Follower]] = field(default_factory=dict, init=False)
-    of_all: set[Follower] = field(default_factory=set, init=False)
+    fresh: list[Event] = field(default_factory=list, init=False)
+    """Of everything, since the last tick."""
+    ticks: deque[Tick] = field(default_factory=lambda: deque(maxlen=KEPT_TICKS), init=False)
+    tick_number: int = field(default=0, init=False)
+    ticked: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    """Set at the next tick, and replaced by a new one then."""
+    told: dict[Key, int] = field(default_factory=dict, init=False)
+    """The newest sequence of what was told lately: events may come again."""
     is_stopping: bool = field(default=False, init=False)
     was_live: bool = field(default=False, init=False)
     """The topics were read before."""
 
-    def follow(self, key: Key | None) -> Follower:
-        """Everything that comes from now on. `leave` has to be called in the end."""
+    def follow(self, key: Key) -> Follower:
+        """Everything of it that comes from now on. `leave` has to be called in the end."""
         follower = Follower(key)
-        (self.of_all if key is None else self.by_key.setdefault(key, set())).add(follower)
+        self.by_key.setdefault(key, set()).add(follower)
         return follower
 
     def leave(self, follower: Follower) -> None:
-        if follower.key is None:
-            self.of_all.discard(follower)
-            return
         rest = self.by_key.get(follower.key, set())
         rest.discard(follower)
         if not rest:
             self.by_key.pop(follower.key, None)
 
+    def since(self, number: int) -> Sequence[Event] | None:
+        """What came of everything after that tick, newest progress alone; None: so much that some is not kept."""
+        missed = [tick for tick in self.ticks if tick.number > number]
+        if len(missed) < self.tick_number - number:
+            return None
+        return missed[0].events if len(missed) == 1 else newest(event for tick in missed for event in tick.events)
+
     def stop(self) -> None:
         """Let all streams end."""
         self.is_stopping = True
-        for follower in self._followers():
-            follower.woken.set()
+        self.ticked.set()
+        for followers in self.by_key.values():
+            for follower in followers:
+                follower.woken.set()
+
+    async def tick(self) -> None:
+        """Give those who follow everything what came. Called a few times a second."""
+        if not self.fresh:
+            return
+        self.tick_number += 1
+        self.ticks.append(Tick(self.tick_number, newest(self.fresh)))
+        self.fresh = []
+        self._wake()
+
+    def _wake(self) -> None:
+        ticked, self.ticked = self.ticked, asyncio.Event()
+        ticked.set()
 
     async def read(self) -> None:
         """Tell what the topics bring, until they cannot be read any more; to be called again then."""
@@ -128,9 +166,9 @@ class Broadcaster:
     def _begin(self) -> None:
         """Between two readings events were missed: who follows everything has to begin anew."""
         if self.was_live:
-            for follower in self.of_all:
-                follower.is_behind = True
-                follower.woken.set()
+            self.tick_number += KEPT_TICKS + 1
+            self.ticks.clear()
+            self._wake()
         self.was_live = True
 
     async def look(self) -> None:
@@ -148,25 +186,15 @@ class Broadcaster:
                 follower.woken.set()
 
     def _tell(self, record: Record) -> None:
-        if not self._is_followed(record.key):
-            return
         event = read_told(record)
-        if event is None:
+        if event is None or event.sequence <= self.told.get(event.key, 0):
             return
-        for follower in (*self.by_key.get(event.key, ()), *self.of_all):
+        self.told[event.key] = event.sequence
+        while len(self.told) > MOST_REMEMBERED:
+            del self.told[next(iter(self.told))]
+        for follower in self.by_key.get(event.key, ()):
             follower.put(event)
-
-    def _is_followed(self, key: bytes | None) -> bool:
-        """By the record's key, without a look into the record."""
-        digits = (key or b"").removeprefix(b"opt-")
-        if self.of_all or not digits.isdigit():
-            return True
-        return (key != digits, int(digits[:12])) in self.by_key
-
-    def _followers(self) -> Iterator[Follower]:
-        yield from self.of_all
-        for followers in self.by_key.values():
-            yield from followers
+        self.fresh.append(event)
 
 
 def read_told(record: Record, dump: Callable[[Any], str] = json.dumps) -> Event | None:

@@ -38,7 +38,7 @@ Share = Annotated[float, Field(ge=0, le=1), PlainZero]
 """0 and 1 included."""
 RiskFraction = Annotated[float, Field(gt=0, le=1)]
 
-Symbol = Annotated[str, Field(pattern=r"^[A-Za-z0-9._#-]{1,20}$")]
+Symbol = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._#-]{0,19}$")]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 # The patterns keep NUL out; having one at all makes pydantic refuse lone surrogates.
 TimeframeName = Annotated[str, Field(min_length=1, max_length=10, pattern=r"^[^\x00]*$")]
@@ -63,7 +63,7 @@ Instant = Annotated[datetime, PlainValidator(read_instant, json_schema_input_typ
 """ISO 8601 text with an offset, or an aware datetime; always in UTC afterwards."""
 
 WORDING: Final = {
-    "symbol": "must be 1 to 20 letters, digits or ._-#",
+    "symbol": "must be 1 to 20 letters, digits or ._-#, the first a letter or digit",
     "account_currency": "must be three capital letters",
     "timeframe": "must not contain NUL",
     "primary_tf": "must not contain NUL",

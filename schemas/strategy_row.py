@@ -26,7 +26,7 @@ _WORDING: Final = {
     "context_tfs": "must not contain NUL",
     "custom_prompt": "must not contain NUL",
     "skip_hours_timezone": "must not contain NUL",
-    "symbols": "must be 1 to 20 letters, digits or ._-#",
+    "symbols": "must be 1 to 20 letters, digits or ._-#, the first a letter or digit",
     "execution_mode": "must be rule_only, llm_only, rule_then_llm, hybrid_validator or multi_agent",
     "on_opposite": "must be reverse, close or ignore",
 }

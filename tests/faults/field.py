@@ -89,7 +89,13 @@ class Field:
         return [worker for worker in self.workers if worker.is_alive]
 
     async def start_worker(
-        self, *, crash: CrashPoint | None = None, slots: int = 2, waits: bool = False, **settings: str
+        self,
+        *,
+        crash: CrashPoint | None = None,
+        slots: int = 2,
+        waits: bool = False,
+        command: str = "worker",
+        **settings: str,
     ) -> Worker:
         """Start one. It has a fault's patches, if any are ordered, and is otherwise the product as it is.
 
@@ -116,6 +122,7 @@ class Field:
             ORDERS_VARIABLE: replace(
                 self.orders,
                 crash=crash,
+                command=command,
                 go_file=str(go_file) if waits else "",
                 proxied_ports={str(self.broker_port): proxy.port},  # JSON knows no other keys
             ).to_json(),

@@ -252,6 +252,16 @@ def every_poison_record_is_kept(evidence: Evidence) -> Iterator[str]:
                 yield f"the dead letter of {place} is not what came"
 
 
+def every_posted_request_went_out(evidence: Evidence) -> Iterator[str]:
+    """What was accepted over HTTP stands in its request topic, naming what it became."""
+    sent = {
+        (read.request_id, read.content_hash) for read in map(read_input, evidence.inputs) if isinstance(read, Wanted)
+    }
+    for request_id, row in {**evidence.requests, **evidence.search_requests}.items():
+        if row.get("emitted_hash") is not None and (request_id, row["emitted_hash"]) not in sent:
+            yield f"request {request_id!r} was accepted over HTTP, and its record never went out"
+
+
 def every_cancel_was_asked_for(evidence: Evidence) -> Iterator[str]:
     """A run ends cancelled by a kept cancel, by its row's word, or because its row is gone; for no other reason."""
     runs = {cancel["run_id"] for cancel in evidence.cancels if cancel["run_id"] is not None}
@@ -316,7 +326,7 @@ class _Durable:
                 if row is None:
                     return f"request {request_id!r} is in no table"
                 conflict = f"conflicts with request {request_id!r}, and no dead letter keeps it"
-                return None if row["content_hash"] == content_hash else conflict
+                return None if content_hash in {row["content_hash"], row.get("emitted_hash")} else conflict
             case Kept(run_id=run_id, request_id=request_id, optimization_id=number):
                 is_kept = (run_id, request_id, number) in self.cancels
                 return None if is_kept else f"cancel of {run_id or number or request_id!r} is lost"
@@ -339,4 +349,5 @@ AT_REST: tuple[Invariant, ...] = (
     row_trades_and_event_agree,
     every_poison_record_is_kept,
     every_cancel_was_asked_for,
+    every_posted_request_went_out,
 )

@@ -187,6 +187,7 @@ BROKEN: dict[str, list[Callable[[Evidence], Evidence]]] = {
         ),
         lambda e: records(e, "backtest.requested", lambda inputs: inputs[:1]),
     ],
+    "every_posted_request_went_out": [lambda e: row(e, "requests", "r", emitted_hash=b"of a record that is not there")],
     "every_cancel_was_asked_for": [
         lambda e: both_ends(e, kind="cancelled", status="cancelled", reason="requested"),
         lambda e: both_ends(e, kind="cancelled", status="cancelled", reason="run_deleted"),
@@ -207,6 +208,13 @@ def test_what_breaks_an_invariant_is_found_by_its_name(name: str, number: int) -
 
 def test_every_invariant_is_broken_here() -> None:
     assert set(BROKEN) == {invariant.__name__ for invariant in (*AT_EVERY_MOMENT, *AT_REST)}
+
+
+def test_the_record_of_a_posted_request_is_that_request() -> None:
+    wanted = read_input(REQUEST)
+    assert isinstance(wanted, Wanted)
+    posted = row(flawless(), "requests", "r", content_hash=b"of the body", emitted_hash=wanted.content_hash)
+    assert check(posted) == []
 
 
 def test_progress_that_was_replaced_may_come_late() -> None:

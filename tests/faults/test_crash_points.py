@@ -31,9 +31,9 @@ STARTED, PROGRESS, COMPLETED = (f'"type":"backtest.{kind}"' for kind in ("starte
 
 CRASH_POINTS = {
     "intake: read, nothing recorded": CrashPoint(f"{JOURNAL}PostgresJournal.record_batch", "before", "crash"),
-    "intake: request inserted": CrashPoint(f"{JOURNAL}_Recording._insert_requests", "after"),
-    "intake: row inserted": CrashPoint(f"{JOURNAL}_Recording._insert_runs", "after"),
-    "intake: execution queued": CrashPoint(f"{JOURNAL}_Recording._insert_executions", "after"),
+    "intake: request inserted": CrashPoint(f"{JOURNAL}Recording.insert_requests", "after"),
+    "intake: row inserted": CrashPoint(f"{JOURNAL}Recording.insert_runs", "after"),
+    "intake: execution queued": CrashPoint(f"{JOURNAL}Recording.insert_executions", "after"),
     "intake: events stored, not committed": CrashPoint(f"{JOURNAL}store_events", "after", "DEAD_LETTER"),
     "intake: recorded, offset not marked": CrashPoint(f"{JOURNAL}PostgresJournal.record_batch", "after", "crash"),
     "intake: offset marked, not committed": CrashPoint(
@@ -60,7 +60,7 @@ CRASH_POINTS = {
     "relay: terminal event acknowledged, not forgotten": CrashPoint(SEND, "after", COMPLETED),
     "relay: terminal event about to be forgotten": CrashPoint(f"{OUTBOX}delete", "before", COMPLETED),
     "relay: terminal event forgotten": CrashPoint(f"{OUTBOX}delete", "after", COMPLETED),
-    "cancel: noted, not committed": CrashPoint(f"{JOURNAL}_Recording._cancel_known", "after", "crash"),
+    "cancel: noted, not committed": CrashPoint(f"{JOURNAL}Recording._cancel_known", "after", "crash"),
     "cancel: end of a queued run written, not committed": CrashPoint(f"{JOURNAL}end_runs", "after", "Cancelled("),
 }
 

@@ -43,7 +43,7 @@ def main() -> None:
     if orders.go_file:
         wait_for(Path(orders.go_file))
 
-    sys.argv = ["backtest", "worker"]
+    sys.argv = ["backtest", orders.command]
     command_line()
 
 
@@ -73,6 +73,8 @@ class Orders:
     """Broker port -> port to connect to instead."""
     go_file: str = ""
     """Load everything, and begin when this file is there."""
+    command: str = "worker"
+    """Or "api"."""
     session_timeout_ms: int = 3_000
     """Of the consumer group: a dead member is missed soon, so that a campaign gets on."""
 

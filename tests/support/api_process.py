@@ -53,7 +53,7 @@ async def api_process(
     async with httpx.AsyncClient(base_url=base_url, headers=headers, timeout=30, trust_env=False) as client:
         api = Api(process, log_file, base_url, client)
         try:
-            await eventually(lambda: _answers(api), "the API to answer", seconds=90)
+            await eventually(lambda: _answers(api), "the API to answer", seconds=240)
             yield api
         finally:
             with suppress(ProcessLookupError):

@@ -8,11 +8,11 @@ from fastapi import Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.middleware.gzip import GZipMiddleware
 
-from consumer.adapters.http.api.access import Access
+from consumer.adapters.http.api.access import COOKIE, Access
 from consumer.adapters.http.api.data_problems import handle_data_problems
 from consumer.adapters.http.api.docs_page import serve_docs
 from consumer.adapters.http.api.documents import ProblemAnswer
-from consumer.adapters.http.api.guard import Guard
+from consumer.adapters.http.api.guard import PUBLIC, Guard
 from consumer.adapters.http.api.page import serve_page
 from consumer.adapters.http.api.problems import handle_problems
 from consumer.adapters.http.api.queries import refuse_repeated_names
@@ -42,21 +42,21 @@ def make_application(services: Services, access: Access) -> FastAPI:
     handle_data_problems(app)
     for router in ROUTERS:
         app.include_router(router)
-    serve_docs(app, cache(lambda: document_of(app, access.root_path)), access.root_path)
+    serve_docs(app, cache(lambda: document_of(app, access)), access.root_path)
     serve_page(app, access.root_path)
     app.add_middleware(GZipMiddleware, minimum_size=SMALLEST_COMPRESSED_BYTES, compresslevel=5)
     app.add_middleware(Guard, access=access)  # the last one added stands before all others
     return app
 
 
-def document_of(app: FastAPI, root_path: str) -> dict[str, Any]:
-    """The OpenAPI document."""
+def document_of(app: FastAPI, access: Access) -> dict[str, Any]:
+    """The OpenAPI document. Of tokens it speaks where there are any."""
     document = get_openapi(
         title=app.title,
         version=app.version,
         description=app.description,
         routes=app.routes,
-        servers=[{"url": root_path or "/"}],
+        servers=[{"url": access.root_path or "/"}],
     )
     document["openapi"] = "3.1.0"
     components = document.setdefault("components", {})
@@ -66,9 +66,13 @@ def document_of(app: FastAPI, root_path: str) -> dict[str, Any]:
     schemas["ProblemAnswer"] = problem
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
-    components["securitySchemes"] = {
-        "token": {"type": "http", "scheme": "bearer"},
-        "session": {"type": "apiKey", "in": "cookie", "name": "backtest_session"},
-    }
-    document["security"] = [{"token": []}, {"session": []}]
+    if not access.is_open:
+        components["securitySchemes"] = {
+            "token": {"type": "http", "scheme": "bearer"},
+            "session": {"type": "apiKey", "in": "cookie", "name": COOKIE},
+        }
+        document["security"] = [{"token": []}, {"session": []}]
+        for path in PUBLIC:
+            for operation in document["paths"][path].values():
+                operation["security"] = []
     return document

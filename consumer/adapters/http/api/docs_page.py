@@ -23,6 +23,15 @@ OPENING: Final = (
     "Where tokens are configured, each request carries <code>Authorization: Bearer TOKEN</code>. Errors are problems"
     " (RFC 9457) with <code>code</code> and <code>details</code>, every field at fault."
 )
+EXAMPLES: Final = {
+    "symbol": "EURUSD",
+    "timeframe": "H1",
+    "key": "sma_cross",
+    "by": "direction",
+    "x": "fast",
+    "y": "slow",
+}
+"""Of parameters; a number is 1."""
 
 
 def serve_docs(app: FastAPI, document: Callable[[], dict[str, Any]], root_path: str) -> None:
@@ -88,16 +97,23 @@ def _words_on(parameter: dict[str, Any]) -> str:
 
 
 def curl_of(method: str, path: str, operation: dict[str, Any], base: str = "http://127.0.0.1:8080") -> str:
-    """The operation's example as a command line; numbers in the path are 1."""
+    """The operation's example as a command line, with what its path and query need."""
+    query = []
     for parameter in operation.get("parameters", ()):
+        example = EXAMPLES.get(parameter["name"], "1")
         if parameter["in"] == "path":
-            example = parameter.get("example") or parameter.get("schema", {}).get("example") or "1"
-            path = path.replace(f"{{{parameter['name']}}}", str(example))
+            path = path.replace(f"{{{parameter['name']}}}", example)
+        elif parameter["in"] == "query" and parameter.get("required"):
+            query.append(f"{parameter['name']}={example}")
     words = ["curl"] if method == "GET" else ["curl", "-X", method]
-    words.append(f"'{base}{path}'")
-    body = operation.get("requestBody", {}).get("content", {}).get("application/json")
-    if body:
+    if "text/event-stream" in operation["responses"].get("200", {}).get("content", {}):
+        words.append("-N")
+    words.append(f"'{base}{path}{'?' if query else ''}{'&'.join(query)}'")
+    bodies = operation.get("requestBody", {}).get("content", {})
+    if (body := bodies.get("application/json")) is not None:
         examples: list[dict[str, Any]] = list(body.get("examples", {}).values())
-        example = examples[0]["value"] if examples else {}
-        words += ["-H", "'Content-Type: application/json'", "-d", f"'{json.dumps(example)}'"]
+        example = json.dumps(examples[0]["value"] if examples else {})
+        words += ["-H", "'Content-Type: application/json'", "-d", f"'{example}'"]
+    elif bodies:
+        words += ["-H", "'Content-Type: text/csv'", "--data-binary", "@bars.csv"]
     return " ".join(words)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
@@ -28,8 +29,8 @@ DEBOUNCE_SECONDS: Final = 0.05
 LATE_SECONDS: Final = 1.0
 """For the event of an end that the tables tell of already: it says more than they do."""
 PAGE: Final = 500
-MOST_REMEMBERED: Final = 100_000
-"""Runs of which a stream of everything remembers what it has told, so that a repeat is no news."""
+OVERLAP_SECONDS: Final = 30.0
+"""In which events may come that the states at the beginning of a stream of everything include already."""
 AGAIN_SECONDS: Final = 1.0
 
 
@@ -47,22 +48,22 @@ class EventStream(StreamingResponse):
             self.leave()
 
 
-def stream(request: Request, services: Services, follower: Follower, parts: AsyncIterator[str]) -> Response:
-    """The answer; a HEAD gets none of it."""
+def stream(request: Request, parts: AsyncIterator[str], leave: Callable[[], None] = lambda: None) -> Response:
+    """The answer; a HEAD gets none of it. leave: called in any case, once the client is gone."""
     if request.state.is_head:
-        services.broadcaster.leave(follower)
+        leave()
         return Response(headers=HEADERS, media_type=MEDIA_TYPE)
-    return EventStream(parts, lambda: services.broadcaster.leave(follower))
+    return EventStream(parts, leave)
 
 
-def last_event_id(request: Request) -> int:
-    """The sequence that the client has seen; 0: none."""
+def last_event_id(request: Request) -> int | None:
+    """The sequence that the client has seen."""
     given = request.headers.get("last-event-id", "").strip()
-    return int(given) if given.isascii() and given.isdigit() and len(given) < 19 else 0
+    return int(given) if given.isascii() and given.isdigit() and len(given) < 19 else None
 
 
-def has_seen_end(row: Row, seen: int) -> bool:
-    return row["status"] in ENDED and 0 < row["sequence"] <= seen
+def has_seen_end(row: Row, seen: int | None) -> bool:
+    return row["status"] in ENDED and seen is not None and row["sequence"] <= seen
 
 
 async def one(services: Services, key: Key, row: Row, follower: Follower) -> AsyncIterator[str]:
@@ -75,7 +76,7 @@ async def one(services: Services, key: Key, row: Row, follower: Follower) -> Asy
         return
     seen = row["sequence"]
     while not services.broadcaster.is_stopping:
-        if not await _woken(follower, COMMENT_SECONDS):
+        if not await _is_set(follower.woken, COMMENT_SECONDS):
             yield COMMENT
             continue
         if follower.has_ended and not follower.waiting:
@@ -93,8 +94,10 @@ async def one(services: Services, key: Key, row: Row, follower: Follower) -> Asy
         await asyncio.sleep(DEBOUNCE_SECONDS)
 
 
-async def everything(services: Services, follower: Follower) -> AsyncIterator[str]:
+async def everything(services: Services) -> AsyncIterator[str]:
     """`state` of all that has not ended, then all that is new."""
+    broadcaster = services.broadcaster
+    at = broadcaster.tick_number  # before the look: no event falls between
     seen: dict[Key, int] = {}
     try:
         async for states in _states(services, seen):
@@ -103,18 +106,21 @@ async def everything(services: Services, follower: Follower) -> AsyncIterator[st
         log.info("stream_ended", error=str(error))
         return  # the client comes again
     yield COMMENT
-    while not (services.broadcaster.is_stopping or follower.is_behind):
-        if not await _woken(follower, COMMENT_SECONDS):
+    overlap_ends = time.monotonic() + OVERLAP_SECONDS
+    while not broadcaster.is_stopping:
+        ticked = broadcaster.ticked
+        if at == broadcaster.tick_number and not await _is_set(ticked, COMMENT_SECONDS):
             yield COMMENT
             continue
-        new = [event for event in follower.take() if event.sequence > seen.get(event.key, 0)]
-        for event in new:
-            seen[event.key] = event.sequence
-        if new:
-            yield "".join(told(event.word, event.data, None) for event in new)
-        while len(seen) > MOST_REMEMBERED:
-            del seen[next(iter(seen))]
-        await asyncio.sleep(DEBOUNCE_SECONDS)
+        new = broadcaster.since(at)
+        if new is None:
+            return  # too far behind: the client comes again, and begins with what stands now
+        at = broadcaster.tick_number
+        if seen and time.monotonic() > overlap_ends:
+            seen.clear()
+        text = "".join(told(event.word, event.data, None) for event in new if event.sequence > seen.get(event.key, 0))
+        if text:
+            yield text
 
 
 async def _states(services: Services, seen: dict[Key, int]) -> AsyncIterator[str]:
@@ -133,17 +139,17 @@ def told(word: str, data: "dict[str, Any] | str", number: int | None) -> str:
     return f"{identity}event: {word}\ndata: {text}\n\n"
 
 
-async def _woken(follower: Follower, timeout_seconds: float) -> bool:
+async def _is_set(event: asyncio.Event, timeout_seconds: float) -> bool:
     try:
         async with asyncio.timeout(timeout_seconds):
-            return await follower.woken.wait()
+            return await event.wait()
     except TimeoutError:
         return False
 
 
 async def _woken_by_event(follower: Follower) -> None:
     follower.woken.clear()
-    await _woken(follower, LATE_SECONDS)
+    await _is_set(follower.woken, LATE_SECONDS)
 
 
 async def _end_by_tables(services: Services, key: Key, known: Row) -> str:

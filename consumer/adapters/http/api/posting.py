@@ -6,6 +6,7 @@ import time
 from typing import Any, Final
 from uuid import UUID
 
+import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -19,6 +20,8 @@ from schemas.envelope import MAX_VALUE_BYTES
 from schemas.json_text import shown_key, why_unusable_text
 from schemas.problems import INVALID_REQUEST, FieldProblem
 
+log = structlog.get_logger(__name__)
+
 NOT_TAKEN: Final = "is made by the service, and not taken here"
 SOURCE: Final = "backtest-api"
 ENVELOPE_BYTES: Final = 8_192
@@ -28,7 +31,7 @@ IDEMPOTENCY_KEY: Final[dict[str, Any]] = {
     "in": "header",
     "required": False,
     "description": "The request's id, with or without quotes: the same key and body again is the same request.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 257},
+    "schema": {"type": "string", "pattern": "^[!#-~]([ -~]{0,253}[!#-~])?$", "maxLength": 255},
 }
 """Of the OpenAPI document."""
 
@@ -76,8 +79,12 @@ def check_size(decoded: RequestToRecord | SearchToRecord) -> None:
         raise Problem(413, "too_large", f"as a record it would be longer than {MAX_VALUE_BYTES} bytes")
 
 
-def accepted(answer: Answer, request_id: str, what: str, links: "dict[str, str] | None" = None) -> Response:
+def accepted(
+    request: Request, answer: Answer, request_id: str, what: str, links: "dict[str, str] | None" = None
+) -> Response:
     """The answer to a POST: the same for each repeat. what: run_id or optimization_id. Raises Problem."""
+    outcome = type(answer).__name__.lower()
+    log.info("request_answered", request_id=request_id, outcome=outcome, caller=request.state.caller)
     match answer:
         case Taken(number, is_repeat):
             content = {what: number, "request_id": request_id, "status": "pending", "links": links or {}}

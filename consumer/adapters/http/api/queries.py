@@ -61,7 +61,7 @@ PathId = Annotated[int, Path(ge=1, le=GREATEST_ID), BeforeValidator(_whole_numbe
 RowNumber = Annotated[int, Field(ge=1, le=GREATEST_ID), BeforeValidator(_whole_number)]
 Moment = Annotated[datetime, BeforeValidator(_moment)]
 """RFC 3339 with an offset; UTC."""
-Words = Annotated[str, Field(max_length=200), AfterValidator(_text)]
+Words = Annotated[str, Field(max_length=200, json_schema_extra={"pattern": r"^[^\x00]*$"}), AfterValidator(_text)]
 
 
 def refuse_repeated_names(request: Request) -> None:

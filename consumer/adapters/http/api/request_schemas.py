@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from schemas.cancel_requested import MAX_REASON_CHARACTERS
 from schemas.optimization_requested import OptimizationRequested
 from schemas.requested import REQUIRED_WITHOUT_RUN, BacktestRequested
 from schemas.strategy_row import StrategyRowGiven
@@ -58,7 +59,9 @@ SEARCH_EXAMPLE: Final[dict[str, Any]] = {
 CANCEL_SCHEMA: Final[dict[str, Any]] = {
     "type": "object",
     "additionalProperties": False,
-    "properties": {"reason": {"type": ["string", "null"], "maxLength": 500}},
+    "properties": {
+        "reason": {"type": ["string", "null"], "maxLength": MAX_REASON_CHARACTERS, "pattern": r"^[^\x00]*$"}
+    },
 }
 CANCEL_EXAMPLE: Final[dict[str, Any]] = {"reason": "not needed any more"}
 STRATEGY_SCHEMA: Final = schema_of(StrategyRowGiven, "", ("name",))

@@ -37,7 +37,7 @@ class RunsQuery(ListQuery):
     created_before: Annotated[Moment | None, Field(description="This moment not included.")] = None
     min_trades: Annotated[int | None, Field(ge=0, le=2**31 - 1)] = None
     sort: Annotated[
-        str, Field(description=f"A column, falling with a minus sign: {', '.join(SORT_COLUMNS)}.", max_length=60)
+        str, Field(description="A column, falling with a minus sign.", json_schema_extra={"enum": list(SORTS)})
     ] = "-created_at"
 
 

@@ -31,8 +31,7 @@ OF_ONE: Final = {**STREAM, **ENDED, **problems(404)}
 @router.get("/events", responses={**STREAM, **problems()})
 async def all_events(services: ServicesNow, request: Request) -> Response:
     """All runs and optimisations: `state` of each that has not ended, then every event."""
-    follower = services.broadcaster.follow(None)
-    return stream(request, services, follower, everything(services, follower))
+    return stream(request, everything(services))
 
 
 @router.get("/backtest/{run_id}/events", openapi_extra={"parameters": [LAST_EVENT_ID]}, responses=OF_ONE)
@@ -60,4 +59,4 @@ async def _one(services: Services, request: Request, *, is_search: bool, number:
         raise not_found(f"{'optimization' if is_search else 'run'} {number}")
     if has_seen_end(row, last_event_id(request)):
         return Response(status_code=204)
-    return stream(request, services, follower, one(services, key, row, follower))
+    return stream(request, one(services, key, row, follower), lambda: services.broadcaster.leave(follower))

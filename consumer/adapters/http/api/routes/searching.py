@@ -55,7 +55,7 @@ async def post_search(services: ServicesNow, request: Request) -> Response:
     check_size(asked)
     answer = await services.submission.submit_search(asked)
     links = search_links(request, answer.number) if isinstance(answer, Taken) else None
-    return accepted(answer, request_id, "optimization_id", links)
+    return accepted(request, answer, request_id, "optimization_id", links)
 
 
 @router.post(

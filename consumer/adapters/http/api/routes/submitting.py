@@ -132,4 +132,4 @@ async def _submit(
     check_size(asked)
     answer = await services.submission.submit(asked)
     links = run_links(request, answer.number) if isinstance(answer, Taken) else None
-    return accepted(answer, request_id, "run_id", links)
+    return accepted(request, answer, request_id, "run_id", links)

@@ -1,7 +1,7 @@
 """The application over services of memory, asked in this process."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields
 from typing import Any, cast
 
 import httpx
@@ -9,7 +9,9 @@ from prometheus_client import CollectorRegistry
 
 from consumer.adapters.http.api.access import Access
 from consumer.adapters.http.api.application import make_application
+from consumer.adapters.http.api.data_services import DataServices
 from consumer.adapters.http.api.services import Services
+from consumer.adapters.http.api.table_answers import Turns
 from consumer.adapters.memory.history import MemoryHistory
 from consumer.adapters.memory.tables import MemoryTables
 
@@ -22,6 +24,8 @@ def services(**others: Any) -> Services:
     async def ready() -> Mapping[str, str | None]:
         return {"postgres": None}
 
+    absent: dict[str, Any] = dict.fromkeys(each.name for each in fields(DataServices))
+    others = {"data": DataServices(**{**absent, "turns": Turns()}), **others}
     given = {"history": MemoryHistory(MemoryTables()), "readiness": ready, "registry": CollectorRegistry(), **others}
     missing = dict.fromkeys(Services.__dataclass_fields__.keys() - given.keys())
     return Services(**cast("Any", {**missing, **given}))
@@ -34,6 +38,3 @@ def client(access: Access | None = None, host: str = "127.0.0.1:8080", **others:
 
 def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
-
-
-__all__ = ["TOKENS", "bearer", "client", "replace", "services"]

@@ -82,7 +82,7 @@ async def test_a_defect_is_a_problem_that_tells_nothing() -> None:
 
 
 def operations() -> list[tuple[str, str]]:
-    document = document_of(make_application(services(), Access({})), "")
+    document = document_of(make_application(services(), Access({})), Access({}))
     return [(method.upper(), path) for path, each in document["paths"].items() for method in each]
 
 
