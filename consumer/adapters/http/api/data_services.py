@@ -8,6 +8,7 @@ from fastapi import Depends
 from starlette.requests import Request
 
 from consumer.adapters.http.api.table_answers import Turns
+from consumer.ports.advice import KeptMessages
 from consumer.ports.run_tables import RunTables
 from consumer.ports.stored_bars import StoredBars
 from engine.market.instruments import Instrument
@@ -15,11 +16,13 @@ from engine.market.instruments import Instrument
 
 @dataclass(frozen=True, slots=True)
 class DataServices:
-    """tables: what runs left. instruments: the registry as it stands now. max_body_bytes: of an uploaded file.
-    report_shell: the report's page with an empty slot for data; raises NoReportPage where it was not built.
+    """tables: what runs left. messages: what they asked of language models. instruments: the registry as it stands now.
+    max_body_bytes: of an uploaded file. report_shell: the report's page with an empty slot for data; raises
+    NoReportPage where it was not built.
     """
 
     tables: RunTables
+    messages: KeptMessages
     stored_bars: StoredBars
     max_body_bytes: int
     report_shell: Callable[[], str]
