@@ -32,7 +32,7 @@ from consumer.adapters.postgres.llm_calls import PostgresCalls
 from consumer.adapters.postgres.outbox import PostgresOutbox
 from consumer.adapters.postgres.pool import SessionPool, open_pool, server_time
 from consumer.adapters.postgres.queue import PostgresQueue
-from consumer.adapters.postgres.schema.migrating import check_schema
+from consumer.adapters.postgres.schema.apart import CheckSchema, looking_apart
 from consumer.clock import StoreClock
 from consumer.dispatch import Dispatcher
 from consumer.errors import ArtifactsUnavailable, BrokerUnavailable, Unavailable
@@ -66,14 +66,19 @@ async def run_worker(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     clock = StoreClock()
-    starting = wait_for_servers(servers(settings, clock), settings.start_timeout_seconds, clock)
-    if await unless_stopped(stopping, starting):
+    if await unless_stopped(stopping, start(settings, clock)):
         async with open_worker(settings, clock) as worker:
             keep_for_good()
             await worker.run(stopping)
 
 
-def servers(settings: Settings, clock: StoreClock) -> tuple[Server, ...]:
+async def start(settings: Settings, clock: StoreClock) -> None:
+    """Wait until all servers are fit. Raises StartFailed."""
+    async with looking_apart() as check_schema:
+        await wait_for_servers(servers(settings, clock, check_schema), settings.start_timeout_seconds, clock)
+
+
+def servers(settings: Settings, clock: StoreClock, check_schema: CheckSchema) -> tuple[Server, ...]:
     """Postgres is fit once it has our tables and has told its time; Kafka once it has our topics, which a look makes
     where it may; the store of artefacts once it takes a file: without it every run would be simulated and then fail.
     """

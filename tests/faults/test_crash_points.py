@@ -42,7 +42,6 @@ CRASH_POINTS = {
     ),
     "intake: offset about to be committed": CrashPoint(f"{SOURCE}_commit_once", "before"),
     "intake: offset committed": CrashPoint(f"{SOURCE}_commit_once", "after"),
-    "claim: about to be taken": CrashPoint(f"{QUEUE}PostgresQueue.claim", "before"),
     "claim: taken, started event not stored": CrashPoint(f"{QUEUE}store_events", "before", STARTED),
     "claim: started event stored, not committed": CrashPoint(f"{QUEUE}store_events", "after", STARTED),
     "claim: committed, engine not told": CrashPoint(f"{QUEUE}PostgresQueue.claim", "after", "Claim("),
