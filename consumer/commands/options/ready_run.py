@@ -17,6 +17,7 @@ from consumer.commands.options.run_request import RunRequest
 from consumer.preparation.inputs import assemble, extent_us, what_there_is
 from consumer.preparation.strategy import strategy_in_file, strategy_with
 from consumer.preparation.strategy_file import names_a_file
+from consumer.rules.advice import RULE_ONLY
 from consumer.wiring.files import (
     ConversionFile,
     NamedBarFiles,
@@ -275,14 +276,19 @@ def _decided_by(request: RunRequest) -> DecidedBy:
         return DecidedBy(None, {}, request.signals)
     params = options.json_object(request.params, "--params") if request.params else {}
     if request.rules is not None:
-        document, llm = split_params(read_rules(options.readable_file(request.rules)))
+        document, llm = _split(read_rules(options.readable_file(request.rules)), request)
         document = with_params(document, params) if params else document
         return DecidedBy(RULES, document, partial(strategy_with, RULES, document), llm)
     key = request.strategy or ""
-    params, llm = split_params(params)
+    params, llm = _split(params, request)
     if names_a_file(key):
         return DecidedBy(key.rpartition(":")[2], params, partial(strategy_in_file, key, params), llm)
     return DecidedBy(key, params, partial(strategy_with, key, params), llm)
+
+
+def _split(params: Mapping[str, Any], request: RunRequest) -> tuple[dict[str, Any], Any]:
+    """Part `llm` from a rule's own parameters; one that asks nobody is told that it is none of them."""
+    return (dict(params), None) if request.decided_by in (None, RULE_ONLY) else split_params(params)
 
 
 _ALONE = (Mode.LLM_ONLY, Mode.MULTI_AGENT)
