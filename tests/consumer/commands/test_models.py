@@ -134,6 +134,7 @@ def test_what_the_rule_alone_earns_stands_beside_and_skip_llm_is_that(
     assert beside == {name: alone.json[name] for name in ("net_profit", "total_trades", "result_digest")}
     table = backtest(capsys, *(each for each in options if each != "--json"))
     assert "the rule alone" in table.err
+    assert "rule_then_llm of openai:scripted with 100 calls at most on EURUSD H1" in table.err
     assert "answers from earlier ones" in table.err
 
 
