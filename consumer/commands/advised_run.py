@@ -5,7 +5,8 @@ from typing import Any
 
 import typer
 
-from consumer.commands.options.run_request import ReadyRun, RunRequest
+from consumer.commands.options.ready_run import ReadyRun
+from consumer.commands.options.run_request import RunRequest
 from consumer.settings import ModelSettings, load_settings
 from consumer.wiring.local_advice import open_local_advisor
 from engine.deciders.advised.decider import advised

@@ -10,13 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from consumer.commands.options import run_options as given
-from consumer.commands.options.run_request import (
-    ADVICE_OPTIONS,
-    RunRequest,
-    read_run,
-    show_unknown_symbol,
-    with_run_options,
-)
+from consumer.commands.options.ready_run import read_run, show_unknown_symbol
+from consumer.commands.options.run_request import ADVICE_OPTIONS, RunRequest, with_run_options
 from engine.audit.probe import DEFAULT_MOMENTS, Audit, audit_strategy
 from engine.deciders.chosen import ChosenStrategy
 from engine.expressions.document import KEY as RULES

@@ -10,7 +10,8 @@ import typer
 
 from consumer.commands.display.search_result import print_search, print_search_json, search_bar
 from consumer.commands.options import run_options as given
-from consumer.commands.options.run_request import ADVICE_OPTIONS, RunRequest, show_unknown_symbol, with_run_options
+from consumer.commands.options.ready_run import show_unknown_symbol
+from consumer.commands.options.run_request import ADVICE_OPTIONS, RunRequest, with_run_options
 from consumer.commands.options.search_request import read_search, search_request
 from consumer.optimization.searching import search
 from consumer.optimization.tables import search_object

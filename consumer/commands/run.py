@@ -8,7 +8,8 @@ import typer
 
 from consumer.commands.display.result import print_json, print_table, progress_bar
 from consumer.commands.options import run_options as given
-from consumer.commands.options.run_request import RunRequest, read_run, show_unknown_symbol, with_run_options
+from consumer.commands.options.ready_run import read_run, show_unknown_symbol
+from consumer.commands.options.run_request import RunRequest, with_run_options
 from consumer.wiring.artifacts import check_picture_path, check_table_path, write_picture, write_table
 from engine.simulate import run_backtest
 

@@ -27,6 +27,15 @@ def heading(asked: Specification, full_params: Mapping[str, Any] | None, instrum
 
 
 def _decided(asked: Specification, full_params: Mapping[str, Any] | None) -> str:
+    advice = asked.advice
+    if advice is None:
+        return _rule(asked, full_params)
+    blind = ", blind" if advice.blind else ""
+    by = f"{advice.decided_by} of {advice.model} with {advice.max_calls:,} calls at most{blind}"
+    return f"{_rule(asked, full_params)}, {by}" if asked.strategy_key else by
+
+
+def _rule(asked: Specification, full_params: Mapping[str, Any] | None) -> str:
     if not asked.strategy_key:
         return "signals of a file"
     if full_params is None:

@@ -322,7 +322,7 @@ class _Reader:
 
     def _unknown_field(self, name: Any) -> None:
         if name == "llm":
-            self._tell("llm", "this version asks no language model")
+            self._tell("llm", "is of modes that ask a language model, and rules alone ask none")
         else:
             near = meant(name, FIELDS) if len(self.problems) < MOST_GUESSES else ""
             self._tell(cut(name), f"unknown field{near}")

@@ -6,13 +6,11 @@ from typing import Any, Protocol
 import typer
 
 from consumer.commands.options import values as options
-from consumer.settings import ModelSettings, load_settings
+from consumer.rules.advice import MODES, RULE_ONLY
 from engine.advice import Advice, DecidedBy
 from engine.deciders.advised.terms import checked_llm, merged_llm
 from engine.errors import ModeUnavailable
-
-RULE_ONLY = "rule_only"
-DEFAULT_MAX_CALLS = 100
+from schemas.requested import ROW_DEFAULTS
 
 
 class AdviceOptions(Protocol):
@@ -35,9 +33,8 @@ class AdviceOptions(Protocol):
 def mode_of(given: AdviceOptions) -> DecidedBy | None:
     """Who decides; None where the rule does alone, by its mode or by --skip-llm."""
     text = given.decided_by or RULE_ONLY
-    if text != RULE_ONLY and text not in set(DecidedBy):
-        known = ", ".join((RULE_ONLY, *DecidedBy))
-        raise typer.BadParameter(f"is one of {known}, not {text!r}", param_hint="'--decided-by'")
+    if text not in MODES:
+        raise typer.BadParameter(f"is one of {', '.join(MODES)}, not {text!r}", param_hint="'--decided-by'")
     return None if text == RULE_ONLY or given.skip_llm else DecidedBy(text)
 
 
@@ -53,6 +50,9 @@ def advice_asked(given: AdviceOptions, of_strategy: Any) -> Advice | None:
         if given.decided_by is None and given.llm is not None:
             raise typer.BadParameter("needs --decided-by MODE: nobody is asked otherwise", param_hint="'--llm'")
         return None
+    # Late: reading settings takes a tenth of a second, which a run that asks nobody need not pay.
+    from consumer.settings import ModelSettings, load_settings
+
     settings = load_settings(ModelSettings)
     model = params.model or settings.llm_model
     if model is None:
@@ -62,7 +62,7 @@ def advice_asked(given: AdviceOptions, of_strategy: Any) -> Advice | None:
     return params.advice(
         mode,
         model=model,
-        max_calls=DEFAULT_MAX_CALLS if given.max_llm_calls is None else given.max_llm_calls,
+        max_calls=ROW_DEFAULTS["max_llm_calls"] if given.max_llm_calls is None else given.max_llm_calls,
         custom_prompt=prompt_of(given),
         max_prompt_tokens=settings.llm_max_prompt_tokens,
         max_answer_tokens=settings.llm_max_tokens,

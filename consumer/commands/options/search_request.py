@@ -8,7 +8,8 @@ from typing import Any
 import typer
 
 from consumer.commands.options import values as options
-from consumer.commands.options.run_request import AskedRun, RunRequest, read_asked
+from consumer.commands.options.ready_run import AskedRun, read_asked
+from consumer.commands.options.run_request import RunRequest
 from consumer.installed.strategy_code import CodeChanged
 from consumer.preparation.strategy_file import names_a_file
 from consumer.preparation.varied import varied_in_file, varied_strategy

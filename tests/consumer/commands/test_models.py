@@ -134,6 +134,7 @@ def test_what_the_rule_alone_earns_stands_beside_and_skip_llm_is_that(
     assert beside == {name: alone.json[name] for name in ("net_profit", "total_trades", "result_digest")}
     table = backtest(capsys, *(each for each in options if each != "--json"))
     assert "the rule alone" in table.err
+    assert "rule_then_llm of openai:scripted with 100 calls at most on EURUSD H1" in table.err
     assert "answers from earlier ones" in table.err
 
 
@@ -216,6 +217,7 @@ def test_a_ledger_is_one_programs_and_no_other_file(
         (("--llm", "{}"), "needs --decided-by MODE"),
         (("--decided-by", "llm_only", "--llm", '{"every": 0}'), "llm.every: must be a whole number"),
         (("--decided-by", "llm_only", "--llm", '{"model": "openai:other"}'), "is not one of BACKTEST_LLM_MODELS"),
+        (("--decided-by", "rule_only", "--params", '{"llm": {"every": 2}}'), "llm"),
         (("--decided-by", "llm_only"), "--llm-ledger"),
         (("--decided-by", "llm_only", "--strategy", "sma_cross"), "has no use for a rule"),
         (("--decided-by", "rule_then_llm"), "give either --strategy KEY"),
@@ -224,7 +226,7 @@ def test_a_ledger_is_one_programs_and_no_other_file(
 def test_what_is_wrong_is_one_line(
     options: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str], bars: Path
 ) -> None:
-    further = ("--strategy", "sma_cross") if len(options) == 2 and options[1] not in ALONE else ()
+    further = () if "--strategy" in options or options[1] in ALONE else ("--strategy", "sma_cross")
     ended = backtest(capsys, "run", "--bars", bars, "--symbol", "EURUSD", "--timeframe", "H1", *options, *further)
     assert (ended.status, told in ended.err) == (2, True), ended.err
 

@@ -73,7 +73,7 @@ def test_any_other_field_of_a_request_stands_in_place_of_the_rows() -> None:
             {"params": {"fast": 2.5}},
             ["params.fast: is a whole number from 1 to 100 000 as n of sma(x, n) (indicators.f, column 12), not 2.5"],
         ),
-        ({"llm": {"model": "x:y"}}, ["llm: this version asks no language model"]),
+        ({"llm": {"model": "x:y"}}, ["llm: is of modes that ask a language model, and rules alone ask none"]),
         ({"fast": 5}, ["fast: unknown field"]),
     ],
 )  # fmt: skip

@@ -131,7 +131,7 @@ def test_a_whole_document_is_taken() -> None:
             "max_bars: column 1: must be a whole number or a param, not 'fats'; did you mean 'fast'?",
         ),
         ({"byu": "f > s"}, "byu: unknown field; did you mean 'buy'?"),
-        ({"llm": {"model": "openai:gpt"}}, "llm: this version asks no language model"),
+        ({"llm": {"model": "openai:gpt"}}, "llm: is of modes that ask a language model, and rules alone ask none"),
         ({"buy": ["f > s"]}, "buy: must be an expression or a number, not a list"),
         ({"stop_loss": True}, "stop_loss: must be an expression or a number, not true"),
         ({"take_profit": [None]}, "take_profit.1: must be an expression or a number, not null"),
