@@ -95,6 +95,10 @@ class History(Protocol):
         """The run's trades in the order they were booked, those with an id above `after` only."""
         ...
 
+    async def llm_calls(self, run_id: int, *, limit: int | None = None, after: int = 0) -> Sequence[Row]:
+        """The run's calls to language models by number, those above `after` only: LLM_CALL_COLUMNS of rules.columns."""
+        ...
+
     async def request_of(self, run_id: int) -> Row | None:
         """The content of the accepted request behind a run."""
         ...

@@ -78,6 +78,13 @@ _GROUPS: Final[Mapping[str, Mapping[str, tuple[str, Unit]]]] = {
         "avg_spread": ("average spread", Unit.PIPS),
         "break_even_spread_pips": ("spread at which it earns 0", Unit.PIPS),
     },
+    "language model": {
+        "llm_calls_used": ("calls", Unit.COUNT),
+        "llm_calls_cached": ("answers of earlier calls", Unit.COUNT),
+        "llm_cost": ("cost, beside the result", Unit.MONEY),
+        "llm_input_tokens": ("tokens asked", Unit.COUNT),
+        "llm_output_tokens": ("tokens answered", Unit.COUNT),
+    },
 }
 GROUPED_FIGURES: Final = frozenset(name for figures in _GROUPS.values() for name in figures)
 _NO_FIGURES: Final = frozenset({"null_reasons", "warnings", "result_digest", "data_passport", "strategy_version"})

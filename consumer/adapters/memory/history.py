@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from consumer.adapters.memory.llm_calls import MemoryCalls
 from consumer.adapters.memory.tables import MemoryTables
 from consumer.ports.history import EVERY_RUN, NEWEST_FIRST, Row, RunFilter, RunOrder, RunPlace
 from consumer.ports.retention import BarsInUse, EndedLongAgo, EndedSearchLongAgo
@@ -60,6 +61,10 @@ class MemoryHistory:
             rows = self.tables.trades.get(run_id, ())
         numbered = [{"id": number, **_trade(row)} for number, row in enumerate(rows, start=1)]
         return [row for row in numbered if row["id"] > after][:limit]
+
+    async def llm_calls(self, run_id: int, *, limit: int | None = None, after: int = 0) -> Sequence[Row]:
+        rows = await MemoryCalls(self.tables).calls_of(run_id)
+        return [row for row in rows if row["number"] > after][:limit]
 
     async def request_of(self, run_id: int) -> Row | None:
         row = await self._accepted(run_id)

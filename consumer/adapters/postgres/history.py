@@ -16,7 +16,13 @@ from consumer.database_url import read_database_url
 from consumer.errors import StartFailed
 from consumer.ports.history import EVERY_RUN, NEWEST_FIRST, Row, RunFilter, RunOrder, RunPlace
 from consumer.ports.search_history import SearchFilter
-from consumer.rules.columns import ALL_RUN_COLUMNS, EXECUTION_COLUMNS, SORT_COLUMNS, STRATEGY_COLUMNS
+from consumer.rules.columns import (
+    ALL_RUN_COLUMNS,
+    EXECUTION_COLUMNS,
+    LLM_CALL_COLUMNS,
+    SORT_COLUMNS,
+    STRATEGY_COLUMNS,
+)
 from consumer.rules.search_specification import specification_of_best
 
 
@@ -67,6 +73,15 @@ class PostgresHistory:
     async def trades(self, run_id: int, *, limit: int | None = None, after: int = 0) -> Sequence[Row]:
         return await self._fetch(
             "SELECT * FROM backtest_trades WHERE run_id = $1 AND id > $2 ORDER BY id LIMIT $3", run_id, after, limit
+        )
+
+    async def llm_calls(self, run_id: int, *, limit: int | None = None, after: int = 0) -> Sequence[Row]:
+        return await self._fetch(
+            f"SELECT {', '.join(LLM_CALL_COLUMNS)} FROM backtest_llm_calls"
+            " WHERE run_id = $1 AND number > $2 ORDER BY number LIMIT $3",
+            run_id,
+            after,
+            limit,
         )
 
     async def request_of(self, run_id: int) -> Row | None:

@@ -17,6 +17,7 @@ from consumer.requests.watching import Show
 from schemas import cancelled, completed, failed, progress, rejected, started
 from schemas.json_text import printable
 from schemas.outgoing import EventData
+from schemas.run_event import AdvisedRunEvent
 
 BARS_OF_ENDED_RUNS = 12
 """More of them scroll away above, so that the running ones stay in sight."""
@@ -79,17 +80,26 @@ def news(event: EventData) -> str:
         case progress.Progress():
             at = f" at {event.simulated_time:%Y-%m-%d}" if event.simulated_time is not None else ""
             equity = f", equity {event.equity:,.2f}" if event.equity is not None else ""
-            return f"{event.progress_pct} %{at}{equity}, {_trades(event.trades)}"
+            return f"{event.progress_pct} %{at}{equity}, {_trades(event.trades)}{_calls(event)}"
         case completed.Completed():
             trades, profit = event.metrics.get("total_trades"), event.metrics.get("net_profit")
             gained = f", net profit {profit:+,.2f}" if isinstance(profit, int | float) else ""
-            return f"completed: {_trades(trades)}{gained} ({event.duration_seconds:.2f} s)"
+            return f"completed: {_trades(trades)}{gained}{_calls(event)} ({event.duration_seconds:.2f} s)"
         case failed.Failed() | rejected.Rejected():
             return printable(f"{event.status}: {event.error.code}: {event.error.message}")
         case cancelled.Cancelled():
             return printable(f"cancelled: {event.reason}")
         case _:
             assert_never(event)
+
+
+def _calls(event: AdvisedRunEvent) -> str:
+    """Of a run that a language model has a say in: how often it was asked, and what that cost."""
+    if "llm_calls_used" not in event.model_fields_set:
+        return ""
+    cost = "" if event.llm_cost is None else f", {event.llm_cost:.4f}"
+    cached = f" and {event.llm_calls_cached} cached" if event.llm_calls_cached else ""
+    return f", {event.llm_calls_used} model call{'' if event.llm_calls_used == 1 else 's'}{cached}{cost}"
 
 
 def _trades(count: Any) -> str:

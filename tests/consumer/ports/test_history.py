@@ -6,9 +6,16 @@ from typing import Any
 import pytest
 
 from consumer.errors import StartFailed
+from consumer.ports.advice import Call, Question
 from consumer.ports.history import History, Row, RunFilter, RunOrder
 from consumer.ports.outcomes import Failed
-from consumer.rules.columns import ALL_RUN_COLUMNS, EXECUTION_COLUMNS, STRATEGY_COLUMNS, TRADE_COLUMNS
+from consumer.rules.columns import (
+    ALL_RUN_COLUMNS,
+    EXECUTION_COLUMNS,
+    LLM_CALL_COLUMNS,
+    STRATEGY_COLUMNS,
+    TRADE_COLUMNS,
+)
 from tests.consumer.queue_steps import claim_one, queue, queued_and_claimed
 from tests.consumer.search_steps import best_run, found, searching
 from tests.consumer.stores import PostgresStore, Store
@@ -312,3 +319,17 @@ async def pass_time(store: Store) -> None:
     tables = getattr(store, "tables", None)
     if tables is not None:
         tables.clock.advance(1.0)
+
+
+async def test_calls_to_models_come_by_number_and_page_by_page(store: Store) -> None:
+    worker = await store.worker()
+    claim = await queued_and_claimed(worker)
+    asked = Question(datetime(2024, 1, 2, tzinfo=UTC), "risk", ())
+    for number in (1, 2, 3):
+        await worker.calls.begin(Call(claim.run_id, claim.epoch, number, asked, str(number) * 64, "openai:test"))
+    async with store.history() as history:
+        assert [row["number"] for row in await history.llm_calls(claim.run_id)] == [1, 2, 3]
+        [row] = await history.llm_calls(claim.run_id, after=1, limit=1)
+        assert await history.llm_calls(4711) == []
+    assert set(row) == set(LLM_CALL_COLUMNS)
+    assert (row["number"], row["bar_time"], row["role"], row["state"]) == (2, asked.bar_time, "risk", "asked")

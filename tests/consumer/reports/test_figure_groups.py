@@ -4,11 +4,17 @@ from dataclasses import fields
 
 import pytest
 
+from consumer.ports.advice import AdviceFigures
 from consumer.reports.figure_groups import GROUPED_FIGURES, Unit, ambiguity, figure_groups, figure_text
 from engine.results.metrics import Metrics
 from engine.results.metrics_extended import ExtendedMetrics
 
-OTHERS = {"ambiguous_bars", "net_profit_stop_first", "net_profit_target_first"}
+OTHERS = {
+    "ambiguous_bars",
+    "net_profit_stop_first",
+    "net_profit_target_first",
+    *(each.name for each in fields(AdviceFigures)),
+}
 
 
 def test_every_figure_has_a_place_in_a_group() -> None:
@@ -17,9 +23,9 @@ def test_every_figure_has_a_place_in_a_group() -> None:
 
 
 def test_a_figure_without_a_place_is_told_last_by_its_name() -> None:
-    groups = figure_groups({"total_trades": 3, "tail_ratio": 1.23456, "llm_calls_used": 7}, "USD")
+    groups = figure_groups({"total_trades": 3, "tail_ratio": 1.23456, "ulcer_index": 7}, "USD")
     assert [group.title for group in groups] == ["trades", "further"]
-    assert groups[1].rows == (("llm calls used", "7"), ("tail ratio", "1.2346"))
+    assert groups[1].rows == (("tail ratio", "1.2346"), ("ulcer index", "7"))
 
 
 def test_a_null_figure_says_why() -> None:
