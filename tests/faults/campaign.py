@@ -113,6 +113,7 @@ async def quiet_digests(place: Field, load: Load) -> dict[str, str]:
     await place.start_worker()
     await load.quiet(place)
     await load.quiet_searches(place)
+    await load.quiet_models(place)
     evidence = await place.settle()
     return {**digests(evidence), **search_digests(evidence)}
 

@@ -75,6 +75,9 @@ class Evidence:
     searches: Mapping[int, Row] = field(default_factory=dict)
     shards: Mapping[tuple[int, int], Row] = field(default_factory=dict)
     optimizations: Mapping[int, Row] = field(default_factory=dict)
+    llm_calls: tuple[Row, ...] = ()
+    model_calls: Mapping[str, int] = field(default_factory=dict)
+    """Question -> calls that its provider has received, where somebody counts them."""
 
     @property
     def inputs(self) -> Iterator[Record]:
@@ -135,6 +138,7 @@ async def read_tables(database_url: str) -> dict[str, Any]:
             searches = await connection.fetch("SELECT * FROM backtest_searches")
             shards = await connection.fetch("SELECT * FROM backtest_search_shards")
             optimizations = await connection.fetch("SELECT * FROM optimization_runs")
+            llm_calls = await connection.fetch("SELECT * FROM backtest_llm_calls ORDER BY run_id, number")
     finally:
         await connection.close()
     return {
@@ -148,6 +152,7 @@ async def read_tables(database_url: str) -> dict[str, Any]:
         "trades": {row["run_id"]: Trades(tuple(row["profits"]), row["equities"][-1]) for row in trades},
         "cancels": tuple(map(dict, cancels)),
         "outbox": tuple(map(dict, outbox)),
+        "llm_calls": tuple(map(dict, llm_calls)),
     }
 
 

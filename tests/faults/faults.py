@@ -14,7 +14,7 @@ from schemas.topics import Topic
 from tests.faults.checker import Finding, no_process_left_over
 from tests.faults.evidence import read_topics
 from tests.faults.field import AWAY, LEASE_SECONDS, OUTPUT_TOPICS, Field, event, lasting, persistently
-from tests.faults.load import LONG_SEARCH, SEARCH_REQUESTED
+from tests.faults.load import BY_MODEL, ENOUGH, FEBRUARY, LONG_SEARCH, REQUESTED, SEARCH_REQUESTED, TIGHT
 from tests.faults.worker_process import Worker
 from tests.support import kafka_admin
 from tests.support.waiting import eventually
@@ -32,8 +32,8 @@ class Trouble:
     place: Field
     random: Random
     findings: list[Finding] = field(default_factory=list)
-    searches: int = 0
-    """Sent by faults."""
+    sent: int = 0
+    """Requests, by faults."""
 
     async def worker_killed(self) -> None:
         """SIGKILL for a worker alone, at work if one is: its children must end by themselves."""
@@ -92,8 +92,8 @@ class Trouble:
         """The same for one at a step of a search that has more to do: its part is there, and arrives when another has
         simulated the same and was counted.
         """
-        self.searches += 1
-        await self.place.send(event(SEARCH_REQUESTED, f"stopped-{self.searches}", LONG_SEARCH))
+        self.sent += 1
+        await self.place.send(event(SEARCH_REQUESTED, f"stopped-{self.sent}", LONG_SEARCH))
         if worker := await self._pick(at_work=True, marks=("opt=",)):
             before = await self._shards("running")
             worker.send(signal.SIGSTOP)
@@ -106,6 +106,37 @@ class Trouble:
             with suppress(AssertionError):
                 await eventually(is_counted, "a step that another has taken and done", seconds=TAKEN_OVER_SECONDS)
             worker.send(signal.SIGCONT)
+
+    async def worker_killed_at_a_call(self) -> None:
+        """While the model thinks: the call is paid for, and its answer lost."""
+        before = self.place.model.calls.total()
+        self.place.model.be("slow")
+        self.sent += 1
+        data = {"strategy_id": BY_MODEL, **FEBRUARY, "max_llm_calls": self.random.choice((ENOUGH, TIGHT))}
+        data |= {"execution_mode": "close_price", "spread_pips": 0.5}
+        await self.place.send(event(REQUESTED, f"called-{self.sent}", data))
+
+        async def is_out() -> bool:
+            return self.place.model.calls.total() > before
+
+        with suppress(AssertionError):
+            await eventually(is_out, "a call that is out", seconds=TAKEN_OVER_SECONDS)
+        for worker in self.place.alive:
+            await self._kill_tree(worker)
+        self.place.model.be("well")
+        await self.place.start_worker()
+
+    async def model_away(self) -> None:
+        """It answers 500, or hangs up."""
+        self.place.model.be(self.random.choice(("away", "busy")))
+        await lasting(self.random.uniform(1.0, 3.0))
+        self.place.model.be("well")
+
+    async def model_slow(self) -> None:
+        """Longer than a lease."""
+        self.place.model.be("slow")
+        await lasting(self.random.uniform(1.0, 2 * LEASE_SECONDS))
+        self.place.model.be("well")
 
     async def worker_terminated(self) -> None:
         """SIGTERM, and a new one."""
@@ -352,6 +383,9 @@ FAULTS: dict[Fault, int] = {
     Trouble.kafka_topic_deleted: 2,
     Trouble.disk_full: 3,
     Trouble.clock_stepped: 2,
+    Trouble.worker_killed_at_a_call: 3,
+    Trouble.model_away: 3,
+    Trouble.model_slow: 2,
 }
 """With the weight of each."""
 
@@ -365,6 +399,9 @@ def of_one_server(first: Fault, second: Fault) -> bool:
     nobody may send.
     """
     if Trouble.kafka_topic_deleted in {first, second}:
+        return True
+    of_the_model = {Trouble.worker_killed_at_a_call, Trouble.model_away, Trouble.model_slow}
+    if {first, second} <= of_the_model:
         return True
     return any(server in name_of(first) and server in name_of(second) for server in ("kafka", "postgres"))
 

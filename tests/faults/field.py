@@ -28,6 +28,7 @@ from consumer.ports import Delivery, Record, SendResult
 from schemas import topics
 from tests.faults.checker import processes_with
 from tests.faults.evidence import INPUT_TOPICS, Evidence, read_committed, read_evidence
+from tests.faults.model import MODEL, MoodyModel
 from tests.faults.proxy import open_proxy
 from tests.faults.worker_process import Worker
 from tests.faults.worker_program import ORDERS_VARIABLE, CrashPoint, Orders
@@ -69,6 +70,8 @@ class Field:
     """For every worker that is started."""
     marker: str
     """NAME=value in the environment of all workers and what they start."""
+    model: MoodyModel
+    """Every worker's language model."""
     pooler: Pooler | None = None
     """Every second worker reaches Postgres through it, where there is one."""
     workers: list[Worker] = field(default_factory=list)
@@ -112,6 +115,11 @@ class Field:
             "BACKTEST_PROGRESS_INTERVAL_SECONDS": "0.1",
             # Every worker that is killed counts as a death; here each run is to end as it would without faults.
             "BACKTEST_MAX_ATTEMPTS": "10000",
+            "BACKTEST_LLM_MODEL": MODEL,
+            "BACKTEST_LLM_BASE_URL": self.model.server.url,
+            "BACKTEST_LLM_REQUESTS_PER_MINUTE": "1000000",
+            # Each run pays for its answers anew, so that there are calls to break off.
+            "BACKTEST_LLM_CACHE": "false",
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(PLUGINS)]),
             ORDERS_VARIABLE: replace(
                 self.orders,
@@ -166,7 +174,7 @@ class Field:
         async def attempt() -> Evidence:
             found = await read_evidence(self.stack.database_url, self.stack.kafka_bootstrap_servers, GROUP_ID)
             records = {topic: self.deleted.get(topic, ()) + present for topic, present in found.records.items()}
-            return replace(found, records=records)
+            return replace(found, records=records, model_calls=dict(self.model.calls))
 
         return await persistently(attempt)
 
@@ -175,6 +183,7 @@ class Field:
         for worker in self.workers:
             worker.proxy.loses_acknowledgements = worker.proxy.is_cut = False
         self.clock_file.write_text("0")
+        self.model.be("well")
         for server in (self.stack.kafka, self.stack.postgres):
             await server.resume()
             await server.start()
@@ -255,7 +264,9 @@ async def open_field(
         producer = KafkaPublisher(connection, "upstream", SystemClock())
         cleanup.push_async_callback(producer.close)
         ordered = replace(orders or Orders(), clock_file=str(directory / "clock"))
-        opened = Field(stack, directory, proxies, producer, ordered, marker, pooler)
+        model = MoodyModel()
+        cleanup.enter_context(model.server)
+        opened = Field(stack, directory, proxies, producer, ordered, marker, model, pooler)
         cleanup.push_async_callback(end_all, opened)
         yield opened
 

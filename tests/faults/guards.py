@@ -25,6 +25,8 @@ EXPECTED = {
     "offset after durability": {"committed_offsets_are_durable", "no_record_is_lost"},
     "terminal once": {"one_terminal_event", "one_terminal_row"},
     "child clean-up": {"no_process_left_over"},
+    "call before sending": {"every_call_to_a_model_is_in_the_ledger"},
+    "budget of all attempts": {"no_run_calls_beyond_its_budget"},
 }
 """By guard, the invariants that say what is missing; others may break besides."""
 

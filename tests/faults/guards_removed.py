@@ -120,6 +120,40 @@ def remove_child_cleanup() -> None:
     patch(engine_processes, "start_guardian", no_guardian)
 
 
+def remove_call_before_sending() -> None:
+    """A call to a model is written down with its answer, as what it cost."""
+    from consumer.adapters.postgres.llm_calls import PostgresCalls
+
+    begin: Any = PostgresCalls.begin
+    settle: Any = PostgresCalls.settle
+
+    async def not_yet(ledger: Any, call: Any) -> bool:
+        return True
+
+    async def both(ledger: Any, call: Any, *outcome: Any, shared: bool) -> Any:
+        await begin(ledger, call)
+        return await settle(ledger, call, *outcome, shared=shared)
+
+    patch(PostgresCalls, "begin", not_yet)
+    patch(PostgresCalls, "settle", both)
+
+
+def remove_budget_of_all_attempts() -> None:
+    """Each attempt of a run has its whole budget."""
+    from consumer.advice.run_advice import RunAdvice
+
+    begun: Any = RunAdvice._begun_budget
+
+    async def anew(run: Any) -> Any:
+        is_first = run.budget is None
+        budget = await begun(run)
+        if is_first:
+            budget.max_calls += budget.last_number
+        return budget
+
+    patch(RunAdvice, "_begun_budget", anew)
+
+
 GUARDS: Final[dict[str, Callable[[], None]]] = {
     "fencing": remove_fencing,
     "shard fencing": remove_shard_fencing,
@@ -128,6 +162,8 @@ GUARDS: Final[dict[str, Callable[[], None]]] = {
     "offset after durability": remove_offset_after_durability,
     "terminal once": remove_terminal_once,
     "child clean-up": remove_child_cleanup,
+    "call before sending": remove_call_before_sending,
+    "budget of all attempts": remove_budget_of_all_attempts,
 }
 
 

@@ -25,6 +25,14 @@ STRATEGIES: tuple[tuple[str, str, dict[str, float]], ...] = (
 )
 """Name, strategy_key, params; ids are 1 to 5, since they are the first in their table. About 2 s and 6 s a slow run."""
 SHORT, LONG, ENDLESS = (1, 2), (3, 4), 5
+ADVISED = {
+    "advised": ("llm_only", None, {"llm": {"every": 60}}),
+    "voted": ("multi_agent", None, {"llm": {"every": 150}}),
+}
+"""Name, mode, key and params of strategies that leave it to a language model; ids are 6 and 7."""
+BY_MODEL, BY_VOTE = 6, 7
+ENOUGH, TIGHT = 1000, 9
+"""Calls that a run may have: however many faults there are, and no more than it needs in quiet."""
 MODES = ("close_price", "intra_candle", "next_open")
 SPREADS = (0.5, 1.5)
 FEBRUARY = {"symbol": "EURUSD", "start_date": "2017-02-01T00:00:00Z", "end_date": "2017-03-01T00:00:00Z"}
@@ -84,6 +92,18 @@ class Load:
                 " ON CONFLICT (name) DO NOTHING",
                 *(name, key, json.dumps(params)),
             )
+        for name, (mode, rule, asked) in ADVISED.items():
+            await place.database(
+                "INSERT INTO strategies (name, execution_mode, strategy_key, strategy_params, primary_tf)"
+                " VALUES ($1, $2, $3, $4, 'H1') ON CONFLICT (name) DO NOTHING",
+                *(name, mode, rule, json.dumps(asked)),
+            )
+
+    async def quiet_models(self, place: Field) -> None:
+        """Send each run that a model decides in, and that a wave may hold, once."""
+        for strategy_id in (BY_MODEL, BY_VOTE):
+            for calls in (ENOUGH, TIGHT):
+                await self._request(place, **_advised(strategy_id, calls))
 
     async def quiet(self, place: Field, strategy_ids: tuple[int, ...] = (*SHORT, *LONG)) -> None:
         """Send each run that a wave may hold once."""
@@ -160,6 +180,11 @@ class Load:
         request_id = await self._search(place, SEARCHES[1])
         data = {"request_id": request_id, "reason": "changed my mind"}
         await place.send(event(SEARCH_CANCELLED, f"cancel {request_id}", data))
+
+    async def run_of_a_model(self, place: Field) -> None:
+        """With calls to spare, or so few that each one that is lost is missed."""
+        strategy_id, calls = self.random.choice((BY_MODEL, BY_VOTE)), self.random.choice((ENOUGH, TIGHT))
+        await self._request(place, **_advised(strategy_id, calls))
 
     async def _search(self, place: Field, data: dict[str, Any]) -> str:
         request_id = self._next_id()
@@ -243,12 +268,17 @@ KINDS: dict[Callable[[Load, Field], Awaitable[None]], int] = {
     Load.take_away: 2,
     Load.search: 3,
     Load.cancelled_search: 1,
+    Load.run_of_a_model: 4,
 }
 """What a wave is made of, with its weight."""
 
 
 def _configuration(strategy_id: int, mode: str, spread: float) -> dict[str, Any]:
     return {"strategy_id": strategy_id, **FEBRUARY, "execution_mode": mode, "spread_pips": spread}
+
+
+def _advised(strategy_id: int, calls: int) -> dict[str, Any]:
+    return {**_configuration(strategy_id, MODES[0], SPREADS[0]), "max_llm_calls": calls}
 
 
 def _time(text: str) -> datetime:

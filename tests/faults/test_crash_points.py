@@ -7,6 +7,7 @@ worker takes over, and the checker looks at everything that was ever sent here.
 import signal
 from collections.abc import AsyncIterator
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from consumer.devstack import StackKind
 from consumer.ports import Delivery
 from tests.faults.checker import check, digests, processes_with, results_equal_a_quiet_run
 from tests.faults.field import Field, event, open_field
-from tests.faults.load import CANCEL_REQUESTED, FEBRUARY, REQUESTED, Load
+from tests.faults.load import BY_MODEL, CANCEL_REQUESTED, ENOUGH, FEBRUARY, REQUESTED, TIGHT, Load
 from tests.faults.worker_process import Worker
 from tests.faults.worker_program import CrashPoint, Orders
 from tests.support.waiting import eventually
@@ -64,6 +65,19 @@ CRASH_POINTS = {
     "cancel: end of a queued run written, not committed": CrashPoint(f"{JOURNAL}end_runs", "after", "Cancelled("),
 }
 
+LEDGER = "consumer.adapters.postgres.llm_calls:PostgresCalls."
+CALLER = "consumer.adapters.language_models.caller:LanguageModels.call"
+
+CALL_POINTS = {
+    "call: decided on, no row": CrashPoint(f"{LEDGER}begin", "before"),
+    "call: a row, not sent": CrashPoint(f"{LEDGER}begin", "after"),
+    "call: about to be sent": CrashPoint(CALLER, "before"),
+    "call: answered, the answer not kept": CrashPoint(CALLER, "after"),
+    "call: about to be kept": CrashPoint(f"{LEDGER}settle", "before"),
+    "call: answer written, not committed": CrashPoint(f"{LEDGER}_answer", "after"),
+    "call: kept, the engine not told": CrashPoint(f"{LEDGER}settle", "after"),
+}
+"""Of a run that a model decides in."""
 
 CRASH_SEQUENCES = {
     "relay: terminal event of a dead worker adopted, not sent": (
@@ -104,6 +118,8 @@ async def quiet_digests(place: Field) -> dict[str, str]:
     worker = await place.start_worker(slots=1)
     await load.quiet(place, (1, 2))
     await place.send(long_run("quiet"))
+    for calls in (ENOUGH, TIGHT):
+        await place.send(event(REQUESTED, f"quiet/{calls}", advised(calls)))
     quiet = digests(await place.settle())
     worker.send(signal.SIGTERM)
     await worker.ended()
@@ -121,6 +137,20 @@ async def test_a_worker_that_dies_between_two_steps_loses_and_doubles_nothing(
     for worker in crashing:
         worker.go()
         assert await worker.ended(120) == -signal.SIGKILL, worker.log_text()
+    await finds_all_in_order(clean, place, quiet_digests)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("calls", [ENOUGH, TIGHT])
+@pytest.mark.parametrize("step", list(CALL_POINTS))
+async def test_a_worker_that_dies_about_a_call_to_a_model_pays_for_no_answer_twice(
+    place: Field, quiet_digests: dict[str, str], step: str, calls: int
+) -> None:
+    await place.send(event(REQUESTED, f"crash/{step}/{calls}", advised(calls)))
+    crashing = await place.start_worker(crash=CALL_POINTS[step], slots=1, waits=True)
+    clean = await place.start_worker(slots=1, waits=True)
+    crashing.go()
+    assert await crashing.ended(120) == -signal.SIGKILL, crashing.log_text()
     await finds_all_in_order(clean, place, quiet_digests)
 
 
@@ -186,6 +216,11 @@ async def send_one_of_each(place: Field, step: str) -> None:
         event(REQUESTED, f"crash/{step}/endless", {**COMMON, "strategy_id": 5}),
         event(CANCEL_REQUESTED, f"crash/{step}/cancel", {"request_id": f"crash/{step}/endless"}),
     )
+
+
+def advised(calls: int) -> dict[str, Any]:
+    """A run that leaves it to a model, within a budget."""
+    return {**COMMON, "strategy_id": BY_MODEL, "max_llm_calls": calls}
 
 
 def long_run(request_id: str) -> Delivery:

@@ -57,7 +57,7 @@ def settings(server: ScriptedModel, **changes: str) -> dict[str, str]:
         "llm_requests_per_minute": "100000",
         "llm_input_price": "2",
         "llm_output_price": "10",
-        "llm_patience_seconds": "2",
+        "llm_patience_seconds": "4",
         "llm_cutoff": "2024-06-30",
         "lease_seconds": "2",
         "progress_interval_seconds": "0.1",
