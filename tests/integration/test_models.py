@@ -106,7 +106,7 @@ async def test_a_worker_killed_between_ask_and_answer_costs_one_call_and_no_more
     strategy_id = await strategy(door, "llm_only")
     async with door.worker(**settings(server)) as first:
         request_id = await door.request(strategy_id, **WEEK, max_llm_calls=5)
-        await eventually(lambda: truth(server.calls == 3), "the third call")
+        await eventually(lambda: truth(server.calls == 3), "the third call", seconds=120)
         first.process.send_signal(signal.SIGKILL)
         await first.process.wait()
         server.script = says(BUY)
