@@ -37,9 +37,10 @@ from engine.market.instruments import instrument_for
 from engine.numeric.columns import Columns
 from engine.numeric.times import as_us
 from engine.simulate import run_backtest
-from engine.watch import Progress
+from engine.watch import CHUNK_BARS, Progress
 
 DISTRIBUTION: Final = "backtest-consumer"
+ADVISED_CHUNK_BARS: Final = 4
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 2.0
 _DIGESTS_KEPT: Final = 64
@@ -80,7 +81,9 @@ def open_engine(settings: EngineProcessSettings) -> Execute:
         def report(at: Progress) -> None:
             control.report(at.bars_done, at.bars_total, at.simulated_time_us, at.equity, at.trades)
 
-        result = run_backtest(specification, instrument, data, strategy, on_progress=report)
+        # Who waits for a model wants to know where the run stands: it is told at nearly every bar.
+        chunk_bars = ADVISED_CHUNK_BARS if specification.advice is not None else CHUNK_BARS
+        result = run_backtest(specification, instrument, data, strategy, on_progress=report, chunk_bars=chunk_bars)
         tables: dict[str, pl.DataFrame | Columns] = {
             "trades": result.recorded_trade_columns,
             "equity": result.equity_columns,

@@ -106,7 +106,7 @@ async def test_a_worker_killed_between_ask_and_answer_costs_one_call_and_no_more
     strategy_id = await strategy(door, "llm_only")
     async with door.worker(**settings(server)) as first:
         request_id = await door.request(strategy_id, **WEEK, max_llm_calls=5)
-        await eventually(lambda: truth(server.calls == 3), "the third call")
+        await eventually(lambda: truth(server.calls == 3), "the third call", seconds=120)
         first.process.send_signal(signal.SIGKILL)
         await first.process.wait()
         server.script = says(BUY)
@@ -266,6 +266,22 @@ async def test_what_may_not_be_asked_of_a_model_is_rejected_by_field(
     told = (await door.terminal_event(await door.request(strategy_id, **WEEK, strategy_params={"llm": llm}))).data
 
     assert {(each["field"], each["code"]) for each in told["error"]["details"]} == {(field, code)}
+
+
+async def test_the_calls_are_told_while_the_run_waits_for_the_next_one(
+    door: FrontDoor, server: ScriptedModel, worker: Worker
+) -> None:
+    stuck = threading.Event()
+    server.script = lambda received: Says(HOLD, after=stuck if received.number == 2 else None)
+    request_id = await door.request(await strategy(door, "llm_only", {"every": 60}), **WEEK)
+
+    async def told() -> bool:
+        events = [each.data for each in door.events_of(request_id) if each.kind == "progress"]
+        return any((each.get("llm_calls_used"), each.get("llm_input_tokens")) == (2, 100) for each in events)
+
+    await eventually(told, "an event with two calls, one of them answered")
+    stuck.set()
+    assert (await door.terminal_event(request_id)).data["llm_input_tokens"] == 200
 
 
 async def test_a_replay_without_an_answer_names_the_bar(door: FrontDoor, server: ScriptedModel, worker: Worker) -> None:
