@@ -1,6 +1,7 @@
 """The API as a process: what it refuses to start with, and what it never tells."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ TOKEN = "planted-token-4711"
     ],
 )
 async def test_settings_that_are_wrong_are_one_line_and_show_no_token(
-    door: FrontDoor, settings: dict[str, str], named: str
+    door: FrontDoor, settings: dict[str, Any], named: str
 ) -> None:
     ended = await door.command("api", **settings)
     assert ended.status == 2
