@@ -1,6 +1,7 @@
 """An API process's composition: which adapters its ports are, and the one owner of everything it opens."""
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -74,9 +75,12 @@ async def run_api(settings: ApiSettings) -> None:
         access = Access(settings.tokens(), settings.api_root_path)
         async with open_services(settings, clock) as services:
             app = make_application(services, access)
+            gc.collect()
+            gc.freeze()  # modules stay: no later collection need walk them
             async with serve(app, settings.api_host, settings.api_port):
                 log.info("api_started", host=settings.api_host, port=settings.api_port, open=access.is_open)
                 await stopping.wait()
+                log.info("api_stopping")
                 services.broadcaster.stop()
     log.info("api_stopped")
 

@@ -32,7 +32,7 @@ class DataServices:
     turns: Turns = field(default_factory=Turns)
 
 
-def data_services_of(request: Request) -> DataServices:
+async def data_services_of(request: Request) -> DataServices:
     services: DataServices = request.app.state.services.data
     return services
 

@@ -64,13 +64,18 @@ Moment = Annotated[datetime, BeforeValidator(_moment)]
 Words = Annotated[str, Field(max_length=200, json_schema_extra={"pattern": r"^[^\x00]*$"}), AfterValidator(_text)]
 
 
-def refuse_repeated_names(request: Request) -> None:
+# Coroutines, though they wait for nothing: FastAPI sends every other dependency through a pool of threads.
+
+
+async def refuse_repeated_names(request: Request) -> None:
     """For every route: of two values one would be taken and the other lost."""
+    if not request.url.query:
+        return
     names = [name for name, _ in request.query_params.multi_items()]
     _refuse((name for name in dict.fromkeys(names) if names.count(name) > 1 and name not in REPEATABLE), "stands twice")
 
 
-def refuse_any_name(request: Request) -> None:
+async def refuse_any_name(request: Request) -> None:
     """For routes without a query."""
     _refuse(request.query_params.keys(), "is not a known name of this query")
 

@@ -41,7 +41,7 @@ class Services:
     data: DataServices
 
 
-def services_of(request: Request) -> Services:
+async def services_of(request: Request) -> Services:
     services: Services = request.app.state.services
     return services
 
