@@ -440,20 +440,22 @@ async def test_every_screen_is_accessible_and_has_its_picture_at_three_sizes(
 ) -> None:
     """axe finds nothing serious, and nothing is wider than the screen. The pictures stay with the test run."""
     pictures = pictures_in(tmp_path_factory.getbasetemp())
+    found: list[str] = []
     async with open_window(browser, site.api.base_url, bypass_csp=True) as window:
         for name, address in SCREENS.items():
             await window.page.set_viewport_size({"width": 1280, "height": 900})
             await window.show(address.format(run=site.run))
             for scheme in SCHEMES:
                 await window.page.emulate_media(color_scheme=scheme)
-                assert await axe_complaints(window) == [], f"{name}, {scheme}"
+                found += [f"{name}, {scheme}: {complaint}" for complaint in await axe_complaints(window)]
                 for width, height in SIZES:
                     await window.page.set_viewport_size({"width": width, "height": height})
                     await window.settle()
                     file = pictures / f"{name}-{width}-{scheme}.png"
                     await window.page.screenshot(path=file, full_page=True)
-                    overflow = await window.page.evaluate("document.documentElement.scrollWidth - innerWidth")
-                    assert overflow <= 0, f"{name} at {width} px is {overflow} px too wide"
+                    wide = await window.page.evaluate("document.documentElement.scrollWidth - innerWidth")
+                    found += [f"{name} at {width} px is {wide} px too wide"] if wide > 0 else []
+    assert found == []
     assert len(list(pictures.iterdir())) == len(SCREENS) * len(SCHEMES) * len(SIZES)
 
 

@@ -60,7 +60,7 @@ function Comparison({ runs }: { runs: readonly Compared[] }) {
       {runs.filter(({ run }) => run.status === "completed" && (run.metrics?.warnings ?? []).length > 0).map(({ run }) => (
         <details key={run.run_id} class="run-warnings" open={runs.length < 4}>
           <summary>Warnings of run {run.run_id}</summary>
-          <Warnings run={run} />
+          <Warnings run={run} label={`Warnings of run ${run.run_id}`} />
         </details>
       ))}
       {curves.length > 0 && <CurveChart label="Equity" curves={curves} unit=" %" summary="Change of equity in per cent of each run's initial balance." />}

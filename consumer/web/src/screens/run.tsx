@@ -93,10 +93,10 @@ function Completed({ run, tab, toTab }: { run: RunDetail; tab: string; toTab: (n
   );
 }
 
-export function Warnings({ run }: { run: RunDetail }) {
+export function Warnings({ run, label = "Warnings" }: { run: RunDetail; label?: string }) {
   const warnings = run.metrics?.warnings ?? (run["warnings"] as string[] | undefined) ?? [];
   return (
-    <section aria-label="Warnings" class={warnings.length ? "warnings" : "warnings calm"}>
+    <section aria-label={label} class={warnings.length ? "warnings" : "warnings calm"}>
       {warnings.length ? (
         <ul>
           {warnings.map((each) => (
