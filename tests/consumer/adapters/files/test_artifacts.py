@@ -50,6 +50,16 @@ def test_a_store_gives_back_what_was_put_and_lists_it(store: FileStore) -> None:
     assert store.location("a/b/one.bin").endswith("/a/b/one.bin")
 
 
+def test_a_file_comes_in_parts_that_are_the_whole(store: FileStore) -> None:
+    content = bytes(range(256)) * 20_000
+    store.write("bars/long.csv", content, durable=False)
+    parts = list(store.parts("bars/long.csv"))
+    assert len(parts) > 1 or isinstance(store, ObjectFiles)  # in memory it is one part already
+    assert b"".join(parts) == content
+    with pytest.raises(FileStoreError):
+        list(store.parts("bars/none.csv"))
+
+
 def test_a_folder_is_put_whole_also_in_place_of_an_older_one(store: FileStore) -> None:
     store.write_folder("runs/1/2", {"one": b"1", "two": b"2"})
     store.write_folder("runs/1/2", {"two": b"new"})
