@@ -101,6 +101,7 @@ def report_run(found: RunReport, png: Path | None, *, as_json: bool) -> None:
             "warnings": found.warnings,
             "groups": [asdict(group) for group in found.groups],
             "drawdowns": [asdict(fall) for fall in found.drawdowns],
+            "rule_alone": found.rule_alone,
         }
         sys.stdout.write(json.dumps(told, default=json_text) + "\n")
         return
@@ -249,6 +250,12 @@ def _heading(found: RunReport, instrument: Instrument | None) -> str:
         lines.append(printable(row["error_message"]))
     lines += [f"warning: {printable(warning)}" for warning in found.warnings]
     lines += filter(None, [ambiguity(found.metrics, found.currency)])
+    if (alone := found.rule_alone) is not None:
+        earned = (alone["total_return_pct"] or 0.0) * alone["initial_balance"] / 100
+        lines.append(
+            f"the rule alone, without the model: net profit {earned:,.2f} {found.currency},"
+            f" {alone['total_trades']} trades (run {alone['id']})"
+        )
     return "\n".join(lines)
 
 

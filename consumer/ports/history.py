@@ -107,6 +107,10 @@ class History(Protocol):
         """What a run executes, as it was admitted; None where no request for it was accepted."""
         ...
 
+    async def run_of_specification(self, strategy_id: int, specification: Row) -> Row | None:
+        """The newest completed run of the strategy that executed exactly this, as `runs` gives it."""
+        ...
+
     async def accepted_requests(
         self, since: datetime | None = None, until: datetime | None = None, state: str | None = None
     ) -> Sequence[Row]:

@@ -48,6 +48,8 @@ class RunReport:
     missing: str = ""
     specification: Mapping[str, Any] | None = None
     """What it executes, as it was admitted; None where no request for it was accepted."""
+    rule_alone: Row | None = None
+    """Of a run that a language model had a say in: the newest run of the same rule without it, where there is one."""
 
     @property
     def warnings(self) -> Sequence[str]:
@@ -70,6 +72,7 @@ async def run_report(history: History, files: RunFiles, run_id: int) -> RunRepor
         (),
         exits=pl.DataFrame([[trade[name] for trade in trades] for name in _EXIT], schema=_EXIT),
         specification=specification,
+        rule_alone=await _rule_alone(history, row, specification),
     )
     if not _has_files(row):
         return told
@@ -95,6 +98,13 @@ def trade_groups(trades: Sequence[Mapping[str, Any]], column: str) -> list[Trade
     names = sorted({trade[column] for trade in trades})
     groups = [_group(name, [trade["profit"] for trade in trades if trade[column] == name]) for name in names]
     return sorted(groups, key=lambda group: -group.trades)
+
+
+async def _rule_alone(history: History, row: Row, specification: Row | None) -> Row | None:
+    if specification is None or specification.get("advice") is None or specification["strategy_key"] is None:
+        return None
+    asked = {name: value for name, value in specification.items() if name != "advice"}
+    return await history.run_of_specification(row["strategy_id"], asked)
 
 
 async def _metrics_of(history: History, row: Row) -> Mapping[str, Any]:

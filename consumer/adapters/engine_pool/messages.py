@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from consumer.ports import EngineProgress, EngineTask
-from consumer.ports.advice import Advice, AdviceFailed, Author, Question
+from consumer.ports.advice import Advice, AdviceFailed, Author, Messages, Question
 from consumer.ports.outcomes import Completed, EngineOutcome, Failed, Stopped
 from consumer.ports.searches import StepDone
 from schemas.json_text import storable, strict_json
@@ -144,7 +144,7 @@ def questions_from_message(message: Mapping[str, Any]) -> tuple[int, tuple[Quest
 
 
 def _question(given: Mapping[str, Any]) -> Question:
-    messages = tuple((_AUTHORS[author], storable(content)) for author, content in given["messages"])
+    messages: Messages = tuple((_AUTHORS[author], storable(content)) for author, content in given["messages"])
     if not messages or sum(len(content) for _, content in messages) > _LONGEST_QUESTION:
         raise ValueError("a question of no length or too much")
     return Question(_EPOCH + timedelta(microseconds=_integer(given["time_us"])), _text(given["role"]), messages)

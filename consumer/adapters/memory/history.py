@@ -12,6 +12,7 @@ from consumer.adapters.memory.tables import MemoryTables
 from consumer.ports.history import EVERY_RUN, NEWEST_FIRST, Row, RunFilter, RunOrder, RunPlace
 from consumer.ports.retention import BarsInUse, EndedLongAgo, EndedSearchLongAgo
 from consumer.rules.columns import ALL_RUN_COLUMNS, EXECUTION_COLUMNS, SORT_COLUMNS, STRATEGY_COLUMNS, TRADE_COLUMNS
+from consumer.rules.endings import stored_specification
 from consumer.rules.search_specification import specification_of_best
 from consumer.rules.searches import BEST_RUN
 
@@ -83,6 +84,17 @@ class MemoryHistory:
         return specification_of_best(
             json.loads(asked["specification"])["engine"], json.loads(searches[0]["best_params"])
         )
+
+    async def run_of_specification(self, strategy_id: int, specification: Row) -> Row | None:
+        text = stored_specification(strategy_id, dict(specification))
+        async with self.tables.transaction():
+            found = [
+                row["run_id"]
+                for row in self.tables.requests.values()
+                if row["outcome"] == "accepted" and row["specification"] == text and row["run_id"] in self.tables.runs
+            ]
+            done = [each for each in found if self.tables.runs[each]["status"] == "completed"]
+            return self._told(max(done)) if done else None
 
     async def accepted_requests(
         self, since: datetime | None = None, until: datetime | None = None, state: str | None = None

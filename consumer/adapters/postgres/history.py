@@ -23,6 +23,7 @@ from consumer.rules.columns import (
     SORT_COLUMNS,
     STRATEGY_COLUMNS,
 )
+from consumer.rules.endings import stored_specification
 from consumer.rules.search_specification import specification_of_best
 
 
@@ -97,6 +98,17 @@ class PostgresHistory:
             return None
         engine = json.loads(of_search[0]["specification"])["engine"]
         return specification_of_best(engine, json.loads(of_search[0]["best_params"]))
+
+    async def run_of_specification(self, strategy_id: int, specification: Row) -> Row | None:
+        found = await self._fetch(
+            f"{_RUNS} WHERE r.strategy_id = $1 AND r.symbol = $2 AND r.status = 'completed' AND EXISTS (SELECT 1"
+            " FROM backtest_requests q WHERE q.run_id = r.id AND q.outcome = 'accepted' AND q.specification = $3)"
+            " ORDER BY r.id DESC LIMIT 1",
+            strategy_id,
+            specification["symbol"],
+            stored_specification(strategy_id, dict(specification)),
+        )
+        return found[0] if found else None
 
     async def accepted_requests(
         self, since: datetime | None = None, until: datetime | None = None, state: str | None = None

@@ -333,3 +333,18 @@ async def test_calls_to_models_come_by_number_and_page_by_page(store: Store) -> 
         assert await history.llm_calls(4711) == []
     assert set(row) == set(LLM_CALL_COLUMNS)
     assert (row["number"], row["bar_time"], row["role"], row["state"]) == (2, asked.bar_time, "risk", "asked")
+
+
+async def test_the_newest_completed_run_of_a_specification_is_found(store: Store) -> None:
+    worker = await store.worker()
+    for name in ("a", "b"):
+        await worker.queue.finish(claim := await queued_and_claimed(worker, name), completed(claim))
+    waiting = await queued_and_claimed(worker, "c")
+    async with store.history() as history:
+        specification = await history.specification_of(claim.run_id)
+        assert specification is not None
+        found = await history.run_of_specification(1, specification)
+        other = await history.run_of_specification(1, {**specification, "spread_pips": 9.0})
+    assert found is not None
+    assert (found["id"], other) == (claim.run_id, None)
+    assert waiting.run_id > claim.run_id

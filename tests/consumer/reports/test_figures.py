@@ -1,5 +1,6 @@
 """What a report tells of a run, from tables in memory and files of the test."""
 
+import json
 from dataclasses import dataclass
 
 import polars as pl
@@ -41,9 +42,9 @@ async def reported(store: MemoryStore, run_id: int, files: Files) -> RunReport:
     return await run_report(MemoryHistory(store.tables), files, run_id)
 
 
-async def completed_run(store: MemoryStore) -> int:
+async def completed_run(store: MemoryStore, name: str = "a") -> int:
     worker = await store.worker()
-    claim = await queued_and_claimed(worker)
+    claim = await queued_and_claimed(worker, name)
     await worker.queue.finish(claim, completed(claim, metrics=METRICS))
     return claim.run_id
 
@@ -124,3 +125,17 @@ def equity(*values: float) -> pl.DataFrame:
     return pl.DataFrame(
         {"time": times, "equity": list(values)}, schema={"time": pl.Datetime("us", "UTC"), "equity": pl.Float64}
     )
+
+
+async def test_beside_a_run_with_a_model_stands_what_its_rule_earned_alone() -> None:
+    store = MemoryStore()
+    alone, advised = await completed_run(store), await completed_run(store, "b")
+    request = store.tables.requests["b"]
+    stored = json.loads(request["specification"])
+    stored["engine"]["advice"] = {"decided_by": "rule_then_llm"}
+    store.tables.requests["b"] = {**request, "specification": json.dumps(stored, sort_keys=True)}
+
+    told = await reported(store, advised, Files(None))
+    assert told.rule_alone is not None
+    assert told.rule_alone["id"] == alone
+    assert (await reported(store, alone, Files(None))).rule_alone is None
