@@ -3,7 +3,8 @@
 ConsumerError
     ├── Unavailable               a server is away: retry, with backoff, for as long as it takes
     │   ├── StoreUnavailable      Postgres
-    │   │   └── StoreTooSlow      it gave a statement up for the time it took: ask for less at once
+    │   │   ├── StoreTooSlow      it gave a statement up for the time it took: ask for less at once
+    │   │   └── StoreBusy         somebody held a lock for too long: nothing was written, ask again
     │   ├── BrokerUnavailable     Kafka
     │   └── ArtifactsUnavailable  the artefact store (a full disk, say)
     ├── SettingsInvalid           stop: exit 2, one clear line
@@ -38,6 +39,10 @@ class StoreUnavailable(Unavailable):
 
 class StoreTooSlow(StoreUnavailable):
     """Postgres gave a statement up (statement_timeout, an administrator): what takes less time may pass."""
+
+
+class StoreBusy(StoreUnavailable):
+    """Another transaction held a lock for longer than this one waits; it was rolled back."""
 
 
 class BrokerUnavailable(Unavailable):

@@ -5,6 +5,7 @@ Implements `SearchPostJournal`.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from consumer.errors import StoreBusy
 from consumer.optimization.journal import Raced, SearchRecorder, decide, insert, unless_raced
 from consumer.ports import Unchecked
 from consumer.ports.intake import Refused
@@ -35,8 +36,8 @@ class SearchPosts:
                         [recorder.writer.requested(each.request, each.optimization_id or 0) for each in records]
                     )
                 break
-            except Raced:
-                continue  # another process took one of these ids meanwhile
+            except (Raced, StoreBusy):
+                continue  # another process takes one of these ids just now; who asks bounds the time
         cancelled = [each.optimization_id for each in records if each.cancelled and each.optimization_id is not None]
         ended = await recorder.end_cancelled(cancelled)
         return PostResult(answers_of_searches(requests, taken, _decided(out, records)), (*events, *ended))

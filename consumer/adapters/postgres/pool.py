@@ -16,7 +16,7 @@ import asyncpg
 
 from consumer.adapters.postgres.connecting import Connector, Session, read_only_trouble
 from consumer.database_url import read_database_url
-from consumer.errors import StoreTooSlow, StoreUnavailable
+from consumer.errors import StoreBusy, StoreTooSlow, StoreUnavailable
 
 COMMAND_TIMEOUT_SECONDS = 30.0
 """Longest wait for one statement: a silent network is an error, not a hang."""
@@ -241,6 +241,8 @@ def translated() -> Iterator[None]:
         yield
     except asyncpg.SequenceGeneratorLimitExceededError as error:
         raise StoreUnavailable(first_line(f"Postgres has no number left for a new row: {error}")) from error
+    except asyncpg.LockNotAvailableError as error:
+        raise StoreBusy(first_line(f"Postgres: {error}")) from error
     except asyncpg.QueryCanceledError as error:
         raise StoreTooSlow(first_line(f"Postgres: {error}")) from error
     except _ABOUT_THE_DATA:

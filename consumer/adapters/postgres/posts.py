@@ -7,6 +7,7 @@ from consumer.adapters.postgres.endings import EventOwner, store_events
 from consumer.adapters.postgres.journal import Raced, Recording
 from consumer.adapters.postgres.pool import Pool, transaction
 from consumer.adapters.postgres.taken_requests import taken_requests
+from consumer.errors import StoreBusy
 from consumer.ports import Admit, EventWriter, RequestToRecord
 from consumer.ports.posting import PostResult
 from consumer.rules.posting import answers_of, emitted_hashes, unseen
@@ -25,8 +26,8 @@ class PostgresPosts:
             try:
                 async with transaction(self.pool) as connection:
                     return await self._take(Recording(connection, self.writer, self.owner), requests, admit)
-            except Raced:
-                continue  # another process took one of these ids meanwhile
+            except (Raced, StoreBusy):
+                continue  # another process takes one of these ids just now; who asks bounds the time
 
     async def _take(self, recording: Recording, requests: Sequence[RequestToRecord], admit: Admit) -> PostResult:
         taken = await taken_requests(recording.connection, [request.request_id for request in requests])
