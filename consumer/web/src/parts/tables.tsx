@@ -4,6 +4,8 @@ import type { ComponentChildren } from "preact";
 export interface Column<T> {
   name: string;
   title: string;
+  /** Whether the title is for who listens alone: its cells speak for themselves. */
+  isTitleUnseen?: boolean;
   /** Whether its header sorts. */
   sorts?: boolean;
   isNumber?: boolean;
@@ -29,14 +31,14 @@ export function DataTable<T>({ label, columns, rows, keyOf, sort = "", onSort, r
       <table aria-label={label}>
         <thead>
           <tr>
-            {columns.map(({ name, title, sorts, isNumber }) => (
+            {columns.map(({ name, title, isTitleUnseen, sorts, isNumber }) => (
               <th key={name} scope="col" class={isNumber ? "number" : ""} aria-sort={sorts ? direction(sort, name) : undefined}>
                 {sorts && onSort ? (
                   <button type="button" class="sorter" onClick={() => onSort(turned(sort, name))}>
                     {title}
                   </button>
                 ) : (
-                  title
+                  <span class={isTitleUnseen ? "unseen" : ""}>{title}</span>
                 )}
               </th>
             ))}

@@ -155,7 +155,8 @@ function resultColumns(row: Optimization, names: readonly string[], run: (params
     ...metrics.map((name): Column<Result> => ({ name, title: FIGURES[name]?.label ?? words(name), sorts: true, isNumber: true, cell: ({ metrics: own }) => <Figure name={name} value={own?.[name]} /> })),
     {
       name: "run",
-      title: "",
+      title: "Actions",
+      isTitleUnseen: true,
       cell: ({ params }) => (
         <button type="button" title={`Run ${paramsText(params)}`} onClick={() => run(params)}>
           Run

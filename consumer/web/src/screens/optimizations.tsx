@@ -60,7 +60,8 @@ export function OptimizationsScreen() {
                 { name: "created_at", title: "Asked for", cell: (row) => <Time at={row.created_at} /> },
                 {
                   name: "actions",
-                  title: "",
+                  title: "Actions",
+                  isTitleUnseen: true,
                   cell: (row) =>
                     isAtWork(row.status) && (
                       <button type="button" title={`Cancel optimisation ${row.optimization_id}`} onClick={() => cancel(row.optimization_id)}>

@@ -76,7 +76,7 @@ function columns(names: readonly string[]): Column<Group>[] {
     { name: "win_rate", title: "Win rate", sorts: true, isNumber: true, cell: (group) => figureText(group.win_rate, "fraction") },
     { name: "profit_factor", title: "Profit factor", sorts: true, isNumber: true, cell: (group) => figureText(group.profit_factor, "ratio") },
     { name: "expectancy", title: "Expectancy", sorts: true, isNumber: true, cell: (group) => figureText(group.expectancy, "money") },
-    { name: "few", title: "", cell: (group) => (group.few ? <span class="badge few">few: says little</span> : "") },
+    { name: "few", title: "Note", isTitleUnseen: true, cell: (group) => (group.few ? <span class="badge few">few: says little</span> : "") },
   ];
 }
 

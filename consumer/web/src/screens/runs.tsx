@@ -78,7 +78,7 @@ export function RunsScreen() {
 function columns(chosen: ReadonlySet<number>, choose: (id: number, isChosen: boolean) => void, doing: (work: () => Promise<unknown>) => () => void): Column<Run>[] {
   const metric = (name: string, title: string): Column<Run> => ({ name, title, sorts: true, isNumber: true, cell: (run) => <Figure name={name} value={run[name] as number | null} /> });
   return [
-    { name: "select", title: "", cell: (run) => <input type="checkbox" aria-label={`Select run ${run.run_id}`} checked={chosen.has(run.run_id)} onChange={(event) => choose(run.run_id, event.currentTarget.checked)} /> },
+    { name: "select", title: "Select", isTitleUnseen: true, cell: (run) => <input type="checkbox" aria-label={`Select run ${run.run_id}`} checked={chosen.has(run.run_id)} onChange={(event) => choose(run.run_id, event.currentTarget.checked)} /> },
     { name: "run_id", title: "Run", cell: (run) => <Link to={`/runs/${run.run_id}/chart`}>Run {run.run_id}</Link> },
     { name: "strategy", title: "Strategy", cell: (run) => run.strategy_name ?? `strategy ${run.strategy_id}` },
     { name: "symbol", title: "Symbol", cell: (run) => <span class="nowrap">{`${run.symbol} ${run.timeframe}`}</span> },
@@ -89,7 +89,7 @@ function columns(chosen: ReadonlySet<number>, choose: (id: number, isChosen: boo
     metric("profit_factor", "Profit factor"),
     metric("total_trades", "Trades"),
     { name: "created_at", title: "Asked for", sorts: true, cell: (run) => <Time at={run.created_at} /> },
-    { name: "actions", title: "", cell: (run) => <Actions run={run} doing={doing} /> },
+    { name: "actions", title: "Actions", isTitleUnseen: true, cell: (run) => <Actions run={run} doing={doing} /> },
   ];
 }
 

@@ -64,7 +64,8 @@ export function StrategiesScreen() {
               { name: "created_at", title: "Made", cell: (row) => <Time at={row["created_at"] as string} /> },
               {
                 name: "delete",
-                title: "",
+                title: "Actions",
+                isTitleUnseen: true,
                 cell: (row) => (
                   <button type="button" title={`Delete ${row.name}`} onClick={() => void remove(row, null)}>
                     Delete
