@@ -81,7 +81,7 @@ async def calls_of(door: FrontDoor, run_id: int) -> list[dict[str, Any]]:
 
 async def ended(door: FrontDoor, request_id: str) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
     """The run's row, its terminal event's data and its calls."""
-    terminal = await door.terminal_event(request_id)
+    terminal = await door.terminal_event(request_id, seconds=150)  # a worker may have to start and join its group first
     row = await door.row_of(request_id)
     return row, terminal.data, await calls_of(door, row["id"])
 
