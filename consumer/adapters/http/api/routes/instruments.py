@@ -112,11 +112,12 @@ def _read(body: dict[str, Any], repeated: tuple[str, ...]) -> Instrument:
     if not isinstance(symbol, str):
         wrong.append(FieldProblem("symbol", INVALID_REQUEST, "is missing" if symbol is None else "must be text"))
     table = {name: value for name, value in body.items() if name != "symbol" and value is not None}
+    instrument: Instrument | None = None
     try:
         instrument = instrument_of(symbol if isinstance(symbol, str) else "X", table)
     except BadTable as error:
         wrong += [FieldProblem(shown_key(key), INVALID_REQUEST, what) for key, what in error.problems]
-    if wrong:
+    if wrong or instrument is None:
         raise refused(wrong)
     return instrument
 
