@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+from pydantic import SecretStr
 
 from consumer.devstack import DevStackError, StackKind, devstack
 from consumer.devstack.api_server import start_api
@@ -46,7 +47,7 @@ async def _keep_up(data_dir: Path | None, *, durable: bool, stack: StackKind) ->
     with told_to_stop():
         async with devstack(data_dir, durable=durable, stack=stack) as running:
             environment = running.settings_environment()
-            await migrate(DatabaseSettings(database_url=running.database_url))
+            await migrate(DatabaseSettings(database_url=SecretStr(running.database_url)))
             with temporary_directory() as folder:
                 log = folder / "api.log"
                 api, address = start_api(environment, log)

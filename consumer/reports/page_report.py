@@ -76,6 +76,7 @@ def page_report(
     first = reported[0]
     others = [_compared(each, tables) for each in reported] if len(reported) > 1 else None
     limit = _limit(first, tables)
+    page = ""
     for leave_out, most_bars in _attempts():
         content = embedded(first, tables, registry, most_bars=most_bars, leave_out=leave_out)
         content["generated_at"] = written_at

@@ -85,7 +85,9 @@ class Pool(Protocol):
         ...
 
 
-_PLANS = dict.fromkeys(("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin"), "off")
+_PLANS: Mapping[str, str] = dict.fromkeys(
+    ("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin"), "off"
+)
 """Every statement of a worker looks up a few rows by an index. With statistics that are late (a queue
 that filled within a minute) the planner would scan and sort 100 000 rows for a claim of one."""
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -170,7 +171,7 @@ async def test_a_body_that_cannot_be_read(content: bytes, headers: dict[str, str
 
 
 async def test_a_body_without_a_length_is_cut_off_at_the_limit() -> None:
-    async def endless() -> Any:
+    async def endless() -> AsyncIterator[bytes]:
         while True:
             yield b" " * 65_536
 
