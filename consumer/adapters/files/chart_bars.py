@@ -41,7 +41,7 @@ class ChartBars:
     ) -> Iterator[pl.DataFrame]:
         at = self._begin if since_us is None else self._place_of(since_us)
         end = self._end if until_us is None else self._place_of(until_us)
-        wanted = list(BAR_COLUMNS) if columns is None else list(columns)
+        wanted: list[str] = list(BAR_COLUMNS if columns is None else columns)
         while at < end:
             self._file.seek(at)
             read = self._file.read(min(self._part_bytes, end - at))
