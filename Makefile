@@ -38,9 +38,10 @@ coverage: setup ## the same tests with coverage: half as long again
 demo: setup ## the whole system at work, on real servers
 	@$(BIN)/backtest demo
 
-lint: setup ## ruff: rules and format
+lint: setup ## ruff: rules and format; bandit: what attackers look for
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet . || { echo 'run `make format`' >&2; exit 1; }
+	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive consumer engine schemas migrations --exclude consumer/web 2> $(VENV)/bandit.log || { cat $(VENV)/bandit.log >&2; exit 1; }
 
 typecheck: setup ## mypy --strict and pyright
 	@$(BIN)/mypy --no-error-summary

@@ -239,4 +239,4 @@ def _engine_host() -> str:
     from testcontainers.core.docker_client import DockerClient
 
     host = DockerClient().host()
-    return "127.0.0.1" if host in ("localhost", "0.0.0.0") else str(host)
+    return "127.0.0.1" if host in ("localhost", "0.0.0.0") else str(host)  # never bound to  # nosec B104

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 
-MEMORY_FILE_SYSTEM = Path("/dev/shm")
-TEMPORARY_DIRECTORIES = (Path("/var/tmp"), Path("/tmp"))
+MEMORY_FILE_SYSTEM = Path("/dev/shm")  # a directory of our own is made below  # nosec B108
+TEMPORARY_DIRECTORIES = (Path("/var/tmp"), Path("/tmp"))  # a directory of our own is made below  # nosec B108
 FREE_MEMORY_NEEDED_BYTES = 8 * 1024**3
 FREE_SPACE_NEEDED_BYTES = 4 * 1024**3
 

@@ -53,7 +53,7 @@ def _run(strategy: str, path: Path, source: bytes) -> ModuleType:
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
     try:
-        exec(compile(source, str(path), "exec"), vars(module))  # the user's own file, by name
+        exec(compile(source, str(path), "exec"), vars(module))  # the user's own file, by name  # nosec B102
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # any code may run at a user's import

@@ -7,7 +7,7 @@ Nothing that a process says is unpickled: a strategy lives there.
 """
 
 import base64
-import pickle
+import pickle  # of what a parent says to its child  # nosec B403
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -32,7 +32,7 @@ def open_message(open_search: OpenSearch, counter_fd: int) -> dict[str, Any]:
 
 def search_of(message: dict[str, Any]) -> OpenSearch:
     """Read what open_message wrote; in a process, of what its parent says."""
-    return cast("OpenSearch", pickle.loads(base64.b64decode(message["search"])))
+    return cast("OpenSearch", pickle.loads(base64.b64decode(message["search"])))  # from the parent, over its pipe  # nosec B301
 
 
 def part_message(fold: int | None, part: Part) -> dict[str, Any]:
