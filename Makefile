@@ -43,9 +43,10 @@ lint: setup ## ruff: rules and format; bandit: what attackers look for
 	@$(BIN)/ruff format --check --quiet . || { echo 'run `make format`' >&2; exit 1; }
 	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive consumer engine schemas migrations --exclude consumer/web 2> $(VENV)/bandit.log || { cat $(VENV)/bandit.log >&2; exit 1; }
 
-typecheck: setup ## mypy --strict and pyright
-	@$(BIN)/mypy --no-error-summary
-	@$(BIN)/basedpyright --level error > $(VENV)/pyright.log || { cat $(VENV)/pyright.log >&2; exit 1; }
+typecheck: setup ## mypy --strict and pyright, beside each other
+	@$(BIN)/basedpyright --level error > $(VENV)/pyright.log & pyright=$$!; \
+	$(BIN)/mypy --no-error-summary; mypy=$$?; \
+	wait $$pyright || { cat $(VENV)/pyright.log >&2; exit 1; }; exit $$mypy
 
 format: setup ## mend format and imports
 	@$(BIN)/ruff check --quiet --fix .
