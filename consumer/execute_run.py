@@ -63,7 +63,11 @@ async def simulate(run: ActiveRun, ports: RunPorts) -> EngineOutcome:
     task = EngineTask(run.claim.run_id, run.claim.epoch, run.claim.specification)
     terms = terms_of(run.claim)
     if terms is not None and ports.desk is None:
-        return Failed("mode_unavailable", "the run asks a language model, and this worker has none configured")
+        return Failed(
+            "mode_unavailable",
+            "the run asks a language model, and the worker that runs it has none: BACKTEST_LLM_MODEL is not set in its"
+            " process; every worker must be configured alike",
+        )
     if terms is not None and ports.desk is not None:
         run.advice = RunAdvice(ports.desk, terms)
     try:

@@ -23,7 +23,7 @@ from consumer.ports.advice import (
 )
 from consumer.ports.outcomes import Completed
 from consumer.retries import retry_while_unavailable
-from consumer.rules.budget import Budget, cutoff_warnings, question_key, specification_hash
+from consumer.rules.budget import Budget, cutoff_warnings, failure_warnings, question_key, specification_hash
 
 FIRST_PAUSE_SECONDS: Final = 0.5
 LONGEST_PAUSE_SECONDS: Final = 30.0
@@ -100,10 +100,18 @@ class RunAdvice:
         """At the run's end, by the ledger: it has the calls of other attempts too, whenever they were answered."""
         return replace((await self._made()).figures, llm_calls_cached=len(self.of_others))
 
+    async def warnings(self) -> tuple[str, ...]:
+        """What is to be known of the run's calls at its end; no part of the result's digest."""
+        cutoff = cutoff_warnings(self.terms.start, self.desk.limits.cutoff)
+        if (await self._made()).unanswered == 0:
+            return cutoff
+        calls = await retry_while_unavailable(lambda: self.desk.ledger.calls_of(self.terms.run_id), StoreUnavailable)
+        return (*failure_warnings(calls), *cutoff)
+
     async def told_with(self, outcome: Completed) -> Completed:
         """The result with what its calls came to, in its metrics too."""
         figures = await self.final_figures()
-        warnings = (*outcome.warnings, *cutoff_warnings(self.terms.start, self.desk.limits.cutoff))
+        warnings = (*outcome.warnings, *await self.warnings())
         metrics = {**outcome.metrics, **asdict(figures), "warnings": list(warnings)}
         return replace(outcome, llm=figures, warnings=warnings, metrics=metrics)
 

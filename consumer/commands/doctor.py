@@ -17,6 +17,7 @@ from consumer.settings import (
     DatabaseSettings,
     KafkaSettings,
     LogSettings,
+    ModelSettings,
     Settings,
     StoreSettings,
     StrategySettings,
@@ -27,6 +28,7 @@ from consumer.wiring.artifacts import FileStoreError, probe_artifacts
 from consumer.wiring.broker import TopicFacts, facts_of_topics, members_of_group
 from consumer.wiring.database import is_behind_pooler
 from consumer.wiring.files import instruments_of, market_data_at
+from consumer.wiring.models import where_asked
 from consumer.wiring.schema import head_revision, notes_on_schema
 from consumer.wiring.strategies import open_checker
 from engine.errors import EngineError
@@ -73,6 +75,7 @@ async def examine() -> list[Finding]:
         ("kafka", _examine_kafka),
         ("market data", _in_thread(_examine_market_data)),
         ("artefacts", _in_thread(_examine_artifacts)),
+        ("model", _in_thread(_examine_model)),
     ):
         findings += await _guarded(what, check)
     return findings + await _guarded("strategies", _examine_strategies, STRATEGIES_TIMEOUT_SECONDS)
@@ -195,6 +198,15 @@ def _examine_artifacts() -> Iterable[Finding]:
     url = load_settings(StoreSettings).artifacts_url
     probe_artifacts(url)
     yield Finding("artefacts", True, f"{url} takes files")
+
+
+def _examine_model() -> Iterable[Finding]:
+    """Nobody is called."""
+    asked = where_asked(load_settings(ModelSettings))
+    if asked is None:
+        yield Finding("model", True, "none, rules alone decide: BACKTEST_LLM_MODEL is not set in this process")
+    else:
+        yield Finding("model", True, *asked)
 
 
 async def _examine_strategies() -> list[Finding]:

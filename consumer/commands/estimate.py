@@ -112,6 +112,10 @@ async def _specification(
 def _line(found: Estimate) -> str:
     if found.asks == 0:
         return f"{found.bars:,} bars: nobody is asked"
-    cost = "not known (set BACKTEST_LLM_INPUT_PRICE)" if found.cost_at_most is None else f"{found.cost_at_most:,.2f}"
+    cost = (
+        "not known (set BACKTEST_LLM_INPUT_PRICE and BACKTEST_LLM_OUTPUT_PRICE)"
+        if found.cost_at_most is None
+        else f"{found.cost_at_most:,.2f}"
+    )
     calls = f"{found.asks:,} asks, at most {found.calls_at_most:,} calls"
     return f"{found.bars:,} bars: {calls}, about {found.input_tokens_per_call:,} tokens a question, cost at most {cost}"

@@ -40,7 +40,12 @@ RulesOption = Annotated[
     ),
 ]
 DecidedByOption = Annotated[
-    _Text, typer.Option(metavar="MODE", help="rule_only; other modes as they come.", rich_help_panel=_WHAT)
+    _Text,
+    typer.Option(
+        metavar="MODE",
+        help="rule_only, llm_only, rule_then_llm, hybrid_validator or multi_agent (docs/models.md).",
+        rich_help_panel=_WHAT,
+    ),
 ]
 CustomPromptOption = Annotated[_Text, typer.Option(help="For modes that ask a model.", rich_help_panel=_WHAT)]
 DescriptionOption = Annotated[_Text, typer.Option(help="For people.", rich_help_panel=_WHAT)]

@@ -56,7 +56,8 @@ def who_decides(
         add("strategy_id", "mode_unavailable", f"names a strategy of mode {mode!r}; a search asks no language model")
         return None
     if terms is None or not terms.models:
-        message = f"names a strategy of mode {mode!r}; no language model is configured here (BACKTEST_LLM_MODEL)"
+        lacking = "no language model is configured in this process: BACKTEST_LLM_MODEL is not set"
+        message = f"names a strategy of mode {mode!r}; {lacking}"
         add("strategy_id", "mode_unavailable", message)
         return None
     return DecidedOn(asks=True, has_rule=has_rule)

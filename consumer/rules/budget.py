@@ -6,7 +6,7 @@ Answers that were there already count nothing.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any
@@ -66,6 +66,16 @@ def question_document(model: str, settings: CallSettings, messages: Messages) ->
 def specification_hash(specification: Mapping[str, Any]) -> str:
     """SHA-256, hexadecimal, of what a run executes: of runs with the same one, the later are repetitions."""
     return hashlib.sha256(json.dumps(specification, sort_keys=True).encode()).hexdigest()
+
+
+def failure_warnings(calls: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """What whoever believes a run's result should know of calls that came to nothing. calls: rows of the ledger."""
+    failed = [call for call in calls if call["state"] == "failed"]
+    if not failed:
+        return ()
+    first, last = (choose(failed, key=lambda call: call["number"]) for choose in (min, max))
+    of = f"{len(failed)} of the run's {len(calls)} call{'s' if len(calls) > 1 else ''} to the model failed"
+    return (f"{of}, the first at the bar at {first['bar_time']:%Y-%m-%dT%H:%M:%SZ}; the last: {last['error']}",)
 
 
 def cutoff_warnings(start: datetime, cutoff: date | None) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ from consumer.ports.advice import (
 )
 from consumer.preparation.questions import in_words_of_ports
 from consumer.preparation.snapshot import specification_to_json
-from consumer.rules.budget import cutoff_warnings, specification_hash
+from consumer.rules.budget import specification_hash
 from consumer.settings import DatabaseSettings, ModelSettings, load_settings
 from consumer.wiring.models import desk_limits, open_caller
 from engine.deciders.advised import advisor
@@ -132,7 +132,8 @@ class LocalAdvisor:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        return cutoff_warnings(self.run.terms.start, self.run.desk.limits.cutoff)
+        found: tuple[str, ...] = self.wait_for(self.run.warnings)
+        return found
 
 
 class Nobody:

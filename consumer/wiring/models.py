@@ -1,5 +1,6 @@
 """Language models: which may decide, who calls them, and what a worker allows itself."""
 
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -20,6 +21,27 @@ def model_terms(settings: ModelSettings) -> ModelTerms | None:
     return ModelTerms(
         settings.models, settings.llm_max_prompt_tokens, settings.llm_max_tokens, settings.llm_temperature
     )
+
+
+def where_asked(settings: ModelSettings) -> tuple[str, str] | None:
+    """The default model in words: where it is asked and whether a key is set; and what to do. None: no model."""
+    # Here: the package is loaded only where a model is configured.
+    from consumer.adapters.language_models.addresses import OUR_KEY, host_of, key_variables, provider_of
+
+    if not settings.models:
+        return None
+    model = settings.models[0]
+    own_server = settings.llm_base_url if provider_of(model) == "openai" else None
+    place = host_of(own_server) if own_server is not None else "its provider's own address"
+    names = key_variables(model, model)
+    given = {OUR_KEY} if settings.llm_api_key is not None else set[str]()
+    key = next((name for name in names if name in given or (name != OUR_KEY and os.environ.get(name))), None)
+    if key is not None:
+        return f"{model} at {place}, its key in {key}", ""
+    advice = (
+        "" if own_server is not None else f"set {' or '.join(names)}, unless its provider has a variable of its own"
+    )
+    return f"{model} at {place}, no key is set", advice
 
 
 @asynccontextmanager

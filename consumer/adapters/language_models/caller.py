@@ -7,7 +7,8 @@ do anything. Its clients' own retries are off, since each request counts towards
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import Any, Final
 
 from pydantic_ai import exceptions
@@ -25,6 +26,7 @@ from pydantic_ai.models import Model, ModelRequestParameters
 from pydantic_ai.output import OutputObjectDefinition
 from pydantic_ai.settings import ModelSettings as RequestSettings
 
+from consumer.adapters.language_models.addresses import host_of, key_variables, provider_of
 from consumer.adapters.language_models.clients import BoundedClient, TooLarge, open_model
 from consumer.adapters.language_models.secrets import Redactor
 from consumer.ports.advice import CallFailed, CallOutcome, CallRefused, CallSettings, Messages, Reply
@@ -72,10 +74,11 @@ class LanguageModels:
         for name in _TALKATIVE:
             logging.getLogger(name).setLevel(logging.WARNING)
         self._client = BoundedClient(timeout_seconds)
-        self._models: dict[str, Model] = {
-            name: open_model(name, self._client, base_url, api_key if _same_provider(name, default_model) else None)
-            for name in models
-        }
+        self._models: dict[str, Model] = {}
+        for name in models:
+            key = api_key if provider_of(name) == provider_of(default_model) else None
+            self._models[name] = open_model(name, self._client, base_url, key)
+        self._default_model = default_model
         self._prices, self._uses_price_list = prices, uses_price_list
         self._output = OutputObjectDefinition(json_schema=dict(schema), name="decision")
         self._redactor = Redactor((*secrets, *([api_key] if api_key else [])))
@@ -85,6 +88,17 @@ class LanguageModels:
         opened = self._models.get(model)
         if opened is None:
             return CallRefused(f"the model {model!r} is not one of BACKTEST_LLM_MODELS here")
+        outcome = await self._call(opened, model, messages, settings)
+        if isinstance(outcome, Reply):
+            return outcome
+        message = self._quoted(f"{model} at {host_of(opened.base_url or '') or 'its provider'}: {outcome.message}")
+        return replace(outcome, message=message)
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        await self._client.aclose()
+
+    async def _call(self, opened: Model, model: str, messages: Messages, settings: CallSettings) -> CallOutcome:
         try:
             response = await model_request(
                 opened,
@@ -95,7 +109,7 @@ class LanguageModels:
         except exceptions.ContentFilterError:
             return Reply("")
         except exceptions.ModelHTTPError as error:
-            words = self._quoted(f"status {error.status_code}: {_words_of(error.body)}")
+            words = self._quoted(f"{self._status(model, error.status_code)}: {_words_of(error.body)}")
             if error.status_code in _PASSING or error.status_code >= 500:
                 return CallFailed(words, error.retry_after)
             return CallRefused(words)
@@ -112,9 +126,11 @@ class LanguageModels:
             return CallFailed(f"what the provider answered cannot be read ({type(error).__name__})")
         return self._reply(response)
 
-    async def close(self) -> None:
-        """Let go of all connections."""
-        await self._client.aclose()
+    def _status(self, model: str, status: int) -> str:
+        if status != HTTPStatus.UNAUTHORIZED:
+            return f"status {status}"
+        names = " or ".join(key_variables(model, self._default_model))
+        return f"status {status} (its key is read from {names or 'a variable of its own'})"
 
     def _parameters(self, model: Model) -> ModelRequestParameters:
         if model.profile.get("supports_json_schema_output", False):
@@ -147,15 +163,6 @@ class LanguageModels:
     def _quoted(self, words: str) -> str:
         """A provider's words, fit to be shown."""
         return storable(self._redactor.without_secrets(words))[:QUOTED_CHARACTERS]
-
-
-def _same_provider(name: str, other: str) -> bool:
-    return _provider_of(name) == _provider_of(other)
-
-
-def _provider_of(model: str) -> str:
-    """openai, openai-chat and openai-responses are one provider: the key is the same."""
-    return model.partition(":")[0].removesuffix("-responses").removesuffix("-chat")
 
 
 def _as_sent(messages: Messages) -> list[ModelMessage]:

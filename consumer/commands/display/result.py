@@ -58,7 +58,12 @@ def _advice_rows(advice: Mapping[str, Any], currency: str) -> Iterator[tuple[str
     cost = advice["llm_cost"]
     yield "calls", f"{advice['llm_calls_used']:,} sent, {advice['llm_calls_cached']:,} answers from earlier ones"
     yield "tokens", f"{advice['llm_input_tokens']:,} read, {advice['llm_output_tokens']:,} written"
-    yield "cost", "not known (BACKTEST_LLM_INPUT_PRICE)" if cost is None else f"{cost:,.4f} {currency}"
+    yield (
+        "cost",
+        "not known (BACKTEST_LLM_INPUT_PRICE and _OUTPUT_PRICE were not set)"
+        if cost is None
+        else f"{cost:,.4f} {currency}",
+    )
     alone = advice.get("rule_only")
     if alone is not None:
         yield "the rule alone", f"{alone['net_profit']:,.2f} {currency} net in {alone['total_trades']:,} trades"

@@ -97,9 +97,12 @@ class Consulting:
         if self._spent_at is not None:
             at, missed = iso_time(self._spent_at), self._missed + 1
             asks = "ask was" if missed == 1 else "asks were"
+            alone = self._advice.decided_by is DecidedBy.LLM_ONLY
+            left = ": what was open was left to its stops, targets and the end of data" if alone else ""
             found.append(
-                f"max_llm_calls {self._advice.max_calls}: the budget was spent at the bar at {at}, from which on no"
-                f" position was opened on a model's word; {missed} {asks} not made or not finished"
+                f"max_llm_calls {self._advice.max_calls}: the budget was spent; the first bar whose ask did not fit is"
+                f" at {at}, from which on no position was opened, and none closed, on a model's word{left};"
+                f" {missed} {asks} not made or not finished"
             )
         if self._untaken:
             count, first = len(self._untaken), iso_time(self._untaken[0])

@@ -85,6 +85,20 @@ async def test_a_retry_is_a_call_and_the_pause_that_was_asked_for_is_made() -> N
     assert run.figures().llm_calls_used == 3
 
 
+async def test_calls_that_failed_are_told_with_the_last_failure() -> None:
+    office = Office(caller=ScriptedCaller(failing(BUSY, 2)))
+    run = office.run()
+    await run.ask([question()])
+
+    [told] = await run.warnings()
+    first = "the first at the bar at 2024-01-02T00:00:00Z"
+    assert told == f"2 of the run's 3 calls to the model failed, {first}; the last: 429: slow down"
+
+    again = office.run(2)
+    await again.ask([question()])
+    assert await again.warnings() == ()
+
+
 async def test_retries_end_with_the_budget() -> None:
     office = Office(caller=ScriptedCaller(failing(BUSY, 100)))
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from consumer.adapters.language_models.addresses import host_of
 from consumer.adapters.language_models.caller import LanguageModels, Prices
 from consumer.errors import SettingsInvalid
 from consumer.ports.advice import CallFailed, CallRefused, CallSettings, Messages, Reply
@@ -84,7 +85,11 @@ async def test_a_cost_is_not_made_up(server: ScriptedModel) -> None:
         (Says("slow down", status=429, headers={"Retry-After": "7"}), CallFailed, "status 429: slow down"),
         (Says("oh", status=500), CallFailed, "status 500: oh"),
         (Says("oh", status=503), CallFailed, "status 503"),
-        (Says("who?", status=401), CallRefused, "status 401: who?"),
+        (
+            Says("who?", status=401),
+            CallRefused,
+            "read from BACKTEST_LLM_API_KEY or OPENAI_API_KEY): who?",
+        ),
         (Says("no", status=403), CallRefused, "status 403"),
         (Says("what?", status=404), CallRefused, "status 404"),
         (Says("bad", status=400), CallRefused, "status 400"),
@@ -108,6 +113,7 @@ async def test_what_is_no_answer_is_sent_once_and_told_by_its_kind(
     assert isinstance(told, kind), told
     assert isinstance(told, CallFailed | CallRefused)
     assert words in told.message
+    assert told.message.startswith(f"openai:test at {host_of(server.url)}: ")
     assert server.calls == 1
     if isinstance(told, CallFailed):
         assert told.was_sent

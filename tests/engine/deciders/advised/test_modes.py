@@ -116,8 +116,9 @@ def test_a_spent_budget_leaves_the_position_to_its_levels_and_names_the_first_ba
     assert result.trades["exit_reason"].to_list() == ["end_of_data"]
     (told,) = [each for each in result.warnings if "max_llm_calls" in each]
     assert told == (
-        "max_llm_calls 1: the budget was spent at the bar at 2024-03-04T01:00:00Z, from which on no position was opened"
-        " on a model's word; 9 asks were not made or not finished"
+        "max_llm_calls 1: the budget was spent; the first bar whose ask did not fit is at 2024-03-04T01:00:00Z, from"
+        " which on no position was opened, and none closed, on a model's word: what was open was left to its stops,"
+        " targets and the end of data; 9 asks were not made or not finished"
     )
 
 
@@ -130,14 +131,17 @@ def test_asking_again_does_not_go_beyond_the_budget() -> None:
     advisor = Scripted({0: "what?"})
     result = run(FLAT, LLM_ONLY, advisor, max_calls=1)
     assert len(advisor.asked) == 1
-    assert any("the budget was spent at the bar at 2024-03-04T00:00:00Z" in each for each in result.warnings)
+    assert any("the first bar whose ask did not fit is at 2024-03-04T00:00:00Z" in each for each in result.warnings)
 
 
 def test_a_budget_below_one_ask_never_asks() -> None:
     advisor = Scripted({})
     result = run(FLAT, MULTI_AGENT, advisor, max_calls=2)
     assert advisor.batches == []
-    assert any("max_llm_calls 2: the budget was spent at the bar at 2024-03-04T00" in each for each in result.warnings)
+    assert any(
+        "max_llm_calls 2: the budget was spent; the first bar whose ask did not fit is at 2024-03-04T00" in each
+        for each in result.warnings
+    )
 
 
 # --- rule_then_llm ---------------------------------------------------------------------------------------------------
@@ -205,7 +209,7 @@ def test_a_spent_budget_lets_a_rule_close_and_opens_nothing() -> None:
     advisor = Scripted({1: said("BUY")})
     result = run(TEN, RULE_THEN_LLM, advisor, rule=rule, max_calls=1)
     assert result.trades["exit_reason"].to_list() == ["signal"]
-    assert any("spent at the bar at 2024-03-04T05:00:00Z" in each and "2 asks" in each for each in result.warnings)
+    assert any("did not fit is at 2024-03-04T05:00:00Z" in each and "2 asks" in each for each in result.warnings)
 
 
 def test_a_rule_in_skipped_hours_asks_nobody() -> None:
@@ -342,4 +346,4 @@ def test_none_for_one_of_several_answers_spends_the_budget() -> None:
     advisor = Retrying(lambda _: said("BUY"))
     result = run(FLAT, MULTI_AGENT, advisor)
     assert len(advisor.asked) == 9
-    assert any("spent at the bar at 2024-03-04T02" in each for each in result.warnings)
+    assert any("did not fit is at 2024-03-04T02" in each for each in result.warnings)
