@@ -111,7 +111,8 @@ $(WEB)/dist/index.html: $(WEB_SOURCES) | $(VENV)/.installed
 	if test node_modules/.package-lock.json -nt package-lock.json \
 		|| "$$wheel/bin/node" "$$wheel/lib/node_modules/npm/bin/npm-cli.js" ci --loglevel=error --fetch-retries=1 --fetch-timeout=20000 >/dev/null; \
 	then "$$wheel/bin/node" build.mjs; \
-	else rm -rf dist node_modules; echo 'The page was not built, since npm ci failed: everything else works. `make setup` tries again.' >&2; fi
+	else rm -rf dist node_modules; echo 'The page was not built, since npm ci failed: everything else works. `make setup` tries again.' >&2; \
+		echo 'Behind a proxy with a certificate of its own: NODE_EXTRA_CA_CERTS=/path/to/bundle.pem make setup' >&2; fi
 
 # uv, itself from the lock, takes a quarter of pip's time. Where it cannot reach the registry and pip can (it does not read pip's
 # configuration), pip does the same. Bytecode is made now, for environments in which Python is told to write none: importing the

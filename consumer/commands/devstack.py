@@ -18,8 +18,10 @@ from consumer.devstack.temporary_directory import temporary_directory
 from consumer.settings import DatabaseSettings
 from consumer.wiring.schema import migrate
 
-HOW_TO_GO_ON: Final = """Postgres and Kafka are up with their tables, while this terminal is open; Ctrl-C stops them.
-The HTTP API and its page: {address} (its log: {log})
+PAGE: Final = Path(__file__).parents[1] / "web" / "dist" / "index.html"
+HOW_TO_GO_ON: Final = """Postgres and Kafka are up with their tables, while this terminal is open.
+Ctrl-C stops them{data}.
+{api}: {address} (its log: {log})
 Every other terminal needs the exports above, and the same folder or BACKTEST_MARKET_DATA_URL. In there:
   backtest data import ...     bars, into ./market-data
   backtest worker              goes on until Ctrl-C, in a terminal of its own
@@ -55,10 +57,17 @@ async def _keep_up(data_dir: Path | None, *, durable: bool, stack: StackKind) ->
                     for name, value in environment.items():
                         typer.echo(f"export {name}={shlex.quote(value)}")
                     sys.stdout.flush()
-                    typer.echo(HOW_TO_GO_ON.format(address=address, log=log), err=True)
+                    typer.echo(how_to_go_on(address, log, data_dir), err=True)
                     await asyncio.Event().wait()
                 finally:
                     await api.stop()
+
+
+def how_to_go_on(address: str, log: Path, data_dir: Path | None, page: Path = PAGE) -> str:
+    """What to do beside them. page: a file of it, which is not there where it was not built."""
+    data = " and throws away all that they hold: give --data-dir to keep it" if data_dir is None else ""
+    api = "The HTTP API and its page" if page.is_file() else "The HTTP API (its page was not built: see make setup)"
+    return HOW_TO_GO_ON.format(data=data, api=api, address=address, log=log)
 
 
 @contextmanager

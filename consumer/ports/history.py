@@ -20,6 +20,7 @@ class RunFilter:
     """Each of them stands in the strategy's name or the symbol, in any case, or is the run's id."""
     strategy_id: int | None = None
     symbol: str | None = None
+    """In any case."""
     timeframe: str | None = None
     status: str | None = None
     """As the row says it."""

@@ -46,10 +46,14 @@ def import_bar_files(
         for file, source in zip(files, sources, strict=True)
         for each in _doubts(file, source, instrument)
     ]
-    meant = closest_symbols(symbol, registry)
-    unknown = None if known else f"{symbol} is no known instrument{meant}: runs need it in an instruments file"
+    unknown = None if known else unknown_note(symbol, registry)
     notes = [f"{symbol} {timeframe.name}: {each}" for each in _spreads_amiss(years)]
     return BarImport(symbol, timeframe.name, years, sources, doubts, notes, unknown)
+
+
+def unknown_note(symbol: str, registry: Mapping[str, Instrument]) -> str:
+    """Why runs cannot have a symbol that is not in the registry, and what may have been meant."""
+    return f"{symbol} is no known instrument{closest_symbols(symbol, registry)}: runs need it in an instruments file"
 
 
 def replaced_note(made: BarImport) -> str:

@@ -242,7 +242,6 @@ class MemoryRetention:
 def _is_wanted(run: Row, wanted: RunFilter) -> bool:
     equal = {
         "strategy_id": wanted.strategy_id,
-        "symbol": wanted.symbol,
         "timeframe": wanted.timeframe,
         "status": wanted.status,
     }
@@ -253,6 +252,7 @@ def _is_wanted(run: Row, wanted: RunFilter) -> bool:
 
     return (
         all(value is None or run[name] == value for name, value in equal.items())
+        and (wanted.symbol is None or run["symbol"].upper() == wanted.symbol.upper())
         and (wanted.created_after is None or run["created_at"] >= wanted.created_after)
         and (wanted.created_before is None or run["created_at"] < wanted.created_before)
         and (wanted.min_trades is None or _at_least(run["total_trades"], wanted.min_trades))

@@ -180,7 +180,7 @@ def filters(wanted: RunFilter | SearchFilter, arguments: list[Any]) -> list[str]
     """Conditions for a filter's fields on the row, which is called r; appends what their places stand for."""
     compared = {
         "r.strategy_id =": wanted.strategy_id,
-        "r.symbol =": wanted.symbol,
+        "upper(r.symbol) =": None if wanted.symbol is None else wanted.symbol.upper(),
         "r.timeframe =": wanted.timeframe,
         "r.status =": wanted.status,
         "r.created_at >=": wanted.created_after,

@@ -82,7 +82,7 @@ async def test_what_is_not_there_is_none(store: Store) -> None:
     [
         (RunFilter(), "abcd"),
         (RunFilter(symbol="GBPUSD"), "b"),
-        (RunFilter(symbol="gbpusd"), ""),
+        (RunFilter(symbol="gbpusd"), "b"),
         (RunFilter(timeframe="M15"), "c"),
         (RunFilter(status="completed"), "ab"),
         (RunFilter(strategy_id=2), "d"),

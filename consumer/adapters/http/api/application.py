@@ -50,7 +50,7 @@ def make_application(services: Services, access: Access) -> FastAPI:
 
 
 def document_of(app: FastAPI, access: Access) -> dict[str, Any]:
-    """The OpenAPI document. Of tokens it speaks where there are any."""
+    """The OpenAPI document. How to sign in stands there always; that one has to, where there are tokens."""
     document = get_openapi(
         title=app.title,
         version=app.version,
@@ -66,11 +66,11 @@ def document_of(app: FastAPI, access: Access) -> dict[str, Any]:
     schemas["ProblemAnswer"] = problem
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
+    components["securitySchemes"] = {
+        "token": {"type": "http", "scheme": "bearer", "description": "One of API_TOKENS."},
+        "session": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "Of POST /v1/session."},
+    }
     if not access.is_open:
-        components["securitySchemes"] = {
-            "token": {"type": "http", "scheme": "bearer"},
-            "session": {"type": "apiKey", "in": "cookie", "name": COOKIE},
-        }
         document["security"] = [{"token": []}, {"session": []}]
         for path in PUBLIC:
             for operation in document["paths"][path].values():

@@ -79,6 +79,7 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> list[str]:
             for each in parameters
         ]
         parts.append("</table>")
+    parts += _body_fields(operation)
     parts.append(f"<pre>{escape(curl_of(method, path, operation))}</pre>")
     parts.append("<table>")
     parts += [
@@ -86,6 +87,33 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> list[str]:
         for status, answer in operation["responses"].items()
     ]
     return [*parts, "</table></section>"]
+
+
+def _body_fields(operation: dict[str, Any]) -> list[str]:
+    """A JSON body's fields; none where it has none."""
+    body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+    if not body.get("properties"):
+        return []
+    required = body.get("required", ())
+    rows = [
+        f"<tr><td><code>{escape(name)}</code><td>{escape(_type_of(told))}"
+        f"<td>{'required' if name in required else escape(_default_of(told))}"
+        f"<td>{escape(told.get('description', ''))}"
+        for name, told in body["properties"].items()
+    ]
+    return ["<table><thead><tr><th>field of the body<th>type<th>default<th>what</thead>", *rows, "</table>"]
+
+
+def _type_of(schema: dict[str, Any]) -> str:
+    if "enum" in schema:
+        return " | ".join(map(str, schema["enum"]))
+    kind = schema.get("type", "")
+    told = " | ".join(kind) if isinstance(kind, list) else str(kind)
+    return f"{told} ({schema['format']})" if "format" in schema else told
+
+
+def _default_of(schema: dict[str, Any]) -> str:
+    return json.dumps(schema["default"]) if "default" in schema else ""
 
 
 def _words_on(parameter: dict[str, Any]) -> str:

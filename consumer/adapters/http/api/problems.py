@@ -21,6 +21,8 @@ log = structlog.get_logger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_SECONDS: Final = 2
+BETWEEN_NAMES: Final = "between_names"
+"""Type of an error of a query's model that stands between its names: its context has `name` and `message`."""
 
 
 class Problem(Exception):
@@ -120,12 +122,37 @@ async def _invalid(_request: Request, error: RequestValidationError) -> Response
         kind, *names = each["loc"]
         if kind == "path":
             return respond(Problem(404, "not_found", f"there is nothing named {str(each.get('input'))[:80]!r} here"))
-        message = str(each["msg"]).removeprefix("Value error, ")
-        if each["type"] == "extra_forbidden":
-            message = "is not a known name of this query"
-        name = shown_key(names[0]) if names else str(kind)
-        found.append(FieldProblem(name, INVALID_REQUEST, f"{message[:1].lower()}{message[1:]}"))
+        limits = each.get("ctx", {})
+        if each["type"] == BETWEEN_NAMES:
+            found.append(FieldProblem(limits["name"], INVALID_REQUEST, limits["message"]))
+        else:
+            found.append(FieldProblem(shown_key(names[0]) if names else str(kind), INVALID_REQUEST, _wording(each)))
     return respond(refused(found))
+
+
+def _wording(each: Mapping[str, Any]) -> str:
+    """An error of pydantic on one name of a query, as the house says it: it reads on after the name."""
+    limits = each.get("ctx", {})
+    match each["type"]:
+        case "literal_error":
+            return f"must be one of {str(limits['expected']).replace(' or ', ', ').replace(chr(39), '')}"
+        case known if known in _TOLD:
+            return _TOLD[known].format(**limits)
+        case _:
+            message = str(each["msg"]).removeprefix("Value error, ")
+            return f"{message[:1].lower()}{message[1:]}"
+
+
+_TOLD: Final = {
+    "extra_forbidden": "is not a known name of this query",
+    "missing": "is required",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "must be a whole number of fewer digits",
+    "bool_parsing": "must be true or false",
+    "string_too_long": "must have at most {max_length} characters",
+}
 
 
 async def _of_router(request: Request, error: HTTPException) -> Response:

@@ -37,7 +37,7 @@ class ListQuery(Query):
 def _whole_number(value: Any) -> Any:
     """Digits alone: no sign, blank or point, so that one thing has one address."""
     if isinstance(value, str) and not (value.isascii() and value.isdigit() and not value.startswith("0")):
-        raise ValueError("not a number from 1")
+        raise ValueError("must be a number from 1")
     return value
 
 

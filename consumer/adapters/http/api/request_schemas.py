@@ -1,20 +1,46 @@
 """JSON Schemas of bodies, made of the models that validate them, with examples that tests send."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from pydantic import BaseModel
 
+from consumer.adapters.http.api.field_words import (
+    OF_RUN,
+    OF_SEARCH,
+    OF_SEARCH_DEFAULTS,
+    OF_STRATEGY,
+    RUN_DEFAULTS,
+    STRATEGY_DEFAULTS,
+)
 from schemas.cancel_requested import MAX_REASON_CHARACTERS
 from schemas.optimization_requested import OptimizationRequested
 from schemas.requested import REQUIRED_WITHOUT_RUN, BacktestRequested
 from schemas.strategy_row import StrategyRowGiven
 
+_MOMENTS: Final = frozenset({"start_date", "end_date"})
 
-def schema_of(model: type[BaseModel], left_out: str, required: tuple[str, ...]) -> dict[str, Any]:
-    """The model's schema in place, without what the service makes itself. Null is as good as absent, and left out."""
+
+def schema_of(
+    model: type[BaseModel],
+    left_out: str,
+    required: tuple[str, ...],
+    words: Mapping[str, str],
+    defaults: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The model's schema in place, without what the service makes itself. Null is as good as absent, and left out.
+
+    words: what each field is for; defaults: what fills those that are left out.
+    """
     schema = model.model_json_schema(ref_template="#/$defs/{model}")
     definitions = schema.get("$defs", {})
     properties = {name: _plain(each, definitions) for name, each in schema["properties"].items() if name != left_out}
+    for name, told in properties.items():
+        told["description"] = words[name]
+        if name in defaults:
+            told["default"] = defaults[name]
+        if name in _MOMENTS:
+            told["format"] = "date-time"
     return {
         "type": "object",
         "additionalProperties": False,
@@ -33,8 +59,17 @@ def _plain(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any
     return told
 
 
-REQUEST_SCHEMA: Final = schema_of(BacktestRequested, "run_id", REQUIRED_WITHOUT_RUN)
-RERUN_SCHEMA: Final = {**REQUEST_SCHEMA, "required": []}
+def _without_defaults(schema: dict[str, Any]) -> dict[str, Any]:
+    """Of a body over something that is there: what it leaves out stays as it is."""
+    properties = {
+        name: {word: each for word, each in told.items() if word != "default"}
+        for name, told in schema["properties"].items()
+    }
+    return {**schema, "required": [], "properties": properties}
+
+
+REQUEST_SCHEMA: Final = schema_of(BacktestRequested, "run_id", REQUIRED_WITHOUT_RUN, OF_RUN, RUN_DEFAULTS)
+RERUN_SCHEMA: Final = _without_defaults(REQUEST_SCHEMA)
 REQUEST_EXAMPLE: Final[dict[str, Any]] = {
     "strategy_id": 1,
     "symbol": "EURUSD",
@@ -45,7 +80,11 @@ REQUEST_EXAMPLE: Final[dict[str, Any]] = {
 }
 RERUN_EXAMPLE: Final[dict[str, Any]] = {"spread_pips": 2.0}
 SEARCH_SCHEMA: Final = schema_of(
-    OptimizationRequested, "optimization_id", ("strategy_id", "symbol", "start_date", "end_date", "param_grid")
+    OptimizationRequested,
+    "optimization_id",
+    ("strategy_id", "symbol", "start_date", "end_date", "param_grid"),
+    OF_SEARCH,
+    OF_SEARCH_DEFAULTS,
 )
 SEARCH_EXAMPLE: Final[dict[str, Any]] = {
     "strategy_id": 1,
@@ -64,11 +103,11 @@ CANCEL_SCHEMA: Final[dict[str, Any]] = {
     },
 }
 CANCEL_EXAMPLE: Final[dict[str, Any]] = {"reason": "not needed any more"}
-STRATEGY_SCHEMA: Final = schema_of(StrategyRowGiven, "", ("name",))
+STRATEGY_SCHEMA: Final = schema_of(StrategyRowGiven, "", ("name",), OF_STRATEGY, STRATEGY_DEFAULTS)
 STRATEGY_PATCH_SCHEMA: Final[dict[str, Any]] = {
     "type": "object",
     "additionalProperties": False,
-    "properties": {name: {} for name in STRATEGY_SCHEMA["properties"]},
+    "properties": {name: {"description": words} for name, words in OF_STRATEGY.items()},
 }
 STRATEGY_EXAMPLE: Final[dict[str, Any]] = {
     "name": "SMA cross of mine",

@@ -30,7 +30,7 @@ class RunsQuery(ListQuery):
 
     q: Annotated[Words, Field(description="Words, each in strategy name or symbol, or a run id.")] = ""
     strategy_id: RowNumber | None = None
-    symbol: Words | None = None
+    symbol: Annotated[Words | None, Field(description="In any case.")] = None
     timeframe: Words | None = None
     status: Status | None = None
     created_after: Annotated[Moment | None, Field(description="This moment included.")] = None

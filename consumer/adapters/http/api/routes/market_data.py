@@ -16,6 +16,7 @@ from consumer.adapters.http.api.links import link
 from consumer.adapters.http.api.listing import read_cursor, write_cursor
 from consumer.adapters.http.api.problems import Problem, not_found, refused, refused_field
 from consumer.adapters.http.api.queries import NO_QUERY, ListQuery, Query, Words
+from consumer.adapters.http.api.upload_words import in_words_of_the_api
 from consumer.adapters.http.api.uploads import sent_file
 from consumer.ports.stored_bars import Upload, UploadRefused
 from engine.errors import BadInstruments, UnknownSymbol
@@ -152,6 +153,7 @@ async def upload(
         except UploadRefused as error:
             raise _refusal(error, asked) from error
     location = link(request, f"/v1/market-data/{quote(told['symbol'])}/{timeframe}")
+    told = {**told, "notes": [in_words_of_the_api(note) for note in told["notes"]]}
     return json_response(told, 201, {"Location": location})
 
 
@@ -186,14 +188,15 @@ def _refuse_wrong(data: DataServices, symbol: str, timeframe: str, query: Upload
 
 
 def _refusal(error: UploadRefused, asked: Upload) -> Problem:
+    message = in_words_of_the_api(error.message)
     if error.code == "too_large":
-        return Problem(413, error.code, error.message)
+        return Problem(413, error.code, message)
     if error.code == "differs":
-        return Problem(409, error.code, error.message, more={"file": asked.name, **error.sides})
+        return Problem(409, error.code, message, more={"file": asked.name, **error.sides})
     if error.code != "bad_bars":
-        return refused_field("symbol", error.message, error.code)
-    detail = FieldProblem("file", error.code, error.message)
-    return Problem(422, error.code, error.message, [detail], more={"file": asked.name, "row": error.row})
+        return refused_field("symbol", message, error.code)
+    detail = FieldProblem("file", error.code, message)
+    return Problem(422, error.code, message, [detail], more={"file": asked.name, "row": error.row})
 
 
 async def _stored(data: DataServices, symbol: str, timeframe: str) -> str:

@@ -33,7 +33,7 @@ class SearchesQuery(ListQuery):
 
     q: Annotated[Words, Field(description="Words, each in strategy name or symbol, or a search's id.")] = ""
     strategy_id: RowNumber | None = None
-    symbol: Words | None = None
+    symbol: Annotated[Words | None, Field(description="In any case.")] = None
     timeframe: Words | None = None
     status: Status | None = None
     created_after: Annotated[Moment | None, Field(description="This moment included.")] = None

@@ -8,6 +8,7 @@ import polars as pl
 from fastapi import APIRouter
 from fastapi import Query as FromQuery
 from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -15,7 +16,7 @@ from consumer.adapters.http.api.answers import answer_about, json_response
 from consumer.adapters.http.api.data_services import DataNow
 from consumer.adapters.http.api.documents import answered, listed, problems
 from consumer.adapters.http.api.listing import read_cursor, write_cursor
-from consumer.adapters.http.api.problems import refused_field
+from consumer.adapters.http.api.problems import BETWEEN_NAMES, refused_field
 from consumer.adapters.http.api.queries import ListQuery, Moment, PathId, Query, Words
 from consumer.adapters.http.api.result_schemas import ANALYTICS, INDICATORS, TRADE, table_answered
 from consumer.adapters.http.api.services import ServicesNow
@@ -91,7 +92,9 @@ class RangeQuery(Query):
     @model_validator(mode="after")
     def _is_a_range(self) -> "RangeQuery":
         if self.from_ is not None and self.to is not None and self.from_ >= self.to:
-            raise ValueError("to must be after from")
+            raise PydanticCustomError(
+                BETWEEN_NAMES, "{name} {message}", {"name": "to", "message": "must be after from"}
+            )
         return self
 
 

@@ -64,7 +64,7 @@ async def sign_in(request: Request) -> Response:
 
 @router.delete("", status_code=204, responses={204: {"description": "Signed out."}, **problems(403)})
 async def sign_out(request: Request) -> Response:
-    """Sign out: the cookie is taken back."""
+    """Sign out: the cookie is taken from this browser. A copy is good until its seven days end or the token changes."""
     access: Access = request.app.state.access
     response = Response(status_code=204)
     response.delete_cookie(

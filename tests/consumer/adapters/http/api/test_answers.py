@@ -115,6 +115,34 @@ async def test_a_query_value_that_is_none_is_refused_by_name(query: str, field: 
     assert [each["field"] for each in answer.json()["details"]] == [field]
 
 
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("backtest?limit=501", "limit must be at most 500"),
+        ("backtest?limit=0", "limit must be at least 1"),
+        ("backtest?limit=x", "limit must be a whole number"),
+        ("backtest?strategy_id=x", "strategy_id must be a number from 1"),
+        ("backtest?status=done", "status must be one of pending, running, completed, failed, cancelled"),
+        ("backtest/1/analytics", "by is required"),
+        ("backtest/1/candles?from=2024-01-02T00:00:00Z&to=2024-01-01T00:00:00Z", "to must be after from"),
+        ("market-data/EURUSD/H1?replace=perhaps", "replace must be true or false"),
+    ],
+)
+async def test_a_query_is_refused_in_the_words_of_the_house(query: str, told: str) -> None:
+    async with client() as asked:
+        method = "POST" if query.startswith("market-data") else "GET"
+        answer = await asked.request(method, f"/v1/{query}", headers={"Content-Type": "text/csv"})
+    assert answer.status_code == 422
+    [detail] = answer.json()["details"]
+    assert f"{detail['field']} {detail['message']}" == told
+
+
+async def test_the_symbol_of_a_list_is_compared_in_any_case() -> None:
+    async with client(history=some_runs(2)) as asked:
+        found = (await asked.get("/v1/backtest", params={"symbol": "eurusd"})).json()["items"]
+    assert [each["run_id"] for each in found] == [2, 1]
+
+
 async def test_a_list_is_read_in_parts_without_gap_or_repeat() -> None:
     async with client(history=some_runs(7)) as asked:
         found, cursor = [], None

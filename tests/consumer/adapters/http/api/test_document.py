@@ -1,9 +1,59 @@
-"""docs/api.md is what the OpenAPI document says."""
+"""The OpenAPI document says what a body needs, /docs shows it, and docs/api.md is what it says."""
 
-from tests.support.api_page import MARK, PAGE, routes_text
+from typing import Any
+
+import pytest
+
+from consumer.adapters.http.api.access import COOKIE
+from consumer.adapters.http.api.docs_page import docs_html
+from consumer.adapters.http.api.field_words import OF_RUN, OF_SEARCH, OF_STRATEGY
+from schemas.optimization_requested import OptimizationRequested
+from schemas.requested import BacktestRequested
+from schemas.strategy_row import StrategyRowGiven
+from tests.support.api_page import MARK, PAGE, document, routes_text
 
 
 def test_the_page_of_the_api_is_made_from_its_document() -> None:
     _, mark, written = PAGE.read_text(encoding="utf-8").partition(MARK)
     assert mark
     assert written == routes_text(), "run: python -m tests.support.api_page"
+
+
+def body_of(path: str) -> dict[str, Any]:
+    found: dict[str, Any] = document()["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    return found
+
+
+@pytest.mark.parametrize("path", ["/v1/backtest", "/v1/optimization", "/v1/strategies"])
+def test_every_field_of_a_body_says_what_it_is_for(path: str) -> None:
+    assert [name for name, told in body_of(path)["properties"].items() if not told.get("description")] == []
+
+
+def test_the_words_on_fields_are_of_fields_that_there_are() -> None:
+    assert OF_RUN.keys() == BacktestRequested.model_fields.keys() - {"run_id"}
+    assert OF_SEARCH.keys() == OptimizationRequested.model_fields.keys() - {"optimization_id"}
+    assert OF_STRATEGY.keys() == StrategyRowGiven.model_fields.keys()
+
+
+def test_fields_say_what_they_are_where_they_are_left_out() -> None:
+    run = body_of("/v1/backtest")["properties"]
+    assert (run["spread_pips"]["default"], run["initial_balance"]["default"]) == (1.5, 10_000.0)
+    assert (run["execution_mode"]["default"], run["max_llm_calls"]["default"]) == ("close_price", 100)
+    assert (run["start_date"]["type"], run["start_date"]["format"]) == ("string", "date-time")
+    assert body_of("/v1/optimization")["properties"]["optimize_metric"]["default"] == "sharpe_ratio"
+    assert body_of("/v1/strategies")["properties"]["primary_tf"]["default"] == "M15"
+    rerun = body_of("/v1/backtest/{run_id}/rerun")["properties"]
+    assert [name for name, told in rerun.items() if "default" in told] == [], "what is left out stays as it was"
+
+
+def test_the_page_of_the_document_shows_the_fields_of_bodies() -> None:
+    shown = docs_html(document(), "")
+    assert "<code>spread_pips</code><td>number<td>1.5<td>The spread, in pips" in shown
+    assert "<code>start_date</code><td>string (date-time)<td>required<td>The first moment" in shown
+
+
+def test_the_document_names_both_ways_of_signing_in_also_where_none_is_needed() -> None:
+    told = document()
+    assert told["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+    assert told["components"]["securitySchemes"]["session"]["name"] == COOKIE
+    assert "security" not in told
