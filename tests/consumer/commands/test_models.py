@@ -171,6 +171,21 @@ def test_a_refusal_ends_the_run_and_shows_no_key(
     assert b"planted" not in ledger.read_bytes()
 
 
+def test_a_run_whose_calls_failed_says_so_without_a_secret(
+    capsys: pytest.CaptureFixture[str], model: ScriptedModel, bars: Path, ledger: Path
+) -> None:
+    model.script = lambda _: Says("oh, sk-planted-secret", status=500)
+    options = run_options(bars, ledger, "llm_only", "--max-llm-calls", 1)
+    failed = backtest(capsys, *options).json
+    [told] = [each for each in failed["warnings"] if "failed" in each]
+    assert told.startswith("1 of the run's 1 call to the model failed, the first at the bar at ")
+    assert told.endswith(": status 500: oh, [secret]")
+
+    model.script = in_turn
+    again = backtest(capsys, *options).json
+    assert not any("failed" in each for each in again["warnings"])
+
+
 def test_a_run_that_is_killed_goes_on_within_its_budget(model: ScriptedModel, bars: Path, ledger: Path) -> None:
     held, arrived = threading.Event(), threading.Event()
 
