@@ -21,7 +21,7 @@ from schemas.problems import INVALID_REQUEST, FieldProblem
 
 router = APIRouter(prefix="/v1/instruments", tags=["instruments"])
 
-_NUMBER: Final = {"type": "number"}
+_NUMBER: Final = {"type": ["number", "null"]}
 BLOCK: Final[dict[str, Any]] = {
     "type": "object",
     "required": ["symbol", "base", "quote", "pip", "contract", "digits", "session"],
@@ -33,7 +33,7 @@ BLOCK: Final[dict[str, Any]] = {
         "contract": {"type": "number", "exclusiveMinimum": 0},
         "digits": {"type": "integer", "minimum": 0, "maximum": 12},
         "session": {"enum": ["fx", "always", "weekdays"]},
-        "lot_step": {"type": "number", "exclusiveMinimum": 0},
+        "lot_step": {"type": ["number", "null"], "exclusiveMinimum": 0},
         "swap_long": _NUMBER,
         "swap_short": _NUMBER,
         "day_start": {"type": ["string", "null"]},

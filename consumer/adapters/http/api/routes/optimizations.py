@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
 from io import BytesIO
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import polars as pl
 from fastapi import APIRouter
@@ -21,6 +21,7 @@ from consumer.adapters.http.api.queries import NO_QUERY, ListQuery, Moment, Path
 from consumer.adapters.http.api.routes.backtests import Status
 from consumer.adapters.http.api.search_rows import HEAT_MAP, RESULT, SEARCH, shown_search
 from consumer.adapters.http.api.services import Services, ServicesNow
+from consumer.adapters.http.api.table_answers import MEDIA_TYPES
 from consumer.errors import ArtifactsUnavailable
 from consumer.optimization.heat_map import NoHeatMap, heat_map
 from consumer.ports.search_history import Row, SearchFilter, SearchPlace
@@ -83,9 +84,14 @@ async def get_search(services: ServicesNow, request: Request, optimization_id: P
     return await answer_about(search, request, make, search["strategy_name"])
 
 
+_COMBINATIONS: Final = answered("Combinations.", listed(RESULT))
+for _kind in MEDIA_TYPES.values():
+    _COMBINATIONS[200]["content"].setdefault(_kind, {"schema": {"type": "string"}})
+
+
 @router.get(
     "/{optimization_id}/results",
-    responses={**answered("Combinations.", listed(RESULT)), **problems(404, 409)},
+    responses={**_COMBINATIONS, **problems(404, 409)},
 )
 async def results(
     services: ServicesNow, request: Request, optimization_id: PathId, query: Annotated[ResultsQuery, FromQuery()]
