@@ -5,7 +5,6 @@ with columns of numbers packed.
 """
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +20,7 @@ from consumer.reports.chart import chart_candles, chart_indicators, instrument_o
 from consumer.reports.chart_candles import CandlesAsked, anchor_of
 from consumer.reports.completed import CompletedRun
 from consumer.reports.curves import drawdown_table, equity_table, monthly_table
+from consumer.reports.json_values import plain
 from consumer.reports.packed import packed
 from consumer.reports.tables import Table
 from consumer.reports.trade_list import TradesAsked, trade_table
@@ -28,7 +28,6 @@ from engine.market.instruments import Instrument
 from engine.market.resampling import candle_opens
 from engine.market.timeframes import TIMEFRAMES, can_resample, timeframe
 from engine.market.zones import Zone
-from schemas.json_text import utc_text
 
 MOST_BARS: Final = 100_000
 CURVE_POINTS: Final = 4_000
@@ -92,7 +91,7 @@ def with_data(shell: str, content: Mapping[str, Any]) -> str:
     """The shell with the data in its slot. No text in it can end the element: `<` is written as an escape."""
     if SLOT not in shell:
         raise ValueError("the report's page has no slot for data")
-    text = json.dumps(_plain(content), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(plain(content), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     opening, closing = SLOT.split("><")
     escaped = text.replace("<", "\\u003c")
     return shell.replace(SLOT, f"{opening}>{escaped}<{closing}", 1)
@@ -223,17 +222,3 @@ def _column(name: str, column: pl.Series) -> Any:
     if name == "pattern_metadata":
         return [None if text is None else json.loads(text) for text in column]
     return packed(column)
-
-
-def _plain(value: Any) -> Any:
-    match value:
-        case datetime():
-            return utc_text(value)
-        case float():
-            return value if math.isfinite(value) else None
-        case Mapping():
-            return {str(name): _plain(each) for name, each in value.items()}
-        case list() | tuple():
-            return [_plain(each) for each in value]
-        case _:
-            return value

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, assert_never
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
-from rich.table import Column
+from rich.progress import Progress, TaskID
 
+from consumer.commands.display.live_bars import live_bars
 from consumer.requests.states import RunKey, is_terminal, key_of
 from consumer.requests.watching import Show
 from schemas import cancelled, completed, failed, progress, rejected, started
@@ -33,18 +32,7 @@ def run_bars(labels: dict[str, str] | None = None) -> Iterator[Show]:
     if not sys.stderr.isatty():
         yield _RunLines(named).show
         return
-    with Progress(
-        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
-        BarColumn(bar_width=24),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TextColumn(
-            "{task.fields[news]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)
-        ),
-        expand=True,
-        console=Console(stderr=True),
-        refresh_per_second=15,
-    ) as bars:
+    with live_bars() as bars:
         yield _RunBars(bars, named).show
 
 

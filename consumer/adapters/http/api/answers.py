@@ -2,16 +2,14 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
 from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from consumer.ports.history import Row
-from schemas.json_text import utc_text
+from consumer.reports.json_values import plain
 
 ENDED: Final = frozenset({"completed", "failed", "cancelled"})
 REVALIDATE: Final = "private, no-cache"
@@ -21,21 +19,6 @@ def json_response(content: Any, status: int = 200, headers: Mapping[str, str] | 
     """Moments are RFC 3339 in UTC; a number that is not finite is null."""
     text = json.dumps(plain(content), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return Response(text.encode("utf-8", "replace"), status, headers, media_type="application/json")
-
-
-def plain(value: Any) -> Any:
-    """The value with nothing in it that JSON has no word for."""
-    match value:
-        case datetime():
-            return utc_text(value)
-        case float():
-            return value if math.isfinite(value) else None
-        case Mapping():
-            return {str(name): plain(each) for name, each in value.items()}
-        case list() | tuple():
-            return [plain(each) for each in value]
-        case _:
-            return value
 
 
 async def answer_about(run: Row, request: Request, make: Callable[[], Awaitable[Response]], *more: object) -> Response:

@@ -11,11 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from consumer.adapters.http.api.answers import plain
 from consumer.adapters.http.api.services import Services
 from consumer.broadcaster import Follower, Key
 from consumer.errors import Unavailable
 from consumer.ports.standings import Row
+from consumer.reports.json_values import plain
 from consumer.rules.told import ENDED, end_of, state_of
 
 log = structlog.get_logger(__name__)

@@ -15,7 +15,7 @@ from typing import IO, Any, Final, Literal, TypeVar
 import polars as pl
 from starlette.responses import Response, StreamingResponse
 
-from consumer.adapters.http.api.answers import plain
+from consumer.reports.json_values import plain
 from consumer.reports.tables import Table
 from engine.numeric.csv_rows import csv_rows, iso_text
 
