@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import secrets
 import shlex
 import sys
 from collections.abc import Mapping
@@ -51,6 +52,8 @@ async def test_every_command_of_the_page_does_what_it_says(
             text = re.sub(rf"/v1/{group}/1\b", f"/v1/{group}/{number}", text)
         if path.startswith("/v1/market-data"):  # others need the bars of EURUSD
             text = text.replace("EURUSD", "GBPUSD")
+        if path == "/v1/instruments":  # schemathesis may have made the document's example on these servers before
+            text = text.replace("XPTUSD", f"X{secrets.token_hex(4).upper()}")
         answers[f"{method} {path}"] = await status_of(text, tmp_path)
     expected = {202, 200, 201, 204}
     refused = {name: status for name, status in answers.items() if status not in expected}
