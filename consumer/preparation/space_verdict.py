@@ -22,6 +22,8 @@ from schemas.problems import FieldProblem
 
 MOST_DRAWS: Final = 12_000
 """Of a random search, a tenth of a second; of a hundred samples all that may be refused."""
+MOST_PLACES: Final = 200_000
+"""Of a grid whose first ones do not stand, some seconds."""
 _MISSING = "Field required"
 """pydantic's words."""
 
@@ -95,27 +97,30 @@ def _of_all(space: Space, judge: Judge, asked: Mapping[str, Any], key: str) -> I
     try:
         if asked["method"] == "random" and samples and (size is None or size > samples):
             with suppress(_Undecided):
-                draw_combinations(space, _patient(judge), samples, asked["seed"], key)
+                draw_combinations(space, _patient(judge, MOST_DRAWS), samples, asked["seed"], key)
         elif size is None:
             draw_combinations(space, judge, 1, 0, key)
-        elif all(judge(space.at(place)) for place in range(size)):
-            raise refuses_all(key, space, judge(space.at(0)))
+        else:
+            patient = _patient(judge, MOST_PLACES)
+            with suppress(_Undecided):
+                if all(patient(space.at(place)) for place in range(size)):
+                    raise refuses_all(key, space, judge(space.at(0)))
     except InvalidParams as error:
         yield from error.problems
 
 
 class _Undecided(Exception):
-    """More draws than are made here; the search finds out."""
+    """More than are asked about here; the search finds out."""
 
 
-def _patient(judge: Judge) -> Judge:
+def _patient(judge: Judge, most: int) -> Judge:
     """Ask so often, and then no more: a rejection must not take longer than its request is waited for."""
     asked = 0
 
     def judged(combination: Mapping[str, Any]) -> tuple[ParameterProblem, ...]:
         nonlocal asked
         asked += 1
-        if asked > MOST_DRAWS:
+        if asked > most:
             raise _Undecided
         return judge(combination)
 

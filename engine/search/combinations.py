@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice, product
+from itertools import chain, islice, product
 from typing import Any
 
 import numpy as np
@@ -22,13 +22,17 @@ _DRAWN_TOGETHER = 100
 """Draws between two questions whether to go on."""
 _NAMED_VALUES = 5
 """Of those of one parameter that are refused; a range may have a million."""
+_CHECKED_AT_EACH_END = 5_000
+"""Values of one parameter that are asked about one by one: a strategy's bounds lie at the ends of a long range, and a
+million of values would take it longer than it is given. What it refuses between them is left out when it comes."""
 
 
 def check_values(space: Space, judge: Judge, strategy_key: str = "") -> None:
     """Refuse names that the strategy does not have, and values and interval ends that it never takes.
 
-    A value that is refused beside the others' defaults may be fine beside their first or last values. Raises
-    InvalidParams naming each as `param_grid.<name>`, with the first values at fault.
+    A value that is refused beside the others' defaults may be fine beside their first or last values. Of more than
+    10 000 values of one parameter the first and last 5 000 are asked about. Raises InvalidParams naming each as
+    `param_grid.<name>`, with the first values at fault.
     """
     firsts, lasts = ({name: values[end] for name, values in _ends(space).items()} for end in (0, -1))
 
@@ -228,7 +232,9 @@ def _to_check(choice: Choice) -> Iterator[Any]:
         case Interval():
             yield from (choice.low, choice.high)
         case Stepped() | Listed():
-            yield from (choice.at(place) for place in range(choice.count))
+            first = min(choice.count, _CHECKED_AT_EACH_END)
+            last = max(first, choice.count - _CHECKED_AT_EACH_END)
+            yield from (choice.at(place) for place in chain(range(first), range(last, choice.count)))
 
 
 def _ends(space: Space) -> dict[str, tuple[Any, Any]]:

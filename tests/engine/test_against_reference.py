@@ -16,7 +16,7 @@ RATIOS = ("sharpe_ratio", "sortino_ratio")
 """Returns carry the rounding of equity, which these magnify where returns hardly differ or cancel each other."""
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(run=random_runs(calendar=True, orders=KNOWS_ORDERS))
 def test_engine_agrees_with_the_reference(run: RandomRun) -> None:
     agree(run)

@@ -77,7 +77,7 @@ def test_the_random_orders_reach_what_only_orders_and_limits_do() -> None:
     warnings: set[str] = set()
     refused = ambiguous = differing = 0
 
-    @settings(SOME, max_examples=300, database=None)
+    @settings(SOME, max_examples=120, database=None)
     @given(random_runs(orders=True))
     def explore(run: RandomRun) -> None:
         nonlocal refused, ambiguous, differing
@@ -105,7 +105,7 @@ def test_the_scenarios_reach_every_way_out() -> None:
     reasons: set[str] = set()
     ambiguous = differing = refused = 0
 
-    @settings(SOME, max_examples=150, database=None)
+    @settings(SOME, max_examples=80, database=None)
     @given(scenarios())
     def explore(scenario: Scenario) -> None:
         nonlocal ambiguous, differing, refused

@@ -70,10 +70,10 @@ def test_the_state_begins_at_zero_and_names_no_field_twice() -> None:
 
 
 def test_compiled_code_is_kept_where_the_package_can_not_be_written(tmp_path: Path) -> None:
-    """A second process must not compile again (seconds), wherever the cache had to go."""
+    """A second process must not compile again (seconds), wherever the cache had to go; shown of a short function."""
     script = (
-        "import engine.kernel.loop as k; s = k.advance.stats; "
-        "print(sum(s.cache_hits.values()), sum(s.cache_misses.values()), s.cache_path)"
+        "import numpy as np; from engine.expressions.windows import bars_since as k; k(np.zeros(3, np.bool_)); "
+        "s = k.stats; print(sum(s.cache_hits.values()), sum(s.cache_misses.values()), s.cache_path)"
     )
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
     answers = [

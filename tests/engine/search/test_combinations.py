@@ -46,6 +46,19 @@ def test_names_and_values_that_the_strategy_does_not_take_are_each_named() -> No
     ]  # fmt: skip
 
 
+def test_a_million_values_are_refused_by_their_ends_without_asking_about_each() -> None:
+    asked = 0
+
+    def judge(varied: Mapping[str, Any]) -> tuple[ParameterProblem, ...]:
+        nonlocal asked
+        asked += 1
+        return JUDGE(varied)
+
+    with pytest.raises(InvalidParams, match="-4"):
+        check_values(read_space({"fast": {"from": -4, "to": 1_000_000, "step": 1}}), judge)
+    assert asked < 50_000
+
+
 def test_a_value_that_only_clashes_with_others_is_no_wrong_value() -> None:
     check_values(read_space({"fast": [5, 50], "slow": [10, 60]}), JUDGE)
 
