@@ -1,6 +1,8 @@
 """`backtest audit` as a person or a program calls it: one line, the exit status, and what a mistake says."""
 
 import json
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,26 +10,30 @@ import pytest
 from consumer.cli import run_program
 from consumer.demo_data import EURUSD_H1
 from consumer.installed import registry as strategies
+from tests.engine.audit import look_ahead_strategies
 
 BARS = ("--bars", str(EURUSD_H1), "--symbol", "EURUSD", "--timeframe", "H1", "--end", "2015-06-01", "--moments", "8")
 POINTS = {
-    "shifted": "tests.engine.audit.look_ahead_strategies:NegativeShift",
-    "early_context": "tests.engine.audit.look_ahead_strategies:ContextBeforeItsClose",
-    "in_time": "tests.engine.audit.look_ahead_strategies:ContextInTime",
-    "bar_cross": "tests.engine.audit.look_ahead_strategies:BarCross",
-    "dice": "tests.engine.audit.look_ahead_strategies:Dice",
-    "cautious": "tests.engine.audit.look_ahead_strategies:NeedsManyBars",
+    "shifted": "audited_strategies:NegativeShift",
+    "early_context": "audited_strategies:ContextBeforeItsClose",
+    "in_time": "audited_strategies:ContextInTime",
+    "bar_cross": "audited_strategies:BarCross",
+    "dice": "audited_strategies:Dice",
+    "cautious": "audited_strategies:NeedsManyBars",
 }
 
 
 @pytest.fixture(autouse=True)
 def _registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a package of its own: in this one all modules of the tests would be its code, read for each audit."""
     folder = tmp_path / "site" / "audited-1.0.dist-info"
     folder.mkdir(parents=True)
+    shutil.copy(look_ahead_strategies.__file__, folder.parent / "audited_strategies.py")
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: audited\nVersion: 1.0\n")
     lines = [f"{key} = {target}" for key, target in POINTS.items()]
     (folder / "entry_points.txt").write_text("\n".join([f"[{strategies.GROUP}]", *lines]))
     monkeypatch.syspath_prepend(folder.parent)
+    sys.modules.pop("audited_strategies", None)
 
 
 def audit(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
