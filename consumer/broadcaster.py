@@ -89,6 +89,8 @@ class Tick:
 
     number: int
     events: Sequence[Event]
+    texts: list[str] = field(default_factory=list)
+    """For those who follow to keep what they make of the events, once for all of them."""
 
 
 @dataclass(slots=True)
@@ -123,12 +125,14 @@ class Broadcaster:
         if not rest:
             self.by_key.pop(follower.key, None)
 
-    def since(self, number: int) -> Sequence[Event] | None:
+    def since(self, number: int) -> Tick | None:
         """What came of everything after that tick, newest progress alone; None: so much that some is not kept."""
         missed = [tick for tick in self.ticks if tick.number > number]
         if len(missed) < self.tick_number - number:
             return None
-        return missed[0].events if len(missed) == 1 else newest(event for tick in missed for event in tick.events)
+        if len(missed) == 1:
+            return missed[0]
+        return Tick(self.tick_number, newest(event for tick in missed for event in tick.events))
 
     def stop(self) -> None:
         """Let all streams end."""

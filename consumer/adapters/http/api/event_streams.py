@@ -3,16 +3,16 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import structlog
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from consumer.adapters.http.api.services import Services
-from consumer.broadcaster import Follower, Key
+from consumer.broadcaster import Event, Follower, Key, Tick
 from consumer.errors import Unavailable
 from consumer.ports.standings import Row
 from consumer.reports.json_values import plain
@@ -32,6 +32,9 @@ PAGE: Final = 500
 OVERLAP_SECONDS: Final = 30.0
 """In which events may come that the states at the beginning of a stream of everything include already."""
 AGAIN_SECONDS: Final = 1.0
+PART_CHARACTERS: Final = 16_384
+SEND_SECONDS: Final = 30.0
+"""For a reader to take something; one that takes nothing any more must not keep what came meanwhile in memory."""
 
 
 class EventStream(StreamingResponse):
@@ -42,8 +45,14 @@ class EventStream(StreamingResponse):
         self.leave = leave
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_in_time(message: Message) -> None:
+            async with asyncio.timeout(SEND_SECONDS):
+                await send(message)
+
         try:
-            await super().__call__(scope, receive, send)
+            await super().__call__(scope, receive, send_in_time)
+        except (TimeoutError, ClientDisconnect):
+            log.info("stream_ended", error=f"its reader took nothing for {SEND_SECONDS:g} s")
         finally:
             self.leave()
 
@@ -118,9 +127,33 @@ async def everything(services: Services) -> AsyncIterator[str]:
         at = broadcaster.tick_number
         if seen and time.monotonic() > overlap_ends:
             seen.clear()
-        text = "".join(told(event.word, event.data, None) for event in new if event.sequence > seen.get(event.key, 0))
-        if text:
+        for text in _texts(new, seen):
             yield text
+
+
+def _texts(new: Tick, seen: Mapping[Key, int]) -> Iterable[str]:
+    """What is new of it in parts, made once for all who have seen none of it, and small ones: each reader that is slow
+    has one waiting.
+    """
+    if any(event.sequence <= seen.get(event.key, 0) for event in new.events):
+        return _parts(event for event in new.events if event.sequence > seen.get(event.key, 0))
+    if not new.texts:
+        new.texts.extend(_parts(new.events))
+    return new.texts
+
+
+def _parts(events: Iterable[Event]) -> Iterator[str]:
+    """Whole events, as many as there are up to PART_CHARACTERS."""
+    part: list[str] = []
+    size = 0
+    for event in events:
+        part.append(told(event.word, event.data, None))
+        size += len(part[-1])
+        if size >= PART_CHARACTERS:
+            yield "".join(part)
+            part, size = [], 0
+    if part:
+        yield "".join(part)
 
 
 async def _states(services: Services, seen: dict[Key, int]) -> AsyncIterator[str]:
