@@ -6,6 +6,7 @@ python -m tests.benchmarks.service.api_load --posts-a-second 500 --streams 1000 
 import argparse
 import asyncio
 import json
+import multiprocessing
 import os
 import signal
 import sys
@@ -15,8 +16,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
 import psutil
+import uvloop
 
 from consumer.adapters.postgres.schema.migrating import migrate
 from consumer.devstack import devstack
@@ -72,8 +75,15 @@ async def _under_load(
     port: int, api: psutil.Process, strategy_id: int, posts_a_second: int, streams: int, seconds: float
 ) -> ApiLoad:
     load = ApiLoad(seconds, streams)
-    readers = [asyncio.create_task(_read_stream(port, load)) for _ in range(streams)]
-    await eventually(lambda: _are_open(load), "all streams open", seconds=90)
+    context = multiprocessing.get_context("spawn")
+    events, stop = context.Value("q", 0), context.Event()
+    readers = context.Process(target=read_streams, args=(port, streams, events, stop), daemon=True)
+    readers.start()
+
+    async def are_open() -> bool:
+        return bool(events.value >= streams)
+
+    await eventually(are_open, "all streams open", seconds=90)
     load.memory_before, cpu_before = api.memory_info().rss / 1e6, sum(api.cpu_times()[:2])
     body = {"strategy_id": strategy_id, "symbol": "EURUSD", "timeframe": "H1", **JANUARY}
     began = time.monotonic()
@@ -86,25 +96,37 @@ async def _under_load(
     load.seconds = time.monotonic() - began
     load.cpu_seconds = sum(api.cpu_times()[:2]) - cpu_before
     load.memory_after = api.memory_info().rss / 1e6
-    for reader in readers:
-        reader.cancel()
-    await asyncio.gather(*readers, return_exceptions=True)
+    load.events = events.value
+    stop.set()
+    readers.join(10)
     return load
 
 
-async def _are_open(load: ApiLoad) -> bool:
-    return load.events >= load.streams
+class Reader(asyncio.Protocol):
+    """Counts what comes on a stream of everything; the first is its opening. Parts are not taken apart: what is
+    measured is the API, not this.
+    """
+
+    def __init__(self, events: Any) -> None:
+        self.events = events
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        cast("asyncio.Transport", transport).write(b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+
+    def data_received(self, data: bytes) -> None:
+        self.events.value += data.count(b"\n\n")
 
 
-async def _read_stream(port: int, load: ApiLoad) -> None:
-    """Counts what comes on a stream of everything; the first is its opening."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        writer.write(b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        while await reader.readuntil(b"\n\n"):
-            load.events += 1
-    finally:
-        writer.close()
+def read_streams(port: int, streams: int, events: Any, stop: Any) -> None:
+    """A process of its own: POSTs must not wait for what reads a thousand streams."""
+
+    async def read() -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(streams):
+            await loop.create_connection(lambda: Reader(events), "127.0.0.1", port)
+        await asyncio.to_thread(stop.wait)
+
+    uvloop.run(read())
 
 
 async def _post_steadily(
