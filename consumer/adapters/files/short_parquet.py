@@ -9,7 +9,6 @@ from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from engine.numeric.columns import MOMENTS, Coded, Columns, height_of
@@ -18,15 +17,18 @@ MOST_ROWS: Final = 10_000
 """Longer tables are worth being compressed."""
 
 _MAGIC: Final = b"PAR1"
-_WHOLE, _TIME, _FLOAT, _TEXT = (pl.Int64(), pl.Datetime("us", "UTC"), pl.Float64(), pl.String())
-_PHYSICAL: Final[dict[pl.DataType, int]] = {_WHOLE: 2, _TIME: 2, _FLOAT: 5, _TEXT: 6}
+_WHOLE, _TIME, _FLOAT, _TEXT = "whole", "time", "float", "text"
+_PHYSICAL: Final = {_WHOLE: 2, _TIME: 2, _FLOAT: 5, _TEXT: 6}
 """By type, the number that Parquet has for what is stored."""
-_CONVERTED: Final[dict[pl.DataType, int]] = {_TIME: 10, _TEXT: 0}
+_CONVERTED: Final = {_TIME: 10, _TEXT: 0}
 _OPTIONAL, _PLAIN, _RLE, _UNCOMPRESSED = 1, 0, 3, 0
 _DATA_PAGE: Final = 0
 
 _TRUE, _I32, _I64, _BINARY, _LIST, _STRUCT = 1, 5, 6, 8, 9, 12
 """Thrift's types."""
+_I64_NEXT, _I64_AFTER_ONE, _STRUCT_NEXT = bytes((1 << 4 | _I64,)), bytes((2 << 4 | _I64,)), bytes((1 << 4 | _STRUCT,))
+"""How a field begins that has the next number after the one before it, or the next but one."""
+_END: Final = b"\0"
 
 Field = tuple[int, int, bytes]
 """Number, type and encoded value."""
@@ -51,7 +53,7 @@ def parquet_of(table: Columns) -> bytes:
     return b"".join([*parts, footer, len(footer).to_bytes(4, "little"), _MAGIC])
 
 
-Stored = tuple[pl.DataType, NDArray[np.bool_] | None, bytes]
+Stored = tuple[str, NDArray[np.bool_] | None, bytes]
 """Type, which values are null (None: none is), and the bytes of those that are not."""
 
 
@@ -97,25 +99,23 @@ def _page_header(rows: int, size: int) -> bytes:
     )
 
 
-def _column_chunk(name: str, of_type: pl.DataType, rows: int, at: int, size: int) -> bytes:
-    metadata = _struct(
-        *_about(name, of_type),
-        (5, _I64, _signed(rows)),
-        (6, _I64, _signed(size)),
-        (7, _I64, _signed(size)),
-        (9, _I64, _signed(at)),
-    )
-    return _struct((2, _I64, _signed(at)), (3, _STRUCT, metadata))
+def _column_chunk(name: str, of_type: str, rows: int, at: int, size: int) -> bytes:
+    """Put together by hand: a run's files have thirty, and as fields of fields they take twice as long."""
+    place, length = _signed(at), _signed(size)
+    about = _about(name, of_type), _I64_NEXT, _signed(rows), _I64_NEXT, length, _I64_NEXT, length, _I64_AFTER_ONE, place
+    return b"".join((_I64_AFTER_ONE, place, _STRUCT_NEXT, *about, _END, _END))
 
 
 @lru_cache(maxsize=256)
-def _about(name: str, of_type: pl.DataType) -> tuple[Field, ...]:
-    return (
+def _about(name: str, of_type: str) -> bytes:
+    """The first four fields of a column's metadata, which are the same in every file."""
+    fields = _struct(
         (1, _I32, _signed(_PHYSICAL[of_type])),
         (2, _LIST, _list(_I32, [_signed(_PLAIN), _signed(_RLE)])),
         (3, _LIST, _list(_BINARY, [_binary(name)])),
         (4, _I32, _signed(_UNCOMPRESSED)),
     )
+    return fields.removesuffix(_END)
 
 
 def _footer(schema: bytes, height: int, chunks: list[bytes], size: int) -> bytes:
@@ -131,22 +131,22 @@ def _footer(schema: bytes, height: int, chunks: list[bytes], size: int) -> bytes
 
 
 @lru_cache(maxsize=64)
-def _schema(names: tuple[str, ...], dtypes: tuple[pl.DataType, ...]) -> bytes:
+def _schema(names: tuple[str, ...], types: tuple[str, ...]) -> bytes:
     root = _struct((4, _BINARY, _binary("table")), (5, _I32, _signed(len(names))))
-    return _list(_STRUCT, [root, *(_schema_of(name, dtype) for name, dtype in zip(names, dtypes, strict=True))])
+    return _list(_STRUCT, [root, *(_schema_of(*column) for column in zip(names, types, strict=True))])
 
 
-def _schema_of(name: str, dtype: pl.DataType) -> bytes:
+def _schema_of(name: str, of_type: str) -> bytes:
     fields: list[Field] = [
-        (1, _I32, _signed(_PHYSICAL[dtype])),
+        (1, _I32, _signed(_PHYSICAL[of_type])),
         (3, _I32, _signed(_OPTIONAL)),
         (4, _BINARY, _binary(name)),
     ]
-    if dtype in _CONVERTED:
-        fields.append((6, _I32, _signed(_CONVERTED[dtype])))
-    if dtype == pl.String:
+    if of_type in _CONVERTED:
+        fields.append((6, _I32, _signed(_CONVERTED[of_type])))
+    if of_type == _TEXT:
         fields.append((10, _STRUCT, _struct((1, _STRUCT, _struct()))))
-    if dtype == _TIME:
+    if of_type == _TIME:
         microseconds = _struct((2, _STRUCT, _struct()))
         fields.append((10, _STRUCT, _struct((8, _STRUCT, _struct((1, _TRUE, b""), (2, _STRUCT, microseconds))))))
     return _struct(*fields)
@@ -162,7 +162,7 @@ def _struct(*fields: Field) -> bytes:
     for number, of_type, value in fields:
         parts.append(bytes((number - before << 4 | of_type,)) + value)
         before = number
-    return b"".join(parts) + b"\0"
+    return b"".join(parts) + _END
 
 
 def _list(of_type: int, items: list[bytes]) -> bytes:
