@@ -22,6 +22,9 @@ _DRAWN_TOGETHER = 100
 """Draws between two questions whether to go on."""
 _NAMED_VALUES = 5
 """Of those of one parameter that are refused; a range may have a million."""
+_CHECKED_VALUES = 50_000
+"""Of one parameter, both ends and evenly between: a second's worth. Combinations with others that are refused are left
+out."""
 
 
 def check_values(space: Space, judge: Judge, strategy_key: str = "") -> None:
@@ -228,7 +231,8 @@ def _to_check(choice: Choice) -> Iterator[Any]:
         case Interval():
             yield from (choice.low, choice.high)
         case Stepped() | Listed():
-            yield from (choice.at(place) for place in range(choice.count))
+            last, wanted = choice.count - 1, min(choice.count, _CHECKED_VALUES)
+            yield from (choice.at(last * place // max(wanted - 1, 1)) for place in range(wanted))
 
 
 def _ends(space: Space) -> dict[str, tuple[Any, Any]]:
