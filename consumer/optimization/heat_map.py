@@ -96,7 +96,8 @@ def _axis(column: pl.Series, field: str) -> list[Any]:
 def _value_of(column: pl.Series, text: str, name: str) -> Any:
     """The stored value that a text means. Raises NoHeatMap."""
     for value in column.unique().to_list():
-        if text in (str(value), json.dumps(value)) or (isinstance(value, float) and _number(text) == value):
+        is_number = isinstance(value, float | int) and not isinstance(value, bool)
+        if text in (str(value), json.dumps(value)) or (is_number and _number(text) == value):
             return value
     raise NoHeatMap("fix", f"holds {name!r} at {text!r}, which no combination has")
 

@@ -104,6 +104,12 @@ class History(Protocol):
         """The content of the accepted request behind a run."""
         ...
 
+    async def request_of_best(self, run_id: int) -> Row | None:
+        """What a run like this one is asked for as, where it is what a search left as its best: that has no request of
+        its own. None for any other run, and where the search is gone.
+        """
+        ...
+
     async def specification_of(self, run_id: int) -> Row | None:
         """What a run executes, as it was admitted; None where no request for it was accepted."""
         ...

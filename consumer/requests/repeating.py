@@ -17,7 +17,15 @@ async def repeat_run(history: History, run_id: int) -> BacktestRequested:
     row = await history.run(run_id)
     if row is None:
         raise NoSuchRun(run_id)
-    return repeated_request(row, await history.request_of(run_id) or {})
+    content = await history.request_of(run_id)
+    if content is None:
+        content = await history.request_of_best(run_id)
+    if content is None and await history.result_of(run_id) is not None:
+        raise InputRefused(
+            f"run {run_id} cannot be asked for again: it is the best of a search that was deleted, and with it went"
+            " the parameters that were tried"
+        )
+    return repeated_request(row, content or {})
 
 
 def repeated_request(row: Mapping[str, Any], content: Mapping[str, Any]) -> BacktestRequested:

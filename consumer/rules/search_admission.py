@@ -99,7 +99,10 @@ class SearchAdmission:
         if asked["param_grid"] is not None and "method" not in at_fault:
             try:
                 space = read_space(asked["param_grid"], intervals=not is_grid)
-                if not {"samples", "seed"} & at_fault:
+                if is_grid and (space.size or 0) > self.max_combinations:
+                    too_many, space = space, None  # the strategy's code is not asked about so many
+                    check_method(too_many, asked["method"], None, asked["seed"], self.max_combinations)
+                elif not {"samples", "seed"} & at_fault:
                     check_method(space, asked["method"], asked["samples"], asked["seed"], self.max_combinations)
             except InvalidSpace as error:
                 problems += _told(error)

@@ -11,6 +11,7 @@ from consumer.rules.columns import SEARCH_COLUMNS, SEARCH_JSON_COLUMNS
 from engine.expressions.merging import params_over
 from schemas.json_text import shown
 from schemas.problems import FieldProblem
+from schemas.requested import BacktestRequested
 
 
 def stored_search(specification: Mapping[str, Any]) -> str:
@@ -44,6 +45,19 @@ def specification_of_best(engine: Mapping[str, Any], best_params: Mapping[str, A
     """What the best run of a search executed. engine: of the search."""
     params = params_over(engine["strategy_key"], engine["strategy_params"], best_params)
     return {**engine, "strategy_params": params}
+
+
+def request_of_best(
+    strategy_key: str | None, asked: Mapping[str, Any], columns: Mapping[str, Any], best_params: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a single run like the best of a search is asked for as, beside what its row says.
+
+    asked: the search's request; columns: of its row, whose sizes may be those of a service that made the row itself.
+    """
+    data = {name: value for name, value in asked.items() if name in BacktestRequested.model_fields}
+    sizes = {name: columns[name] for name in ("volume", "risk_pct") if columns[name] is not None}
+    params = params_over(strategy_key, asked.get("strategy_params") or {}, best_params)
+    return {**data, **sizes, "strategy_params": params}
 
 
 def _plain(name: str, value: Any) -> Any:

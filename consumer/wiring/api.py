@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
 from uuid import uuid4
 
 import stamina
@@ -58,6 +59,8 @@ log = structlog.get_logger(__name__)
 WRITERS = 6
 READERS = 8
 """Connections for what is read."""
+READ_SECONDS: Final = 10.0
+"""For one statement that reads: somebody waits, and a 503 says more than a page that stands still."""
 
 
 async def run_api(settings: ApiSettings) -> None:
@@ -104,7 +107,13 @@ async def open_services(settings: ApiSettings, clock: StoreClock) -> AsyncIterat
     database_url = settings.database_url.get_secret_value()
     async with AsyncExitStack() as stack:
         reading = await stack.enter_async_context(
-            open_pool(database_url, max_connections=READERS, name=f"{owner} reading", plans=FREE_PLANS)
+            open_pool(
+                database_url,
+                max_connections=READERS,
+                name=f"{owner} reading",
+                plans=FREE_PLANS,
+                command_seconds=READ_SECONDS,
+            )
         )
 
         pool = await stack.enter_async_context(

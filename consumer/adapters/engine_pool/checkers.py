@@ -40,6 +40,9 @@ TROUBLE_SECONDS: Final = 60.0
 TROUBLES_WITH_PARAMS: Final = 3
 """Of a strategy within TROUBLE_SECONDS before it is not asked again: it may have been those parameters alone."""
 WATCH_SECONDS: Final = 0.1
+_About = tuple[str, bool]
+"""A strategy, and whether it is asked about what a search varies: a search too wide to check must not have the strategy
+refused for runs."""
 _FIRST_BACKOFF_SECONDS: Final = 0.1
 _LONGEST_BACKOFF_SECONDS: Final = 10.0
 MOST_TRIES: Final = MAX_CHECKERS + 2
@@ -87,8 +90,7 @@ class StrategyCheckers:
         self._waiting: dict[str, deque[_Asked]] = {}
         """By package."""
         self._under_way: dict[StrategyCheck, _Asked] = {}
-        self._troubles: dict[str, _KnownTrouble] = {}
-        """By strategy."""
+        self._troubles: dict[_About, _KnownTrouble] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._watcher: asyncio.Task[None] | None = None
         self._failed_starts = 0
@@ -154,7 +156,7 @@ class StrategyCheckers:
             except EngineError:
                 known[check] = verdict_of(check)  # says why it is not registered
                 continue
-            trouble = self._troubles.get(check.key)
+            trouble = self._troubles.get(_about(check))
             if trouble is not None and trouble.is_settled and self._still_holds(trouble, state):
                 known[check] = (_remembered(trouble.problem),)
             else:
@@ -280,14 +282,16 @@ class StrategyCheckers:
 
     def _note(self, trouble: Trouble, asked: _Asked) -> None:
         """Remember it: the next requests for the strategy must not wait as long, one after the other."""
-        key, now = asked.check.key, time.monotonic()
-        before = self._troubles.get(key)
+        key, about, now = asked.check.key, _about(asked.check), time.monotonic()
+        before = self._troubles.get(about)
         count = before.count + 1 if before is not None and before.state == asked.state and now < before.until else 1
         is_settled = trouble.at_import or count >= TROUBLES_WITH_PARAMS
-        self._troubles[key] = _KnownTrouble(trouble.problem, asked.state, now + TROUBLE_SECONDS, count, is_settled)
+        known = _KnownTrouble(trouble.problem, asked.state, now + TROUBLE_SECONDS, count, is_settled)
+        at_fault = {(key, True), (key, False)} if trouble.at_import else {about}
+        self._troubles |= dict.fromkeys(at_fault, known)
         log.warning("strategy_in_trouble", key=key, message=trouble.problem.message, count=count)
         if is_settled:
-            for other in [each for each in self._waiting.get(asked.package, ()) if each.check.key == key]:
+            for other in [each for each in self._waiting.get(asked.package, ()) if _about(each.check) in at_fault]:
                 self._waiting[asked.package].remove(other)
                 self._settle(other, (_remembered(trouble.problem),))
 
@@ -310,6 +314,10 @@ class StrategyCheckers:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _about(check: StrategyCheck) -> _About:
+    return check.key, bool(check.space)
 
 
 def _remembered(problem: FieldProblem) -> FieldProblem:

@@ -13,7 +13,7 @@ from consumer.ports.history import EVERY_RUN, NEWEST_FIRST, Row, RunFilter, RunO
 from consumer.ports.retention import BarsInUse, EndedLongAgo, EndedSearchLongAgo
 from consumer.rules.columns import ALL_RUN_COLUMNS, EXECUTION_COLUMNS, SORT_COLUMNS, STRATEGY_COLUMNS, TRADE_COLUMNS
 from consumer.rules.endings import stored_specification
-from consumer.rules.search_specification import specification_of_best
+from consumer.rules.search_specification import request_of_best, specification_of_best
 from consumer.rules.searches import BEST_RUN
 
 _ENDED = {"completed", "failed", "cancelled"}
@@ -71,19 +71,24 @@ class MemoryHistory:
         row = await self._accepted(run_id)
         return None if row is None else dict(json.loads(row["data"]))
 
+    async def request_of_best(self, run_id: int) -> Row | None:
+        found = await self._search_with_best(run_id)
+        if found is None:
+            return None
+        search, asked = found
+        async with self.tables.transaction():
+            key = self.tables.strategies[search["strategy_id"]]["strategy_key"]
+        return request_of_best(key, json.loads(asked["data"]), search, json.loads(search["best_params"]))
+
     async def specification_of(self, run_id: int) -> Row | None:
         row = await self._accepted(run_id)
         if row is not None:
             return dict(json.loads(row["specification"])["engine"])
-        async with self.tables.transaction():
-            searches = [each for each in self.tables.optimizations.values() if each.get("best_run_id") == run_id]
-            requests = list(self.tables.requests.values())
-        if not searches or searches[0]["best_params"] is None:
+        found = await self._search_with_best(run_id)
+        if found is None:
             return None
-        asked = next(each for each in requests if each["optimization_id"] == searches[0]["id"])
-        return specification_of_best(
-            json.loads(asked["specification"])["engine"], json.loads(searches[0]["best_params"])
-        )
+        search, asked = found
+        return specification_of_best(json.loads(asked["specification"])["engine"], json.loads(search["best_params"]))
 
     async def run_of_specification(self, strategy_id: int, specification: Row) -> Row | None:
         text = stored_specification(strategy_id, dict(specification))
@@ -139,6 +144,15 @@ class MemoryHistory:
         async with self.tables.transaction():
             rows = [row for row in self.tables.requests.values() if row["run_id"] == run_id]
         return next((row for row in rows if row["outcome"] == "accepted"), None)
+
+    async def _search_with_best(self, run_id: int) -> tuple[Row, Row] | None:
+        """The search that left this run as its best, and the request for it."""
+        async with self.tables.transaction():
+            searches = [each for each in self.tables.optimizations.values() if each.get("best_run_id") == run_id]
+            requests = list(self.tables.requests.values())
+        if not searches or searches[0]["best_params"] is None:
+            return None
+        return searches[0], next(each for each in requests if each["optimization_id"] == searches[0]["id"])
 
     def _told(self, run_id: int) -> dict[str, Any]:
         row = self.tables.runs[run_id]

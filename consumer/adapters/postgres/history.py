@@ -24,7 +24,7 @@ from consumer.rules.columns import (
     STRATEGY_COLUMNS,
 )
 from consumer.rules.endings import stored_specification
-from consumer.rules.search_specification import specification_of_best
+from consumer.rules.search_specification import request_of_best, specification_of_best
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,14 @@ class PostgresHistory:
     async def request_of(self, run_id: int) -> Row | None:
         found = await self._fetch(_ACCEPTED.format(column="data"), run_id)
         return dict(json.loads(found[0]["data"])) if found else None
+
+    async def request_of_best(self, run_id: int) -> Row | None:
+        found = await self._fetch(_BEST_OF, run_id)
+        if not found:
+            return None
+        search = found[0]
+        best = json.loads(search["best_params"])
+        return request_of_best(search["strategy_key"], json.loads(search["data"]), search, best)
 
     async def specification_of(self, run_id: int) -> Row | None:
         found = await self._fetch(_ACCEPTED.format(column="specification"), run_id)
@@ -169,7 +177,8 @@ _RUNS: Final = f"""
     LEFT JOIN backtest_results b ON e.run_id IS NULL AND b.run_id = r.id
 """
 _BEST_OF: Final = """
-    SELECT q.specification, o.best_params FROM optimization_runs o
+    SELECT q.specification, q.data, o.best_params, o.volume, o.risk_pct, s.strategy_key FROM optimization_runs o
+    JOIN strategies s ON s.id = o.strategy_id
     JOIN backtest_requests q ON q.optimization_id = o.id AND q.outcome = 'accepted'
     WHERE o.best_run_id = $1 AND o.best_params IS NOT NULL
 """

@@ -21,6 +21,9 @@ from consumer.errors import StoreBusy, StoreTooSlow, StoreUnavailable
 COMMAND_TIMEOUT_SECONDS = 30.0
 """Longest wait for one statement: a silent network is an error, not a hang."""
 
+RELEASE_SECONDS = 5.0
+"""Longest wait for a connection to be fit for the next one: that of a statement given up is told so by the server."""
+
 IDLE_IN_TRANSACTION_SECONDS = 15.0
 """A worker that is stopped (SIGSTOP) inside a transaction keeps its locks for so long: on a run's row, on the sweep."""
 
@@ -102,6 +105,7 @@ async def open_pool(
     name: str,
     idle_in_transaction_seconds: float = IDLE_IN_TRANSACTION_SECONDS,
     plans: Mapping[str, str] = _PLANS,
+    command_seconds: float = COMMAND_TIMEOUT_SECONDS,
 ) -> AsyncIterator["SessionPool"]:
     """A pool of sessions that write; it connects on demand, so that it can be opened while the server is away.
 
@@ -112,7 +116,7 @@ async def open_pool(
         name,
         {"idle_in_transaction_session_timeout": str(round(idle_in_transaction_seconds * 1000)), "jit": "off", **plans},
         writes=True,
-        command_seconds=COMMAND_TIMEOUT_SECONDS,
+        command_seconds=command_seconds,
     )
     pool: Any = asyncpg.create_pool(
         min_size=0,
@@ -178,8 +182,11 @@ class SessionPool:
         failover each of them leads to what is a standby now.
         """
         try:
-            async with self.pool.acquire(timeout=timeout) as connection:
+            connection = await self.pool.acquire(timeout=timeout)
+            try:
                 yield connection
+            finally:
+                await self.pool.release(connection, timeout=RELEASE_SECONDS)
         except asyncpg.ReadOnlySQLTransactionError:
             await self.pool.expire_connections()
             raise

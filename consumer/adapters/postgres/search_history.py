@@ -43,7 +43,7 @@ class PostgresSearchHistory:
 
     async def search(self, optimization_id: int) -> Row | None:
         found = await self._fetch(
-            f"{_select(ALL_SEARCH_COLUMNS, ', s.strategy_key, a.data AS request')}"
+            f"{_select(ALL_SEARCH_COLUMNS, ', a.data AS request')}"
             " LEFT JOIN backtest_requests a ON a.request_id = q.request_id WHERE r.id = $1",
             optimization_id,
         )
@@ -65,7 +65,7 @@ class PostgresSearchHistory:
 def _select(columns: Sequence[str], more: str = "") -> str:
     return (
         f"SELECT {readable_dates(', '.join(f'r.{name}' for name in columns))}, s.name AS strategy_name,"
-        f" q.request_id, q.result_digest, q.engine_version{more}"
+        f" s.strategy_key, q.request_id, q.result_digest, q.engine_version{more}"
         " FROM optimization_runs r JOIN strategies s ON s.id = r.strategy_id"
         " LEFT JOIN backtest_searches q ON q.optimization_id = r.id"
     )

@@ -9,6 +9,7 @@ from consumer.errors import StartFailed
 from consumer.ports.advice import Call, Question
 from consumer.ports.history import History, Row, RunFilter, RunOrder
 from consumer.ports.outcomes import Failed
+from consumer.requests.repeating import repeat_run
 from consumer.rules.columns import (
     ALL_RUN_COLUMNS,
     EXECUTION_COLUMNS,
@@ -16,8 +17,9 @@ from consumer.rules.columns import (
     STRATEGY_COLUMNS,
     TRADE_COLUMNS,
 )
+from engine.errors import InputRefused
 from tests.consumer.queue_steps import claim_one, queue, queued_and_claimed
-from tests.consumer.search_steps import best_run, found, searching
+from tests.consumer.search_steps import best_run, delete_row, found, searching
 from tests.consumer.stores import PostgresStore, Store
 from tests.support.messages import ADMIT, completed, requested
 
@@ -196,7 +198,7 @@ async def test_the_request_behind_a_run_and_what_it_executes_are_kept(store: Sto
 
 async def test_the_best_run_of_a_search_is_told_as_a_run_that_was_executed(store: Store) -> None:
     worker = await searching(store)
-    claim = await worker.gathering(strategy_params={"stop_loss_pips": 20.0})
+    claim = await worker.gathering(strategy_params={"stop_loss_pips": 20.0}, volume=0.3, slippage_pips=0.2)
     run_id = await worker.keeper.best_run_id(claim)
     assert run_id is not None
     await worker.keeper.end(claim, found(best_run=best_run(run_id, claim)))
@@ -204,12 +206,20 @@ async def test_the_best_run_of_a_search_is_told_as_a_run_that_was_executed(store
         row = await history.run(run_id)
         [listed] = await history.runs()
         specification = await history.specification_of(run_id)
+        again = await repeat_run(history, run_id)
     assert row is not None
     assert (row["status"], row["epoch"], row["request_id"]) == ("completed", 1, None)
     assert listed == row
     assert specification is not None
     assert specification["strategy_params"] == {"stop_loss_pips": 20.0, "fast": 5, "slow": 20}
     assert specification["symbol"] == "EURUSD"
+    assert again.strategy_params == specification["strategy_params"]
+    assert (again.volume, again.slippage_pips, again.symbol) == (0.3, 0.2, "EURUSD")
+
+    await delete_row(store, claim.facts.optimization_id)
+    async with store.history() as history:
+        with pytest.raises(InputRefused, match="best of a search that was deleted"):
+            await repeat_run(history, run_id)
 
 
 async def test_accepted_requests_are_found_by_state_and_time_the_oldest_first(store: Store) -> None:

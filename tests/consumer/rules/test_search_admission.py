@@ -47,6 +47,13 @@ def test_a_space_whose_form_is_wrong_is_not_shown_to_the_strategy() -> None:
     assert isinstance(decision, SearchRefused)
 
 
+def test_more_combinations_than_may_be_are_counted_and_not_shown_to_the_strategy() -> None:
+    asked = search("a", param_grid={"fast": {"from": 1, "to": 2_000_000, "step": 1}})
+    decision = SEARCH_ADMISSION(asked.request, STRATEGY, None, asked.problems, {})
+    assert isinstance(decision, SearchRefused)
+    assert [(each.field, each.code) for each in decision.problems] == [("param_grid", "invalid_request")]
+
+
 @pytest.mark.parametrize(
     ("data", "expected"),
     [

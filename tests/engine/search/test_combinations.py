@@ -59,6 +59,18 @@ def test_a_million_values_are_refused_by_their_ends_without_asking_about_each() 
     assert asked < 50_000
 
 
+def test_a_range_of_millions_is_checked_within_a_request_both_ends_included() -> None:
+    seen: list[Any] = []
+
+    def judge(varied: Mapping[str, Any]) -> tuple[ParameterProblem, ...]:
+        seen.append(varied["length"])
+        return ()
+
+    check_values(read_space({"length": {"from": 1, "to": 5_000_000, "step": 1}}), judge)
+    assert (seen[0], seen[-1], len(set(seen))) == (1, 5_000_000, len(seen))
+    assert len(seen) <= 50_000
+
+
 def test_a_value_that_only_clashes_with_others_is_no_wrong_value() -> None:
     check_values(read_space({"fast": [5, 50], "slow": [10, 60]}), JUDGE)
 

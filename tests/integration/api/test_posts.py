@@ -59,6 +59,10 @@ async def test_key_and_request_id_that_disagree_are_refused(api: Api, strategy: 
     assert answer.status_code == 422
     assert [each["field"] for each in answer.json()["details"]] == ["request_id"]
 
+    assert (await api.post_run(strategy, key="used")).status_code == 202
+    for given in ({"key": "used", "request_id": "another"}, {"key": "another", "request_id": "used"}):
+        assert (await api.post_run(strategy, **given)).status_code == 422, "what is known of either answered for it"
+
 
 async def test_a_refusal_leaves_nothing_so_that_the_mended_body_is_new(
     door: FrontDoor, api: Api, strategy: int

@@ -36,7 +36,7 @@ async def test_a_search_is_asked_for_found_and_read(door: FrontDoor, api: Api, w
     row = (await api.get(f"/v1/optimization/{number}")).json()
     assert (row["status"], row["best_params"], row["total_combinations"]) == ("completed", ended.data["best_params"], 6)
     listed = (await api.get("/v1/optimization", params={"status": "completed", "q": "eurusd"})).json()
-    assert number in {each["optimization_id"] for each in listed["items"]}
+    assert (number, "sma_cross") in {(each["optimization_id"], each["strategy_key"]) for each in listed["items"]}
 
     first = (await api.get(f"/v1/optimization/{number}/results", params={"limit": 4})).json()
     assert [each["rank"] for each in first["items"]] == [1, 2, 3, 4]
@@ -55,13 +55,24 @@ async def test_a_search_is_asked_for_found_and_read(door: FrontDoor, api: Api, w
     assert heat["values"] == [[by_params[x, y] for x in (5, 10)] for y in (20, 30, 40)]
     wrong = await api.get(f"/v1/optimization/{number}/heatmap", params={"x": "fast", "y": "nothing"})
     assert (wrong.status_code, wrong.json()["details"][0]["field"]) == (422, "y")
+    twice = await api.get(f"/v1/optimization/{number}/heatmap?x=fast&y=slow&fix=fast:5&fix=fast:10")
+    assert (twice.status_code, twice.json()["details"][0]["field"]) == (422, "fix")
     assert (await api.get(f"/v1/optimization/{number}/folds")).json() == {"items": [], "next_cursor": None}
     tagged = await api.get(f"/v1/optimization/{number}")
     unchanged = await api.get(f"/v1/optimization/{number}", headers={"If-None-Match": tagged.headers["ETag"]})
     assert unchanged.status_code == 304
 
+    best = row["best_run_id"]
+    assert (await api.post(f"/v1/backtest/{best}/rerun", {"request_id": "best-again"})).status_code == 202
+    repeated = await door.terminal_event("best-again")
+    kept = (await api.get(f"/v1/backtest/{best}")).json()
+    assert repeated.data["result_digest"] == kept["result_digest"], "the best run was repeated with other parameters"
+
     assert (await api.client.delete(f"/v1/optimization/{number}")).status_code == 204
     assert (await api.get(f"/v1/optimization/{number}")).status_code == 404
+    lost = await api.post(f"/v1/backtest/{best}/rerun")
+    assert lost.status_code == 422
+    assert "best of a search that was deleted" in lost.json()["detail"]
 
 
 async def test_a_space_that_is_refused_leaves_nothing(door: FrontDoor, api: Api, strategy: int) -> None:

@@ -54,7 +54,9 @@ def request_id_of(request: Request, data: dict[str, Any]) -> tuple[str, list[Fie
         problem = FieldProblem("request_id", INVALID_REQUEST, "must be one Idempotency-Key of 1 to 255 characters")
         return str(uuid7()), [problem]
     if given is not None and given != key:
-        return key, [FieldProblem("request_id", INVALID_REQUEST, "must equal the Idempotency-Key where both are given")]
+        # Neither is the request's: what is known of either must not answer for it.
+        problem = FieldProblem("request_id", INVALID_REQUEST, "must equal the Idempotency-Key where both are given")
+        return str(uuid7()), [problem]
     return key, []
 
 

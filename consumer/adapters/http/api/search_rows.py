@@ -33,6 +33,7 @@ SEARCH: Final[dict[str, Any]] = {
         "optimization_id": {"type": "integer"},
         **{name: _schema_of(name) for name in ALL_SEARCH_COLUMNS[1:]},
         "strategy_name": {"type": "string"},
+        "strategy_key": {"type": ["string", "null"]},
         "status": {"enum": ["pending", "running", "completed", "failed", "cancelled"]},
         "request_id": {"type": ["string", "null"]},
         "request": {"type": ["object", "null"], "description": "Of one search alone: what was asked for."},

@@ -18,7 +18,7 @@ from consumer.adapters.http.api.problems import Problem, refused_field
 _FRAME_BYTES: Final = 64 * 1024
 """What a form may say around its file."""
 _COPIED_BYTES: Final = 1024 * 1024
-_LONGEST_NAME: Final = 120
+_LONGEST_NAME: Final = 255
 
 
 @asynccontextmanager

@@ -121,7 +121,10 @@ async def heatmap(
     search = await completed_search_of(services, optimization_id)
     if search["walk_forward"] is not None:
         raise Problem(409, "walk_forward", "a walk-forward has a search for each fold, and no one heat map")
-    fixed = dict(_fixed(each) for each in query.fix)
+    pairs = [_fixed(each) for each in query.fix]
+    fixed = dict(pairs)
+    if len(fixed) < len(pairs):
+        raise refused_field("fix", "holds a parameter twice")
 
     async def make() -> Response:
         content = await _results_of(services, search)
