@@ -15,6 +15,9 @@ from typing import Any
 import pytest
 
 from consumer.cli import run_program
+from consumer.reports.page_report import SLOT
+from consumer.wiring import page_report
+from tests.consumer.reports.embedded import embedded_in
 from tests.engine.run_builders import sample
 from tests.support.scripted_model import HOLD, Received, Says, ScriptedModel, says
 
@@ -119,7 +122,12 @@ def test_a_run_is_paid_once_and_repeats_from_its_ledger(
 
 
 def test_what_the_rule_alone_earns_stands_beside_and_skip_llm_is_that(
-    capsys: pytest.CaptureFixture[str], model: ScriptedModel, bars: Path, ledger: Path
+    capsys: pytest.CaptureFixture[str],
+    model: ScriptedModel,
+    bars: Path,
+    ledger: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     options = run_options(bars, ledger, "rule_then_llm", "--strategy", "sma_cross")
     with_model = backtest(capsys, *options).json
@@ -132,7 +140,12 @@ def test_what_the_rule_alone_earns_stands_beside_and_skip_llm_is_that(
     assert skipped.json == alone.json
     beside = with_model["rule_only"]
     assert beside == {name: alone.json[name] for name in ("net_profit", "total_trades", "result_digest")}
-    table = backtest(capsys, *(each for each in options if each != "--json"))
+    shell, report = tmp_path / "shell.html", tmp_path / "report.html"
+    shell.write_text(SLOT)
+    monkeypatch.setattr(page_report.report_shell, "__defaults__", (shell,))
+    table = backtest(capsys, *(each for each in options if each != "--json"), "--html", report)
+    run = embedded_in(report.read_text())["run"]
+    assert (run["decided_by"], run["rule_alone"]) == ("rule_then_llm", {"run_id": None, **beside})
     assert "the rule alone" in table.err
     assert "rule_then_llm of openai:scripted with 100 calls at most on EURUSD H1" in table.err
     assert "answers from earlier ones" in table.err
