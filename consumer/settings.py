@@ -102,7 +102,7 @@ def _check_address(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
         raise ValueError("no address of a server")
-    if parts.username is not None or parts.password is not None:
+    if "@" in text or parts.port == 0:  # a port that is no number raises by itself
         raise ValueError("credentials in an address would be shown in errors")
     return text
 
@@ -488,8 +488,10 @@ def _problem(kind: type[BaseSettings], error: dict[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    """The value without what stands before an @, which may be credentials."""
-    return repr(re.sub(r"[^/,\s]*@", "...@", str(value))[:100])
+    """The value without what may be credentials: what stands before an @, and an address's query."""
+    shown = re.sub(r"//.*@", "//...@", str(value), flags=re.DOTALL)
+    shown = re.sub(r"[^/,\s]*@", "...@", shown)
+    return repr(re.sub(r"\?.*", "?...", shown, flags=re.DOTALL)[:100])
 
 
 def _wanted(field: FieldInfo) -> str:

@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from consumer.ports.advice import CallFailed, CallOutcome, CallRefused, Reply
+
 RUN_SECONDS_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 1800, 3600)
+CALL_SECONDS_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,10 @@ class Telemetry:
     _active: Gauge = field(init=False)
     _refused: Gauge = field(init=False)
     _searches: Counter = field(init=False)
+    _calls: Counter = field(init=False)
+    _call_seconds: Histogram = field(init=False)
+    _tokens: Counter = field(init=False)
+    _cost: Counter = field(init=False)
 
     def __post_init__(self) -> None:
         made = {
@@ -52,6 +59,29 @@ class Telemetry:
             "_searches": Counter(
                 "backtest_searches_finished", "Searches ended here by outcome.", ["outcome"], registry=self.registry
             ),
+            "_calls": Counter(
+                "backtest_llm_calls",
+                "Calls to language models that ended here: answered, failed (sent again, where the budget allows) or"
+                " refused.",
+                ["model", "outcome"],
+                registry=self.registry,
+            ),
+            "_call_seconds": Histogram(
+                "backtest_llm_call_seconds",
+                "Seconds from sending a call to its end.",
+                ["model"],
+                registry=self.registry,
+                buckets=CALL_SECONDS_BUCKETS,
+            ),
+            "_tokens": Counter(
+                "backtest_llm_tokens", "Tokens of answered calls.", ["model", "direction"], registry=self.registry
+            ),
+            "_cost": Counter(
+                "backtest_llm_cost",
+                "Of answered calls whose price is known, account currency.",
+                ["model"],
+                registry=self.registry,
+            ),
         }
         for name, metric in made.items():
             object.__setattr__(self, name, metric)
@@ -69,6 +99,16 @@ class Telemetry:
 
     def search_finished(self, outcome: str) -> None:
         self._searches.labels(outcome).inc()
+
+    def model_called(self, model: str, outcome: CallOutcome, seconds: float) -> None:
+        """Count a call that was sent and has ended."""
+        kind = {Reply: "answered", CallFailed: "failed", CallRefused: "refused"}[type(outcome)]
+        self._calls.labels(model, kind).inc()
+        self._call_seconds.labels(model).observe(seconds)
+        if isinstance(outcome, Reply):
+            self._tokens.labels(model, "input").inc(outcome.input_tokens or 0)
+            self._tokens.labels(model, "output").inc(outcome.output_tokens or 0)
+            self._cost.labels(model).inc(outcome.cost or 0.0)
 
     def event_published(self, kind: str) -> None:
         self._events.labels(kind).inc()

@@ -102,6 +102,8 @@ class AdviceDesk:
     clock: Clock
     limits: DeskLimits
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    told: Callable[[str, CallOutcome, float], None] = lambda model, outcome, seconds: None
+    """Hears of each call that was sent, once it has ended: its model, what came of it, and its seconds."""
     flights: dict[tuple[str, int | None], _Flight] = field(default_factory=dict, init=False)
     places: asyncio.Semaphore = field(init=False)
     sent_at: deque[float] = field(default_factory=deque, init=False)
@@ -193,7 +195,8 @@ class AdviceDesk:
     async def _send(self, wanted: Wanted, call: Call) -> FlightEnd:
         began = self.clock.monotonic()
         outcome = await self._outcome(wanted, call)
-        latency_ms = round((self.clock.monotonic() - began) * 1000)
+        seconds = self.clock.monotonic() - began
+        self.told(wanted.model, outcome, seconds)
         if isinstance(outcome, CallFailed):
             pause = outcome.retry_after_seconds
             if pause is not None and pause <= self.limits.patience_seconds:
@@ -201,7 +204,7 @@ class AdviceDesk:
                 self.hold_until[wanted.model] = max(until, self.hold_until.get(wanted.model, until))
             if not outcome.was_sent:
                 return NotSent(call, outcome)
-        known = await self.settle(call, outcome, latency_ms, wanted.run_id)
+        known = await self.settle(call, outcome, round(seconds * 1000), wanted.run_id)
         if isinstance(outcome, Reply):
             assert known is not None
             return known

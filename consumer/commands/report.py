@@ -20,6 +20,7 @@ from consumer.errors import NoSuchRun, NoSuchSearch
 from consumer.ports.run_files import RunFiles
 from consumer.preparation.full_params import full_params
 from consumer.preparation.snapshot import specification_from_json
+from consumer.reports.beside_models import net_profit_of
 from consumer.reports.drawdowns import Drawdown
 from consumer.reports.figure_groups import ambiguity, figure_groups
 from consumer.reports.figures import RunReport, TradeGroup, run_ledger, run_report
@@ -251,7 +252,7 @@ def _heading(found: RunReport, instrument: Instrument | None) -> str:
     lines += [f"warning: {printable(warning)}" for warning in found.warnings]
     lines += filter(None, [ambiguity(found.metrics, found.currency)])
     if (alone := found.rule_alone) is not None:
-        earned = (alone["total_return_pct"] or 0.0) * alone["initial_balance"] / 100
+        earned = net_profit_of(alone)
         lines.append(
             f"the rule alone, without the model: net profit {earned:,.2f} {found.currency},"
             f" {alone['total_trades']} trades (run {alone['id']})"

@@ -17,6 +17,7 @@ from consumer.commands.strategy_template import class_name, project_file, rules_
 from consumer.installed.descriptions import description_of
 from consumer.installed.registry import load_strategy, registered_strategies
 from consumer.preparation.strategy_file import class_in_file, names_a_file
+from engine.deciders.advised.terms import KEY, LLM_SCHEMA
 from engine.errors import InputRefused
 from schemas.json_text import printable
 
@@ -79,8 +80,12 @@ def show(
 
 @app.command("schema")
 def schema(key: Annotated[str, typer.Argument(help="Registered key, or path/to/file.py:Class.")]) -> None:
-    """Print the JSON Schema of a strategy's parameters, of `rules` that of a document, for an editor to check by."""
-    described = {"$schema": _DIALECT, **_strategy(key).Params.model_json_schema()}
+    """Print the JSON Schema of a strategy's parameters, of `rules` that of a document, for an editor to check by.
+
+    With `llm`, which any strategy's parameters may have beside its own.
+    """
+    described: dict[str, Any] = {"$schema": _DIALECT, **_strategy(key).Params.model_json_schema()}
+    described["properties"] = {**described.get("properties", {}), KEY: LLM_SCHEMA}
     sys.stdout.write(json.dumps(described, indent=2) + "\n")
 
 

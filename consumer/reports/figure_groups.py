@@ -14,6 +14,8 @@ class Unit(StrEnum):
 
     MONEY = "money"
     """Of the account, two decimals."""
+    COST = "cost"
+    """Money of which a hundredth counts, four decimals."""
     PERCENT = "percent"
     FRACTION = "fraction"
     """0 to 1, written in per cent."""
@@ -81,7 +83,7 @@ _GROUPS: Final[Mapping[str, Mapping[str, tuple[str, Unit]]]] = {
     "language model": {
         "llm_calls_used": ("calls", Unit.COUNT),
         "llm_calls_cached": ("answers of earlier calls", Unit.COUNT),
-        "llm_cost": ("cost, beside the result", Unit.MONEY),
+        "llm_cost": ("cost, beside the result", Unit.COST),
         "llm_input_tokens": ("tokens asked", Unit.COUNT),
         "llm_output_tokens": ("tokens answered", Unit.COUNT),
     },
@@ -123,8 +125,8 @@ def ambiguity(metrics: Mapping[str, Any], currency: str) -> str | None:
 def figure_text(value: Any, unit: Unit | None, currency: str) -> str:
     """A figure as people read it. No sign stands before what rounds to 0."""
     match unit:
-        case Unit.MONEY:
-            return f"{_plain(value, 2)} {currency}"
+        case Unit.MONEY | Unit.COST:
+            return f"{_plain(value, 4 if unit is Unit.COST else 2)} {currency}"
         case Unit.PERCENT:
             return f"{_plain(value, 2)} %"
         case Unit.FRACTION:

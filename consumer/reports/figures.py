@@ -11,6 +11,7 @@ import polars as pl
 from consumer.errors import ArtifactsUnavailable, NoSuchRun
 from consumer.ports.history import History, Row
 from consumer.ports.run_files import RunFiles
+from consumer.reports.beside_models import run_of_rule_alone
 from consumer.reports.drawdowns import Drawdown, deepest_drawdowns
 from consumer.rules.columns import METRIC_COLUMNS
 from engine.errors import InputRefused
@@ -72,7 +73,7 @@ async def run_report(history: History, files: RunFiles, run_id: int) -> RunRepor
         (),
         exits=pl.DataFrame([[trade[name] for trade in trades] for name in _EXIT], schema=_EXIT),
         specification=specification,
-        rule_alone=await _rule_alone(history, row, specification),
+        rule_alone=await run_of_rule_alone(history, row, specification),
     )
     if not _has_files(row):
         return told
@@ -98,13 +99,6 @@ def trade_groups(trades: Sequence[Mapping[str, Any]], column: str) -> list[Trade
     names = sorted({trade[column] for trade in trades})
     groups = [_group(name, [trade["profit"] for trade in trades if trade[column] == name]) for name in names]
     return sorted(groups, key=lambda group: -group.trades)
-
-
-async def _rule_alone(history: History, row: Row, specification: Row | None) -> Row | None:
-    if specification is None or specification.get("advice") is None or specification["strategy_key"] is None:
-        return None
-    asked = {name: value for name, value in specification.items() if name != "advice"}
-    return await history.run_of_specification(row["strategy_id"], asked)
 
 
 async def _metrics_of(history: History, row: Row) -> Mapping[str, Any]:

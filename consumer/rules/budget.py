@@ -84,3 +84,8 @@ def cutoff_warnings(start: datetime, cutoff: date | None) -> tuple[str, ...]:
         return ()
     told = f"the run begins on {start:%Y-%m-%d}, before the model's training ended on {cutoff:%Y-%m-%d}"
     return (f"{told}: it may remember what happened then",)
+
+
+def waited_too_long(limit_seconds: float) -> str:
+    """Why a run failed (`timeout`) that waited for its model for longer, in all."""
+    return f"the run waited for its model longer than LLM_RUN_TIMEOUT_SECONDS, {limit_seconds:g} s"

@@ -2,17 +2,20 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import wait
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from consumer.adapters.language_models.ledger_file import LocalRun, open_ledger_file
 from consumer.advice.desk import AdviceDesk
 from consumer.advice.run_advice import AdviceTerms, RunAdvice
 from consumer.clock import SystemClock
 from consumer.ports.advice import (
+    Advice,
     AdviceFailed,
     AdviceFigures,
     CallLedger,
@@ -24,7 +27,7 @@ from consumer.ports.advice import (
 )
 from consumer.preparation.questions import in_words_of_ports
 from consumer.preparation.snapshot import specification_to_json
-from consumer.rules.budget import specification_hash
+from consumer.rules.budget import specification_hash, waited_too_long
 from consumer.settings import DatabaseSettings, ModelSettings, load_settings
 from consumer.wiring.models import desk_limits, open_caller
 from engine.deciders.advised import advisor
@@ -32,6 +35,7 @@ from engine.errors import AdviceFailed as RunAdviceFailed
 from engine.errors import RunFailed
 from engine.specification import Specification
 
+_LONGEST_WAIT_SECONDS: Final = 0.1
 WaitFor = Callable[[Callable[[], Awaitable[Any]]], Any]
 """Runs a coroutine on the loop, and waits."""
 
@@ -84,7 +88,7 @@ def open_local_advisor(
         )
         desk: AdviceDesk = wait_for(open_desk)
         try:
-            yield LocalAdvisor(RunAdvice(desk, terms), wait_for)
+            yield LocalAdvisor(RunAdvice(desk, terms), wait_for, settings.llm_run_timeout_seconds)
             ledger.end_run(run.run_id)
         except RunFailed:
             ledger.end_run(run.run_id)
@@ -111,19 +115,32 @@ def _ledger(path: Path | None, database: DatabaseSettings | None, wait_for: "Wai
         wait_for(lambda: opened.__aexit__(None, None, None))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LocalAdvisor:
     """Implements engine.deciders.advised.advisor.Advisor."""
 
     run: RunAdvice
     wait_for: "WaitFor"
+    timeout_seconds: float
+    """For which the run may wait for answers, in all."""
+    waited_seconds: float = field(default=0.0, init=False)
 
     def ask(self, questions: Sequence[advisor.Question]) -> Sequence[advisor.Answer | None]:
         asked = [in_words_of_ports(question) for question in questions]
-        told = self.wait_for(lambda: self.run.ask(asked))
+        told = self.wait_for(lambda: self._within_the_limit(self.run.ask(asked)))
         if isinstance(told, AdviceFailed):
             raise RunAdviceFailed(told.code, told.message)
         return [None if text is None else advisor.Answer(text) for text in told]
+
+    async def _within_the_limit(self, asking: Awaitable[Advice]) -> Advice:
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(self.timeout_seconds - self.waited_seconds):
+                return await asking
+        except TimeoutError:
+            return AdviceFailed("timeout", waited_too_long(self.timeout_seconds))
+        finally:
+            self.waited_seconds += time.monotonic() - began
 
     def figures(self) -> AdviceFigures:
         """What the run's calls came to, over all its attempts."""
@@ -159,6 +176,9 @@ def _event_loop() -> Iterator[WaitFor]:
 
         future = asyncio.run_coroutine_threadsafe(awaited(), loop)
         try:
+            # In small waits: Polars' handler of SIGINT has the kernel restart a wait without an end.
+            while not wait([future], _LONGEST_WAIT_SECONDS).done:
+                pass
             return future.result()
         except BaseException:
             future.cancel()  # Ctrl-C: what is not begun is not begun

@@ -1,12 +1,12 @@
 """Language models: which may decide, who calls them, and what a worker allows itself."""
 
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from consumer.advice.desk import AdviceDesk, DeskLimits
 from consumer.ports import Clock
-from consumer.ports.advice import CallLedger, MessageStore, ModelCaller
+from consumer.ports.advice import CallLedger, CallOutcome, MessageStore, ModelCaller
 from consumer.rules.advice import ModelTerms
 from consumer.settings import ModelSettings
 from engine.deciders.advised.answers import ANSWER_SCHEMA
@@ -52,13 +52,17 @@ async def open_desk(
     clock: Clock,
     account_currency: str,
     secrets: Sequence[str],
+    told: Callable[[str, CallOutcome, float], None],
 ) -> AsyncIterator[AdviceDesk | None]:
-    """Who makes calls; None without a model. secrets: taken out of providers' words. Raises SettingsInvalid."""
+    """Who makes calls; None without a model. secrets: taken out of providers' words. told: see AdviceDesk.
+
+    Raises SettingsInvalid.
+    """
     if not settings.models:
         yield None
         return
     caller = open_caller(settings, account_currency, secrets)
-    desk = AdviceDesk(caller, ledger, messages, clock, desk_limits(settings))
+    desk = AdviceDesk(caller, ledger, messages, clock, desk_limits(settings), told=told)
     try:
         yield desk
     finally:

@@ -14,6 +14,7 @@ from consumer.errors import ArtifactsUnavailable
 from consumer.reports.completed import CompletedRun
 from consumer.reports.page_report import NoReportPage, ReportedRun
 from consumer.reports.run_answer import answer
+from consumer.rules.advice import RULE_ONLY
 from consumer.rules.columns import ALL_RUN_COLUMNS, COLUMN_OF_FIELD, EXECUTION_COLUMNS, METRIC_COLUMNS
 from engine.errors import InputRefused
 from engine.results.result import BacktestResult
@@ -65,12 +66,15 @@ def reported_here(result: BacktestResult, figures: Mapping[str, Any]) -> Iterato
         rows = result.bars.between(*(int(each.timestamp() * 1_000_000) for each in _range(result)))
         row = {**_row(result), "data_file_path": files.save_bars(result.bars.rows(*rows).frame)}
         metrics = {**result.to_json_dict(), **figures}
+        alone = metrics.pop("rule_only", None)
         told = answer(
             row,
             tables,
             result={"metrics": metrics, "duration_seconds": None},
             request=None,
             account_currency=result.specification.account_currency,
+            decided_by=str(advice.decided_by) if (advice := result.specification.advice) is not None else RULE_ONLY,
+            rule_alone=None if alone is None else {"run_id": None, **alone},
         )
         yield ReportedRun(told, CompletedRun(row, {})), tables
 

@@ -147,6 +147,8 @@ def test_secrets_show_in_no_repr_and_no_error(monkeypatch: pytest.MonkeyPatch) -
     assert PASSWORD not in f"{settings!r} {settings} {settings.model_dump()} {settings.database_place}"
     assert PASSWORD not in refused(monkeypatch, DATABASE_URL=f"mysql://me:{PASSWORD}@host/db")
     assert PASSWORD not in refused(monkeypatch, ARTIFACTS_URL=f"s3://me:{PASSWORD}@bucket/x")
+    assert PASSWORD not in refused(monkeypatch, LLM_BASE_URL=f"http://me:{PASSWORD}/x@127.0.0.1/v1")
+    assert PASSWORD not in refused(monkeypatch, LLM_BASE_URL=f"http://127.0.0.1/v1?api_key={PASSWORD}")
 
 
 @pytest.mark.parametrize("name", ["ARTIFACTS_URL", "MARKET_DATA_URL"])

@@ -25,6 +25,7 @@ from consumer.ports import EngineProgress, EngineTask, StopSignal
 from consumer.ports.advice import Advise, Question
 from consumer.ports.outcomes import ChildDied, EngineOutcome, Failed, Stopped
 from consumer.ports.searches import StepDied, StepDone, StepTask
+from consumer.rules.budget import waited_too_long
 
 __all__ = ["ChildStartFailed", "EngineChild"]
 
@@ -244,9 +245,7 @@ class EngineChild:
                 limit = self._settings.run_timeout_seconds
                 return Failed("timeout", f"the run took longer than RUN_TIMEOUT_SECONDS, {limit:g} s")
             case _KillReason.ADVICE_TIMEOUT:
-                limit = self._settings.advice_timeout_seconds
-                waited = f"the run waited for its model longer than LLM_RUN_TIMEOUT_SECONDS, {limit:g} s"
-                return Failed("timeout", waited)
+                return Failed("timeout", waited_too_long(self._settings.advice_timeout_seconds))
             case _KillReason.MEMORY:
                 return Failed(
                     "out_of_memory", f"the run needed more than ENGINE_MEMORY_MB, {self._settings.memory_mb} MB"

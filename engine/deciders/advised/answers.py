@@ -130,7 +130,7 @@ def sayable(text: str) -> str:
 def level_problem(
     said: Said, side: int, middle: float, price_of: Callable[[float], float], middle_name: str = "the newest close"
 ) -> str | None:
-    """Say which level of a decision to open is on the wrong side, None where all are right.
+    """Say which level of a decision to open is no price or on the wrong side, None where all are right.
 
     side: +1 for BUY. middle: what lies between its stop and its targets, as the model was shown it. price_of: what a
     level of the model's comes to, and the middle too.
@@ -138,6 +138,9 @@ def level_problem(
     action, (verb, beyond) = said.action, ("below", "above") if side > 0 else ("above", "below")
     nearer, nearer_name = middle, middle_name
     stop = said.stop_loss
+    for level in (*said.take_profits, *(() if stop is None else (stop,))):
+        if not price_of(level) > 0.0:
+            return f"{action} needs levels above 0, not {level:.10g}"
     if stop is not None and not (price_of(nearer) - price_of(stop)) * side > 0.0:
         return f"{action} needs its stop_loss {verb} {middle_name}: {stop:.10g} against {middle:.10g}"
     for number, target in enumerate(said.take_profits, 1):

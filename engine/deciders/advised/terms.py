@@ -18,6 +18,51 @@ _HIDDEN: Final = frozenset({"hour", "minute", "weekday", "spread", "pips"})
 """What of expressions tells dates or the scale of prices."""
 
 
+LLM_SCHEMA: Final[Mapping[str, Any]] = {
+    "type": "object",
+    "description": "How a language model is asked, where the strategy's row leaves a say to one.",
+    "additionalProperties": False,
+    "properties": {
+        "model": {"type": "string", "description": "provider:name, one of BACKTEST_LLM_MODELS."},
+        "every": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": MOST_EVERY,
+            "description": "Closes from one ask to the next, where the model decides alone.",
+        },
+        "bars": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": MOST_BARS,
+            "default": DEFAULT_BARS,
+            "description": "Bars of each timeframe that are sent.",
+        },
+        "indicators": {
+            "type": "object",
+            "description": "Expressions by name, whose values are sent; also {timeframe, value}.",
+        },
+        "roles": {
+            "type": "array",
+            "items": {"type": "string", "minLength": 1, "maxLength": _LONGEST_ROLE},
+            "minItems": 1,
+            "maxItems": MOST_ROLES,
+            "uniqueItems": True,
+            "default": list(DEFAULT_ROLES),
+            "description": "Who votes, in multi_agent.",
+        },
+        "blind": {"type": "boolean", "default": False, "description": "Hides symbol, dates and scale."},
+        "min_confidence": {
+            "type": "number",
+            "minimum": 0,
+            "maximum": 1,
+            "default": 0,
+            "description": "A decision, or a vote, below it is none.",
+        },
+    },
+}
+"""JSON Schema of `llm`, for an editor; what holds is `checked_llm`."""
+
+
 @dataclass(frozen=True, slots=True)
 class LlmParams:
     """strategy_params.llm, valid. model: None, the configured one."""

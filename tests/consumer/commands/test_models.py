@@ -15,8 +15,11 @@ from typing import Any
 import pytest
 
 from consumer.cli import run_program
+from consumer.reports.page_report import SLOT
+from consumer.wiring import page_report
+from tests.consumer.reports.embedded import embedded_in
 from tests.engine.run_builders import sample
-from tests.support.scripted_model import Received, Says, ScriptedModel, says
+from tests.support.scripted_model import HOLD, Received, Says, ScriptedModel, says
 
 BARS = 120
 ALONE = ("llm_only", "rule_then_llm")
@@ -119,7 +122,12 @@ def test_a_run_is_paid_once_and_repeats_from_its_ledger(
 
 
 def test_what_the_rule_alone_earns_stands_beside_and_skip_llm_is_that(
-    capsys: pytest.CaptureFixture[str], model: ScriptedModel, bars: Path, ledger: Path
+    capsys: pytest.CaptureFixture[str],
+    model: ScriptedModel,
+    bars: Path,
+    ledger: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     options = run_options(bars, ledger, "rule_then_llm", "--strategy", "sma_cross")
     with_model = backtest(capsys, *options).json
@@ -132,7 +140,12 @@ def test_what_the_rule_alone_earns_stands_beside_and_skip_llm_is_that(
     assert skipped.json == alone.json
     beside = with_model["rule_only"]
     assert beside == {name: alone.json[name] for name in ("net_profit", "total_trades", "result_digest")}
-    table = backtest(capsys, *(each for each in options if each != "--json"))
+    shell, report = tmp_path / "shell.html", tmp_path / "report.html"
+    shell.write_text(SLOT)
+    monkeypatch.setattr(page_report.report_shell, "__defaults__", (shell,))
+    table = backtest(capsys, *(each for each in options if each != "--json"), "--html", report)
+    run = embedded_in(report.read_text())["run"]
+    assert (run["decided_by"], run["rule_alone"]) == ("rule_then_llm", {"run_id": None, **beside})
     assert "the rule alone" in table.err
     assert "rule_then_llm of openai:scripted with 100 calls at most on EURUSD H1" in table.err
     assert "answers from earlier ones" in table.err
@@ -186,7 +199,10 @@ def test_a_run_whose_calls_failed_says_so_without_a_secret(
     assert not any("failed" in each for each in again["warnings"])
 
 
-def test_a_run_that_is_killed_goes_on_within_its_budget(model: ScriptedModel, bars: Path, ledger: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_is_broken_off_goes_on_within_its_budget(
+    model: ScriptedModel, bars: Path, ledger: Path, number: signal.Signals
+) -> None:
     held, arrived = threading.Event(), threading.Event()
 
     def script(received: Received) -> Says:
@@ -201,7 +217,8 @@ def test_a_run_that_is_killed_goes_on_within_its_budget(model: ScriptedModel, ba
     environment = {**os.environ, **_settings(model)}
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         assert arrived.wait(60)
-        process.send_signal(signal.SIGKILL)
+        process.send_signal(number)
+        process.wait(30)  # while the call is out
     held.set()
     assert [state for _, _, state in states(ledger)] == ["answered"] * 3 + ["asked"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
@@ -244,6 +261,24 @@ def test_what_is_wrong_is_one_line(
     further = () if "--strategy" in options or options[1] in ALONE else ("--strategy", "sma_cross")
     ended = backtest(capsys, "run", "--bars", bars, "--symbol", "EURUSD", "--timeframe", "H1", *options, *further)
     assert (ended.status, told in ended.err) == (2, True), ended.err
+
+
+def test_waiting_for_the_model_ends_at_its_own_limit(
+    capsys: pytest.CaptureFixture[str],
+    model: ScriptedModel,
+    bars: Path,
+    ledger: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    never = threading.Event()
+    model.script = lambda received: Says(HOLD, after=never if received.number == 2 else None)
+    monkeypatch.setenv("BACKTEST_LLM_RUN_TIMEOUT_SECONDS", "1.5")
+    ended = backtest(capsys, *run_options(bars, ledger, "llm_only"))
+    assert (ended.status, model.calls) == (1, 2)
+    assert "waited for its model longer than LLM_RUN_TIMEOUT_SECONDS, 1.5 s" in ended.err
+    model.script = says()
+    monkeypatch.delenv("BACKTEST_LLM_RUN_TIMEOUT_SECONDS")
+    assert backtest(capsys, *run_options(bars, ledger, "llm_only")).json["llm_calls_cached"] == 1
 
 
 def test_without_a_model_the_mode_is_not_available(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from consumer.demo_data import EURUSD_H1
+from engine.deciders.advised.terms import FIELDS
 from tests.consumer.commands.test_run import Program, backtest
 
 __all__ = ["backtest"]
@@ -147,10 +148,12 @@ def test_the_schema_of_rules_has_every_field(backtest: Program) -> None:
     assert schema["anyOf"] == [{"required": ["buy"]}, {"required": ["sell"]}]
     fields = (
         "params indicators buy sell close close_long close_short stop_loss take_profit trailing_stop max_bars volume"
+        " llm"
     )
     assert list(schema["properties"]) == fields.split()
     assert all("description" in field for field in schema["properties"].values())
     assert "H4" in schema["$defs"]["TimeframedIndicator"]["properties"]["timeframe"]["enum"]
+    assert tuple(schema["properties"]["llm"]["properties"]) == FIELDS
 
 
 RESULTS = [

@@ -2,16 +2,20 @@
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
+from consumer.adapters.files.run_tables import RunTableFiles
 from consumer.adapters.memory.history import MemoryHistory
 from consumer.errors import ArtifactsUnavailable, NoSuchRun
 from consumer.ports.outcomes import Failed
 from consumer.reports.drawdowns import deepest_drawdowns
 from consumer.reports.figures import RunReport, run_ledger, run_report, trade_groups
 from engine.errors import InputRefused
+from tests.consumer.adapters.http.apis import client_of
 from tests.consumer.queue_steps import queued_and_claimed
 from tests.consumer.stores import MemoryStore
 from tests.support.builders import NOON
@@ -129,13 +133,36 @@ def equity(*values: float) -> pl.DataFrame:
 
 async def test_beside_a_run_with_a_model_stands_what_its_rule_earned_alone() -> None:
     store = MemoryStore()
-    alone, advised = await completed_run(store), await completed_run(store, "b")
-    request = store.tables.requests["b"]
-    stored = json.loads(request["specification"])
-    stored["engine"]["advice"] = {"decided_by": "rule_then_llm"}
-    store.tables.requests["b"] = {**request, "specification": json.dumps(stored, sort_keys=True)}
+    alone, advised = await completed_run(store), await advised_run(store, "b")
 
     told = await reported(store, advised, Files(None))
     assert told.rule_alone is not None
     assert told.rule_alone["id"] == alone
     assert (await reported(store, alone, Files(None))).rule_alone is None
+
+
+async def test_the_api_tells_a_rule_alone_that_is_run_after_the_model_was_asked(tmp_path: Path) -> None:
+    store = MemoryStore()
+    advised = await advised_run(store, "b")
+    history: Any = MemoryHistory(store.tables)
+    async with client_of(history, RunTableFiles(str(tmp_path))) as client:
+        before = await client.get(f"/v1/backtest/{advised}")
+        alone = await completed_run(store)
+        after = await client.get(f"/v1/backtest/{advised}", headers={"If-None-Match": before.headers["etag"]})
+        of_rule = (await client.get(f"/v1/backtest/{alone}")).json()
+
+    assert (before.json()["decided_by"], before.json()["rule_alone"]) == ("rule_then_llm", None)
+    beside = after.json()["rule_alone"]
+    assert (beside["run_id"], beside["total_trades"]) == (alone, of_rule["total_trades"])
+    assert beside["net_profit"] == of_rule["total_return_pct"] * of_rule["initial_balance"] / 100 != 0
+    assert (of_rule["decided_by"], of_rule["rule_alone"]) == ("rule_only", None)
+
+
+async def advised_run(store: MemoryStore, name: str) -> int:
+    """A completed run that a model had a say in."""
+    run_id = await completed_run(store, name)
+    request = store.tables.requests[name]
+    stored = json.loads(request["specification"])
+    stored["engine"]["advice"] = {"decided_by": "rule_then_llm"}
+    store.tables.requests[name] = {**request, "specification": json.dumps(stored, sort_keys=True)}
+    return run_id

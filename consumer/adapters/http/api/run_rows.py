@@ -42,6 +42,17 @@ RUN: Final[dict[str, Any]] = {
         "request": {"type": ["object", "null"]},
         "duration_seconds": {"type": ["number", "null"]},
         "account_currency": {"type": ["string", "null"], "description": "Of all money in it."},
+        "decided_by": {"type": ["string", "null"], "description": "The strategy's mode: rule_only, llm_only, ..."},
+        "rule_alone": {
+            "type": ["object", "null"],
+            "description": "Of a run that a language model had a say in: the newest run of the same rule without it.",
+            "properties": {
+                "run_id": {"type": "integer"},
+                "net_profit": {"type": "number"},
+                "total_trades": {"type": ["integer", "null"]},
+                "result_digest": {"type": ["string", "null"]},
+            },
+        },
         **{name: {"type": ["object", "null"]} for name in ("all", "long", "short")},
         "drawdowns": {"type": ["array", "null"]},
         "missing": {"type": ["string", "null"]},

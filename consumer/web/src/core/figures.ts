@@ -1,6 +1,6 @@
 // How figures are told: label, unit, what it means. Names and units are those of the terminal (figure_groups.py).
 
-export type Unit = "money" | "percent" | "fraction" | "ratio" | "pips" | "count" | "days" | "probability";
+export type Unit = "money" | "percent" | "fraction" | "ratio" | "pips" | "count" | "days" | "probability" | "cost";
 
 export interface Figure {
   label: string;
@@ -57,18 +57,25 @@ export const FIGURE_GROUPS: readonly (readonly [string, Readonly<Record<string, 
     avg_spread: figure("Average spread", "pips", "Mean over the bars simulated."),
     break_even_spread_pips: figure("Spread at which it earns 0", "pips", "With a wider spread than this the run loses money."),
   }],
+  ["Language model", {
+    llm_calls_used: figure("Calls", "count", "Calls to the model that this run sent, failed and lost ones among them."),
+    llm_calls_cached: figure("Answers of earlier calls", "count", "Questions that other runs had asked already."),
+    llm_cost: figure("Cost, beside the result", "cost", "What the calls cost; in no figure of the result."),
+    llm_input_tokens: figure("Tokens asked", "count", "Of the questions."),
+    llm_output_tokens: figure("Tokens answered", "count", "Of the answers."),
+  }],
 ];
 
 export const FIGURES: Readonly<Record<string, Figure>> = Object.assign({}, ...FIGURE_GROUPS.map(([, figures]) => figures));
 
-const DECIMALS: Record<Unit, number> = { money: 2, percent: 2, fraction: 2, ratio: 3, pips: 2, count: 0, days: 1, probability: 4 };
+const DECIMALS: Record<Unit, number> = { money: 2, percent: 2, fraction: 2, ratio: 3, pips: 2, count: 0, days: 1, probability: 4, cost: 4 };
 
 /** A figure for people, with its unit. null: "–". No sign stands before what rounds to 0. */
 export function figureText(value: number | null | undefined, unit: Unit | undefined, currency = ""): string {
   if (value === null || value === undefined) return "–";
   if (unit === undefined) return Number.isInteger(value) ? plain(value, 0) : plain(value, 4);
   const text = plain(unit === "fraction" ? value * 100 : value, DECIMALS[unit]);
-  if (unit === "money") return currency ? `${text} ${currency}` : text;
+  if (unit === "money" || unit === "cost") return currency ? `${text} ${currency}` : text;
   if (unit === "percent" || unit === "fraction") return `${text} %`;
   if (unit === "pips" || unit === "days") return `${text} ${unit}`;
   return text;

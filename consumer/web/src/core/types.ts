@@ -67,6 +67,8 @@ export interface RunDetail extends Run {
   drawdowns?: Drawdown[];
   request?: Record<string, Json> | null;
   attempts?: Json;
+  /** What the rule of a run with a language model earned without it. run_id: null where that is no run of the database. */
+  rule_alone?: { run_id: number | null; net_profit: number; total_trades: number | null } | null;
 }
 
 /** recovered: null while it lasts at the end. */

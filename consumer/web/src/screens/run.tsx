@@ -1,6 +1,7 @@
 // A run: warnings first, its figures, and everything behind them in tabs. Live while it is at work.
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { dataZone } from "../core/zones";
+import { figureText } from "../core/figures";
 import { api } from "../core/http_source";
 import { runNews } from "../core/live";
 import { useLoad } from "../core/load";
@@ -10,17 +11,23 @@ import { Link, Progress, Shown, StatusWord, Time, Trouble, isAtWork } from "../p
 import { useSource } from "../parts/source_of_page";
 import { Tabs } from "../parts/tabs";
 import { AnalyticsTab } from "./run_analytics";
+import { CallsTab, RuleAlone, asksModel } from "./run_calls";
 import { ChartTab } from "./run_chart";
 import { ConfigurationTab } from "./run_configuration";
 import { DownloadsTab } from "./run_downloads";
 import { EquityTab } from "./run_equity";
-import { Figures } from "./run_figures";
+import { Figures, currencyOf } from "./run_figures";
 import { MonthsTab } from "./run_months";
 import { TradesTab } from "./run_trades";
 import { loadTrades } from "./trade_list";
 import { withNews } from "./runs";
 
-export const TABS = ["chart", "equity", "months", "trades", "analytics", "configuration", "downloads"] as const;
+export const TABS = ["chart", "equity", "months", "trades", "analytics", "calls", "configuration", "downloads"] as const;
+
+/** A file holds no calls, and most runs make none. */
+function tabsOf(run: RunDetail, isFile: boolean): readonly string[] {
+  return TABS.filter((name) => name !== "calls" || (asksModel(run) && !isFile));
+}
 
 export function RunScreen() {
   const [, , idText = "", tab = "chart"] = place.value.path.split("/");
@@ -80,13 +87,14 @@ function RunView({ run, tab, news, again }: { run: RunDetail; tab: string; news:
 function Completed({ run, tab, toTab }: { run: RunDetail; tab: string; toTab: (name: string) => void }) {
   const source = useSource();
   const trades = useLoad<readonly Trade[]>(`trades ${run.run_id}`, () => loadTrades(source, run.run_id));
-  const panel = useMemo(() => ({ chart: ChartTab, equity: EquityTab, months: MonthsTab, trades: TradesTab, analytics: AnalyticsTab, configuration: ConfigurationTab, downloads: DownloadsTab })[tab] ?? ChartTab, [tab]);
+  const panel = useMemo(() => ({ chart: ChartTab, equity: EquityTab, months: MonthsTab, trades: TradesTab, analytics: AnalyticsTab, calls: CallsTab, configuration: ConfigurationTab, downloads: DownloadsTab })[tab] ?? ChartTab, [tab]);
   const Panel = panel;
   return (
     <>
       <Warnings run={run} />
+      <RuleAlone run={run} />
       <Figures run={run} />
-      <Tabs label="Views of the run" names={TABS} current={tab} onTab={toTab}>
+      <Tabs label="Views of the run" names={tabsOf(run, source.embedded)} current={tab} onTab={toTab}>
         <Panel run={run} trades={trades} />
       </Tabs>
     </>
@@ -112,6 +120,7 @@ export function Warnings({ run, label = "Warnings" }: { run: RunDetail; label?: 
 
 /** A run that has no results: what it does, or why there will be none. */
 function Unfinished({ run, tab, toTab, news }: { run: RunDetail; tab: string; toTab: (name: string) => void; news: Record<string, unknown> | undefined }) {
+  const source = useSource();
   const told = (name: string) => (news && news[name] !== null && news[name] !== undefined ? String(news[name]) : null);
   return (
     <>
@@ -150,6 +159,14 @@ function Unfinished({ run, tab, toTab, news }: { run: RunDetail; tab: string; to
               <dd>{told("trades")}</dd>
             </>
           )}
+          {told("llm_calls_used") && (
+            <>
+              <dt>Calls to the model so far</dt>
+              <dd>
+                {told("llm_calls_used")}, answers of earlier ones {told("llm_calls_cached")}, cost {told("llm_cost") === null ? "not known" : figureText(Number(told("llm_cost")), "cost", currencyOf(run))}
+              </dd>
+            </>
+          )}
           {told("eta_seconds") && (
             <>
               <dt>Seconds left, about</dt>
@@ -158,8 +175,8 @@ function Unfinished({ run, tab, toTab, news }: { run: RunDetail; tab: string; to
           )}
         </dl>
       )}
-      <Tabs label="Views of the run" names={TABS} current={tab} onTab={toTab}>
-        {tab === "configuration" ? <ConfigurationTab run={run} /> : <p class="note">{isAtWork(run.status) ? "Results stand here as soon as the run has completed." : `The run is ${run.status}: it has no results.`}</p>}
+      <Tabs label="Views of the run" names={tabsOf(run, source.embedded)} current={tab} onTab={toTab}>
+        {tab === "configuration" ? <ConfigurationTab run={run} /> : tab === "calls" ? <CallsTab run={run} /> : <p class="note">{isAtWork(run.status) ? "Results stand here as soon as the run has completed." : `The run is ${run.status}: it has no results.`}</p>}
       </Tabs>
     </>
   );

@@ -93,6 +93,15 @@ def test_what_cannot_be_taken_is_asked_again_once_with_what_was_wrong() -> None:
     assert not any("could not be taken" in each for each in result.warnings)
 
 
+def test_a_level_that_is_no_price_is_asked_again() -> None:
+    advisor = Scripted({1: [said("BUY", -1.0), said("HOLD")], 3: [said("SELL", 1.2, -0.5), said("HOLD")]})
+    result = run(FLAT, LLM_ONLY, advisor)
+    told = [each.messages[3].content for each in advisor.asked if len(each.messages) > 2]
+    assert "BUY needs levels above 0, not -1" in told[0]
+    assert "SELL needs levels above 0, not -0.5" in told[1]
+    assert result.trades.height == 0
+
+
 def test_what_cannot_be_taken_twice_is_hold_and_counted() -> None:
     advisor = Scripted({2: "no JSON", 5: ["[]", '{"action": "MOVE"}']})
     result = run(FLAT, LLM_ONLY, advisor)

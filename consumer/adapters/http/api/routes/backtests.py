@@ -69,11 +69,13 @@ async def get_run(services: ServicesNow, request: Request, run_id: PathId) -> Re
     """One run: its row, its figures once it has completed, and the request behind it."""
     run = await run_of(services, run_id)
 
+    told = await of_history(services.history, run)
+
     async def make() -> Response:
-        data, told = services.data, await of_history(services.history, run)
+        data = services.data
         return json_response(await data.turns.take(lambda: answer(run, data.tables, **told)))
 
-    return await answer_about(run, request, make, run["strategy_name"], run["strategy_key"])
+    return await answer_about(run, request, make, run["strategy_name"], run["strategy_key"], told["rule_alone"])
 
 
 async def run_of(services: Services, run_id: int) -> Row:

@@ -52,7 +52,7 @@ async def get_report(services: ServicesNow, data: DataNow, request: Request, run
         }
         return HTMLResponse(text, headers=headers)
 
-    return await answer_about(run.row, request, respond, "report")
+    return await answer_about(run.row, request, respond, "report", told["rule_alone"])
 
 
 def policy_of(page: str) -> str:
