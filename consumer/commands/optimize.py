@@ -24,7 +24,7 @@ _SEARCH, _OUTPUT = "Search", "Output"
 
 
 @app.command()
-@with_run_options(without=("signals", "strategy_id", *ADVICE_OPTIONS))
+@with_run_options(without=("signals", *ADVICE_OPTIONS))
 def optimize(
     request: RunRequest,
     grid: Annotated[
@@ -102,7 +102,14 @@ def optimize(
         processes.open(read.in_process)
         table = None if results is None else stack.enter_context(SearchTable(results))
         show = stack.enter_context(search_bar())
-        answer = search(read.question, processes.simulate, clock=time.monotonic, table=table, show=show)
+        answer = search(
+            read.question,
+            processes.simulate,
+            clock=time.monotonic,
+            table=table,
+            show=show,
+            trials_before=read.trials_before,
+        )
     if plot is not None:
         from consumer.commands.display.search_plot import plot_search  # late: a second of imports
 

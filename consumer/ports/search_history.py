@@ -59,3 +59,9 @@ class SearchHistory(Protocol):
     ) -> Sequence[Row]:
         """request_id, optimization_id, source and data of accepted requests, the oldest first."""
         ...
+
+    async def tries(self, strategy_id: int, symbol: str, start: datetime, end: datetime) -> int:
+        """How many combinations of searches and completed single runs of that strategy (rules: of that row), on that
+        symbol, over ranges that overlap, there are; the best runs of searches not counted.
+        """
+        ...

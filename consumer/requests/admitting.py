@@ -7,8 +7,11 @@ from typing import Any, assert_never
 from consumer.errors import NoSuchRun, NoSuchStrategy
 from consumer.ports import Admitted, Refused, RunRow, StrategyCheck, StrategyRow, Unchecked, Verdict
 from consumer.ports.history import History, Row
+from consumer.ports.searches import SearchAdmitted, SearchRefused, SearchUnchecked
 from consumer.preparation.strategy_verdict import verdict_of
 from consumer.rules.admission import Admission
+from consumer.rules.search_admission import SearchAdmission
+from schemas.optimization_requested import OptimizationRequested
 from schemas.problems import InvalidRequestError
 from schemas.requested import BacktestRequested
 
@@ -50,6 +53,22 @@ def admit(
             case Refused(problems):
                 raise InvalidRequestError(problems)
             case Unchecked(check):
+                verdicts[check] = verdict_of(check)
+            case other:
+                assert_never(other)
+
+
+def admit_search(request: OptimizationRequested, strategy: StrategyRow, admission: SearchAdmission) -> SearchAdmitted:
+    """What a search would execute, as `admit`; it names no row of its own."""
+    verdicts: dict[StrategyCheck, Verdict] = {}
+    while True:
+        decision = admission(request, strategy, None, (), verdicts)
+        match decision:
+            case SearchAdmitted():
+                return decision
+            case SearchRefused(problems):
+                raise InvalidRequestError(problems)
+            case SearchUnchecked(check):
                 verdicts[check] = verdict_of(check)
             case other:
                 assert_never(other)

@@ -21,7 +21,7 @@ from engine.search.figure_names import LOWER_IS_BETTER, check_metric
 from engine.search.folds import WalkForward, folds_of
 from engine.search.limits import check_method
 from engine.search.space import Space, read_space
-from schemas.json_text import JsonTextError, shown, shown_key, strict_json
+from schemas.json_text import JsonTextError, printable, shown, shown_key, strict_json
 from schemas.optimization_requested import (
     SEARCH_DEFAULTS,
     OptimizationRequested,
@@ -33,6 +33,8 @@ from schemas.problems import INVALID_REQUEST, FieldProblem, InvalidRequestError,
 from schemas.requested import BacktestRequested, fields_at_fault, usable_part
 
 JSON_COLUMNS: Final = ("param_grid", "context_tfs", "walk_forward")
+_MOST_SHOWN: Final = 200
+"""Characters of an object in a message."""
 MOST_RESULTS: Final = 2**31 - 1
 """Combinations, times folds, that the row's columns can count."""
 _SHARED_FIELDS: Final = BacktestRequested.model_fields.keys() & OptimizationRequested.model_fields.keys() - {
@@ -163,7 +165,13 @@ def _problems_of_row(request: OptimizationRequested, row: SearchRow | None) -> I
             said = said.model_dump() if name == "walk_forward" else said
             kept = {**WALK_FORWARD_DEFAULTS, **kept} if name == "walk_forward" and isinstance(kept, dict) else kept
         if said != kept:
-            yield FieldProblem(name, "run_disagrees", f"is {shown(said)}, but the search's row says {shown(kept)}")
+            told, there = map(_plainly, (said, kept))
+            yield FieldProblem(name, "run_disagrees", f"is {told}, but the search's row says {there}")
+
+
+def _plainly(value: Any) -> str:
+    """A value of a column in a message: what an object or a list has in it, not that it is one."""
+    return str(printable(json.dumps(value)[:_MOST_SHOWN])) if isinstance(value, dict | list) else shown(value)
 
 
 WALK_FORWARD_DEFAULTS: Final[Mapping[str, Any]] = {

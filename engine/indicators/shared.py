@@ -7,6 +7,7 @@ of it changes a value: crossings that shared sums cannot tell for sure are found
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -19,9 +20,10 @@ from engine.numeric.compiled import compiled
 TOLERANCE_OF_CLOSE: Final = 1e-9
 _KEPT: Final = 4
 """Columns whose sums are kept: of a run's closes, and of some contexts'."""
+_MOST_BYTES: Final = 32 << 20
+"""Of averages that are kept, more where two take more."""
 _UNIT: Final = 2.0**-53
-_TOGETHER: Final = 64
-"""Bars looked at as one, where nothing crosses."""
+_HALF_UNIT: Final = 2.0**-24
 
 
 class NotedActions(NamedTuple):
@@ -34,15 +36,28 @@ class NotedActions(NamedTuple):
     below: str
 
 
-class _Sums(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Sums:
     """values: whose sums they are; held, so that no other column comes to lie where it lies. sums: of the first i of
-    values - values[0]. largest: of the sums and of the values, by size.
+    values - values[0]. largest: of the sums, of the values and of values - values[0], by size. averages: by length,
+    the one used last at the end, of values - values[0] in half the precision.
     """
 
     values: Floats
     sums: Floats
     largest_sum: float
     largest_value: float
+    largest_rise: float
+    averages: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+
+    def average(self, length: int) -> NDArray[np.float32]:
+        found = self.averages.pop(length, None)
+        if found is None:
+            found = _averages_of(self.sums, length)
+            while len(self.averages) >= max(1, _MOST_BYTES // max(1, found.nbytes)):
+                del self.averages[next(iter(self.averages))]
+        self.averages[length] = found
+        return found
 
 
 class SharedColumns:
@@ -62,8 +77,17 @@ class SharedColumns:
         if not np.isfinite(found.largest_sum):
             return np.empty(0, np.int8), False
         skipped = found.values.size - closes.size
-        largest = (found.largest_sum, found.largest_value)
-        codes, sure = _crosses_of_sums(closes, found.sums[skipped:], *largest, fast, slow)
+        codes, sure = _crosses_of_sums(
+            closes,
+            found.sums[skipped:],
+            found.average(fast)[skipped + slow - fast :],
+            found.average(slow)[skipped:],
+            found.largest_sum,
+            found.largest_value,
+            found.largest_rise,
+            fast,
+            slow,
+        )
         return codes, bool(sure)
 
     def _sums_of(self, closes: Floats) -> _Sums:
@@ -103,33 +127,33 @@ def sharing_columns(shared: SharedColumns) -> Iterator[None]:
 @compiled
 def _where_not_zero(codes: NDArray[np.int8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the rows whose code is not 0, and 1 or -1 for each."""
-    size, block = np.uintp(codes.size), np.uintp(64)
-    count = np.uintp(0)
-    for i in range(size):
-        count += np.uintp(codes[i] != 0)
+    # Eight codes at a time, of which most have nothing.
+    words = codes[: codes.size // 8 * 8].view(np.int64)
+    count = codes.size - 8 * words.size
+    for word in words:
+        count += 8 * (word != 0)
     rows, signs = np.empty(count, np.int64), np.empty(count, np.int64)
-    at = np.uintp(0)
-    for start in range(np.uintp(0), size, block):
-        end = min(start + block, size)
-        something = False
-        for i in range(start, end):
-            something |= codes[i] != 0
-        if not something:
-            continue
-        for i in range(start, end):
-            if codes[i] != 0:
-                rows[at], signs[at] = i, 1 if codes[i] > 0 else -1
-                at += np.uintp(1)
-    return rows, signs
+    at = 0
+    for i in range(words.size):
+        if words[i] != 0:
+            for row in range(8 * i, 8 * i + 8):
+                if codes[row] != 0:
+                    rows[at], signs[at] = row, 1 if codes[row] > 0 else -1
+                    at += 1
+    for row in range(8 * words.size, codes.size):
+        if codes[row] != 0:
+            rows[at], signs[at] = row, 1 if codes[row] > 0 else -1
+            at += 1
+    return rows[:at].copy(), signs[:at].copy()
 
 
 @compiled
-def _running_sums(values: Floats) -> tuple[Floats, float, float]:
+def _running_sums(values: Floats) -> tuple[Floats, float, float, float]:
     """Return sums[i] of the first i of values - values[0], each as if exact and rounded once, and the largest sizes of
-    sums and values: infinite where a value is no price.
+    sums, values and values - values[0]: infinite where a value is no price.
     """
     sums = np.zeros(values.size + 1)
-    total, errors, largest_sum, largest_value = 0.0, 0.0, 0.0, 0.0
+    total, errors, largest_sum, largest_value, largest_rise = 0.0, 0.0, 0.0, 0.0, 0.0
     for i in range(values.size):
         value = values[i] - values[0]
         larger = total + value
@@ -139,53 +163,71 @@ def _running_sums(values: Floats) -> tuple[Floats, float, float]:
         sums[i + 1] = total + errors
         largest_sum = max(largest_sum, abs(sums[i + 1]))
         largest_value = max(largest_value, abs(values[i]))
+        largest_rise = max(largest_rise, abs(value))
         if not 0.0 < values[i] < np.inf:
-            return sums, np.inf, np.inf
-    return sums, largest_sum, largest_value
+            return sums, np.inf, np.inf, np.inf
+    return sums, largest_sum, largest_value, largest_rise
+
+
+@compiled
+def _averages_of(sums: Floats, length: int) -> NDArray[np.float32]:
+    """Return the averages of every `length` values in a row."""
+    count, reach, share = np.uintp(max(sums.size - length, 0)), np.uintp(length), 1.0 / length
+    averages = np.empty(count, np.float32)
+    for i in range(count):
+        averages[i] = np.float32((sums[i + reach] - sums[i]) * share)
+    return averages
 
 
 @compiled
 def _crosses_of_sums(
-    values: Floats, sums: Floats, largest_sum: float, largest_value: float, fast: int, slow: int
+    values: Floats,
+    sums: Floats,
+    fasts: NDArray[np.float32],
+    slows: NDArray[np.float32],
+    largest_sum: float,
+    largest_value: float,
+    largest_rise: float,
+    fast: int,
+    slow: int,
 ) -> tuple[NDArray[np.int8], bool]:
     """Return the codes, and whether exact sums would surely give the same: False, with codes that mean nothing, where a
     difference lies too near to the tolerance.
 
     A sum is off by half a unit of the largest, a difference of averages by that of four sums over their lengths, and by
     a few units of the values for the rest; the exact averages as rounded by two. `doubt` is over twice all of it.
+    Averages in half the precision are off by half a unit of the largest rise each, their difference by as much again
+    twice; `far` is over that above the largest tolerance and doubt, so that a difference beyond it is on its side.
     """
     codes = np.zeros(values.size, np.int8)
     of_fast, of_slow = 1.0 / fast, 1.0 / slow
     doubt = _UNIT * (8.0 * largest_sum * (of_fast + of_slow) + 64.0 * largest_value)
-    # Of the same bar: the sums up to it, and up to so many bars before.
-    tops, fasts, slows = sums[slow:], sums[slow - fast :], sums
-    closes = values[slow - 1 :]
-    count, together = np.uintp(max(values.size - slow + 1, 0)), np.uintp(_TOGETHER)
-    # First on which side each bar surely is, without a branch, which the processor does for several bars at a time.
-    sides = np.empty(count, np.int8)
-    for i in range(count):
-        difference = (tops[i] - fasts[i]) * of_fast - (tops[i] - slows[i]) * of_slow
-        bound = TOLERANCE_OF_CLOSE * abs(closes[i]) + doubt
-        sides[i] = np.int8(difference > bound) - np.int8(difference < -bound)
-    side = np.int8(0)
-    for start in range(np.uintp(0), count, together):
-        end = min(start + together, count)
-        changes = False
-        for i in range(start, end):
-            changes |= sides[i] != side
-        if not changes:
+    far = np.float32((TOLERANCE_OF_CLOSE * largest_value + doubt + 8.0 * _HALF_UNIT * largest_rise) * 1.001)
+    count = max(values.size - slow + 1, 0)
+    # First on which side each bar is far, without a branch, which the processor does for several bars at a time.
+    sides = np.empty((count + 7) // 8 * 8, np.int8)
+    for i in range(np.uintp(count)):
+        difference = fasts[i] - slows[i]
+        sides[i] = np.int8(difference > far) - np.int8(difference < -far)
+    sides[count:] = 0
+    words = sides.view(np.int64)
+    side, alike = 0, np.int64(0)
+    for word in range(words.size):
+        # Eight bars, mostly all on the side of those before.
+        if side != 0 and words[word] == alike:
             continue
-        for i in range(start, end):
+        for i in range(8 * word, min(8 * word + 8, count)):
             now = sides[i]
-            if now == side:
-                continue
             if now == 0:
-                difference = (tops[i] - fasts[i]) * of_fast - (tops[i] - slows[i]) * of_slow
-                tolerance = TOLERANCE_OF_CLOSE * abs(closes[i])
-                if not abs(abs(difference) - tolerance) > doubt:
+                # Of the same bar: the sums up to it, and up to so many bars before.
+                top = sums[i + slow]
+                exact = (top - sums[i + slow - fast]) * of_fast - (top - sums[i]) * of_slow
+                tolerance = TOLERANCE_OF_CLOSE * abs(values[i + slow - 1])
+                if not abs(abs(exact) - tolerance) > doubt:
                     return codes, False
-                now = np.int8(1) if difference > tolerance else np.int8(-1) if difference < -tolerance else side
+                now = np.int8(1) if exact > tolerance else np.int8(-1) if exact < -tolerance else np.int8(side)
             if now != side:
-                codes[i + np.uintp(slow - 1)] = now if side != 0 else np.int8(0)
-                side = now
+                codes[i + slow - 1] = now if side != 0 else np.int8(0)
+                side = int(now)
+        alike = np.int64(0x0101010101010101) if side > 0 else np.int64(-1)
     return codes, True

@@ -308,6 +308,7 @@ async def test_a_pending_row_is_searched_and_one_that_disagrees_is_not(door: Fro
         "seed": "run_disagrees",
         "param_grid": "run_disagrees",
     }
+    assert """param_grid is {"fast": [1]}, but the search's row says {"fast": [""" in rejected["error"]["message"]
     assert (await door.search_row(other))["status"] == "pending"
     assert (terminal.kind, terminal.data["optimization_id"]) == ("completed", number)
     assert [each["code"] for each in again["error"]["details"]] == ["run_not_pending"]

@@ -10,6 +10,7 @@ from typing import Any, Final
 from consumer.adapters.postgres.dates import readable_dates
 from consumer.adapters.postgres.history import connected, filters
 from consumer.adapters.postgres.pool import Connection, Pool, translated
+from consumer.adapters.postgres.search_statements import TRIES
 from consumer.ports.search_history import EVERY_SEARCH, Row, SearchFilter, SearchPlace
 from consumer.rules.columns import ALL_SEARCH_COLUMNS, LONG_SEARCH_COLUMNS, SEARCH_JSON_COLUMNS
 
@@ -55,6 +56,10 @@ class PostgresSearchHistory:
         with translated():
             rows = await self.connection.fetch(_ACCEPTED, since, until, state)
         return [{**row, "data": json.loads(row["data"])} for row in rows]
+
+    async def tries(self, strategy_id: int, symbol: str, start: datetime, end: datetime) -> int:
+        with translated():
+            return int(await self.connection.fetchval(TRIES, strategy_id, symbol, start, end))
 
     async def _fetch(self, statement: str, *arguments: Any) -> list[dict[str, Any]]:
         with translated():

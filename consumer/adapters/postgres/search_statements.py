@@ -216,25 +216,37 @@ INSERT INTO backtest_results (run_id, metrics, artifacts, duration_seconds) VALU
 
 # Whatever was tried on the same data before this search began to be asked for: of the same strategy (one that has no
 # code of its own by its number) and symbol, its range overlapping.
-TRIALS_BEFORE = """
-WITH this AS (
-    SELECT o.*, s.strategy_key FROM optimization_runs o JOIN strategies s ON s.id = o.strategy_id WHERE o.id = $1
-), alike AS (
+
+
+def _tries(this: str, search_before: str = "true", run_before: str = "true") -> str:
+    """Counts what was tried of `this` (strategy_id, strategy_key, symbol, start_date, end_date), as far as before."""
+    return f"""
+WITH this AS ({this}), alike AS (
     SELECT s.id FROM strategies s, this
     WHERE s.id = this.strategy_id OR (s.strategy_key = this.strategy_key AND this.strategy_key <> 'rules')
 )
 SELECT coalesce((
     SELECT sum(o.completed_combinations) FROM optimization_runs o, this
     WHERE o.strategy_id IN (SELECT id FROM alike) AND o.symbol = this.symbol
-      AND o.start_date < this.end_date AND o.end_date > this.start_date
-      AND (o.created_at, o.id) < (this.created_at, this.id)
+      AND o.start_date < this.end_date AND o.end_date > this.start_date AND {search_before}
 ), 0) + (
     SELECT count(*) FROM backtest_runs r, this
     WHERE r.strategy_id IN (SELECT id FROM alike) AND r.symbol = this.symbol AND r.status = 'completed'
-      AND r.start_date < this.end_date AND r.end_date > this.start_date AND r.created_at < this.created_at
+      AND r.start_date < this.end_date AND r.end_date > this.start_date AND {run_before}
       AND NOT EXISTS (SELECT 1 FROM optimization_runs o WHERE o.best_run_id = r.id)
 )
 """
+
+
+TRIALS_BEFORE = _tries(
+    "SELECT o.*, s.strategy_key FROM optimization_runs o JOIN strategies s ON s.id = o.strategy_id WHERE o.id = $1",
+    "(o.created_at, o.id) < (this.created_at, this.id)",
+    "r.created_at < this.created_at",
+)
+TRIES = _tries(
+    "SELECT s.id AS strategy_id, s.strategy_key, $2::text AS symbol, $3::timestamptz AS start_date,"
+    " $4::timestamptz AS end_date FROM strategies s WHERE s.id = $1"
+)
 
 TAKE_OVER = """
 WITH locked AS (

@@ -44,7 +44,7 @@ from engine.specification import Specification, check_specification
 from engine.warm_up import WarmUp, most_of, signals_warm_up
 
 if TYPE_CHECKING:
-    from consumer.commands.options.row_request import RowOfRun
+    from consumer.commands.options.row_request import RowOfRun, SearchOfRow
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -75,6 +75,7 @@ class AskedRun:
     source: NamedBarFiles
     registry: Mapping[str, Instrument]
     decided_by: "DecidedBy"
+    row: "RowOfRun | None" = None
 
     def data(self, needed: WarmUp) -> RunData:
         """Read the bars, those of the warm-up included. Raises what `assemble` raises, and UnknownSymbol."""
@@ -100,12 +101,15 @@ def read_run(request: RunRequest) -> ReadyRun:
     return ReadyRun(specification, instrument, asked.data(most_of(needed)), rule)
 
 
-def read_asked(request: RunRequest) -> AskedRun:
-    """Check the options against each other and the files. Raises what each step refuses, and NoData."""
+def read_asked(request: RunRequest, *, search: "SearchOfRow | None" = None, row: "RowOfRun | None" = None) -> AskedRun:
+    """Check the options against each other and the files. Raises what each step refuses, and NoData.
+
+    search: what is searched. row: that of --strategy-id, where it was read already.
+    """
     registry = _registry(request)
     instrument = instrument_for(request.symbol, registry)
     request = replace(request, symbol=instrument.symbol)
-    row = _row_named(request)
+    row = row or _row_named(request, search)
     if row is None and request.timeframe is None:
         raise typer.BadParameter("is required, e.g. H1", param_hint="'--timeframe'")
     run_timeframe = options.known_timeframe(row.timeframe if row is not None else request.timeframe or "")
@@ -119,10 +123,10 @@ def read_asked(request: RunRequest) -> AskedRun:
         specification = row.specification(request.symbol, *bounds, contexts, registry)
         decided_by = _of_specification(specification)
     check_specification(specification, instrument)
-    return AskedRun(specification, instrument, source, registry, decided_by)
+    return AskedRun(specification, instrument, source, registry, decided_by, row)
 
 
-def _row_named(request: RunRequest) -> "RowOfRun | None":
+def _row_named(request: RunRequest, search: "SearchOfRow | None") -> "RowOfRun | None":
     if request.strategy_id is None:
         return None
     named = {"--strategy": request.strategy, "--rules": request.rules, "--signals": request.signals}
@@ -132,7 +136,7 @@ def _row_named(request: RunRequest) -> "RowOfRun | None":
     # Late: a run without a row needs nothing of what holds requests to rows.
     from consumer.commands.options.row_request import read_row
 
-    return read_row(request)
+    return read_row(request, search)
 
 
 def _of_specification(specification: Specification) -> "DecidedBy":

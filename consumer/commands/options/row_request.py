@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -12,12 +12,14 @@ from consumer.commands.options import values as options
 from consumer.commands.options.advice_request import prompt_of
 from consumer.ports import StrategyRow
 from consumer.preparation.snapshot import specification_from_json
-from consumer.requests.admitting import admit, strategy_row
+from consumer.requests.admitting import admit, admit_search, strategy_row
 from consumer.rules.admission import Admission
+from consumer.rules.search_admission import SearchAdmission
 from consumer.settings import ModelSettings, load_settings
 from engine.errors import InputRefused
 from engine.market.instruments import Instrument
 from engine.specification import Specification
+from schemas.optimization_requested import parse_optimization_requested
 from schemas.problems import InvalidRequestError
 from schemas.requested import parse_requested
 
@@ -40,10 +42,11 @@ class GivenOptions(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RowOfRun:
-    """The row that decides, options that were given over its columns."""
+    """The row that decides, options that were given over its columns. search: what is searched, None for a run."""
 
     strategy: StrategyRow
     request: Any
+    search: "SearchOfRow | None" = None
 
     @property
     def timeframe(self) -> str:
@@ -57,7 +60,9 @@ class RowOfRun:
         context_files: Iterable[str],
         registry: Mapping[str, Instrument],
     ) -> Specification:
-        """What a worker would execute. context_files: timeframes that bars were named of. Raises InputRefused."""
+        """What a worker would execute. context_files: timeframes that bars were named of. What is searched is not among
+        its parameters. Raises InputRefused.
+        """
         given = self.request
         data: dict[str, Any] = {name: _plain(getattr(given, name)) for name in _SAME if name in given.explicit}
         data |= {"strategy_id": self.strategy.id, "symbol": symbol, "start_date": start, "end_date": end}
@@ -72,11 +77,16 @@ class RowOfRun:
             data["context_tfs"] = contexts
         if given.account_currency is not None:
             data["account_currency"] = given.account_currency
+        admission = _admission(registry)
         try:
-            request = parse_requested(data)
-            return specification_from_json(admit(request, self.strategy, _admission(registry)).specification)
+            if self.search is None:
+                admitted = admit(parse_requested(data), self.strategy, admission).specification
+            else:
+                admitted = self.search.admitted(data, self.strategy, admission)
         except InvalidRequestError as error:
             raise InputRefused(f"strategy {self.strategy.id}: {error}") from error
+        # A request for a search has no field for the warm-up.
+        return replace(specification_from_json(admitted), warm_up_bars=given.warm_up_bars)
 
     def _contexts(self, of_files: Iterable[str]) -> list[str] | None:
         """The contexts asked for, None for the row's own."""
@@ -89,13 +99,29 @@ class RowOfRun:
         return None if asked is None else [*asked, *further]
 
 
-def read_row(request: Any) -> RowOfRun:
+@dataclass(frozen=True, slots=True)
+class SearchOfRow:
+    """Fields of a request that say what is searched, and how many combinations are allowed."""
+
+    fields: Mapping[str, Any]
+    most: int
+
+    def admitted(self, of_run: Mapping[str, Any], strategy: StrategyRow, admission: Admission) -> dict[str, Any]:
+        """What a worker would execute, without what is varied. Raises InvalidRequestError."""
+        of_run = {name: value for name, value in of_run.items() if name != "warm_up_bars"}
+        request = parse_optimization_requested({**of_run, **self.fields})
+        decided = admit_search(request, strategy, SearchAdmission(admission, self.most))
+        engine: dict[str, Any] = decided.specification["engine"]
+        return engine
+
+
+def read_row(request: Any, search: SearchOfRow | None = None) -> RowOfRun:
     """Look the row up. Raises NoSuchStrategy, SettingsInvalid without a database, StoreUnavailable."""
     changes = {_COLUMNS[name]: getattr(request, name) for name in _COLUMNS if name in request.explicit}
     prompt = prompt_of(request)
     if prompt is not None:
         changes["custom_prompt"] = prompt
-    return RowOfRun(asyncio.run(_fetched(request.strategy_id, changes)), request)
+    return RowOfRun(asyncio.run(_fetched(request.strategy_id, changes)), request, search)
 
 
 async def _fetched(strategy_id: int, changes: Mapping[str, Any]) -> StrategyRow:
@@ -103,6 +129,18 @@ async def _fetched(strategy_id: int, changes: Mapping[str, Any]) -> StrategyRow:
 
     async with open_history(database_settings()) as history:
         return await strategy_row(history, strategy_id, changes)
+
+
+def tries_of_row(strategy_id: int, specification: Specification) -> int:
+    """How often the row's strategy was tried on that symbol and range, as far as the database knows."""
+    return asyncio.run(_tries(strategy_id, specification))
+
+
+async def _tries(strategy_id: int, specification: Specification) -> int:
+    from consumer.wiring.database import open_search_history  # late, as above
+
+    async with open_search_history(database_settings()) as history:
+        return await history.tries(strategy_id, specification.symbol, specification.start, specification.end)
 
 
 def _admission(registry: Mapping[str, Instrument]) -> Admission:

@@ -1,6 +1,7 @@
 """`backtest optimize` as a person or a program calls it: one object, files, pictures, one line for a mistake."""
 
 import json
+import pickle
 import re
 import struct
 import zlib
@@ -35,7 +36,7 @@ class InThisProcess:
         pass
 
     def open(self, open_search: Any) -> None:
-        self._simulate = open_search()
+        self._simulate = pickle.loads(pickle.dumps(open_search))()  # as it travels to a process
 
     def simulate(self, works: Any) -> Iterator[Any]:
         for fold, part in works:
@@ -197,6 +198,8 @@ def test_the_params_of_rules_are_what_a_search_of_them_varies(optimize: Any, tmp
     assert [(each["params"], each["metrics"]) for each in of_rules["results"]] == [
         (each["params"], each["metrics"]) for each in of_code["results"]
     ]
+    ended = optimize("--rules", rules, *grid, "--params", '{"fast": 7}')
+    assert (ended.status, "has fast, which --grid varies" in ended.err) == (2, True)
     ended = optimize("--rules", rules, "--grid", '{"slo": [20, 40]}')
     assert ended.status == 2
     assert "param_grid.slo: is no name of its params; did you mean 'slow'? It has fast, slow" in ended.err
