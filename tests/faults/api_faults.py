@@ -11,6 +11,8 @@ from tests.faults.load import FEBRUARY
 from tests.support.waiting import eventually
 
 POSTS_AT_ONCE = 4
+EXIT_SECONDS = 15
+"""The promise is 10 s; a machine that does other things as well is given more."""
 BODY = {"strategy_id": 1, **FEBRUARY, "execution_mode": "close_price", "spread_pips": 0.5}
 
 
@@ -43,7 +45,7 @@ async def api_terminated(trouble: Trouble) -> None:
     if api := await _pick(trouble):
         posts = asyncio.gather(*_posts(trouble, api))
         api.process.send(signal.SIGTERM)
-        await trouble.exits_well(api.process)
+        await trouble.exits_well(api.process, seconds=EXIT_SECONDS)
         await trouble.place.start_api()
         await posts
 

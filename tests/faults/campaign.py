@@ -210,7 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--faults", type=int, default=200)
     parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--mix", choices=MIXES, default="all", help="runs, with more of one subject and no other")
+    parser.add_argument("--mix", choices=list(MIXES), default="all", help="runs, with more of one subject and no other")
     parser.add_argument("--without", choices=list(GUARDS), default="", help="take a guard out: the checker must notice")
     options = parser.parse_args(arguments)
     plan = Plan(options.seed, options.faults, options.minutes, mix=options.mix, without=options.without)

@@ -332,16 +332,17 @@ class Trouble:
         with suppress(AssertionError):
             await eventually(is_taken, "a run taken over", seconds=TAKEN_OVER_SECONDS)
 
-    async def exits_well(self, worker: Worker) -> None:
+    async def exits_well(self, worker: Worker, *, seconds: float = 30) -> None:
+        """With status 0, in time; it was told to stop."""
         try:
-            status = await worker.ended(30)
+            status = await worker.ended(seconds)
         except TimeoutError:
-            self.findings.append(Finding("a_worker_told_to_stop_stops", f"worker {worker.number} did not end"))
+            self.findings.append(Finding("a_worker_told_to_stop_stops", f"process {worker.number} did not end"))
             worker.send(signal.SIGKILL)
             return
         # Before it has set up its signal handlers SIGTERM ends it as it ends any program.
         if status not in {0, -signal.SIGTERM, -signal.SIGKILL}:
-            self.findings.append(Finding("a_worker_told_to_stop_stops", f"worker {worker.number} ended with {status}"))
+            self.findings.append(Finding("a_worker_told_to_stop_stops", f"process {worker.number} ended with {status}"))
 
     async def look_for_orphans(self, children: list[psutil.Process]) -> None:
         async def are_gone() -> bool:

@@ -3,16 +3,21 @@
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-MIXES: Final = ("all", "runs", "searches", "models")
-Kind = TypeVar("Kind", bound=Callable[..., Any])
 MORE: Final = 3
+MIXES: Final[dict[str, dict[str, int]]] = {
+    "all": {},
+    "runs": {"searches": 0, "models": 0},
+    "posts": {"searches": 0, "models": 0, "posts": MORE},
+    "searches": {"searches": MORE, "models": 0},
+    "models": {"searches": 0, "models": MORE},
+}
+"""How much more often than in `all` its load and faults come, by subject."""
+Kind = TypeVar("Kind", bound=Callable[..., Any])
 
 
 def of_mix(kinds: dict[Kind, int], mix: str) -> dict[Kind, int]:
     """With their weights. Raises KeyError for a mix that is none of MIXES."""
-    weights = {"all": (1, 1, 1), "runs": (1, 0, 0), "searches": (1, MORE, 0), "models": (1, 0, MORE)}[mix]
-    of_subject = dict(zip(("runs", "searches", "models"), weights, strict=True))
-    found = {kind: weight * of_subject[subject_of(kind)] for kind, weight in kinds.items()}
+    found = {kind: weight * MIXES[mix].get(subject_of(kind), 1) for kind, weight in kinds.items()}
     return {kind: weight for kind, weight in found.items() if weight}
 
 
@@ -21,4 +26,6 @@ def subject_of(kind: Callable[..., Any]) -> str:
     name = str(getattr(kind, "__name__", kind))
     if "search" in name:
         return "searches"
-    return "models" if "model" in name or name.endswith("_at_a_call") else "runs"
+    if "model" in name or name.endswith("_at_a_call"):
+        return "models"
+    return "posts" if "posted" in name or "api" in name else "runs"
