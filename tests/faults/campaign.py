@@ -84,12 +84,14 @@ class Report:
     attempts: int = 0
     posted: int = 0
     """Answers 202."""
+    followed: int = 0
+    """Streams of runs and searches, from their POST to their end."""
 
     def __str__(self) -> str:
         return (
             f"seed {self.plan.seed}: {len(self.faults)} faults in {self.seconds:.0f} s, {self.requests} requests,"
-            f" {self.posted} accepted over HTTP, {self.runs} runs in {self.attempts} attempts,"
-            f" {len(self.findings)} findings"
+            f" {self.posted} accepted over HTTP, {self.followed} followed,"
+            f" {self.runs} runs in {self.attempts} attempts, {len(self.findings)} findings"
         )
 
 
@@ -144,8 +146,11 @@ async def one_round(
             break
     await place.heal(workers=plan.workers, apis=plan.apis)
     await load.end_endless(place)
-    evidence = await place.settle(seconds=plan.settle_seconds)
+    await place.settle(seconds=plan.settle_seconds)
+    await place.posts.hear_all_ends()
+    evidence = await place.evidence()
     report.requests, report.runs = len(evidence.requests), len(evidence.executions)
+    report.followed = len(evidence.followed)
     report.posted = sum(len(each.accepted) for each in evidence.posted.values())
     report.attempts = sum(row["attempts"] for row in evidence.executions.values())
     return [*moments, *trouble.findings, *place.posts.findings, *judge(evidence, quiet)]

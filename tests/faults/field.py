@@ -311,6 +311,9 @@ async def end_all(opened: Field) -> None:
     for worker in opened.processes:
         worker.send(signal.SIGKILL)
         await worker.ended()
+    for follower in opened.posts.following:
+        follower.cancel()
+    await asyncio.gather(*opened.posts.following, return_exceptions=True)
     for api in opened.posts.apis:
         await api.client.aclose()
     for found in processes_with(opened.marker):

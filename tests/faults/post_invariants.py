@@ -85,6 +85,16 @@ def a_cancel_that_was_accepted_ends_its_run(evidence: Evidence) -> Iterator[str]
             yield f"{what} {cancel.number} was {cancel.status} when its cancel was accepted, and is {state}"
 
 
+def a_follower_sees_the_end(evidence: Evidence) -> Iterator[str]:
+    """Who follows over HTTP, whatever dies meanwhile, sees the end as the tables have it, once and after all else."""
+    for each in evidence.followed:
+        what = f"{'search' if each.is_search else 'run'} {each.number}"
+        found = (evidence.searches if each.is_search else evidence.executions).get(each.number)
+        if found is not None and (found["state"], found["sequence"]) != (each.status, each.sequence):
+            yield f"{what} is {found['state']} by {found['sequence']}, told as {each.status} by {each.sequence}"
+        yield from (f"{what}: {wrong}" for wrong in each.wrong)
+
+
 def _accepted(evidence: Evidence) -> Iterator[tuple[str, int, Posted]]:
     for key, posted in evidence.posted.items():
         if posted.accepted:
@@ -109,4 +119,5 @@ AT_REST: tuple[Invariant, ...] = (
     what_was_posted_is_what_ran,
     a_refused_post_leaves_nothing,
     a_cancel_that_was_accepted_ends_its_run,
+    a_follower_sees_the_end,
 )

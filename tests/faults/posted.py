@@ -44,3 +44,15 @@ class PostedCancel:
     number: int
     status: str
     """Of the run or search, as answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A run or search that was followed over HTTP until its end, across the deaths of API processes."""
+
+    is_search: bool
+    number: int
+    status: str
+    sequence: int
+    wrong: tuple[str, ...] = ()
+    """What its streams must not have said."""

@@ -37,6 +37,13 @@ async def posted_run(load: Load, place: Field) -> None:
         await place.posts.post(key, body)
 
 
+async def posted_and_followed(load: Load, place: Field) -> None:
+    """To its end, from process to process."""
+    number = await place.posts.post(load.next_id(), load.random.choice((load.short(), load.long())))
+    if number is not None:
+        place.posts.follow(number)
+
+
 async def posted_burst(load: Load, place: Field) -> None:
     """Several at once, that share a transaction."""
     bodies = [(load.next_id(), load.short()) for _ in range(BURST)]
@@ -119,9 +126,13 @@ async def posted_rerun(load: Load, place: Field) -> None:
 
 
 async def posted_search(load: Load, place: Field) -> None:
+    """Now and then once more; it is followed."""
     key, body = load.next_id(), load.random.choice(SEARCHES[:3])
-    for _ in range(load.random.choice((1, 2))):
+    number = await place.posts.post(key, body, path=SEARCH_PATH)
+    if load.random.random() < 0.5:
         await place.posts.post(key, body, path=SEARCH_PATH)
+    if number is not None:
+        place.posts.follow(number, path=SEARCH_PATH)
 
 
 async def posted_cancelled_search(load: Load, place: Field) -> None:
@@ -145,7 +156,8 @@ async def _post(load: Load, place: Field, body: dict[str, Any]) -> str:
 
 
 POSTED_KINDS: dict[Kind, int] = {
-    posted_run: 8,
+    posted_run: 6,
+    posted_and_followed: 4,
     posted_burst: 3,
     posted_again_at_once: 3,
     posted_and_emitted: 4,

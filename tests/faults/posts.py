@@ -1,5 +1,6 @@
 """An upstream that asks over HTTP: by the same key again until it is told something, and it remembers what."""
 
+import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from itertools import count
@@ -9,12 +10,16 @@ import httpx
 
 from tests.faults.api import AnyBody, Api
 from tests.faults.checker import Finding
-from tests.faults.posted import Accepted, Posted, PostedCancel
+from tests.faults.followers import Follower
+from tests.faults.posted import Accepted, Followed, Posted, PostedCancel
 from tests.support.waiting import eventually
 
 RUNS, SEARCHES = "/v1/backtest", "/v1/optimization"
 ANSWER_SECONDS = 240.0
 """As long as servers may be away, and an API may take to start beside all that goes on."""
+
+LATE_SECONDS = 60.0
+"""For a follower, once all has ended; a process that stood still may have to be given up first."""
 
 
 @dataclass(slots=True)
@@ -28,6 +33,7 @@ class Posts:
     cancels: list[PostedCancel] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     """Answers that nobody promised."""
+    following: list["asyncio.Task[Followed]"] = field(default_factory=list)
     turns: "count[int]" = field(default_factory=count)
 
     @property
@@ -62,10 +68,28 @@ class Posts:
         if answer.status_code == 202:
             self.cancels.append(PostedCancel(path == SEARCHES, number, answer.json()["status"]))
 
+    def follow(self, number: int, *, path: str = RUNS) -> None:
+        """Follow what was accepted, beside all else."""
+        follower = Follower(f"{path}/{number}", lambda: self.alive)
+        self.following.append(asyncio.create_task(follower.follow(), name=f"follower of {path}/{number}"))
+
+    async def hear_all_ends(self) -> None:
+        """Wait for the followers, once everything has ended."""
+        if self.following:
+            done, late = await asyncio.wait(self.following, timeout=LATE_SECONDS)
+            lost = [(each, "still waits") for each in late]
+            lost += [(each, str(each.exception())) for each in done if each.exception() is not None]
+            for each, what in lost:
+                each.cancel()
+                self.findings.append(Finding("a_follower_sees_the_end", f"{each.get_name()}: {what}"))
+                self.following.remove(each)
+
     def kept(self) -> dict[str, Any]:
         """As of now, as keyword arguments of Evidence."""
         posted = {key: each.copy() for key, each in self.told.items()}
-        return {"posted": posted, "posted_cancels": tuple(self.cancels)}
+        done = (each for each in self.following if each.done())
+        followed = tuple(each.result() for each in done if each.exception() is None)
+        return {"posted": posted, "posted_cancels": tuple(self.cancels), "followed": followed}
 
     def accepted_runs(self) -> dict[str, Accepted]:
         """The first answer 202 of each key."""

@@ -12,7 +12,7 @@ from tests.faults import post_invariants
 from tests.faults.checker import check
 from tests.faults.evidence import Evidence
 from tests.faults.input_records import Wanted, read_input
-from tests.faults.posted import Accepted, Posted, PostedCancel
+from tests.faults.posted import Accepted, Followed, Posted, PostedCancel
 from tests.faults.test_checker import REQUEST, flawless, output, records, row
 
 BODY = {"spread_pips": 0.5, "initial_balance": 10_000.0}
@@ -38,6 +38,10 @@ def told(key: str, found: Posted) -> Callable[[Evidence], Evidence]:
 
 def cancelled(status: str) -> Callable[[Evidence], Evidence]:
     return lambda seen: replace(seen, posted_cancels=(PostedCancel(is_search=False, number=1, status=status),))
+
+
+def followed(status: str, sequence: int, *wrong: str) -> Callable[[Evidence], Evidence]:
+    return lambda seen: replace(seen, followed=(Followed(False, 1, status, sequence, wrong),))
 
 
 def emitted(seen: Evidence) -> Evidence:
@@ -77,6 +81,11 @@ BROKEN: dict[str, list[Callable[[Evidence], Evidence]]] = {
         rejected,
     ],
     "a_cancel_that_was_accepted_ends_its_run": [cancelled("running"), cancelled("pending"), cancelled("cancelled")],
+    "a_follower_sees_the_end": [
+        followed("cancelled", 4),
+        followed("completed", 3),
+        followed("completed", 4, "204 before its end"),
+    ],
 }
 
 
@@ -86,6 +95,7 @@ BROKEN: dict[str, list[Callable[[Evidence], Evidence]]] = {
         posted(),
         told("mistake", Posted(refused=[422], is_emitted_too=True))(posted()),
         cancelled("completed")(posted()),
+        followed("completed", 4)(posted()),
     ],
 )
 def test_what_was_posted_and_became_one_run_has_no_findings(seen: Evidence) -> None:
