@@ -15,7 +15,9 @@ from consumer.devstack import StackKind
 from tests.faults.api import Api
 from tests.faults.checker import check
 from tests.faults.field import Field, open_field
-from tests.faults.load import FEBRUARY, Load
+from tests.faults.load import ENDLESS, FEBRUARY, SEARCHES, Load
+from tests.faults.posts import RUNS
+from tests.faults.posts import SEARCHES as SEARCH_PATH
 from tests.faults.worker_process import Worker
 from tests.faults.worker_program import CrashPoint, Orders
 from tests.support.waiting import eventually
@@ -43,6 +45,20 @@ CRASH_POINTS = {
 }
 OFTEN = {"record stored, not committed", "committed, not answered", "record acknowledged, not forgotten"}
 """The others every night: each takes a process of its own."""
+
+SEARCHES_TABLE = "consumer.adapters.postgres.searches:PostgresSearchTransaction."
+SEARCH_RECORD = '"type":"optimization.requested"'
+SEARCH_POINTS = {
+    "search inserted": CrashPoint(f"{SEARCHES_TABLE}insert_search", "after"),
+    "record stored, not committed": CrashPoint(f"{SEARCHES_TABLE}store_events", "after", SEARCH_RECORD),
+    "committed, not answered": CrashPoint("consumer.optimization.posting:SearchPosts.take", "after"),
+    "record acknowledged, not forgotten": CrashPoint(SEND, "after", SEARCH_RECORD),
+}
+CANCEL_POINTS = {
+    "nothing written": CrashPoint("consumer.submission:Submission.cancel_run", "before"),
+    "noted, not committed": CrashPoint(f"{JOURNAL}_cancel_known", "after"),
+    "committed, not answered": CrashPoint("consumer.submission:Submission.cancel_run", "after"),
+}
 
 
 @asynccontextmanager
@@ -106,6 +122,39 @@ async def test_an_api_that_dies_between_two_steps_of_a_post_loses_and_doubles_no
         assert first.content == answer.content
         assert answer.headers["Idempotency-Replayed"] == "true"
     await became_one_run(place, key, answer.json()["run_id"])
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("step", list(SEARCH_POINTS))
+async def test_an_api_that_dies_between_two_steps_of_a_posted_search_loses_and_doubles_nothing(
+    place: Field, clean: Api, step: str
+) -> None:
+    key = f"search/{step}"
+    async with api_in(place, SEARCH_POINTS[step]) as dying:
+        await dying.post(SEARCH_PATH, SEARCHES[0], key)
+        assert await dying.process.ended(60) == -signal.SIGKILL, dying.process.log_text()
+    number = await place.posts.post(key, SEARCHES[0], path=SEARCH_PATH, first=clean)
+
+    evidence = await place.settle()
+    assert (check(evidence), place.posts.findings) == ([], [])
+    assert [found for found, row in evidence.searches.items() if row["request_id"] == key] == [number]
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("step", list(CANCEL_POINTS))
+async def test_an_api_that_dies_between_two_steps_of_a_cancel_ends_the_run_once(
+    place: Field, clean: Api, step: str
+) -> None:
+    number = await place.posts.post(f"cancel/{step}", {**BODY, "strategy_id": ENDLESS}, first=clean)
+    assert number is not None
+    async with api_in(place, CANCEL_POINTS[step]) as dying:
+        await dying.post(f"{RUNS}/{number}/cancel", {"reason": "changed my mind"})
+        assert await dying.process.ended(60) == -signal.SIGKILL, dying.process.log_text()
+    await place.posts.cancel(number)
+
+    evidence = await place.settle()
+    assert (check(evidence), place.posts.findings) == ([], [])
+    assert evidence.executions[number]["state"] == "cancelled"
 
 
 async def test_what_is_posted_while_kafka_is_away_runs_and_goes_out_when_it_is_back(
