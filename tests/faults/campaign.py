@@ -15,11 +15,12 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.faults.api_faults import API_FAULTS
 from tests.faults.checker import (
     Finding,
     check,
@@ -36,7 +37,9 @@ from tests.faults.evidence import Evidence, read_committed
 from tests.faults.faults import FAULTS, Fault, Trouble, name_of, of_one_server
 from tests.faults.field import Field, open_field, persistently
 from tests.faults.guards_removed import GUARDS
-from tests.faults.load import Load
+from tests.faults.load import KINDS, Load
+from tests.faults.mixes import MIXES, of_mix
+from tests.faults.posted_load import POSTED_KINDS
 from tests.faults.search_invariants import search_digests
 from tests.faults.worker_program import Orders
 from tests.support.waiting import eventually
@@ -56,6 +59,9 @@ class Plan:
     sent_a_fault: int = 3
     """Things sent while a fault lasts."""
     workers: int = 2
+    apis: int = 2
+    mix: str = "all"
+    """One of MIXES."""
     without: str = ""
     """A guard to take out of the workers: then there must be findings."""
     settle_seconds: float = 180.0
@@ -76,10 +82,15 @@ class Report:
     requests: int = 0
     runs: int = 0
     attempts: int = 0
+    posted: int = 0
+    """Answers 202."""
+    followed: int = 0
+    """Streams of runs and searches, from their POST to their end."""
 
     def __str__(self) -> str:
         return (
             f"seed {self.plan.seed}: {len(self.faults)} faults in {self.seconds:.0f} s, {self.requests} requests,"
+            f" {self.posted} accepted over HTTP, {self.followed} followed,"
             f" {self.runs} runs in {self.attempts} attempts, {len(self.findings)} findings"
         )
 
@@ -90,10 +101,10 @@ async def run_campaign(plan: Plan, directory: Path, say: Callable[[str], None] =
     report = Report(plan)
     started = time.monotonic()
     async with open_field(directory, Orders(without=plan.without)) as place:
-        load = Load(random.Random(plan.seed))
+        load = Load(random.Random(plan.seed), kinds=of_mix({**KINDS, **POSTED_KINDS}, plan.mix))
         trouble = Trouble(place, random.Random(plan.seed + 1))
         await load.prepare(place)
-        quiet = await quiet_digests(place, load) if plan.quiet_first else None
+        quiet = await quiet_digests(place, load, plan.mix) if plan.quiet_first else None
         say(f"{len(quiet or ())} kinds of runs in quiet, {time.monotonic() - started:.0f} s")
         while (left := plan.faults - len(report.faults)) > 0 and time.monotonic() - started < plan.minutes * 60:
             count = min(left, plan.faults_a_round)
@@ -108,12 +119,14 @@ async def run_campaign(plan: Plan, directory: Path, say: Callable[[str], None] =
     return report
 
 
-async def quiet_digests(place: Field, load: Load) -> dict[str, str]:
+async def quiet_digests(place: Field, load: Load, mix: str) -> dict[str, str]:
     """What each kind of run results in, with one worker and nothing going wrong."""
     await place.start_worker()
     await load.quiet(place)
-    await load.quiet_searches(place)
-    await load.quiet_models(place)
+    if mix in {"all", "searches"}:
+        await load.quiet_searches(place)
+    if mix in {"all", "models"}:
+        await load.quiet_models(place)
     evidence = await place.settle()
     return {**digests(evidence), **search_digests(evidence)}
 
@@ -122,21 +135,25 @@ async def one_round(
     plan: Plan, place: Field, load: Load, trouble: Trouble, quiet: dict[str, str] | None, count: int, report: Report
 ) -> list[Finding]:
     """Load and faults together, then peace; what the checker says."""
-    await place.heal(workers=plan.workers)
+    await place.heal(workers=plan.workers, apis=plan.apis)
     moments: list[Finding] = []
-    for group in draw(trouble.random, count, plan.two_at_once):
+    for group in draw(trouble.random, count, plan.two_at_once, of_mix({**FAULTS, **API_FAULTS}, plan.mix)):
         report.faults.append(" + ".join(name_of(fault) for fault in group))
         await asyncio.gather(load.wave(place, plan.sent_a_fault), *(fault(trouble) for fault in group))
         if trouble.random.random() < 0.2:
             moments += check_while_running(await place.evidence())
-        if moments or trouble.findings:
+        if moments or trouble.findings or place.posts.findings:
             break
-    await place.heal(workers=plan.workers)
+    await place.heal(workers=plan.workers, apis=plan.apis)
     await load.end_endless(place)
-    evidence = await place.settle(seconds=plan.settle_seconds)
+    await place.settle(seconds=plan.settle_seconds)
+    await place.posts.hear_all_ends()
+    evidence = await place.evidence()
     report.requests, report.runs = len(evidence.requests), len(evidence.executions)
+    report.followed = len(evidence.followed)
+    report.posted = sum(len(each.accepted) for each in evidence.posted.values())
     report.attempts = sum(row["attempts"] for row in evidence.executions.values())
-    return [*moments, *trouble.findings, *judge(evidence, quiet)]
+    return [*moments, *trouble.findings, *place.posts.findings, *judge(evidence, quiet)]
 
 
 def judge(evidence: Evidence, quiet: dict[str, str] | None) -> list[Finding]:
@@ -149,9 +166,9 @@ def judge(evidence: Evidence, quiet: dict[str, str] | None) -> list[Finding]:
     ]
 
 
-def draw(source: random.Random, count: int, two_at_once: float) -> list[tuple[Fault, ...]]:
+def draw(source: random.Random, count: int, two_at_once: float, faults: Mapping[Fault, int]) -> list[tuple[Fault, ...]]:
     """Faults to make, one entry after the other; two in an entry happen at once, and count as one."""
-    kinds, weights = list(FAULTS), list(FAULTS.values())
+    kinds, weights = list(faults), list(faults.values())
     drawn: list[tuple[Fault, ...]] = []
     for _ in range(count):
         first, second = source.choices(kinds, weights=weights, k=2)
@@ -162,7 +179,7 @@ def draw(source: random.Random, count: int, two_at_once: float) -> list[tuple[Fa
 
 async def replay(place: Field) -> list[Finding]:
     """Read all input again in another group, and end; nothing may change, no process may be left."""
-    statuses = await place.stop_workers()
+    statuses = [*await place.stop_apis(), *await place.stop_workers()]
     # One that has only just been started ends by the signal itself, as any program does.
     is_well = set(statuses) <= {0, -signal.SIGTERM}
     found = [] if is_well else [Finding("a_worker_told_to_stop_stops", f"exit statuses {statuses}")]
@@ -198,9 +215,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--faults", type=int, default=200)
     parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--mix", choices=list(MIXES), default="all", help="runs, with more of one subject and no other")
     parser.add_argument("--without", choices=list(GUARDS), default="", help="take a guard out: the checker must notice")
     options = parser.parse_args(arguments)
-    plan = Plan(options.seed, options.faults, options.minutes, without=options.without)
+    plan = Plan(options.seed, options.faults, options.minutes, mix=options.mix, without=options.without)
     directory = Path(tempfile.mkdtemp(prefix="backtest-faults-"))
     report = asyncio.run(run_campaign(plan, directory, lambda line: print(line, flush=True)))
     for finding in report.findings:

@@ -24,9 +24,9 @@ from dataclasses import dataclass
 import psutil
 
 from schemas.topics import OUTPUT_TOPICS, Topic
-from tests.faults import model_invariants, search_invariants
+from tests.faults import invariants, model_invariants, post_invariants, search_invariants
 from tests.faults.evidence import Event, Evidence, read_evidence
-from tests.faults.invariants import AT_EVERY_MOMENT, AT_REST, Invariant, first_appearances
+from tests.faults.invariants import Invariant, first_appearances
 from tests.faults.model_invariants import has_lost_calls
 
 
@@ -43,8 +43,7 @@ class Finding:
 
 def check(evidence: Evidence) -> list[Finding]:
     """All findings about a system at rest. Empty: every invariant holds."""
-    rest = (*AT_REST, *search_invariants.AT_REST, *model_invariants.AT_REST)
-    return _findings(evidence, (*_ALWAYS, *rest))
+    return _findings(evidence, (*_ALWAYS, *(each for module in _MODULES for each in module.AT_REST)))
 
 
 def check_while_running(evidence: Evidence) -> list[Finding]:
@@ -52,11 +51,12 @@ def check_while_running(evidence: Evidence) -> list[Finding]:
     return _findings(evidence, _ALWAYS)
 
 
-_ALWAYS = (*AT_EVERY_MOMENT, *search_invariants.AT_EVERY_MOMENT, *model_invariants.AT_EVERY_MOMENT)
+_MODULES = (invariants, search_invariants, model_invariants, post_invariants)
+_ALWAYS = tuple(each for module in _MODULES for each in module.AT_EVERY_MOMENT)
 
 
-def _findings(evidence: Evidence, invariants: Iterable[Invariant]) -> list[Finding]:
-    return [Finding(invariant.__name__, what) for invariant in invariants for what in invariant(evidence)]
+def _findings(evidence: Evidence, judged: Iterable[Invariant]) -> list[Finding]:
+    return [Finding(invariant.__name__, what) for invariant in judged for what in invariant(evidence)]
 
 
 def digests(evidence: Evidence) -> dict[str, str]:

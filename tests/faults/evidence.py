@@ -13,6 +13,7 @@ from consumer.adapters.kafka.connection import KafkaConnection
 from consumer.adapters.kafka.reader import open_reader
 from consumer.ports import Record
 from schemas.topics import EXPECTED_TYPE, Topic
+from tests.faults.posted import Followed, Posted, PostedCancel
 
 Row = Mapping[str, Any]
 Place = tuple[str, int, int]
@@ -78,6 +79,10 @@ class Evidence:
     llm_calls: tuple[Row, ...] = ()
     model_calls: Mapping[str, int] = field(default_factory=dict)
     """Question -> calls that its provider has received, where somebody counts them."""
+    posted: Mapping[str, Posted] = field(default_factory=dict)
+    """What was posted by each Idempotency-Key, where somebody keeps it, as of before the tables were read."""
+    posted_cancels: tuple[PostedCancel, ...] = ()
+    followed: tuple[Followed, ...] = ()
 
     @property
     def inputs(self) -> Iterator[Record]:

@@ -41,7 +41,7 @@ class Trouble:
             children = worker.children()
             worker.send(signal.SIGKILL)
             await worker.ended()
-            await self._look_for_orphans(children)
+            await self.look_for_orphans(children)
             await self.place.start_worker()
 
     async def worker_killed_while_postgres_is_away(self) -> None:
@@ -62,10 +62,12 @@ class Trouble:
         if before:
             with suppress(AssertionError):
                 await eventually(has_ended, "a run ended", seconds=TAKEN_OVER_SECONDS)
-        for worker in self.place.alive:
+        for worker in (*self.place.alive, *(api.process for api in self.place.posts.alive)):
             await self._kill_tree(worker)
         await self.place.stack.kafka.start()
         await self.place.start_worker()
+        if self.place.posts.apis:
+            await self.place.start_api()
 
     async def engine_child_killed(self) -> None:
         """SIGKILL for an engine child, busy or idle."""
@@ -142,7 +144,7 @@ class Trouble:
         """SIGTERM, and a new one."""
         if worker := await self._pick():
             worker.send(signal.SIGTERM)
-            await self._exits_well(worker)
+            await self.exits_well(worker)
             await self.place.start_worker()
 
     async def worker_joins(self) -> None:
@@ -152,7 +154,7 @@ class Trouble:
     async def worker_leaves(self) -> None:
         if len(self.place.alive) > 1 and (worker := await self._pick()):
             worker.send(signal.SIGTERM)
-            await self._exits_well(worker)
+            await self.exits_well(worker)
 
     async def kafka_killed(self) -> None:
         await self.place.stack.kafka.kill()
@@ -207,7 +209,7 @@ class Trouble:
     async def acknowledgements_lost(self) -> None:
         """Events reach the broker, and nobody hears that they did."""
         for lossy in (True, False):
-            for worker in self.place.workers:
+            for worker in self.place.processes:
                 worker.proxy.loses_acknowledgements = lossy
             if lossy:
                 await lasting(self.random.uniform(0.5, 2))
@@ -235,7 +237,7 @@ class Trouble:
         """
         topic = self.random.choice(OUTPUT_TOPICS)
         servers = self.place.stack.kafka_bootstrap_servers
-        stopped = self.place.alive
+        stopped = [process for process in self.place.processes if process.is_alive]
         for worker in stopped:
             worker.send(signal.SIGSTOP)
         await lasting(0.3)
@@ -330,18 +332,19 @@ class Trouble:
         with suppress(AssertionError):
             await eventually(is_taken, "a run taken over", seconds=TAKEN_OVER_SECONDS)
 
-    async def _exits_well(self, worker: Worker) -> None:
+    async def exits_well(self, worker: Worker, *, seconds: float = 30) -> None:
+        """With status 0, in time; it was told to stop."""
         try:
-            status = await worker.ended(30)
+            status = await worker.ended(seconds)
         except TimeoutError:
-            self.findings.append(Finding("a_worker_told_to_stop_stops", f"worker {worker.number} did not end"))
+            self.findings.append(Finding("a_worker_told_to_stop_stops", f"process {worker.number} did not end"))
             worker.send(signal.SIGKILL)
             return
         # Before it has set up its signal handlers SIGTERM ends it as it ends any program.
         if status not in {0, -signal.SIGTERM, -signal.SIGKILL}:
-            self.findings.append(Finding("a_worker_told_to_stop_stops", f"worker {worker.number} ended with {status}"))
+            self.findings.append(Finding("a_worker_told_to_stop_stops", f"process {worker.number} ended with {status}"))
 
-    async def _look_for_orphans(self, children: list[psutil.Process]) -> None:
+    async def look_for_orphans(self, children: list[psutil.Process]) -> None:
         async def are_gone() -> bool:
             return not any(_is_there(child) for child in children)
 

@@ -6,7 +6,7 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import asyncpg
+import httpx
 from aiokafka.errors import KafkaError
 
 from consumer.adapters.kafka.connection import KafkaConnection
@@ -26,13 +27,16 @@ from consumer.devstack import DevStack, StackKind, devstack
 from consumer.errors import BrokerUnavailable, StartFailed
 from consumer.ports import Delivery, Record, SendResult
 from schemas import topics
+from tests.faults.api import Api
 from tests.faults.checker import processes_with
 from tests.faults.evidence import INPUT_TOPICS, Evidence, read_committed, read_evidence
 from tests.faults.model import MODEL, MoodyModel
+from tests.faults.posts import Posts
 from tests.faults.proxy import open_proxy
 from tests.faults.worker_process import Worker
 from tests.faults.worker_program import ORDERS_VARIABLE, CrashPoint, Orders
 from tests.support import kafka_admin
+from tests.support.api_process import free_port
 from tests.support.front_door import write_market_data
 from tests.support.pooler import PROGRAM, Pooler, open_pooler
 from tests.support.waiting import eventually
@@ -41,6 +45,8 @@ ROOT = Path(__file__).parents[2]
 PLUGINS = Path(__file__).parent / "plugin_strategies"
 GROUP_ID = "backtest-consumer"
 LEASE_SECONDS = 1.5
+API_TIMEOUT_SECONDS = 15.0
+"""More than it takes itself for an answer while Postgres is away; then its client asks another one."""
 OUTPUT_TOPICS = topics.OUTPUT_TOPICS
 MARKER_VARIABLE = "FAULT_CAMPAIGN"
 AWAY = (
@@ -75,6 +81,8 @@ class Field:
     pooler: Pooler | None = None
     """Every second worker reaches Postgres through it, where there is one."""
     workers: list[Worker] = field(default_factory=list)
+    posts: Posts = field(default_factory=Posts)
+    """Who asks over HTTP, and knows the API processes."""
     deleted: dict[str, tuple[Record, ...]] = field(default_factory=dict)
     """What stood on output topics that were deleted since: others had read it."""
     numbers: "count[int]" = field(default_factory=lambda: count(1))
@@ -91,19 +99,32 @@ class Field:
     def alive(self) -> list[Worker]:
         return [worker for worker in self.workers if worker.is_alive]
 
+    @property
+    def processes(self) -> list[Worker]:
+        """Workers and API processes, those that have ended too."""
+        return [*self.workers, *(api.process for api in self.posts.apis)]
+
     async def start_worker(
-        self,
-        *,
-        crash: CrashPoint | None = None,
-        slots: int = 2,
-        waits: bool = False,
-        command: str = "worker",
-        **settings: str,
+        self, *, crash: CrashPoint | None = None, slots: int = 2, waits: bool = False, **settings: str
     ) -> Worker:
         """Start one. It has a fault's patches, if any are ordered, and is otherwise the product as it is.
 
         waits: it loads everything, and begins at `Worker.go`.
         """
+        worker = await self._start(Orders(crash=crash), waits=waits, slots=str(slots), **settings)
+        self.workers.append(worker)
+        return worker
+
+    async def start_api(self, *, crash: CrashPoint | None = None) -> Api:
+        """Start an API process, as `start_worker` has it; it answers some seconds later."""
+        port = free_port()
+        process = await self._start(Orders(crash=crash, command="api"), api_port=str(port))
+        url = f"http://127.0.0.1:{port}"
+        api = Api(process, httpx.AsyncClient(base_url=url, timeout=API_TIMEOUT_SECONDS, trust_env=False))
+        self.posts.apis.append(api)
+        return api
+
+    async def _start(self, orders: Orders, *, waits: bool = False, **settings: str) -> Worker:
         number = next(self.numbers)
         log_file, go_file = self.directory / f"worker-{number}.log", self.directory / f"worker-{number}.go"
         variable, _, value = self.marker.partition("=")
@@ -116,7 +137,6 @@ class Field:
             "BACKTEST_MARKET_DATA_URL": str(self.directory / "market-data"),
             "BACKTEST_ARTIFACTS_URL": str(self.directory / "artifacts"),
             "BACKTEST_LOG_FORMAT": "json",
-            "BACKTEST_SLOTS": str(slots),
             "BACKTEST_LEASE_SECONDS": str(LEASE_SECONDS),
             "BACKTEST_PROGRESS_INTERVAL_SECONDS": "0.1",
             # Every worker that is killed counts as a death; here each run is to end as it would without faults.
@@ -129,8 +149,8 @@ class Field:
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(PLUGINS)]),
             ORDERS_VARIABLE: replace(
                 self.orders,
-                crash=crash,
-                command=command,
+                crash=orders.crash,
+                command=orders.command,
                 go_file=str(go_file) if waits else "",
                 proxied_ports={str(self.broker_port): proxy.port},  # JSON knows no other keys
             ).to_json(),
@@ -145,9 +165,7 @@ class Field:
                 stdout=log,
                 stderr=log,
             )
-        worker = Worker(number, process, log_file, go_file, proxy)
-        self.workers.append(worker)
-        return worker
+        return Worker(number, process, log_file, go_file, proxy)
 
     async def send(self, *deliveries: Delivery) -> None:
         """Send records, in order, however long the broker is away; one may arrive twice."""
@@ -178,16 +196,18 @@ class Field:
             await connection.close(timeout=5)
 
     async def evidence(self) -> Evidence:
+        told = self.posts.kept()  # first: what is told later may be in no table that is read now
+
         async def attempt() -> Evidence:
             found = await read_evidence(self.stack.database_url, self.stack.kafka_bootstrap_servers, GROUP_ID)
             records = {topic: self.deleted.get(topic, ()) + present for topic, present in found.records.items()}
-            return replace(found, records=records, model_calls=dict(self.model.calls))
+            return replace(found, records=records, model_calls=dict(self.model.calls), **told)
 
         return await persistently(attempt)
 
-    async def heal(self, *, workers: int = 1) -> None:
-        """End every fault: servers up, nobody stopped, clocks right, and this many workers at least."""
-        for worker in self.workers:
+    async def heal(self, *, workers: int = 1, apis: int = 0) -> None:
+        """End every fault: servers up, nobody stopped, clocks right, and this many workers and APIs at least."""
+        for worker in self.processes:
             worker.proxy.loses_acknowledgements = worker.proxy.is_cut = False
         self.clock_file.write_text("0")
         self.model.be("well")
@@ -198,10 +218,12 @@ class Field:
             await self.pooler.start()
         await self.let_postgres_write()
         await persistently(self.make_topics_right)
-        for worker in self.alive:
+        for worker in self.processes:
             worker.send(signal.SIGCONT)
         while len(self.alive) < workers:
             await self.start_worker()
+        while len(self.posts.alive) < apis:
+            await self.start_api()
 
     async def let_postgres_write(self, *, writes: bool = True) -> None:
         """Or not, as when it is a standby now; sessions that are there learn it too."""
@@ -228,7 +250,13 @@ class Field:
 
     async def stop_workers(self) -> list[int]:
         """SIGTERM for all, and their exit statuses; one that does not end in time is killed, and shows as -9."""
-        stopping = self.alive
+        return await self._stop(self.alive)
+
+    async def stop_apis(self) -> list[int]:
+        """As `stop_workers`."""
+        return await self._stop([api.process for api in self.posts.alive])
+
+    async def _stop(self, stopping: Sequence[Worker]) -> list[int]:
         for worker in stopping:
             worker.send(signal.SIGCONT)
             worker.send(signal.SIGTERM)
@@ -279,10 +307,15 @@ async def open_field(
 
 
 async def end_all(opened: Field) -> None:
-    """Kill every worker and whatever carries the marker."""
-    for worker in opened.alive:
+    """Kill every process and whatever carries the marker."""
+    for worker in opened.processes:
         worker.send(signal.SIGKILL)
         await worker.ended()
+    for follower in opened.posts.following:
+        follower.cancel()
+    await asyncio.gather(*opened.posts.following, return_exceptions=True)
+    for api in opened.posts.apis:
+        await api.client.aclose()
     for found in processes_with(opened.marker):
         with suppress(ProcessLookupError):
             os.kill(found.pid, signal.SIGKILL)

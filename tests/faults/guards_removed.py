@@ -3,9 +3,10 @@
 A guard is taken out as a careless author would have left it out, not by breaking something at random.
 """
 
+import asyncio
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, Final
@@ -154,6 +155,68 @@ def remove_budget_of_all_attempts() -> None:
     patch(RunAdvice, "_begun_budget", anew)
 
 
+def remove_posted_record() -> None:
+    """The record of a POST is sent once its run is committed, from memory alone."""
+    from consumer.adapters.postgres import posts as postgres_posts
+
+    async def not_stored(connection: Any, events: Sequence[Any], owner: Any) -> tuple[Any, ...]:
+        return tuple(events)
+
+    patch(postgres_posts, "store_events", not_stored)
+
+
+def remove_known_record() -> None:
+    """Intake takes the API's own record, which names its run, for other content under a known id."""
+    from consumer.adapters.postgres import journal as postgres_journal
+    from consumer.adapters.postgres import searches as postgres_searches
+
+    def of_the_body(rows: Iterable[Any]) -> dict[str, tuple[bytes, ...]]:
+        return {row["request_id"]: (bytes(row["content_hash"]),) for row in rows}
+
+    for module in (postgres_journal, postgres_searches):
+        patch(module, "known_hashes", of_the_body)
+
+
+def remove_commit_before_answer() -> None:
+    """A POST is answered once all is written, and committed a moment later."""
+    from consumer.adapters.postgres.journal import Raced, Recording
+    from consumer.adapters.postgres.pool import transaction
+    from consumer.adapters.postgres.posts import PostgresPosts
+    from consumer.errors import StoreBusy
+
+    committing: set[asyncio.Task[None]] = set()
+
+    async def write(posts: Any, requests: Any, admit: Any, answer: "asyncio.Future[Any]") -> None:
+        try:
+            async with transaction(posts.pool) as connection:
+                answer.set_result(await posts._take(Recording(connection, posts.writer, posts.owner), requests, admit))
+                await asyncio.sleep(0.05)
+        except Exception as error:
+            if not answer.done():
+                answer.set_exception(error)
+
+    async def take(posts: Any, requests: Any, admit: Any) -> Any:
+        while True:
+            answer = asyncio.get_running_loop().create_future()
+            task = asyncio.create_task(write(posts, requests, admit, answer))
+            committing.add(task)
+            task.add_done_callback(committing.discard)
+            try:
+                return await answer
+            except (Raced, StoreBusy):
+                continue
+
+    patch(PostgresPosts, "take", take)
+
+
+def remove_key_as_id() -> None:
+    """Each POST is a request of its own, whatever its Idempotency-Key."""
+    from consumer.adapters.http.api.posting import request_id_of, uuid7
+    from consumer.adapters.http.api.routes import submitting
+
+    patch(submitting, "request_id_of", lambda request, data: (str(uuid7()), request_id_of(request, data)[1]))
+
+
 GUARDS: Final[dict[str, Callable[[], None]]] = {
     "fencing": remove_fencing,
     "shard fencing": remove_shard_fencing,
@@ -164,6 +227,10 @@ GUARDS: Final[dict[str, Callable[[], None]]] = {
     "child clean-up": remove_child_cleanup,
     "call before sending": remove_call_before_sending,
     "budget of all attempts": remove_budget_of_all_attempts,
+    "posted record": remove_posted_record,
+    "known record": remove_known_record,
+    "commit before answer": remove_commit_before_answer,
+    "key as id": remove_key_as_id,
 }
 
 

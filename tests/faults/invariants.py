@@ -230,12 +230,13 @@ def _differing_results(data: Mapping[str, Any], row: Row, trades: Trades) -> Ite
 
 
 def every_poison_record_is_kept(evidence: Evidence) -> Iterator[str]:
-    """What cannot be used, and only that, is in the dead-letter topic: key, value and headers as they came.
+    """What cannot be used or conflicts, and only that, is in the dead-letter topic, as it came: key, value, headers.
 
     The record is the one its dlq- headers name; its own headers come first. A letter may be there more than once.
     """
     by_place = {place_of(record): record for record in evidence.inputs}
     letters = evidence.dead_letters()
+    requests = {**evidence.requests, **evidence.search_requests}
     for place, record in by_place.items():
         if isinstance(read_input(record), Poison) and place not in letters:
             yield f"{place} cannot be used and has no dead letter"
@@ -244,8 +245,10 @@ def every_poison_record_is_kept(evidence: Evidence) -> Iterator[str]:
         if original is None:
             yield f"a dead letter stands for {place}, where no record is"
             continue
-        if isinstance(wanted := read_input(original), Wanted) and evidence.requests.get(wanted.request_id) is None:
-            yield f"{place} is a good request, and yet dead-lettered"
+        if isinstance(wanted := read_input(original), Wanted):
+            row = requests.get(wanted.request_id)
+            if row is None or wanted.content_hash in {row["content_hash"], row.get("emitted_hash")}:
+                yield f"{place} is a good request, and yet dead-lettered"
         for letter in copies:
             own = len(original.headers)
             if (letter.key, letter.value, letter.headers[:own]) != (original.key, original.value, original.headers):

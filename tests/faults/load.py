@@ -5,7 +5,7 @@ rows cancelled and deleted. Every run that nobody cancels ends by itself, and it
 """
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from random import Random
@@ -82,6 +82,10 @@ class Load:
     """Requests with an id."""
     endless: list[str] = field(default_factory=list)
     """Requests whose run only a cancel ends, not cancelled yet."""
+    posted_endless: list[int] = field(default_factory=list)
+    """The same for those that were asked for over HTTP, by run."""
+    kinds: "Mapping[Kind, int]" = field(default_factory=lambda: KINDS)
+    """What a wave is made of, with its weight."""
     numbers: int = 0
 
     async def prepare(self, place: Field) -> None:
@@ -103,14 +107,14 @@ class Load:
         """Send each run that a model decides in, and that a wave may hold, once."""
         for strategy_id in (BY_MODEL, BY_VOTE):
             for calls in (ENOUGH, TIGHT):
-                await self._request(place, **_advised(strategy_id, calls))
+                await self._request(place, **advised(strategy_id, calls))
 
     async def quiet(self, place: Field, strategy_ids: tuple[int, ...] = (*SHORT, *LONG)) -> None:
         """Send each run that a wave may hold once."""
         for strategy_id in strategy_ids:
             for mode in MODES if strategy_id in SHORT else MODES[:1]:
                 for spread in SPREADS:
-                    await self._request(place, **_configuration(strategy_id, mode, spread))
+                    await self._request(place, **configuration(strategy_id, mode, spread))
 
     async def quiet_searches(self, place: Field) -> None:
         """Send each search that a wave may hold once."""
@@ -123,25 +127,25 @@ class Load:
         First the cancels of what the wave before started and nothing else ends.
         """
         await self.end_endless(place)
-        kinds = self.random.choices(list(KINDS), weights=list(KINDS.values()), k=count)
+        kinds = self.random.choices(list(self.kinds), weights=list(self.kinds.values()), k=count)
         for kind in kinds:
             await kind(self, place)
 
     async def short_run(self, place: Field) -> None:
-        await self._request(place, **self._short())
+        await self._request(place, **self.short())
 
     async def long_run(self, place: Field) -> None:
-        await self._request(place, **self._long())
+        await self._request(place, **self.long())
 
     async def run_of_a_row(self, place: Field) -> None:
         """A row made by another service, and the request for it."""
-        data = self.random.choice((self._short(), self._long()))
+        data = self.random.choice((self.short(), self.long()))
         run_id = await self._insert_row(place, data)
         await self._request(place, run_id=run_id, spread_pips=data["spread_pips"])
 
     async def cancelled_row(self, place: Field) -> None:
         """A row that is cancelled before it is asked for."""
-        run_id = await self._insert_row(place, self._short(), status="cancelled")
+        run_id = await self._insert_row(place, self.short(), status="cancelled")
         await self._request(place, run_id=run_id)
 
     async def duplicate(self, place: Field) -> None:
@@ -152,7 +156,7 @@ class Load:
         """A known id with other content."""
         if self.sent:
             known = json.loads(self.random.choice(self.sent).value or b"")
-            data = {**self._short(), "initial_balance": self.random.randint(10_000, 99_999)}
+            data = {**self.short(), "initial_balance": self.random.randint(10_000, 99_999)}
             await place.send(event(REQUESTED, known["id"], data))
 
     async def poison(self, place: Field) -> None:
@@ -169,7 +173,7 @@ class Load:
     async def mistake(self, place: Field) -> None:
         """A request that is rejected."""
         fault = self.random.choice(({"symbol": "NOSUCH"}, {"spread_pips": -1}, {"strategy_id": 99}, {"run_id": 10**8}))
-        await self._request(place, **{**self._short(), **fault})
+        await self._request(place, **{**self.short(), **fault})
 
     async def search(self, place: Field) -> None:
         """A search: of quick combinations, or of some that take their time."""
@@ -184,10 +188,10 @@ class Load:
     async def run_of_a_model(self, place: Field) -> None:
         """With calls to spare, or so few that each one that is lost is missed."""
         strategy_id, calls = self.random.choice((BY_MODEL, BY_VOTE)), self.random.choice((ENOUGH, TIGHT))
-        await self._request(place, **_advised(strategy_id, calls))
+        await self._request(place, **advised(strategy_id, calls))
 
     async def _search(self, place: Field, data: dict[str, Any]) -> str:
-        request_id = self._next_id()
+        request_id = self.next_id()
         source = self.random.choice(("upstream a", "upstream b"))
         delivery = event(SEARCH_REQUESTED, request_id, data, source=source)
         await place.send(delivery)
@@ -196,29 +200,31 @@ class Load:
         return request_id
 
     async def cancel_before(self, place: Field) -> None:
-        request_id = self._next_id()
+        request_id = self.next_id()
         await place.send(event(CANCEL_REQUESTED, f"cancel {request_id}", {"request_id": request_id}))
-        await self._request(place, request_id=request_id, **self._short())
+        await self._request(place, request_id=request_id, **self.short())
 
     async def cancel_during(self, place: Field) -> None:
         """A run that would never end; the next wave cancels it."""
-        self.endless.append(await self._request(place, **_configuration(ENDLESS, MODES[0], SPREADS[0])))
+        self.endless.append(await self._request(place, **configuration(ENDLESS, MODES[0], SPREADS[0])))
 
     async def end_endless(self, place: Field) -> None:
         """Cancel what nothing else ends."""
         while self.endless:
             data = {"request_id": self.endless.pop(), "reason": "changed my mind"}
             await place.send(event(CANCEL_REQUESTED, f"cancel {data['request_id']}", data))
+        while self.posted_endless:
+            await place.posts.cancel(self.posted_endless.pop())
 
     async def cancel_after(self, place: Field) -> None:
         """A cancel of what was sent before: it may wait, run or have ended."""
         if self.sent:
             known = json.loads(self.random.choice(self.sent).value or b"")
-            await place.send(event(CANCEL_REQUESTED, f"cancel {self._next_id()}", {"request_id": known["id"]}))
+            await place.send(event(CANCEL_REQUESTED, f"cancel {self.next_id()}", {"request_id": known["id"]}))
 
     async def take_away(self, place: Field) -> None:
         """A row that is cancelled or deleted by another service, soon after its request was sent."""
-        run_id = await self._insert_row(place, self._long())
+        run_id = await self._insert_row(place, self.long())
         await self._request(place, run_id=run_id)
         statement = self.random.choice((
             "UPDATE backtest_runs SET status = 'cancelled' WHERE id = $1 AND status IN ('pending', 'running')",
@@ -227,7 +233,7 @@ class Load:
         await place.database(statement, run_id)
 
     async def _request(self, place: Field, *, request_id: str | None = None, **data: Any) -> str:
-        request_id = request_id or self._next_id()
+        request_id = request_id or self.next_id()
         delivery = event(REQUESTED, request_id, data, source=self.random.choice(("upstream a", "upstream b")))
         await place.send(delivery)
         self.sent.append(delivery)
@@ -242,18 +248,20 @@ class Load:
         )
         return int(rows[0]["id"])
 
-    def _short(self) -> dict[str, Any]:
-        return _configuration(self.random.choice(SHORT), self.random.choice(MODES), self.random.choice(SPREADS))
+    def short(self) -> dict[str, Any]:
+        return configuration(self.random.choice(SHORT), self.random.choice(MODES), self.random.choice(SPREADS))
 
-    def _long(self) -> dict[str, Any]:
-        return _configuration(self.random.choice(LONG), MODES[0], self.random.choice(SPREADS))
+    def long(self) -> dict[str, Any]:
+        return configuration(self.random.choice(LONG), MODES[0], self.random.choice(SPREADS))
 
-    def _next_id(self) -> str:
+    def next_id(self) -> str:
         self.numbers += 1
         return f"request-{self.numbers}"
 
 
-KINDS: dict[Callable[[Load, Field], Awaitable[None]], int] = {
+Kind = Callable[[Load, Field], Awaitable[None]]
+
+KINDS: dict[Kind, int] = {
     Load.short_run: 8,
     Load.long_run: 4,
     Load.run_of_a_row: 4,
@@ -270,15 +278,15 @@ KINDS: dict[Callable[[Load, Field], Awaitable[None]], int] = {
     Load.cancelled_search: 1,
     Load.run_of_a_model: 4,
 }
-"""What a wave is made of, with its weight."""
+"""By the topics alone."""
 
 
-def _configuration(strategy_id: int, mode: str, spread: float) -> dict[str, Any]:
+def configuration(strategy_id: int, mode: str, spread: float) -> dict[str, Any]:
     return {"strategy_id": strategy_id, **FEBRUARY, "execution_mode": mode, "spread_pips": spread}
 
 
-def _advised(strategy_id: int, calls: int) -> dict[str, Any]:
-    return {**_configuration(strategy_id, MODES[0], SPREADS[0]), "max_llm_calls": calls}
+def advised(strategy_id: int, calls: int) -> dict[str, Any]:
+    return {**configuration(strategy_id, MODES[0], SPREADS[0]), "max_llm_calls": calls}
 
 
 def _time(text: str) -> datetime:

@@ -6,20 +6,20 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from random import Random
-from typing import Any
 
 import httpx
 import pytest
 
 from consumer.devstack import StackKind
+from tests.faults.api import Api
 from tests.faults.checker import check
 from tests.faults.field import Field, open_field
-from tests.faults.load import FEBRUARY, Load
+from tests.faults.load import ENDLESS, FEBRUARY, SEARCHES, Load
+from tests.faults.posts import RUNS
+from tests.faults.posts import SEARCHES as SEARCH_PATH
 from tests.faults.worker_process import Worker
 from tests.faults.worker_program import CrashPoint, Orders
-from tests.support.api_process import free_port
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.integration, pytest.mark.faults]
@@ -46,42 +46,39 @@ CRASH_POINTS = {
 OFTEN = {"record stored, not committed", "committed, not answered", "record acknowledged, not forgotten"}
 """The others every night: each takes a process of its own."""
 
-
-@dataclass(slots=True)
-class Api:
-    """One API process under orders."""
-
-    process: Worker
-    client: httpx.AsyncClient
-
-    async def post(self, key: str, **data: Any) -> httpx.Response | None:
-        """The answer; None where the process died before there was one."""
-        try:
-            return await self.client.post("/v1/backtest", json={**BODY, **data}, headers={"Idempotency-Key": key})
-        except httpx.TransportError:
-            return None
-
-    async def is_up(self) -> bool:
-        try:
-            return (await self.client.get("/healthz")).status_code == 200
-        except httpx.TransportError:
-            assert self.process.is_alive, self.process.log_text()
-            return False
+SEARCHES_TABLE = "consumer.adapters.postgres.searches:PostgresSearchTransaction."
+SEARCH_RECORD = '"type":"optimization.requested"'
+SEARCH_POINTS = {
+    "search inserted": CrashPoint(f"{SEARCHES_TABLE}insert_search", "after"),
+    "record stored, not committed": CrashPoint(f"{SEARCHES_TABLE}store_events", "after", SEARCH_RECORD),
+    "committed, not answered": CrashPoint("consumer.optimization.posting:SearchPosts.take", "after"),
+    "record acknowledged, not forgotten": CrashPoint(SEND, "after", SEARCH_RECORD),
+}
+CANCEL_POINTS = {
+    "nothing written": CrashPoint("consumer.submission:Submission.cancel_run", "before"),
+    "noted, not committed": CrashPoint(f"{JOURNAL}_cancel_known", "after"),
+    "committed, not answered": CrashPoint("consumer.submission:Submission.cancel_run", "after"),
+}
 
 
 @asynccontextmanager
 async def api_in(place: Field, crash: CrashPoint | None = None) -> AsyncIterator[Api]:
-    port = free_port()
-    process = await place.start_worker(crash=crash, command="api", api_port=str(port))
-    base_url = f"http://127.0.0.1:{port}"
-    async with httpx.AsyncClient(base_url=base_url, timeout=60, trust_env=False) as client:
-        api = Api(process, client)
-        await eventually(api.is_up, "the API to answer", seconds=240)
-        try:
-            yield api
-        finally:
-            process.send(signal.SIGKILL)
-            await process.ended()
+    api = await place.start_api(crash=crash)
+
+    async def answers() -> bool:
+        assert api.process.is_alive, api.process.log_text()
+        return await api.answers()
+
+    await eventually(answers, "the API to answer", seconds=240)
+    try:
+        yield api
+    finally:
+        api.process.send(signal.SIGKILL)
+        await api.process.ended()
+
+
+async def post(api: Api, key: str) -> httpx.Response | None:
+    return await api.post("/v1/backtest", BODY, key)
 
 
 @pytest.fixture(scope="module")
@@ -115,9 +112,9 @@ async def test_an_api_that_dies_between_two_steps_of_a_post_loses_and_doubles_no
 ) -> None:
     key = f"post/{step}"
     async with api_in(place, CRASH_POINTS[step]) as dying:
-        first = await dying.post(key)
+        first = await post(dying, key)
         assert await dying.process.ended(60) == -signal.SIGKILL, dying.process.log_text()
-    answer = await clean.post(key)
+    answer = await post(clean, key)
 
     assert answer is not None
     assert answer.status_code == 202, answer.text
@@ -127,13 +124,46 @@ async def test_an_api_that_dies_between_two_steps_of_a_post_loses_and_doubles_no
     await became_one_run(place, key, answer.json()["run_id"])
 
 
+@pytest.mark.nightly
+@pytest.mark.parametrize("step", list(SEARCH_POINTS))
+async def test_an_api_that_dies_between_two_steps_of_a_posted_search_loses_and_doubles_nothing(
+    place: Field, clean: Api, step: str
+) -> None:
+    key = f"search/{step}"
+    async with api_in(place, SEARCH_POINTS[step]) as dying:
+        await dying.post(SEARCH_PATH, SEARCHES[0], key)
+        assert await dying.process.ended(60) == -signal.SIGKILL, dying.process.log_text()
+    number = await place.posts.post(key, SEARCHES[0], path=SEARCH_PATH, first=clean)
+
+    evidence = await place.settle()
+    assert (check(evidence), place.posts.findings) == ([], [])
+    assert [found for found, row in evidence.searches.items() if row["request_id"] == key] == [number]
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("step", list(CANCEL_POINTS))
+async def test_an_api_that_dies_between_two_steps_of_a_cancel_ends_the_run_once(
+    place: Field, clean: Api, step: str
+) -> None:
+    number = await place.posts.post(f"cancel/{step}", {**BODY, "strategy_id": ENDLESS}, first=clean)
+    assert number is not None
+    async with api_in(place, CANCEL_POINTS[step]) as dying:
+        await dying.post(f"{RUNS}/{number}/cancel", {"reason": "changed my mind"})
+        assert await dying.process.ended(60) == -signal.SIGKILL, dying.process.log_text()
+    await place.posts.cancel(number)
+
+    evidence = await place.settle()
+    assert (check(evidence), place.posts.findings) == ([], [])
+    assert evidence.executions[number]["state"] == "cancelled"
+
+
 async def test_what_is_posted_while_kafka_is_away_runs_and_goes_out_when_it_is_back(
     place: Field, clean: Api, worker: Worker
 ) -> None:
     await place.stack.kafka.stop()
     worker.send(signal.SIGSTOP)  # so that the run to be cancelled is still queued
     try:
-        answers = [await clean.post(f"kafka-away-{number}") for number in range(3)]
+        answers = [await post(clean, f"kafka-away-{number}") for number in range(3)]
         cancelled = answers[0]
         assert cancelled is not None
         run_id = cancelled.json()["run_id"]
@@ -155,7 +185,7 @@ async def test_what_is_posted_while_kafka_is_away_runs_and_goes_out_when_it_is_b
 async def test_while_postgres_is_away_a_post_is_503_and_leaves_nothing(place: Field, clean: Api) -> None:
     await place.stack.postgres.stop()
     try:
-        answers = await asyncio.gather(*(clean.post(f"postgres-away-{number}") for number in range(5)))
+        answers = await asyncio.gather(*(post(clean, f"postgres-away-{number}") for number in range(5)))
         ready = await clean.client.get("/readyz")
         health = await clean.client.get("/healthz")
     finally:
@@ -170,7 +200,7 @@ async def test_while_postgres_is_away_a_post_is_503_and_leaves_nothing(place: Fi
     assert rows == []
 
     async def taken() -> httpx.Response | None:
-        answer = await clean.post("postgres-away-0")
+        answer = await post(clean, "postgres-away-0")
         return answer if answer is not None and answer.status_code == 202 else None
 
     answer = await eventually(taken, "the POST once Postgres is back")

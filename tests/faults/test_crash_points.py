@@ -101,6 +101,27 @@ CANCEL_POINTS = {
 }
 
 
+OFTEN = {
+    "intake: execution queued",
+    "intake: recorded, offset not marked",
+    "claim: committed, engine not told",
+    "progress: stored, not relayed",
+    "finish: all written, not committed",
+    "finish: committed, not relayed",
+    "relay: terminal event acknowledged, not forgotten",
+    "cancel: noted, not committed",
+    "relay: terminal event of a dead worker adopted, not sent",
+    "drain: run given back",
+    "cancel: child stopped, nothing written",
+}
+"""One or two of each kind; the others by night, since each takes the start of two workers."""
+
+
+def by_night(*steps: str) -> list[Any]:
+    """The steps as parameters of a test, those that are not of the OFTEN marked."""
+    return [step if step in OFTEN else pytest.param(step, marks=pytest.mark.nightly) for step in steps]
+
+
 @pytest.fixture(scope="module")
 async def place(tmp_path_factory: pytest.TempPathFactory, stack_kind: StackKind) -> AsyncIterator[Field]:
     """One system for all points: what the earlier ones left is judged again by every later one."""
@@ -125,7 +146,7 @@ async def quiet_digests(place: Field) -> dict[str, str]:
     return quiet
 
 
-@pytest.mark.parametrize("step", [*CRASH_POINTS, *CRASH_SEQUENCES])
+@pytest.mark.parametrize("step", by_night(*CRASH_POINTS, *CRASH_SEQUENCES))
 async def test_a_worker_that_dies_between_two_steps_loses_and_doubles_nothing(
     place: Field, quiet_digests: dict[str, str], step: str
 ) -> None:
@@ -137,6 +158,11 @@ async def test_a_worker_that_dies_between_two_steps_loses_and_doubles_nothing(
         worker.go()
         assert await worker.ended(120) == -signal.SIGKILL, worker.log_text()
     await finds_all_in_order(clean, place, quiet_digests)
+
+
+def test_what_is_run_often_is_there() -> None:
+    """A step that was renamed would be run by night alone."""
+    assert {*CRASH_POINTS, *CRASH_SEQUENCES, *DRAIN_POINTS, *CANCEL_POINTS} >= OFTEN
 
 
 @pytest.mark.nightly
@@ -153,7 +179,7 @@ async def test_a_worker_that_dies_about_a_call_to_a_model_pays_for_no_answer_twi
     await finds_all_in_order(clean, place, quiet_digests)
 
 
-@pytest.mark.parametrize("step", list(DRAIN_POINTS))
+@pytest.mark.parametrize("step", by_night(*DRAIN_POINTS))
 async def test_a_worker_that_dies_while_it_drains_loses_and_doubles_nothing(
     place: Field, quiet_digests: dict[str, str], step: str
 ) -> None:
@@ -171,7 +197,7 @@ async def test_a_worker_that_dies_while_it_drains_loses_and_doubles_nothing(
     await finds_all_in_order(clean, place, quiet_digests)
 
 
-@pytest.mark.parametrize("step", list(CANCEL_POINTS))
+@pytest.mark.parametrize("step", by_night(*CANCEL_POINTS))
 async def test_a_worker_that_dies_while_it_cancels_a_run_loses_and_doubles_nothing(
     place: Field, quiet_digests: dict[str, str], step: str
 ) -> None:

@@ -24,11 +24,9 @@ SEND = "consumer.adapters.kafka.publisher:KafkaPublisher.send"
 ENDED = '"type":"optimization.completed"'
 
 CRASH_POINTS = {
-    "claim: committed, engine not told": CrashPoint(f"{KEEPER}claim", "after", "ShardClaim("),
     "range: counted, not committed": CrashPoint(f"{KEEPER}_write", "after", "kind='range'"),
     "range: committed, answer not heard": CrashPoint(f"{KEEPER}finish", "after", "RangeDone("),
     "gather: best run inserted, not committed": CrashPoint(f"{TABLES}insert_best_run", "after"),
-    "gather: committed, not relayed": CrashPoint(f"{KEEPER}end", "after", "Found("),
 }
 FURTHER_POINTS = {
     "intake: search inserted, not committed": CrashPoint(f"{TABLES}insert_search", "after"),
@@ -36,10 +34,12 @@ FURTHER_POINTS = {
         "consumer.optimization.journal:SearchRecorder.record_searches", "after"
     ),
     "claim: step taken, not committed": CrashPoint(f"{TABLES}save", "after"),
+    "claim: committed, engine not told": CrashPoint(f"{KEEPER}claim", "after", "ShardClaim("),
     "survey: result in hand": CrashPoint(f"{KEEPER}finish", "before", "Surveyed("),
     "range: result in hand": CrashPoint(f"{KEEPER}finish", "before", "RangeDone("),
     "gather: result in hand": CrashPoint(f"{KEEPER}end", "before", "Found("),
     "gather: all written, not committed": CrashPoint(f"{KEEPER}_end", "after", "Found("),
+    "gather: committed, not relayed": CrashPoint(f"{KEEPER}end", "after", "Found("),
     "relay: terminal event about to be sent": CrashPoint(SEND, "before", ENDED),
     "relay: terminal event acknowledged, not forgotten": CrashPoint(SEND, "after", ENDED),
 }

@@ -28,7 +28,7 @@ async def place(tmp_path_factory: pytest.TempPathFactory, stack_kind: StackKind)
 
 
 @pytest.mark.parametrize("hours", [2, -72])
-@pytest.mark.parametrize("stamped_by", ["CreateTime", "LogAppendTime"])
+@pytest.mark.parametrize("stamped_by", ["CreateTime", pytest.param("LogAppendTime", marks=pytest.mark.nightly)])
 async def test_a_wrong_clock_has_no_event_refused_nor_removed_early(place: Field, hours: int, stamped_by: str) -> None:
     """Two hours ahead the broker refused every event; three days back its retention removed fresh ones."""
     for topic in OUTPUT_TOPICS:
