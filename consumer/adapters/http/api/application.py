@@ -11,7 +11,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from consumer.adapters.http.api.access import COOKIE, Access
 from consumer.adapters.http.api.data_problems import handle_data_problems
 from consumer.adapters.http.api.docs_page import serve_docs
-from consumer.adapters.http.api.documents import ProblemAnswer
+from consumer.adapters.http.api.documents import ProblemAnswer, name_schemas
 from consumer.adapters.http.api.guard import PUBLIC, Guard
 from consumer.adapters.http.api.page import serve_page
 from consumer.adapters.http.api.problems import handle_problems
@@ -34,6 +34,7 @@ def make_application(services: Services, access: Access) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,  # what a function of a generated client is called
         dependencies=[Depends(refuse_repeated_names)],
     )
     app.state.services = services
@@ -64,6 +65,7 @@ def document_of(app: FastAPI, access: Access) -> dict[str, Any]:
     schemas = components.setdefault("schemas", {})
     schemas.update(problem.pop("$defs", {}))
     schemas["ProblemAnswer"] = problem
+    name_schemas(document)
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     components["securitySchemes"] = {

@@ -63,11 +63,11 @@ def docs_html(document: dict[str, Any], root_path: str) -> str:
     ]
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            parts += _operation(method.upper(), path, operation)
+            parts += _operation(method.upper(), path, operation, document["components"]["schemas"])
     return "\n".join([*parts, "</main></html>"])
 
 
-def _operation(method: str, path: str, operation: dict[str, Any]) -> list[str]:
+def _operation(method: str, path: str, operation: dict[str, Any], schemas: dict[str, Any]) -> list[str]:
     parts = [
         f"<section><h2>{method} {escape(path)}</h2>",
         f"<p>{escape(operation.get('description') or operation.get('summary', ''))}</p>",
@@ -79,7 +79,7 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> list[str]:
             for each in parameters
         ]
         parts.append("</table>")
-    parts += _body_fields(operation)
+    parts += _body_fields(operation, schemas)
     parts.append(f"<pre>{escape(curl_of(method, path, operation))}</pre>")
     parts.append("<table>")
     parts += [
@@ -89,9 +89,10 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> list[str]:
     return [*parts, "</table></section>"]
 
 
-def _body_fields(operation: dict[str, Any]) -> list[str]:
-    """A JSON body's fields; none where it has none."""
+def _body_fields(operation: dict[str, Any], schemas: dict[str, Any]) -> list[str]:
+    """A JSON body's fields; none where it has none. schemas: those that have a name."""
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+    body = schemas.get(body.get("$ref", "").rpartition("/")[2], body)
     if not body.get("properties"):
         return []
     required = body.get("required", ())
@@ -143,5 +144,5 @@ def curl_of(method: str, path: str, operation: dict[str, Any], base: str = "http
         example = json.dumps(examples[0]["value"] if examples else {})
         words += ["-H", "'Content-Type: application/json'", "-d", f"'{example}'"]
     elif bodies:
-        words += ["-H", "'Content-Type: text/csv'", "--data-binary", "@bars.csv"]
+        words += ["-H", "'Content-Type: application/octet-stream'", "--data-binary", "@bars.csv"]
     return " ".join(words)

@@ -57,9 +57,32 @@ def answered(description: str, schema: dict[str, Any], example: Any = None, stat
     return {status: {"description": description, "content": {"application/json": content}}}
 
 
+def name_schemas(document: dict[str, Any]) -> None:
+    """Move the schemas of bodies and answers that have a title to where programs that make clients look for names."""
+    schemas = document["components"]["schemas"]
+
+    def moved(schema: Any) -> Any:
+        if isinstance(schema, list):
+            return [moved(each) for each in schema]
+        if not isinstance(schema, dict):
+            return schema
+        told = {name: moved(each) for name, each in schema.items()}
+        if "properties" not in told or not isinstance(title := told.get("title"), str):
+            return told
+        schemas[title] = told
+        return {"$ref": f"#/components/schemas/{title}"}
+
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for told in (operation.get("requestBody", {}), *operation["responses"].values()):
+                for content in told.get("content", {}).values():
+                    content["schema"] = moved(content.get("schema", {"type": "string"}))
+
+
 def listed(item: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a list's answer."""
+    """The schema of a list's answer; item: has a title."""
     return {
+        "title": f"{item['title']}List",
         "type": "object",
         "required": ["items", "next_cursor"],
         "properties": {"items": {"type": "array", "items": item}, "next_cursor": {"type": ["string", "null"]}},

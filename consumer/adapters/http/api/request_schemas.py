@@ -22,6 +22,7 @@ _MOMENTS: Final = frozenset({"start_date", "end_date"})
 
 
 def schema_of(
+    title: str,
     model: type[BaseModel],
     left_out: str,
     required: tuple[str, ...],
@@ -42,6 +43,7 @@ def schema_of(
         if name in _MOMENTS:
             told["format"] = "date-time"
     return {
+        "title": title,
         "type": "object",
         "additionalProperties": False,
         "required": list(required),
@@ -68,8 +70,10 @@ def _without_defaults(schema: dict[str, Any]) -> dict[str, Any]:
     return {**schema, "required": [], "properties": properties}
 
 
-REQUEST_SCHEMA: Final = schema_of(BacktestRequested, "run_id", REQUIRED_WITHOUT_RUN, OF_RUN, RUN_DEFAULTS)
-RERUN_SCHEMA: Final = _without_defaults(REQUEST_SCHEMA)
+REQUEST_SCHEMA: Final = schema_of(
+    "BacktestRequest", BacktestRequested, "run_id", REQUIRED_WITHOUT_RUN, OF_RUN, RUN_DEFAULTS
+)
+RERUN_SCHEMA: Final = {**_without_defaults(REQUEST_SCHEMA), "title": "RerunRequest"}
 REQUEST_EXAMPLE: Final[dict[str, Any]] = {
     "strategy_id": 1,
     "symbol": "EURUSD",
@@ -80,6 +84,7 @@ REQUEST_EXAMPLE: Final[dict[str, Any]] = {
 }
 RERUN_EXAMPLE: Final[dict[str, Any]] = {"spread_pips": 2.0}
 SEARCH_SCHEMA: Final = schema_of(
+    "OptimizationRequest",
     OptimizationRequested,
     "optimization_id",
     ("strategy_id", "symbol", "start_date", "end_date", "param_grid"),
@@ -96,6 +101,7 @@ SEARCH_EXAMPLE: Final[dict[str, Any]] = {
     "min_trades": 1,
 }
 CANCEL_SCHEMA: Final[dict[str, Any]] = {
+    "title": "CancelRequest",
     "type": "object",
     "additionalProperties": False,
     "properties": {
@@ -103,8 +109,9 @@ CANCEL_SCHEMA: Final[dict[str, Any]] = {
     },
 }
 CANCEL_EXAMPLE: Final[dict[str, Any]] = {"reason": "not needed any more"}
-STRATEGY_SCHEMA: Final = schema_of(StrategyRowGiven, "", ("name",), OF_STRATEGY, STRATEGY_DEFAULTS)
+STRATEGY_SCHEMA: Final = schema_of("StrategyRequest", StrategyRowGiven, "", ("name",), OF_STRATEGY, STRATEGY_DEFAULTS)
 STRATEGY_PATCH_SCHEMA: Final[dict[str, Any]] = {
+    "title": "StrategyPatch",
     "type": "object",
     "additionalProperties": False,
     "properties": {name: {"description": words} for name, words in OF_STRATEGY.items()},
@@ -119,8 +126,9 @@ PATCH_EXAMPLE: Final[dict[str, Any]] = {"strategy_params": {"fast": 12}, "descri
 _LINKS: Final = {"type": "object", "additionalProperties": {"type": "string"}}
 
 
-def _accepted(what: str) -> dict[str, Any]:
+def _accepted(title: str, what: str) -> dict[str, Any]:
     return {
+        "title": title,
         "type": "object",
         "required": [what, "request_id", "status", "links"],
         "properties": {
@@ -132,5 +140,5 @@ def _accepted(what: str) -> dict[str, Any]:
     }
 
 
-ACCEPTED_RUN: Final = _accepted("run_id")
-ACCEPTED_SEARCH: Final = _accepted("optimization_id")
+ACCEPTED_RUN: Final = _accepted("AcceptedRun", "run_id")
+ACCEPTED_SEARCH: Final = _accepted("AcceptedOptimization", "optimization_id")

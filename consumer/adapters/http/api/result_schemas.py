@@ -9,6 +9,20 @@ from consumer.reports.trade_list import COLUMNS
 _TEXTS: Final = frozenset({"symbol", "direction", "exit_reason", "pattern_name", "source", "entry_at", "exit_at"})
 _WHOLE: Final = frozenset({"trade", "position_id"})
 _TIMES: Final = frozenset({"entry_time", "exit_time"})
+_COUNTS: Final = frozenset({"position_id", "year", "month", "trades"})
+JSON: Final = MEDIA_TYPES["json"]
+DRAWDOWN: Final[dict[str, Any]] = {
+    "title": "Drawdown",
+    "type": "object",
+    "required": ["percent", "amount", "peak", "trough", "recovered"],
+    "properties": {
+        "percent": {"type": "number"},
+        "amount": {"type": "number"},
+        "peak": {"type": "string", "format": "date-time"},
+        "trough": {"type": "string", "format": "date-time"},
+        "recovered": {"type": ["string", "null"], "format": "date-time"},
+    },
+}
 
 
 def _of_trade(name: str) -> dict[str, Any]:
@@ -20,11 +34,13 @@ def _of_trade(name: str) -> dict[str, Any]:
 
 
 TRADE: Final[dict[str, Any]] = {
+    "title": "Trade",
     "type": "object",
     "required": list(COLUMNS),
     "properties": {name: _of_trade(name) for name in COLUMNS},
 }
 INDICATORS: Final[dict[str, Any]] = {
+    "title": "Indicators",
     "type": "object",
     "required": ["timeframe", "time", "indicators"],
     "properties": {
@@ -45,6 +61,7 @@ INDICATORS: Final[dict[str, Any]] = {
     },
 }
 ANALYTICS: Final[dict[str, Any]] = {
+    "title": "Analytics",
     "type": "object",
     "required": ["by", "groups"],
     "properties": {
@@ -68,17 +85,32 @@ ANALYTICS: Final[dict[str, Any]] = {
 }
 
 
-def table_answered(*columns: str, **said: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
+def table_answered(title: str, *columns: str, **said: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
     """`responses` of a table: JSON by columns, or a file."""
     schema = {
+        "title": title,
         "type": "object",
         "required": ["columns", *columns, *said],
         "properties": {
             "columns": {"type": "array", "items": {"enum": list(columns)}},
-            **{name: {"type": "array"} for name in columns},
+            **{name: {"type": "array", "items": _of_column(name)} for name in columns},
             **said,
         },
     }
+    return or_as_file({200: {"description": f"Columns {', '.join(columns)}.", "content": {JSON: {"schema": schema}}}})
+
+
+def or_as_file(answered: dict[int | str, dict[str, Any]]) -> dict[int | str, dict[str, Any]]:
+    """`responses` of a table that is JSON or, where `format` says so, a file."""
     files = {kind: {"schema": {"type": "string"}} for form, kind in MEDIA_TYPES.items() if form != "json"}
-    content = {"application/json": {"schema": schema}, **files}
-    return {200: {"description": f"Columns {', '.join(columns)}.", "content": content}}
+    return {status: {**told, "content": {**told["content"], **files}} for status, told in answered.items()}
+
+
+def _of_column(name: str) -> dict[str, Any]:
+    if name == "time":
+        return {"type": "string", "format": "date-time"}
+    if name == "complete":
+        return {"type": "boolean"}
+    if name == "kind":
+        return {"type": "string"}
+    return {"type": ["integer", "null"] if name in _COUNTS else ["number", "null"]}

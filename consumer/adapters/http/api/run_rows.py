@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from consumer.adapters.http.api.result_schemas import DRAWDOWN
 from consumer.reports.run_answer import HIDDEN
 from consumer.rules.columns import ALL_RUN_COLUMNS, EXECUTION_COLUMNS, METRIC_COLUMNS
 
@@ -26,6 +27,7 @@ def _schema_of(name: str) -> dict[str, Any]:
 
 
 RUN: Final[dict[str, Any]] = {
+    "title": "Run",
     "type": "object",
     "required": list(_ALWAYS),
     "properties": {
@@ -54,7 +56,7 @@ RUN: Final[dict[str, Any]] = {
             },
         },
         **{name: {"type": ["object", "null"]} for name in ("all", "long", "short")},
-        "drawdowns": {"type": ["array", "null"]},
+        "drawdowns": {"type": ["array", "null"], "items": DRAWDOWN},
         "missing": {"type": ["string", "null"]},
     },
 }

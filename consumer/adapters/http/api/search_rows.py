@@ -27,6 +27,7 @@ def _schema_of(name: str) -> dict[str, Any]:
 
 
 SEARCH: Final[dict[str, Any]] = {
+    "title": "Optimization",
     "type": "object",
     "required": ["optimization_id", "strategy_id", "strategy_name", "symbol", "timeframe", "status", "progress_pct"],
     "properties": {
@@ -40,19 +41,36 @@ SEARCH: Final[dict[str, Any]] = {
     },
 }
 RESULT: Final[dict[str, Any]] = {
+    "title": "Combination",
     "type": "object",
     "required": ["params", "metrics", "rank"],
     "properties": {"params": {"type": "object"}, "metrics": {"type": "object"}, "rank": {"type": "integer"}},
 }
+FOLD: Final[dict[str, Any]] = {
+    "title": "Fold",
+    "type": "object",
+    "required": ["fold", "train_start", "train_end", "test_start", "test_end", "params", "train_value", "test_value"],
+    "properties": {
+        "fold": {"type": "integer"},
+        **{
+            name: {"type": "string", "format": "date-time"}
+            for name in ("train_start", "train_end", "test_start", "test_end")
+        },
+        "params": {"type": ["object", "null"]},
+        "train_value": {"type": ["number", "null"]},
+        "test_value": {"type": ["number", "null"]},
+    },
+}
 HEAT_MAP: Final[dict[str, Any]] = {
+    "title": "HeatMap",
     "type": "object",
     "required": ["x", "y", "metric", "x_values", "y_values", "values", "trades", "fixed"],
     "properties": {
         "x": {"type": "string"},
         "y": {"type": "string"},
         "metric": {"type": "string"},
-        "x_values": {"type": "array"},
-        "y_values": {"type": "array"},
+        "x_values": {"type": "array", "items": {}},
+        "y_values": {"type": "array", "items": {}},
         "values": {"type": "array", "items": {"type": "array", "items": {"type": ["number", "null"]}}},
         "trades": {"type": "array", "items": {"type": "array", "items": {"type": ["integer", "null"]}}},
         "fixed": {"type": "object"},

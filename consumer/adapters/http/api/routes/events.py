@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from consumer.adapters.http.api.documents import problems
 from consumer.adapters.http.api.event_streams import everything, has_seen_end, last_event_id, one, stream
@@ -25,22 +25,37 @@ LAST_EVENT_ID: Final[dict[str, Any]] = {
     "description": "The sequence of the last event that was seen.",
     "schema": {"type": "string", "pattern": "^[0-9]{1,18}$"},
 }
+
+
+class _Stream(StreamingResponse):
+    """What the document says of these routes' answers."""
+
+    media_type = "text/event-stream"
+
+
 OF_ONE: Final = {**STREAM, **ENDED, **problems(404)}
 
 
-@router.get("/events", responses={**STREAM, **problems()})
+@router.get("/events", response_class=_Stream, responses={**STREAM, **problems()})
 async def all_events(services: ServicesNow, request: Request) -> Response:
     """All runs and optimisations: `state` of each that has not ended, then every event."""
     return stream(request, everything(services))
 
 
-@router.get("/backtest/{run_id}/events", openapi_extra={"parameters": [LAST_EVENT_ID]}, responses=OF_ONE)
+@router.get(
+    "/backtest/{run_id}/events", openapi_extra={"parameters": [LAST_EVENT_ID]}, response_class=_Stream, responses=OF_ONE
+)
 async def run_events(services: ServicesNow, request: Request, run_id: PathId) -> Response:
     """One run: `state`, then its events until the last one, after which the stream ends."""
     return await _one(services, request, is_search=False, number=run_id)
 
 
-@router.get("/optimization/{optimization_id}/events", openapi_extra={"parameters": [LAST_EVENT_ID]}, responses=OF_ONE)
+@router.get(
+    "/optimization/{optimization_id}/events",
+    openapi_extra={"parameters": [LAST_EVENT_ID]},
+    response_class=_Stream,
+    responses=OF_ONE,
+)
 async def search_events(services: ServicesNow, request: Request, optimization_id: PathId) -> Response:
     """One optimisation: `state`, then its events until the last one, after which the stream ends."""
     return await _one(services, request, is_search=True, number=optimization_id)

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from consumer.adapters.http.api.answers import json_response
 from consumer.adapters.http.api.documents import answered, problems
@@ -16,6 +16,7 @@ from consumer.adapters.http.server import READINESS_TIMEOUT_SECONDS, Checks
 router = APIRouter(tags=["health"], dependencies=[NO_QUERY])
 
 CHECKS: Final[dict[str, Any]] = {
+    "title": "Checks",
     "type": "object",
     "required": ["status", "checks"],
     "properties": {
@@ -50,6 +51,7 @@ async def readyz(services: ServicesNow) -> Response:
 
 @router.get(
     "/metrics",
+    response_class=PlainTextResponse,
     responses={200: {"description": "For Prometheus.", "content": {"text/plain": {}}}, **problems()},
 )
 async def metrics(services: ServicesNow) -> Response:

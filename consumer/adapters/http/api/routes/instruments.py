@@ -23,6 +23,7 @@ router = APIRouter(prefix="/v1/instruments", tags=["instruments"])
 
 _NUMBER: Final = {"type": ["number", "null"]}
 BLOCK: Final[dict[str, Any]] = {
+    "title": "InstrumentBlock",
     "type": "object",
     "required": ["symbol", "base", "quote", "pip", "contract", "digits", "session"],
     "properties": {
@@ -41,6 +42,7 @@ BLOCK: Final[dict[str, Any]] = {
     "additionalProperties": False,
 }
 INSTRUMENT: Final[dict[str, Any]] = {
+    "title": "Instrument",
     "type": "object",
     "required": [*BLOCK["required"], "lot_step", "swap_long", "swap_short", "day_start", "origin"],
     "properties": {

@@ -28,6 +28,7 @@ from schemas.problems import FieldProblem
 router = APIRouter(prefix="/v1/market-data", tags=["market data"])
 
 STORED: Final[dict[str, Any]] = {
+    "title": "StoredBars",
     "type": "object",
     "required": ["symbol", "timeframe"],
     "properties": {
@@ -126,7 +127,6 @@ async def delete_stored(data: DataNow, symbol: str, timeframe: str) -> Response:
             "required": True,
             "content": {
                 "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-                "text/csv": {"schema": {"type": "string"}},
                 "multipart/form-data": {
                     "schema": {
                         "type": "object",

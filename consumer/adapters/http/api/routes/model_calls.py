@@ -49,6 +49,7 @@ _DECIDED: Final = {
     },
 }
 CALL: Final[dict[str, Any]] = {
+    "title": "LlmCall",
     "type": "object",
     "required": [*_COLUMNS, "messages", "decided", "problem", "positions"],
     "properties": {

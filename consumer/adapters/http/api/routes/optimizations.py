@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
 from io import BytesIO
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 import polars as pl
 from fastapi import APIRouter
@@ -18,10 +18,10 @@ from consumer.adapters.http.api.documents import answered, listed, problems
 from consumer.adapters.http.api.listing import read_cursor, write_cursor
 from consumer.adapters.http.api.problems import Problem, not_found, refused_field
 from consumer.adapters.http.api.queries import NO_QUERY, ListQuery, Moment, PathId, Query, RowNumber, Words
+from consumer.adapters.http.api.result_schemas import or_as_file
 from consumer.adapters.http.api.routes.backtests import Status
-from consumer.adapters.http.api.search_rows import HEAT_MAP, RESULT, SEARCH, shown_search
+from consumer.adapters.http.api.search_rows import FOLD, HEAT_MAP, RESULT, SEARCH, shown_search
 from consumer.adapters.http.api.services import Services, ServicesNow
-from consumer.adapters.http.api.table_answers import MEDIA_TYPES
 from consumer.errors import ArtifactsUnavailable
 from consumer.optimization.heat_map import NoHeatMap, heat_map
 from consumer.ports.search_history import Row, SearchFilter, SearchPlace
@@ -84,14 +84,9 @@ async def get_search(services: ServicesNow, request: Request, optimization_id: P
     return await answer_about(search, request, make, search["strategy_name"])
 
 
-_COMBINATIONS: Final = answered("Combinations.", listed(RESULT))
-for _kind in MEDIA_TYPES.values():
-    _COMBINATIONS[200]["content"].setdefault(_kind, {"schema": {"type": "string"}})
-
-
 @router.get(
     "/{optimization_id}/results",
-    responses={**_COMBINATIONS, **problems(404, 409)},
+    responses={**or_as_file(answered("Combinations.", listed(RESULT))), **problems(404, 409)},
 )
 async def results(
     services: ServicesNow, request: Request, optimization_id: PathId, query: Annotated[ResultsQuery, FromQuery()]
@@ -142,7 +137,7 @@ async def heatmap(
 @router.get(
     "/{optimization_id}/folds",
     dependencies=[NO_QUERY],
-    responses={**answered("Folds.", listed({"type": "object"})), **problems(404, 409)},
+    responses={**answered("Folds.", listed(FOLD)), **problems(404, 409)},
 )
 async def folds(services: ServicesNow, request: Request, optimization_id: PathId) -> Response:
     """The folds of a walk-forward, in order of time; none where the search was one over its whole range."""

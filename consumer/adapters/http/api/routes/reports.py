@@ -26,6 +26,7 @@ _SCRIPT: Final = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 @router.get(
     "/report",
     dependencies=[NO_QUERY],
+    response_class=HTMLResponse,
     responses={
         200: {"description": "One file that opens without a network.", "content": {"text/html": {}}},
         **problems(404, 409),

@@ -18,7 +18,7 @@ from consumer.adapters.http.api.documents import answered, listed, problems
 from consumer.adapters.http.api.listing import read_cursor, write_cursor
 from consumer.adapters.http.api.problems import BETWEEN_NAMES, refused_field
 from consumer.adapters.http.api.queries import ListQuery, Moment, PathId, Query, Words
-from consumer.adapters.http.api.result_schemas import ANALYTICS, INDICATORS, TRADE, table_answered
+from consumer.adapters.http.api.result_schemas import ANALYTICS, DRAWDOWN, INDICATORS, TRADE, or_as_file, table_answered
 from consumer.adapters.http.api.services import ServicesNow
 from consumer.adapters.http.api.table_answers import Format, json_of, table_response
 from consumer.ports.run_tables import RunTables
@@ -112,7 +112,7 @@ class AnalyticsQuery(Query):
     tz: Annotated[Words, Field(description="Zone of hour, weekday and month: America/New_York.")] = "UTC"
 
 
-@router.get("/trades", responses={**answered("Trades.", listed(TRADE)), **problems(404, 409)})
+@router.get("/trades", responses={**or_as_file(answered("Trades.", listed(TRADE))), **problems(404, 409)})
 async def list_trades(
     services: ServicesNow,
     data: DataNow,
@@ -184,16 +184,21 @@ def _curve(
     router.get(path, responses={**schema, **problems(404, 409)})(answer)
 
 
-_curve("/equity", equity_table, table_answered("time", "balance", "equity", "buy_and_hold"))
-_curve("/drawdown", drawdown_table, table_answered("time", "drawdown", "drawdown_pct", deepest={"type": "array"}))
-_curve("/monthly", monthly_table, table_answered("year", "month", "net", "trades", "return_pct"))
-_curve("/ledger", ledger_table, table_answered("time", "position_id", "kind", "amount", "balance"))
+_curve("/equity", equity_table, table_answered("EquityTable", "time", "balance", "equity", "buy_and_hold"))
+_curve(
+    "/drawdown",
+    drawdown_table,
+    table_answered("DrawdownTable", "time", "drawdown", "drawdown_pct", deepest={"type": "array", "items": DRAWDOWN}),
+)
+_curve("/monthly", monthly_table, table_answered("MonthlyTable", "year", "month", "net", "trades", "return_pct"))
+_curve("/ledger", ledger_table, table_answered("LedgerTable", "time", "position_id", "kind", "amount", "balance"))
 
 
 @router.get(
     "/candles",
     responses={
         **table_answered(
+            "CandleTable",
             *("time", "open", "high", "low", "close", "volume", "complete"),
             timeframe={"type": "string"},
             source={"enum": ["stored", "resampled"]},

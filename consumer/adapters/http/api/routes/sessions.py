@@ -16,6 +16,7 @@ from schemas.problems import INVALID_REQUEST, FieldProblem
 router = APIRouter(prefix="/v1/session", tags=["session"], dependencies=[NO_QUERY])
 
 TOKEN = {
+    "title": "SignIn",
     "type": "object",
     "required": ["token"],
     "additionalProperties": False,

@@ -38,6 +38,7 @@ keys = APIRouter(prefix="/v1/strategy-keys", tags=["strategies"])
 TRIES: Final = 5
 """Of a change without If-Match, against others' changes of the same row."""
 ROW: Final[dict[str, Any]] = {
+    "title": "Strategy",
     "type": "object",
     "required": ["id", "strategy_id", "name"],
     "properties": {
@@ -48,6 +49,7 @@ ROW: Final[dict[str, Any]] = {
     },
 }
 KEY: Final[dict[str, Any]] = {
+    "title": "StrategyKey",
     "type": "object",
     "required": ["key", "package", "version", "kind", "docstring", "params", "trouble"],
     "properties": {

@@ -1,5 +1,6 @@
 """The OpenAPI document says what a body needs, /docs shows it, and docs/api.md is what it says."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,8 +21,48 @@ def test_the_page_of_the_api_is_made_from_its_document() -> None:
 
 
 def body_of(path: str) -> dict[str, Any]:
-    found: dict[str, Any] = document()["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    told = document()
+    schema = told["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    found: dict[str, Any] = told["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
     return found
+
+
+def test_a_generator_of_clients_finds_names_and_what_arrays_hold() -> None:
+    told = document()
+    operations = [operation for each in told["paths"].values() for operation in each.values()]
+    names = [operation["operationId"] for operation in operations]
+    assert len(set(names)) == len(names)
+    assert {"post_run", "get_run", "list_trades", "post_search"} <= set(names)
+    assert {"BacktestRequest", "Run", "RunList", "Trade", "Optimization", "Strategy"} <= set(
+        told["components"]["schemas"]
+    )
+    assert list(_without_items(told)) == []
+
+
+def _without_items(schema: Any, where: str = "") -> Iterator[str]:
+    if isinstance(schema, list):
+        for each in schema:
+            yield from _without_items(each, where)
+    elif isinstance(schema, dict):
+        kinds = schema.get("type", ())
+        if "array" in ([kinds] if isinstance(kinds, str) else kinds) and not {"items", "prefixItems"} & schema.keys():
+            yield where
+        for name, each in schema.items():
+            yield from _without_items(each, f"{where}/{name}")
+
+
+def test_answers_that_are_no_json_are_not_said_to_be() -> None:
+    paths = document()["paths"]
+    for path, kind in {
+        "/v1/events": "text/event-stream",
+        "/v1/backtest/{run_id}/report": "text/html",
+        "/metrics": "text/plain",
+    }.items():
+        assert list(paths[path]["get"]["responses"]["200"]["content"]) == [kind]
+    trades = paths["/v1/backtest/{run_id}/trades"]["get"]["responses"]["200"]["content"]
+    assert {kind.partition(";")[0] for kind in trades} == {
+        "application/json", "text/csv", "application/vnd.apache.parquet",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("path", ["/v1/backtest", "/v1/optimization", "/v1/strategies"])
