@@ -30,19 +30,24 @@ JOURNAL = "consumer.adapters.postgres.journal:Recording."
 OUTBOX = "consumer.adapters.postgres.outbox:PostgresOutbox."
 SEND = "consumer.adapters.kafka.publisher:KafkaPublisher.send"
 RECORD = '"type":"backtest.requested"'
+NEW_RUN, TAKEN = "NewRun(", "Taken("
+"""A request whose strategy's code was not asked yet goes through the same functions first, and writes nothing."""
 
 CRASH_POINTS = {
     "nothing written": CrashPoint(f"{POSTS}PostgresPosts._take", "before"),
-    "request inserted": CrashPoint(f"{JOURNAL}insert_requests", "after"),
-    "row inserted": CrashPoint(f"{JOURNAL}insert_runs", "after"),
-    "execution queued": CrashPoint(f"{JOURNAL}insert_executions", "after"),
-    "record stored, not committed": CrashPoint(f"{POSTS}store_events", "after"),
-    "committed, not answered": CrashPoint(f"{POSTS}PostgresPosts.take", "after"),
+    "request inserted": CrashPoint(f"{JOURNAL}insert_requests", "after", NEW_RUN),
+    "row inserted": CrashPoint(f"{JOURNAL}insert_runs", "after", NEW_RUN),
+    "execution queued": CrashPoint(f"{JOURNAL}insert_executions", "after", NEW_RUN),
+    "record stored, not committed": CrashPoint(f"{POSTS}store_events", "after", RECORD),
+    "committed, not answered": CrashPoint(f"{POSTS}PostgresPosts.take", "after", TAKEN),
     "record about to be sent": CrashPoint(SEND, "before", RECORD),
     "record acknowledged, not forgotten": CrashPoint(SEND, "after", RECORD),
     "record about to be forgotten": CrashPoint(f"{OUTBOX}delete", "before", RECORD),
     "record forgotten": CrashPoint(f"{OUTBOX}delete", "after", RECORD),
 }
+UNCOMMITTED = {
+    "nothing written", "request inserted", "row inserted", "execution queued", "record stored, not committed"
+}  # fmt: skip
 OFTEN = {"record stored, not committed", "committed, not answered", "record acknowledged, not forgotten"}
 """The others every night: each takes a process of its own."""
 
@@ -51,7 +56,7 @@ SEARCH_RECORD = '"type":"optimization.requested"'
 SEARCH_POINTS = {
     "search inserted": CrashPoint(f"{SEARCHES_TABLE}insert_search", "after"),
     "record stored, not committed": CrashPoint(f"{SEARCHES_TABLE}store_events", "after", SEARCH_RECORD),
-    "committed, not answered": CrashPoint("consumer.optimization.posting:SearchPosts.take", "after"),
+    "committed, not answered": CrashPoint("consumer.optimization.posting:SearchPosts.take", "after", TAKEN),
     "record acknowledged, not forgotten": CrashPoint(SEND, "after", SEARCH_RECORD),
 }
 CANCEL_POINTS = {
@@ -120,7 +125,7 @@ async def test_an_api_that_dies_between_two_steps_of_a_post_loses_and_doubles_no
     assert answer.status_code == 202, answer.text
     if first is not None:
         assert first.content == answer.content
-        assert answer.headers["Idempotency-Replayed"] == "true"
+    assert ("Idempotency-Replayed" in answer.headers) is (step not in UNCOMMITTED)
     await became_one_run(place, key, answer.json()["run_id"])
 
 

@@ -28,15 +28,17 @@ QUEUE = "consumer.adapters.postgres.queue:"
 OUTBOX = "consumer.adapters.postgres.outbox:PostgresOutbox."
 SEND = "consumer.adapters.kafka.publisher:KafkaPublisher.send"
 SOURCE = "consumer.adapters.kafka.source:"
+NEW_RUN, ACCEPTED = "NewRun(", "'accepted': "
+"""What is put off until its strategy's code was asked goes through the same functions first, and writes nothing."""
 STARTED, PROGRESS, COMPLETED = (f'"type":"backtest.{kind}"' for kind in ("started", "progress", "completed"))
 
 CRASH_POINTS = {
     "intake: read, nothing recorded": CrashPoint(f"{JOURNAL}PostgresJournal.record_batch", "before", "crash"),
-    "intake: request inserted": CrashPoint(f"{JOURNAL}Recording.insert_requests", "after"),
-    "intake: row inserted": CrashPoint(f"{JOURNAL}Recording.insert_runs", "after"),
-    "intake: execution queued": CrashPoint(f"{JOURNAL}Recording.insert_executions", "after"),
+    "intake: request inserted": CrashPoint(f"{JOURNAL}Recording.insert_requests", "after", NEW_RUN),
+    "intake: row inserted": CrashPoint(f"{JOURNAL}Recording.insert_runs", "after", NEW_RUN),
+    "intake: execution queued": CrashPoint(f"{JOURNAL}Recording.insert_executions", "after", NEW_RUN),
     "intake: events stored, not committed": CrashPoint(f"{JOURNAL}store_events", "after", "DEAD_LETTER"),
-    "intake: recorded, offset not marked": CrashPoint(f"{JOURNAL}PostgresJournal.record_batch", "after", "crash"),
+    "intake: recorded, offset not marked": CrashPoint(f"{JOURNAL}PostgresJournal.record_batch", "after", ACCEPTED),
     "intake: offset marked, not committed": CrashPoint(
         f"{SOURCE}KafkaSource.mark_durable", "after", "backtest.requested"
     ),

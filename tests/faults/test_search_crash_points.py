@@ -31,7 +31,7 @@ CRASH_POINTS = {
 FURTHER_POINTS = {
     "intake: search inserted, not committed": CrashPoint(f"{TABLES}insert_search", "after"),
     "intake: recorded, offset not marked": CrashPoint(
-        "consumer.optimization.journal:SearchRecorder.record_searches", "after"
+        "consumer.optimization.journal:SearchRecorder.record_searches", "after", "'accepted': "
     ),
     "claim: step taken, not committed": CrashPoint(f"{TABLES}save", "after"),
     "claim: committed, engine not told": CrashPoint(f"{KEEPER}claim", "after", "ShardClaim("),
