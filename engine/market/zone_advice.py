@@ -94,7 +94,7 @@ def zone_advice(time_us: NDArray[np.int64], session: Session, read_as: str = "UT
     if session != "fx" or time_us.size < 3:
         return None
     steps_us = np.diff(time_us)
-    bar_us = int(median(steps_us[:_STEPS_THAT_TELL_THE_BAR]))
+    bar_us = _middle(steps_us[:_STEPS_THAT_TELL_THE_BAR])
     if bar_us > _LONGEST_BAR_US:
         return None
     closed_us = steps_us - bar_us
@@ -112,6 +112,12 @@ def zone_advice(time_us: NDArray[np.int64], session: Session, read_as: str = "UT
         for zone, read_us in _read_in_each(sides).items()
     }
     return _better(given, candidates, read_as)
+
+
+def _middle(steps_us: NDArray[np.int64]) -> int:
+    """Their median. Mostly it is the shortest of them, which more than half are: to count takes a tenth of the time."""
+    shortest = int(steps_us.min())
+    return shortest if 2 * np.count_nonzero(steps_us == shortest) > steps_us.size else int(median(steps_us))
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,10 @@ def canonical_json(value: Any) -> bytes:
 
 
 def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, (str, int)):
+        return value
+    if isinstance(value, float):
+        return value + 0.0
     if isinstance(value, datetime):
         return as_us(value)
     if isinstance(value, Mapping):
@@ -86,8 +90,4 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple, set, frozenset)):
         items = sorted(value) if isinstance(value, (set, frozenset)) else value
         return [_plain(item) for item in items]
-    if isinstance(value, float):
-        return value + 0.0
-    if value is None or isinstance(value, (str, int)):
-        return value
     return str(value)

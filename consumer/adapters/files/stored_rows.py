@@ -33,7 +33,7 @@ _SMALL_FILE_BYTES = 1 << 20
 """A file so small is read whole: opening it takes longer than decoding it."""
 _WITH_TEXT = 2.3
 """Times its values' bytes, a year that is kept whole takes with its rows as text."""
-_RUNS_KEPT = 64
+_RUNS_KEPT = 32
 
 Value = TypeVar("Value")
 
