@@ -75,7 +75,7 @@ def _operation(method: str, path: str, operation: dict[str, Any], schemas: dict[
     if parameters := operation.get("parameters"):
         parts.append("<table><thead><tr><th>name<th>in<th>what</thead>")
         parts += [
-            f"<tr><td><code>{escape(each['name'])}</code><td>{each['in']}<td>{escape(_words_on(each))}"
+            f"<tr><td><code>{escape(each['name'])}</code><td>{each['in']}<td>{escape(words_on(each))}"
             for each in parameters
         ]
         parts.append("</table>")
@@ -117,12 +117,17 @@ def _default_of(schema: dict[str, Any]) -> str:
     return json.dumps(schema["default"]) if "default" in schema else ""
 
 
-def _words_on(parameter: dict[str, Any]) -> str:
+def words_on(parameter: dict[str, Any]) -> str:
+    """What a parameter is for, what it may be, and what it is where it is left out."""
     schema = parameter.get("schema", {})
-    told = parameter.get("description") or schema.get("description", "")
-    if "default" in schema and schema["default"] not in (None, ""):
-        told = f"{told} (default {schema['default']})"
-    return str(told).strip()
+    told = parameter.get("description") or schema.get("description") or ""
+    choices = schema.get("enum") or next((each["enum"] for each in schema.get("anyOf", ()) if "enum" in each), None)
+    notes = [f"one of {', '.join(map(str, choices))}"] if choices else []
+    if schema.get("default") not in (None, ""):
+        notes.append(f"default {schema['default']}")
+    if parameter.get("required") and parameter["in"] != "path":
+        notes.append("required")
+    return " ".join([told, f"({'; '.join(notes)})" if notes else ""]).strip()
 
 
 def curl_of(method: str, path: str, operation: dict[str, Any], base: str = "http://127.0.0.1:8080") -> str:
