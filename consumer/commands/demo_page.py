@@ -5,18 +5,12 @@ import sys
 import termios
 import tty
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
 
 import typer
 
-from consumer.devstack.api_server import start_api
-from consumer.devstack.supervised_process import SupervisedProcess
-from consumer.errors import StartFailed
-
-PATIENCE_SECONDS: Final = 60.0
-PAUSE_SECONDS: Final = 0.1
+from consumer.devstack.api_server import start_api, until_it_answers
 
 
 async def show_page(environment: Mapping[str, str], log_path: Path) -> None:
@@ -26,30 +20,11 @@ async def show_page(environment: Mapping[str, str], log_path: Path) -> None:
     """
     api, address = start_api(environment, log_path)
     try:
-        await _until_it_answers(api, address, log_path)
+        await until_it_answers(api, address, log_path)
         typer.echo(f"\nthe page, with these runs: {address}\nany key or Ctrl-C ends it all", err=True)
         await _key_pressed()
     finally:
         await api.stop()
-
-
-async def _until_it_answers(api: SupervisedProcess, address: str, log_path: Path) -> None:
-    host, _, port = address.removeprefix("http://").rpartition(":")
-    try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while api.is_running:
-                with suppress(OSError):
-                    _, writer = await asyncio.open_connection(host, int(port))
-                    writer.close()
-                    return
-                await asyncio.sleep(PAUSE_SECONDS)
-    except TimeoutError:
-        pass
-    raise StartFailed(f"the API does not answer at {address}: {_last_line(log_path)} (its log: {log_path})")
-
-
-def _last_line(log_path: Path) -> str:
-    return " ".join(log_path.read_text(errors="replace").strip().splitlines()[-1:])
 
 
 async def _key_pressed() -> None:

@@ -13,8 +13,9 @@ import typer
 from pydantic import SecretStr
 
 from consumer.devstack import DevStackError, StackKind, devstack
-from consumer.devstack.api_server import start_api
+from consumer.devstack.api_server import start_api, until_it_answers
 from consumer.devstack.temporary_directory import temporary_directory
+from consumer.errors import StartFailed
 from consumer.settings import DatabaseSettings
 from consumer.wiring.schema import migrate
 
@@ -57,6 +58,10 @@ async def _keep_up(data_dir: Path | None, *, durable: bool, stack: StackKind) ->
                     for name, value in environment.items():
                         typer.echo(f"export {name}={shlex.quote(value)}")
                     sys.stdout.flush()
+                    try:
+                        await until_it_answers(api, address, log)
+                    except StartFailed as error:  # the servers are up all the same
+                        typer.echo(f"warning: {error}", err=True)
                     typer.echo(how_to_go_on(address, log, data_dir), err=True)
                     await asyncio.Event().wait()
                 finally:

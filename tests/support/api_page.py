@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from consumer.adapters.http.api.access import Access
 from consumer.adapters.http.api.application import document_of, make_application
-from consumer.adapters.http.api.docs_page import curl_of
+from consumer.adapters.http.api.docs_page import curl_of, words_on
 from tests.consumer.adapters.http.api.application import services
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "api.md"
@@ -39,25 +39,13 @@ def routes_text() -> str:
         for method, operation in operations.items():
             parts.append(f"\n### {method.upper()} {path}\n\n{' '.join(operation.get('description', '').split())}\n")
             parts += [
-                f"- `{each['name']}` ({each['in']}): {_words_on(each)}\n"
+                f"- `{each['name']}` ({each['in']}): {words_on(each)}\n"
                 for each in operation.get("parameters", ())
                 if each["in"] != "path"
             ]
             parts.append(f"\n    {curl_of(method.upper(), path, operation)}\n\n")
             parts.append(f"Answers: {', '.join(operation['responses'])}.\n")
     return "".join(parts)
-
-
-def _words_on(parameter: dict[str, Any]) -> str:
-    schema = parameter.get("schema", {})
-    told = parameter.get("description") or schema.get("description") or ""
-    choices = schema.get("enum") or next((each["enum"] for each in schema.get("anyOf", ()) if "enum" in each), None)
-    notes = [f"one of {', '.join(map(str, choices))}"] if choices else []
-    if schema.get("default") not in (None, ""):
-        notes.append(f"default {schema['default']}")
-    if parameter.get("required"):
-        notes.append("required")
-    return " ".join([told, f"({'; '.join(notes)})" if notes else ""]).strip()
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -260,6 +261,37 @@ async def test_a_server_that_is_away_is_unavailable() -> None:
     async with open_pool("postgresql+asyncpg://nobody@127.0.0.1:1/none", max_connections=1, name="away") as pool:
         with pytest.raises(StoreUnavailable, match="Postgres"), translated():
             await pool.fetch("SELECT 1")
+
+
+async def test_a_server_that_falls_silent_is_unavailable_in_the_time_of_a_statement(
+    postgres_store: PostgresStore,
+) -> None:
+    server = urlsplit(postgres_store.database_url)
+    passing = asyncio.Event()
+    passing.set()
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while part := await reader.read(65_536):
+            await passing.wait()
+            writer.write(part)
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server_reader, server_writer = await asyncio.open_connection(server.hostname, server.port)
+        with suppress(OSError, asyncio.CancelledError):
+            await asyncio.gather(pump(reader, server_writer), pump(server_reader, writer))
+        for each in (writer, server_writer):
+            each.transport.abort()
+
+    async with await asyncio.start_server(relay, "127.0.0.1", 0) as between:
+        port = between.sockets[0].getsockname()[1]
+        url = postgres_store.database_url.replace(f":{server.port}/", f":{port}/")
+        async with open_pool(url, max_connections=1, name="silent", command_seconds=0.2) as pool:
+            assert await pool.fetchval("SELECT 1") == 1
+            passing.clear()
+            async with asyncio.timeout(10):
+                with pytest.raises(StoreUnavailable), translated():
+                    await pool.fetchval("SELECT 2")
+            passing.set()
 
 
 async def test_a_worker_that_is_stopped_inside_a_transaction_holds_up_the_others_for_a_lease_at_most(

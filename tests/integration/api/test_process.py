@@ -1,11 +1,14 @@
 """The API as a process: what it refuses to start with, and what it never tells."""
 
+import asyncio
+import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.api_process import api_process
+from tests.support.api_process import Api, api_process
 from tests.support.front_door import FrontDoor
 
 pytestmark = pytest.mark.integration
@@ -54,6 +57,20 @@ async def test_a_token_is_in_no_log_answer_or_event_and_its_name_is(door: FrontD
     assert '"caller": "alice"' in log
     source = await door.database.fetchval("SELECT source FROM backtest_requests WHERE request_id = 'by-alice'")
     assert source == "backtest-api/alice"
+
+
+async def test_what_is_no_http_is_answered_as_a_problem_with_the_headers_of_every_answer(api: Api) -> None:
+    for sent in (b"GARBAGE\r\n\r\n", b"GET / HTTP/1.1\r\nHost: localhost\r\nX: a\x00b\r\n\r\n"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(api.base_url).port)
+        writer.write(sent)
+        told = await asyncio.wait_for(reader.read(), 10)
+        writer.close()
+        head, _, body = told.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 400 ")
+        assert {b"content-type: application/problem+json", b"x-content-type-options: nosniff"} <= set(
+            head.split(b"\r\n")
+        )
+        assert (json.loads(body)["status"], json.loads(body)["code"]) == (400, "undecodable")
 
 
 async def test_the_proxys_path_is_in_links_and_location(door: FrontDoor) -> None:

@@ -75,7 +75,7 @@ def _operation(method: str, path: str, operation: dict[str, Any], schemas: dict[
     if parameters := operation.get("parameters"):
         parts.append("<table><thead><tr><th>name<th>in<th>what</thead>")
         parts += [
-            f"<tr><td><code>{escape(each['name'])}</code><td>{each['in']}<td>{escape(_words_on(each))}"
+            f"<tr><td><code>{escape(each['name'])}</code><td>{each['in']}<td>{escape(words_on(each))}"
             for each in parameters
         ]
         parts.append("</table>")
@@ -83,7 +83,7 @@ def _operation(method: str, path: str, operation: dict[str, Any], schemas: dict[
     parts.append(f"<pre>{escape(curl_of(method, path, operation))}</pre>")
     parts.append("<table>")
     parts += [
-        f"<tr><td><code>{status}</code><td>{escape(answer.get('description', ''))}"
+        f"<tr><td><code>{status}</code><td>{escape(answer.get('description', ''))}{_fields_of(answer, schemas)}"
         for status, answer in operation["responses"].items()
     ]
     return [*parts, "</table></section>"]
@@ -91,8 +91,8 @@ def _operation(method: str, path: str, operation: dict[str, Any], schemas: dict[
 
 def _body_fields(operation: dict[str, Any], schemas: dict[str, Any]) -> list[str]:
     """A JSON body's fields; none where it has none. schemas: those that have a name."""
-    body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
-    body = schemas.get(body.get("$ref", "").rpartition("/")[2], body)
+    content = operation.get("requestBody", {}).get("content", {})
+    body = _named(content.get("application/json", {}).get("schema", {}), schemas)
     if not body.get("properties"):
         return []
     required = body.get("required", ())
@@ -103,6 +103,22 @@ def _body_fields(operation: dict[str, Any], schemas: dict[str, Any]) -> list[str
         for name, told in body["properties"].items()
     ]
     return ["<table><thead><tr><th>field of the body<th>type<th>default<th>what</thead>", *rows, "</table>"]
+
+
+def _fields_of(answer: dict[str, Any], schemas: dict[str, Any]) -> str:
+    """The names in a JSON answer, and of what a list holds."""
+    schema = _named(answer.get("content", {}).get("application/json", {}).get("schema", {}), schemas)
+    properties = schema.get("properties", {})
+    told = ", ".join(f"<code>{escape(name)}</code>" for name in properties)
+    if "next_cursor" in properties:
+        items = _named(properties["items"]["items"], schemas).get("properties", {})
+        told += f"; an item: {', '.join(f'<code>{escape(name)}</code>' for name in items)}"
+    return f" {told}" if told else ""
+
+
+def _named(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = schemas.get(schema.get("$ref", "").rpartition("/")[2], schema)
+    return found
 
 
 def _type_of(schema: dict[str, Any]) -> str:
@@ -117,12 +133,17 @@ def _default_of(schema: dict[str, Any]) -> str:
     return json.dumps(schema["default"]) if "default" in schema else ""
 
 
-def _words_on(parameter: dict[str, Any]) -> str:
+def words_on(parameter: dict[str, Any]) -> str:
+    """What a parameter is for, what it may be, and what it is where it is left out."""
     schema = parameter.get("schema", {})
-    told = parameter.get("description") or schema.get("description", "")
-    if "default" in schema and schema["default"] not in (None, ""):
-        told = f"{told} (default {schema['default']})"
-    return str(told).strip()
+    told = parameter.get("description") or schema.get("description") or ""
+    choices = schema.get("enum") or next((each["enum"] for each in schema.get("anyOf", ()) if "enum" in each), None)
+    notes = [f"one of {', '.join(map(str, choices))}"] if choices else []
+    if schema.get("default") not in (None, ""):
+        notes.append(f"default {schema['default']}")
+    if parameter.get("required") and parameter["in"] != "path":
+        notes.append("required")
+    return " ".join([told, f"({'; '.join(notes)})" if notes else ""]).strip()
 
 
 def curl_of(method: str, path: str, operation: dict[str, Any], base: str = "http://127.0.0.1:8080") -> str:

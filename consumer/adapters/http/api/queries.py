@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 from starlette.requests import Request
 
 from consumer.adapters.http.api.problems import refused
+from engine.market.timeframes import TIMEFRAMES
 from schemas.field_types import read_instant
 from schemas.json_text import shown_key, why_unusable_text
 from schemas.problems import INVALID_REQUEST, FieldProblem
@@ -62,6 +63,17 @@ RowNumber = Annotated[int, Field(ge=1, le=GREATEST_ID), BeforeValidator(_whole_n
 Moment = Annotated[datetime, BeforeValidator(_moment)]
 """RFC 3339 with an offset; UTC."""
 Words = Annotated[str, Field(max_length=200, json_schema_extra={"pattern": r"^[^\x00]*$"}), AfterValidator(_text)]
+
+
+def _known_timeframe(name: str | None) -> str | None:
+    if name is not None and name not in TIMEFRAMES:
+        raise ValueError(f"must be one of {', '.join(TIMEFRAMES)}")
+    return name
+
+
+TimeframeAsked = Annotated[
+    str | None, AfterValidator(_known_timeframe), Field(max_length=200, json_schema_extra={"enum": list(TIMEFRAMES)})
+]
 
 
 # Coroutines, though they wait for nothing: FastAPI sends every other dependency through a pool of threads.

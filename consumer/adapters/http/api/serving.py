@@ -6,7 +6,10 @@ from contextlib import asynccontextmanager
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from consumer.adapters.http.api.guard import HEADERS
+from consumer.adapters.http.api.problems import Problem, respond
 from consumer.adapters.http.server import ServerWithoutSignals, listen
 
 STREAMS_END_SECONDS = 3
@@ -20,6 +23,7 @@ async def serve(app: FastAPI, host: str, port: int) -> AsyncIterator[None]:
     listener = listen(host, port, "API")
     config = uvicorn.Config(
         app,
+        http=_Protocol,
         log_config=None,
         access_log=False,
         lifespan="off",
@@ -41,3 +45,16 @@ async def serve(app: FastAPI, host: str, port: int) -> AsyncIterator[None]:
         serving.cancel()
         await asyncio.wait([serving])
         listener.close()
+
+
+class _Protocol(H11Protocol):
+    """What is no HTTP reaches no application, and is answered as everything else is."""
+
+    def send_400_response(self, msg: str) -> None:
+        answer = respond(Problem(400, "undecodable", f"the request cannot be read: {msg}"))
+        for name, value in HEADERS.items():
+            answer.headers.setdefault(name, value)
+        answer.headers["Connection"] = "close"
+        lines = [b"HTTP/1.1 400 Bad Request", *(b": ".join(each) for each in answer.raw_headers)]
+        self.transport.write(b"\r\n".join([*lines, b"", bytes(answer.body)]))
+        self.transport.close()

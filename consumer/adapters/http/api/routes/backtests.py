@@ -12,7 +12,7 @@ from consumer.adapters.http.api.answers import answer_about, json_response
 from consumer.adapters.http.api.documents import answered, listed, problems
 from consumer.adapters.http.api.listing import read_cursor, write_cursor
 from consumer.adapters.http.api.problems import not_found, refused_field
-from consumer.adapters.http.api.queries import NO_QUERY, ListQuery, Moment, PathId, RowNumber, Words
+from consumer.adapters.http.api.queries import NO_QUERY, ListQuery, Moment, PathId, RowNumber, TimeframeAsked, Words
 from consumer.adapters.http.api.run_rows import RUN, RUN_EXAMPLE
 from consumer.adapters.http.api.services import Services, ServicesNow
 from consumer.ports.history import Row, RunFilter, RunOrder, RunPlace
@@ -29,13 +29,13 @@ class RunsQuery(ListQuery):
     """Which runs, and in which order."""
 
     q: Annotated[Words, Field(description="Words, each in strategy name or symbol, or a run id.")] = ""
-    strategy_id: RowNumber | None = None
+    strategy_id: Annotated[RowNumber | None, Field(description="Of this row of strategies.")] = None
     symbol: Annotated[Words | None, Field(description="In any case.")] = None
-    timeframe: Words | None = None
+    timeframe: TimeframeAsked = None
     status: Status | None = None
     created_after: Annotated[Moment | None, Field(description="This moment included.")] = None
     created_before: Annotated[Moment | None, Field(description="This moment not included.")] = None
-    min_trades: Annotated[int | None, Field(ge=0, le=2**31 - 1)] = None
+    min_trades: Annotated[int | None, Field(ge=0, le=2**31 - 1, description="So many, or more.")] = None
     sort: Annotated[
         str, Field(description="A column, falling with a minus sign.", json_schema_extra={"enum": list(SORTS)})
     ] = "-created_at"

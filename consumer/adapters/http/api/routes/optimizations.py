@@ -17,7 +17,16 @@ from consumer.adapters.http.api.answers import answer_about, json_response
 from consumer.adapters.http.api.documents import answered, listed, problems
 from consumer.adapters.http.api.listing import read_cursor, write_cursor
 from consumer.adapters.http.api.problems import Problem, not_found, refused_field
-from consumer.adapters.http.api.queries import NO_QUERY, ListQuery, Moment, PathId, Query, RowNumber, Words
+from consumer.adapters.http.api.queries import (
+    NO_QUERY,
+    ListQuery,
+    Moment,
+    PathId,
+    Query,
+    RowNumber,
+    TimeframeAsked,
+    Words,
+)
 from consumer.adapters.http.api.result_schemas import or_as_file
 from consumer.adapters.http.api.routes.backtests import Status
 from consumer.adapters.http.api.search_rows import FOLD, HEAT_MAP, RESULT, SEARCH, shown_search
@@ -33,9 +42,9 @@ class SearchesQuery(ListQuery):
     """Which searches."""
 
     q: Annotated[Words, Field(description="Words, each in strategy name or symbol, or a search's id.")] = ""
-    strategy_id: RowNumber | None = None
+    strategy_id: Annotated[RowNumber | None, Field(description="Of this row of strategies.")] = None
     symbol: Annotated[Words | None, Field(description="In any case.")] = None
-    timeframe: Words | None = None
+    timeframe: TimeframeAsked = None
     status: Status | None = None
     created_after: Annotated[Moment | None, Field(description="This moment included.")] = None
     created_before: Annotated[Moment | None, Field(description="This moment not included.")] = None

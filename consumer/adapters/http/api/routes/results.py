@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 import polars as pl
 from fastapi import APIRouter
 from fastapi import Query as FromQuery
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,7 +17,7 @@ from consumer.adapters.http.api.data_services import DataNow
 from consumer.adapters.http.api.documents import answered, listed, problems
 from consumer.adapters.http.api.listing import read_cursor, write_cursor
 from consumer.adapters.http.api.problems import BETWEEN_NAMES, refused_field
-from consumer.adapters.http.api.queries import ListQuery, Moment, PathId, Query, Words
+from consumer.adapters.http.api.queries import ListQuery, Moment, PathId, Query, TimeframeAsked, Words
 from consumer.adapters.http.api.result_schemas import ANALYTICS, DRAWDOWN, INDICATORS, TRADE, or_as_file, table_answered
 from consumer.adapters.http.api.services import ServicesNow
 from consumer.adapters.http.api.table_answers import Format, json_of, table_response
@@ -48,17 +48,6 @@ MaxPoints = Annotated[
     int | None, Field(ge=FEWEST_POINTS, le=10_000_000, description="Points at most; peaks and lows stay.")
 ]
 FormatAsked = Annotated[Format, Field(description="csv and parquet are always whole.")]
-
-
-def _known_timeframe(name: str | None) -> str | None:
-    if name is not None and name not in TIMEFRAMES:
-        raise ValueError(f"must be one of {', '.join(TIMEFRAMES)}")
-    return name
-
-
-TimeframeAsked = Annotated[
-    str | None, AfterValidator(_known_timeframe), Field(max_length=200, json_schema_extra={"enum": list(TIMEFRAMES)})
-]
 
 
 class CurveQuery(Query):

@@ -65,7 +65,9 @@ async def post_run(services: ServicesNow, request: Request) -> Response:
     responses={**answered("It is durable.", ACCEPTED_RUN, status=202), **problems(400, 403, 404, 409, 413, 415)},
 )
 async def rerun(services: ServicesNow, request: Request, run_id: PathId) -> Response:
-    """Ask for a run as this one was, the fields of the body over it, with the strategy as it is now."""
+    """Ask for a run as this one was, the fields of the body over it, with the strategy as it is now; the best run of a
+    search with the parameters that made it the best.
+    """
     decoded = await read_object(request, may_be_empty=True)
     await run_of(services, run_id)
     try:

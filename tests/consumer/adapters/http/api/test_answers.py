@@ -105,8 +105,8 @@ async def test_a_query_name_that_a_route_does_not_know_is_refused(method: str, p
         ("limit=0", "limit"), ("limit=501", "limit"), ("limit=x", "limit"), ("limit=1&limit=2", "limit"),
         ("status=done", "status"), ("sort=id", "sort"), ("sort=--created_at", "sort"), ("cursor=abc", "cursor"),
         ("created_after=2024-01-01", "created_after"), ("created_before=2024-01-01T00:00:00", "created_before"),
-        ("strategy_id=0", "strategy_id"), ("min_trades=-1", "min_trades"), ("q=%00", "q"),
-        ("strategy_id=99999999999", "strategy_id"),
+        ("strategy_id=0", "strategy_id"), ("timeframe=h1", "timeframe"), ("min_trades=-1", "min_trades"),
+        ("q=%00", "q"), ("strategy_id=99999999999", "strategy_id"),
     ],
 )  # fmt: skip
 async def test_a_query_value_that_is_none_is_refused_by_name(query: str, field: str) -> None:

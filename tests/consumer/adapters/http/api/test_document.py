@@ -90,6 +90,7 @@ def test_fields_say_what_they_are_where_they_are_left_out() -> None:
 def test_the_page_of_the_document_shows_the_fields_of_bodies() -> None:
     shown = docs_html(document(), "")
     assert "<code>spread_pips</code><td>number<td>1.5<td>The spread, in pips" in shown
+    assert "an item: <code>trade</code>, <code>position_id</code>" in shown, "nobody learns what a trade has"
     assert "<code>start_date</code><td>string (date-time)<td>required<td>The first moment" in shown
 
 
