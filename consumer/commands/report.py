@@ -65,7 +65,10 @@ def report(
 ) -> None:
     """Say how a run went, by its row, its trades, and the equity among its artefacts; or what a search found."""
     if compare is not None:
-        compared(run_id, compare, html, as_json=as_json)
+        if optimization_id is not None or ledger is not None:
+            alone = "goes without --compare"
+            raise typer.BadParameter(alone, param_hint="'--ledger'" if ledger is not None else "'--optimization-id'")
+        compared(run_id, compare, html, png, as_json=as_json)
         return
     if (run_id is None) == (optimization_id is None):
         raise typer.BadParameter("give a run, or a search", param_hint="'RUN_ID'")
@@ -121,13 +124,18 @@ def write_html_report(run_ids: Sequence[int], html: Path) -> None:
     write_report_of_runs(database_settings(), run_ids, html)
 
 
-def compared(run_id: int | None, compare: str, html: Path | None, *, as_json: bool) -> None:
-    """Print the runs side by side; with html in a report of the first."""
+def compared(run_id: int | None, compare: str, html: Path | None, png: Path | None, *, as_json: bool) -> None:
+    """Print the runs side by side; with html in a report of the first, of which png is the picture."""
     run_ids = [*([run_id] if run_id is not None else []), *run_ids_in(compare)]
     if not run_ids:
         raise typer.BadParameter("give a run", param_hint="'--compare'")
+    if png is not None:
+        check_picture_path(png)
     if html is not None:
         write_html_report(run_ids, html)
+    if png is not None:
+        files = open_artifacts(load_settings(StoreSettings).artifacts_url)
+        _draw(asyncio.run(_report(database_settings(), files, run_ids[0])), png)
     rows = asyncio.run(_rows(database_settings(), dict.fromkeys(run_ids)))
     if as_json:
         sys.stdout.write(json.dumps(rows, default=json_text) + "\n")

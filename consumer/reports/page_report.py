@@ -69,16 +69,21 @@ def page_report(
     """The file's text: the first run whole, the others to compare it with.
 
     shell: the page's report with an empty SLOT. Under MOST_BYTES, of a short run under SHORT_RUN_BYTES: what is too
-    much is left out, indicators first, then bars are thinned further, then single trades. Raises FilesGone,
-    ArtifactsUnavailable.
+    much is left out, indicators first, then bars are thinned further, then single trades; the page says so.
+    Raises FilesGone, ArtifactsUnavailable.
     """
     first = reported[0]
     others = [_compared(each, tables) for each in reported] if len(reported) > 1 else None
     limit = _limit(first, tables)
     page = ""
+    never_there: frozenset[str] | None = None
     for leave_out, most_bars in _attempts():
         content = embedded(first, tables, registry, most_bars=most_bars, leave_out=leave_out)
         content["generated_at"] = written_at
+        if never_there is None:
+            has_indicators = bool(content.get("indicators", {}).get("indicators"))
+            never_there = frozenset() if has_indicators else frozenset({"indicators"})
+        content["left_out"] = sorted(leave_out - never_there)
         if others is not None:
             content["compare"] = others
         page = with_data(shell, content)

@@ -10,7 +10,9 @@ import { Attribution, ZoneField } from "./parts/furniture";
 import { CompareScreen } from "./screens/compare";
 import { RunScreen } from "./screens/run";
 
-function Report({ run, others, thinned, written }: { run: number; others: number[]; thinned: string; written: string }) {
+const LEFT_OUT: Readonly<Record<string, string>> = { indicators: "the strategy's indicators", volume: "volume", trades: "single trades" };
+
+function Report({ run, others, thinned, leftOut, written }: { run: number; others: number[]; thinned: string; leftOut: readonly string[]; written: string }) {
   const source = useSource();
   const isComparing = place.value.path === "/compare";
   useEffect(() => {
@@ -32,6 +34,7 @@ function Report({ run, others, thinned, written }: { run: number; others: number
       </header>
       <main>
         {thinned && <p class="note">Candles are {thinned}. Figures and trades are those of the whole run.</p>}
+        {leftOut.length > 0 && <p class="note">Left out, so that the file stays small: {leftOut.map((name) => LEFT_OUT[name] ?? name).join(", ")}.</p>}
         {isComparing ? <CompareScreen /> : <RunScreen />}
       </main>
       <footer>
@@ -52,7 +55,7 @@ const data = readEmbedded(document.getElementById("backtest-data")?.textContent)
 if (place.peek().path === "/") go(`/runs/${data.run.run_id}/chart`, true);
 render(
   <SourceOfPage.Provider value={embeddedSource(data)}>
-    <Report run={data.run.run_id} others={(data.compare ?? []).map(({ run }) => run.run_id)} thinned={data.thinned ?? ""} written={data.generated_at ?? ""} />
+    <Report run={data.run.run_id} others={(data.compare ?? []).map(({ run }) => run.run_id)} thinned={data.thinned ?? ""} leftOut={data.left_out ?? []} written={data.generated_at ?? ""} />
   </SourceOfPage.Provider>,
   document.getElementById("page") as HTMLElement,
 );

@@ -11,11 +11,28 @@ import { coarserOrEqual } from "../src/core/timeframes";
 import { clockOf, parts, typedTime } from "../src/core/zones";
 import type { Table } from "../src/core/types";
 import { sorted } from "../src/parts/tables";
+import { onOneClock } from "../src/screens/compare";
+import { fittingZone } from "../src/screens/data_files";
 import { spaceOf } from "../src/screens/new_optimization";
 import { jsonError, placeOf } from "../src/screens/rules_document";
 import { patchOf } from "../src/screens/strategy";
 import { outcomeOf, shownTrades, viewOf } from "../src/screens/trade_list";
 import type { Trade } from "../src/core/types";
+
+test("curves that are compared take as much room as their time, however many points they have", () => {
+  const long = { name: "long", colour: "line-1", time: [0, 1000], value: [1, 2] };
+  const short = { name: "short", colour: "line-2", time: [500, 510, 520, 530, 600], value: [1, 2, 3, 4, 5] };
+  const [first, second] = onOneClock([long, short], 10);
+  deepEqual(first?.time, [0, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1000]);
+  deepEqual(first?.value, [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2]);
+  deepEqual(second?.time, [500, 600]);
+  deepEqual(second?.value, [1, 5]);
+});
+
+test("zone that the server found to fit is read from its words", () => {
+  equal(fittingZone(["mine.csv: 3 bars are missing", "read as UTC, ...; America/New_York+7 (the clock of most MetaTrader servers) fits; Europe/Athens fits as well: timezone=America/New_York%2B7 (--bars-timezone America/New_York+7), with replace=true (--replace)"]), "America/New_York+7");
+  equal(fittingZone(["3 bars are missing"]), null);
+});
 
 test("events that come in pieces are whole when they are given, and comments are none", () => {
   const reader = new EventReader();

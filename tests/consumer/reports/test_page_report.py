@@ -108,6 +108,11 @@ def test_ten_years_of_hours_stay_under_three_megabytes_and_are_not_thinned(tmp_p
     assert len(page.encode()) < 3_000_000
     assert SHORT_RUN_BYTES < 3_000_000
     assert data["thinned"] is None
+    assert data["left_out"] == []
+    page, data = report_of(kept, shell=SHELL + "x" * 1_200_000)
+    assert len(page.encode()) < 3_000_000
+    assert "volume" not in data["candles"]
+    assert data["left_out"] == ["volume"], "a strategy without indicators has none to be left out"
 
 
 def test_more_than_a_hundred_thousand_bars_are_thinned_and_it_says_to_what(tmp_path: Path) -> None:

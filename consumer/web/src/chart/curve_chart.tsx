@@ -28,8 +28,13 @@ export function CurveChart({ label, curves, summary, unit, small }: { label: str
       if (isCounted) chartBusy.value -= 1;
       isCounted = false;
     };
-    const chart = drawn(element, curves, unit);
-    const stop = onLookChange(() => chart.applyOptions(chartOptions()));
+    let chart = drawn(element, curves, unit);
+    const stop = onLookChange(() => {
+      const shown = chart.timeScale().getVisibleLogicalRange();
+      chart.remove();
+      chart = drawn(element, curves, unit);
+      if (shown) chart.timeScale().setVisibleLogicalRange(shown);
+    });
     requestAnimationFrame(drawnNow);
     return () => {
       drawnNow();

@@ -34,6 +34,8 @@ export function chartOptions(): DeepPartial<TimeChartOptions> {
       timeVisible: true,
       secondsVisible: false,
       minBarSpacing: 0.005,
+      // What is shown stays what is shown, on a turned phone too.
+      lockVisibleTimeRangeOnResize: true,
       rightOffset: 2,
       enableConflation: true,
       tickMarkFormatter: (time: unknown, kind: number) => tick(Number(time), kind),
@@ -46,8 +48,10 @@ export function chartOptions(): DeepPartial<TimeChartOptions> {
 function tick(time: number, kind: number): string {
   const date = dateText(time);
   if (kind === 0) return date.slice(0, 4);
-  if (kind === 1) return new Date(`${date.slice(0, 7)}-15T00:00:00Z`).toLocaleString("en", { month: "short", timeZone: "UTC" });
-  if (kind === 2) return String(Number(date.slice(8)));
+  const month = new Date(`${date.slice(0, 7)}-15T00:00:00Z`).toLocaleString("en", { month: "short", timeZone: "UTC" });
+  if (kind === 1) return month;
+  // A bare number between names of months could be a month as well.
+  if (kind === 2) return `${Number(date.slice(8))} ${month}`;
   return parts(time, clockNow())[1];
 }
 

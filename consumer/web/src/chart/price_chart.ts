@@ -75,6 +75,8 @@ export class PriceChart {
   private shownMarkers: ShownMarker[] = [];
   private shownLines: ShownLine[] = [];
   private indicators: readonly IndicatorLine[] = [];
+  /** Open of the last candle whose points the library has, as far as they are known. */
+  private indicatorsUntil = -Infinity;
   private settling = 0;
   private frame = 0;
   private steps: Promise<unknown> = Promise.resolve();
@@ -196,7 +198,7 @@ export class PriceChart {
   }
 
   /** Bars of the run's timeframe, forwards or back; false at an end of the run. */
-  step(bars: 1 | -1): Promise<boolean> {
+  step(bars: number): Promise<boolean> {
     const next = this.steps.then(() => this.stepNow(bars));
     this.steps = next.catch(() => undefined);
     return next;
@@ -211,9 +213,9 @@ export class PriceChart {
       if (!this.playing.peek()) return;
       due = Math.min(due + ((now - before) / 1000) * this.speed.peek(), 60);
       before = now;
-      for (; due >= 1 && this.playing.peek(); due -= 1) {
-        if (!(await this.step(1))) this.pause();
-      }
+      const bars = Math.floor(due);
+      due -= bars;
+      if (bars > 0 && !(await this.step(bars))) this.pause();
       if (this.playing.peek()) this.frame = requestAnimationFrame((time) => void tick(time));
     };
     this.frame = requestAnimationFrame((time) => void tick(time));
@@ -357,14 +359,23 @@ export class PriceChart {
     this.followCursor();
   }
 
-  private async stepNow(bars: 1 | -1): Promise<boolean> {
-    const cursor = this.cursor.peek();
-    if (!this.replaying.peek() || cursor === null || this.isClosed) return false;
-    if (!this.base) await this.loadBase(cursor);
-    const next = await this.neighbour(cursor, bars);
-    if (!next || this.isClosed) return false;
-    this.cursor.value = next.time;
-    await this.stepped(next, bars);
+  /** Several bars are one picture: what depends on the cursor alone is made once. */
+  private async stepNow(bars: number): Promise<boolean> {
+    const first = this.cursor.peek();
+    if (!this.replaying.peek() || first === null || this.isClosed) return false;
+    if (!this.base) await this.loadBase(first);
+    let cursor = first;
+    for (let left = Math.abs(bars); left > 0; left -= 1) {
+      const next = await this.neighbour(cursor, bars > 0 ? 1 : -1);
+      if (!next || this.isClosed) break;
+      this.cursor.value = cursor = next.time;
+      await this.stepped(next, bars > 0 ? 1 : -1);
+    }
+    if (cursor === first || this.isClosed) return false;
+    if (bars > 0) {
+      this.presentTrades(true);
+      this.putIndicators();
+    }
     return true;
   }
 
@@ -410,8 +421,6 @@ export class PriceChart {
       if (whole && whole.time === last.time) this.put(whole, true);
     }
     this.put(candle, last?.time === candle.time);
-    this.presentTrades();
-    this.presentIndicators();
   }
 
   private put(bar: Bar, replaces: boolean): void {
@@ -436,14 +445,17 @@ export class PriceChart {
     this.candles.applyOptions({ priceFormat: { type: "price", precision: this.digits, minMove: 10 ** -this.digits } });
     this.candles.setData(this.given.map(candle));
     const traded = this.given.filter(({ volume }) => volume !== undefined);
+    // A file without volumes has zeros for them.
+    const isTraded = traded.some(({ volume }) => volume !== 0);
     this.volume.setData(traded.map(volumeBar));
-    this.volume.applyOptions({ visible: traded.length > 0 });
+    this.volume.applyOptions({ visible: isTraded });
     this.presentTrades();
     this.presentIndicators();
     this.restore(kept);
   }
 
-  private presentTrades(): void {
+  private presentTrades(isStep = false): void {
+    const before = this.shownMarkers;
     const cursor = this.replaying.peek() ? this.cursor.peek() : null;
     const [first, last] = [this.given[0], this.given.at(-1)];
     const near = first && last ? this.positions.peek().filter((each) => lastExit(each) >= first.time && each.entry <= last.time + secondsOf(this.timeframe.peek())) : [];
@@ -452,7 +464,8 @@ export class PriceChart {
     this.shownMarkers = markers.length > MOST_MARKERS ? [] : markers;
     this.shownLines = markers.length > MOST_MARKERS ? [] : linesOf(near, this.given, cursor);
     const size = this.shownMarkers.length > CROWD ? 0.35 : 1;
-    this.markers.setMarkers(this.shownMarkers.map((marker) => seriesMarker(marker, size)));
+    // Steps within a trade change no marker.
+    if (!isStep || !isSame(before, this.shownMarkers)) this.markers.setMarkers(this.shownMarkers.map((marker) => seriesMarker(marker, size)));
     this.segments.show(this.shownLines, this.selected.peek());
   }
 
@@ -470,7 +483,19 @@ export class PriceChart {
       series.applyOptions({ title: line.name, color: colour(`line-${(index % 6) + 1}`) });
       series.setData(pointsUpTo(line, this.given, cursor, isBase));
     });
+    this.indicatorsUntil = this.given.at(-1)?.time ?? -Infinity;
     this.chart.panes().forEach((pane, index) => pane.setStretchFactor(index === 0 ? 3 : 1));
+  }
+
+  /** After steps forwards: the points that came. */
+  private putIndicators(): void {
+    const isBase = this.timeframe.peek() === this.loader.run.timeframe;
+    const from = indexAt(this.given, this.indicatorsUntil);
+    const fresh = this.given.slice(Math.max(0, from));
+    this.indicators.forEach((line, index) => {
+      for (const point of pointsUpTo(line, fresh, this.cursor.peek(), isBase)) this.indicatorSeries[index]?.update(point);
+    });
+    this.indicatorsUntil = this.given.at(-1)?.time ?? -Infinity;
   }
 
   /** Where a known bar stands, so that more bars before it do not move the picture. */
@@ -580,6 +605,10 @@ export class PriceChart {
       if (!this.isClosed) this.tellVisible();
     }
   }
+}
+
+function isSame(a: readonly ShownMarker[], b: readonly ShownMarker[]): boolean {
+  return a.length === b.length && a.every((each, index) => each.time === b[index]?.time && each.trade === b[index]?.trade && each.kind === b[index]?.kind);
 }
 
 function covers(window: CandleWindow, cursor: number, end: number): boolean {

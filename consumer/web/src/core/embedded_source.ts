@@ -13,6 +13,7 @@ export interface Embedded {
   analytics?: Record<string, unknown>;
   compare?: { run: Record<string, unknown> & { run_id: number }; equity?: Table }[];
   thinned?: string | null;
+  left_out?: string[];
   generated_at?: string;
   [answer: string]: unknown;
 }

@@ -1,8 +1,10 @@
 // What tests and extensions may see of the page: window.backtestPage, frozen, getters only.
-import { signal } from "@preact/signals";
+import { computed, effect, signal } from "@preact/signals";
 import { requestsOut } from "./http_source";
 import { connection } from "./live";
 import { loadsOut } from "./load";
+import { waiting } from "./later";
+import { place } from "./router";
 import type { Bar } from "./types";
 
 export interface Marker {
@@ -40,18 +42,51 @@ export interface ChartHook {
 export const chartOnScreen = signal<ChartHook | null>(null);
 /** Whether a chart is being filled. */
 export const chartBusy = signal(0);
-const started = signal(false);
+/** Whether nothing has been out for two frames. */
+let settled = false;
+let turn = 0;
 
+/** The page stands: from now on it settles whenever nothing is out. What arrived is drawn in one frame, and only behind it
+ * do the parts drawn ask for theirs: so nothing out for a moment does not mean that all is there. */
 export function pageStarted(): void {
-  started.value = true;
+  const isOut = computed(() => loadsOut.value + requestsOut.value + chartBusy.value + waiting.value > 0);
+  const unsettle = () => {
+    settled = false;
+    turn += 1;
+    if (!isOut.peek()) void settle(turn);
+  };
+  effect(() => {
+    void [place.value, isOut.value];
+    unsettle();
+  });
+  // What a person does is not asked for before the next frame either.
+  for (const each of ["input", "change", "click", "keydown", "drop"]) addEventListener(each, unsettle, true);
+}
+
+async function settle(mine: number): Promise<void> {
+  for (let frames = 0; frames < 2; frames += 1) await nextFrame();
+  if (mine === turn) settled = true;
+}
+
+/** Behind the next frame's effects; a window that is not seen has no frames, but goes on. */
+function nextFrame(): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer);
+      cancelAnimationFrame(frame);
+      setTimeout(resolve);
+    };
+    const timer = setTimeout(done, 150);
+    const frame = requestAnimationFrame(done);
+  });
 }
 
 /** Defines window.backtestPage; in a report there is no connection to lose. */
 export function defineHook(embedded: boolean): void {
   const hook = Object.freeze({
-    /** Everything that was asked for is on screen. */
+    /** Everything that was asked for is on screen, and stands in the address. */
     get ready() {
-      return started.value && loadsOut.value === 0 && requestsOut.value === 0 && chartBusy.value === 0;
+      return settled;
     },
     get connection() {
       return embedded ? "live" : connection.value;

@@ -45,7 +45,7 @@ export function setQuery(words: Record<string, string | number | null>, replace 
     if (value === null || value === "") changed.delete(name);
     else changed.set(name, String(value));
   }
-  const text = changed.toString();
+  const text = queryText(changed);
   go(text ? `${path}?${text}` : path, replace);
 }
 
@@ -61,8 +61,13 @@ function withZone(to: string): string {
   const query = new URLSearchParams(words);
   if (zone && !query.has("zone")) query.set("zone", zone);
   if (query.get("zone") === "utc") query.delete("zone");
-  const text = query.toString();
+  const text = queryText(query);
   return text ? `${path}?${text}` : path;
+}
+
+/** As people write it: commas and colons need no escape in a query. */
+function queryText(query: URLSearchParams): string {
+  return query.toString().replaceAll("%2C", ",").replaceAll("%3A", ":");
 }
 
 function pathKeeper(): Keeper {

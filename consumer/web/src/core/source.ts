@@ -15,6 +15,7 @@
 //   "analytics"   {"pattern_name": {...}, "direction": {...}, ...}: GET .../analytics?by=NAME
 //   "compare"     for --compare: [{"run": ..., "equity": ...}, ...], each as above, the run of the report among them
 //   "thinned"     null, or the words to show, "thinned to M15"
+//   "left_out"    names of what is not there so that the file stays small: "indicators", "volume", "trades"
 //   "generated_at"  when the report was written, RFC 3339
 //
 // Any column of numbers may be packed: {"scale": 100000, "deltas": [113254, 12, -7]} (see packed.ts). Times in tables are

@@ -40,6 +40,7 @@ export function Figure({ name, metric = name, value, currency, reason, unit = FI
 }
 
 function reasonText(reason: string): string {
+  if (reason === "walk_forward") return "none for a walk-forward";
   return `none: ${reason.replaceAll("_", " ")}`;
 }
 
@@ -53,6 +54,11 @@ export function Time({ at }: { at: string | number | null | undefined }) {
       {text}
     </time>
   );
+}
+
+/** Whether a value is a time as the API writes it. */
+export function isTime(value: unknown): value is string {
+  return typeof value === "string" && /^\d{4}-\d{2}-\d{2}T[\d:.]+Z$/.test(value);
 }
 
 /** What is loaded, or that it loads, or why it is not there. */

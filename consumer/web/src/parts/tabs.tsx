@@ -1,10 +1,15 @@
 // Tabs whose choice stands in the address.
 import type { ComponentChildren } from "preact";
-import { useRef } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import { capital } from "./shown";
 
 export function Tabs({ names, current, onTab, children, label }: { names: readonly string[]; current: string; onTab: (name: string) => void; children: ComponentChildren; label: string }) {
   const list = useRef<HTMLDivElement>(null);
+  // On a phone not all of them fit: the chosen one is in sight.
+  useEffect(() => {
+    const [row, tab] = [list.current, list.current?.querySelector<HTMLElement>(`#tab-${current}`)];
+    if (row && tab) row.scrollLeft = Math.min(tab.offsetLeft - row.offsetLeft, Math.max(row.scrollLeft, tab.offsetLeft - row.offsetLeft + tab.offsetWidth - row.clientWidth));
+  }, [current]);
   const move = (event: KeyboardEvent) => {
     const index = names.indexOf(current);
     const to = { ArrowRight: index + 1, ArrowLeft: index - 1, Home: 0, End: names.length - 1 }[event.key];

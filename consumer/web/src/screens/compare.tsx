@@ -6,7 +6,7 @@ import { useLoad } from "../core/load";
 import { place } from "../core/router";
 import { numbers, times } from "../core/tables";
 import type { Json, RunDetail, Table } from "../core/types";
-import { Figure, Link, Shown } from "../parts/shown";
+import { Figure, Link, Shown, Time, isTime } from "../parts/shown";
 import { useSource } from "../parts/source_of_page";
 import { currencyOf, metricsOf } from "./run_figures";
 import { Warnings } from "./run";
@@ -40,7 +40,7 @@ export function CompareScreen() {
 }
 
 function Comparison({ runs }: { runs: readonly Compared[] }) {
-  const curves = useMemo(() => runs.flatMap(({ run, equity }, index) => (equity ? [curveOf(run, equity, index)] : [])), [runs]);
+  const curves = useMemo(() => onOneClock(runs.flatMap(({ run, equity }, index) => (equity ? [curveOf(run, equity, index)] : []))), [runs]);
   const metrics = runs.map(({ run }) => metricsOf(run));
   const differences = differing(runs.map(({ run }) => run));
   const head = (
@@ -94,8 +94,8 @@ function Comparison({ runs }: { runs: readonly Compared[] }) {
                 <tr key={name}>
                   <th scope="row">{words(name)}</th>
                   {values.map((value, index) => (
-                    <td key={index} class="number">
-                      {value === undefined || value === null ? <span class="none">–</span> : typeof value === "object" ? JSON.stringify(value) : String(value)}
+                    <td key={index} class="number told">
+                      {value === undefined || value === null ? <span class="none">–</span> : typeof value === "object" ? JSON.stringify(value) : isTime(value) ? <Time at={value} /> : String(value)}
                     </td>
                   ))}
                 </tr>
@@ -114,6 +114,26 @@ function Comparison({ runs }: { runs: readonly Compared[] }) {
 function curveOf(run: RunDetail, table: Table, index: number): Curve {
   const deposit = run.initial_balance;
   return { name: `Run ${run.run_id}`, colour: `line-${(index % 6) + 1}`, time: times(table), value: numbers(table, "equity").map((value) => (value === null ? null : (value / deposit - 1) * 100)) };
+}
+
+/** The curves at the same moments, evenly apart, each as it stood then. The chart library gives every moment that occurs as
+ * much room as any other: a run of one year would take as much of the axis as one of ten. */
+export function onOneClock(curves: readonly Curve[], moments = 3_000): Curve[] {
+  const first = Math.min(...curves.map(({ time }) => time[0] ?? Infinity));
+  const last = Math.max(...curves.map(({ time }) => time.at(-1) ?? -Infinity));
+  const step = Math.max(1, Math.ceil((last - first) / moments));
+  return curves.map((curve) => {
+    const [time, value]: [number[], (number | null)[]] = [[], []];
+    const [begin, end] = [curve.time[0] ?? Infinity, curve.time.at(-1) ?? -Infinity];
+    let row = 0;
+    for (let at = first; at < last + step; at += step) {
+      while (row + 1 < curve.time.length && (curve.time[row + 1] as number) <= at) row += 1;
+      if (at < begin || at >= end + step) continue;
+      time.push(at);
+      value.push(curve.value[row] ?? null);
+    }
+    return { ...curve, time, value };
+  });
 }
 
 /** Names of what was asked for that are not the same everywhere, with each run's value. */

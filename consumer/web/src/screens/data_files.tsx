@@ -12,6 +12,8 @@ interface Dropped {
   file: File;
   timeframe: string;
   state: "waiting" | "sending" | "stored" | "refused";
+  /** The zone that its times were read in. */
+  zone: string;
   /** What the server said of it. */
   said: string[];
   /** Both sides of a collision with what is stored. */
@@ -30,6 +32,8 @@ export interface DataFiles {
   remove: (index: number) => void;
   /** Sends what is not stored yet; false where something was refused. */
   store: (replace?: boolean) => Promise<boolean>;
+  /** Sends that file again, its times read in that zone, in place of what is stored of it. */
+  reread: (index: number, zone: string) => Promise<void>;
 }
 
 /** `onStored`: a symbol and a timeframe that are in the store now. */
@@ -39,12 +43,12 @@ export function useDataFiles(onStored: (symbol: string, timeframe: string) => vo
   const [zone, setZone] = useState("");
   const change = (index: number, changes: Partial<Dropped>) => setDropped((before) => before.map((each, row) => (row === index ? { ...each, ...changes } : each)));
   const add = async (files: FileList | File[] | null) => {
-    const found = await Promise.all([...(files ?? [])].map(async (file): Promise<Dropped> => ({ file, timeframe: (await timeframeOfFile(file)) ?? "", state: "waiting", said: [], differs: null, unknownSymbol: false })));
+    const found = await Promise.all([...(files ?? [])].map(async (file): Promise<Dropped> => ({ file, timeframe: (await timeframeOfFile(file)) ?? "", state: "waiting", zone: "", said: [], differs: null, unknownSymbol: false })));
     setDropped((before) => [...before.filter(({ file }) => !found.some((each) => each.file.name === file.name)), ...found]);
   };
-  const store = async (replace = false) => {
+  const store = async (replace = false, files: readonly Dropped[] = dropped, clock = zone) => {
     let isAllStored = true;
-    for (const [index, each] of dropped.entries()) {
+    for (const [index, each] of files.entries()) {
       if (each.state === "stored" || each.state === "sending") continue;
       const refused = (said: string[], more: Partial<Dropped> = {}) => {
         isAllStored = false;
@@ -60,8 +64,8 @@ export function useDataFiles(onStored: (symbol: string, timeframe: string) => vo
       }
       change(index, { state: "sending", said: [], differs: null });
       try {
-        const { body } = await api.upload<Record<string, Json>>(`/market-data/${encodeURIComponent(symbol.trim())}/${each.timeframe}`, each.file, { timezone: zone, replace: replace ? "true" : null });
-        change(index, { state: "stored", said: notesOf(body) });
+        const { body } = await api.upload<Record<string, Json>>(`/market-data/${encodeURIComponent(symbol.trim())}/${each.timeframe}`, each.file, { timezone: clock, replace: replace ? "true" : null });
+        change(index, { state: "stored", said: notesOf(body), zone: clock });
         onStored(typeof body?.["symbol"] === "string" ? body["symbol"] : symbol.trim(), each.timeframe);
       } catch (error) {
         const isDiffering = error instanceof ApiError && error.status === 409 && error.problem.code === "differs";
@@ -73,7 +77,11 @@ export function useDataFiles(onStored: (symbol: string, timeframe: string) => vo
     }
     return isAllStored;
   };
-  return { dropped, symbol, zone, setZone, setSymbol, add, retime: (index, timeframe) => change(index, { timeframe, state: "waiting" }), remove: (index) => setDropped((before) => before.filter((_, row) => row !== index)), store };
+  const reread = async (index: number, clock: string) => {
+    setZone(clock);
+    await store(true, dropped.map((each, row) => ({ ...each, state: row === index ? "waiting" : "stored" })), clock);
+  };
+  return { dropped, symbol, zone, setZone, setSymbol, reread, add, retime: (index, timeframe) => change(index, { timeframe, state: "waiting" }), remove: (index) => setDropped((before) => before.filter((_, row) => row !== index)), store };
 }
 
 export function DataFilesFields({ files, error }: { files: DataFiles; error: string | undefined }) {
@@ -116,6 +124,16 @@ export function DataFilesFields({ files, error }: { files: DataFiles; error: str
                 {line}
               </p>
             ))}
+            {each.state === "stored" && fittingZone(each.said) && (
+              <button type="button" onClick={() => void files.reread(index, fittingZone(each.said) as string)}>
+                Read its times as {fittingZone(each.said)}, and replace what was stored
+              </button>
+            )}
+            {each.state === "stored" && files.zone.trim() !== each.zone.trim() && (
+              <button type="button" onClick={() => void files.reread(index, files.zone)}>
+                Read its times as {files.zone.trim() || "UTC"}, and replace what was stored
+              </button>
+            )}
             {each.differs && <Collision sides={each.differs} />}
             {each.unknownSymbol && <InstrumentFields symbol={files.symbol} onMade={() => void files.store()} />}
           </li>
@@ -201,6 +219,12 @@ export function saidBy(error: Error): string[] {
   if (!(error instanceof ApiError)) return [error.message];
   const details = (error.problem.details ?? []).map(({ field, message }) => (field ? `${field}: ${message}` : message));
   return details.length ? details : [error.problem.detail ?? error.message];
+}
+
+/** The zone that the server found to fit the weekends of the file better than the one it was read in. */
+export function fittingZone(said: readonly string[]): string | null {
+  const found = said.map((line) => /: timezone=(\S+)/.exec(line)?.[1]).find((each) => each !== undefined);
+  return found === undefined ? null : decodeURIComponent(found);
 }
 
 function notesOf(body: Record<string, Json> | null): string[] {

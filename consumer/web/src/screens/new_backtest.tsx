@@ -2,7 +2,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { api } from "../core/http_source";
 import { errorText } from "../core/load";
-import { go, place, setQuery } from "../core/router";
+import { go } from "../core/router";
 import { parametersOf, valueOf } from "../core/schema";
 import type { Json, Strategy } from "../core/types";
 import { dataZone } from "../core/zones";
@@ -11,7 +11,7 @@ import { ParameterFields } from "../parts/parameters";
 import { Link, Shown } from "../parts/shown";
 import { DataFilesFields, useDataFiles } from "./data_files";
 import { DataPreview } from "./data_preview";
-import { EMPTY, NONE, type Refusals, type Specification, SpecificationFields, type Stored, refusalsOf, requestOf, usePreview, useRemembered, useStored, useStrategyKey } from "./specification";
+import { EMPTY, IN_ADDRESS, NONE, type Refusals, type Specification, SpecificationFields, type Stored, refusalsOf, prefixed, requestOf, unprefixed, useFormInAddress, usePreview, useRemembered, useStored, useStrategyKey, wordsOf } from "./specification";
 import { documentParameters } from "./rules_document";
 
 interface Typed extends Specification {
@@ -37,7 +37,6 @@ function Form({ stored, version, onStored }: { stored: Stored; version: number; 
   const [refusals, setRefusals] = useState<Refusals>(NONE);
   const [isSending, setSending] = useState(false);
   const form = useRef<HTMLFormElement>(null);
-  useFormInAddress(typedIn, setTyped);
   const files = useDataFiles((symbol, timeframe) => {
     setTyped({ symbol, timeframe });
     onStored();
@@ -48,6 +47,11 @@ function Form({ stored, version, onStored }: { stored: Stored; version: number; 
   const parameters = strategy && isRules ? documentParameters(strategy.strategy_params) : parametersOf(key.value);
   const own = ownParameters(strategy);
   const overTyped = typedIn.parameters[typedIn.strategy] ?? {};
+  useFormInAddress("/new", { ...wordsOf(typedIn, { ...EMPTY, parameters: {} }, IN_ADDRESS), ...prefixed(overTyped) }, (given) => {
+    const specification = Object.fromEntries(IN_ADDRESS.filter((name) => name in given).map((name) => [name, given[name] ?? ""]));
+    const parameters = unprefixed(given);
+    setTyped({ ...specification, ...(given["strategy"] ? { parameters: { ...typedIn.parameters, [given["strategy"]]: parameters } } : {}) });
+  });
   const preview = usePreview(typedIn.symbol, typedIn.timeframe, version);
   useEffect(() => {
     dataZone.value = preview.value?.zone ?? null;
@@ -130,28 +134,6 @@ export function first({ strategies, data }: Stored): Partial<Specification> {
 function withTyped(stored: Stored, { symbol, timeframe }: Specification): Stored {
   const isThere = !symbol || stored.data.some((each) => each.symbol === symbol && (!timeframe || each.timeframe === timeframe));
   return isThere ? stored : { ...stored, data: [...stored.data, { symbol, timeframe }] };
-}
-
-const IN_ADDRESS = ["strategy", "symbol", "timeframe", "start", "end", "mode", "spread", "commission", "balance", "volume"] as const;
-
-/** The form stands in the address too, so that it can be shared; what the address says goes before what is remembered. */
-function useFormInAddress(typedIn: Typed, setTyped: (changes: Partial<Typed>) => void): void {
-  useEffect(() => {
-    const { query } = place.peek();
-    const given = Object.fromEntries(IN_ADDRESS.filter((name) => query.has(name)).map((name) => [name, query.get(name) ?? ""]));
-    if (Object.keys(given).length) setTyped(given);
-  }, []);
-  const isFirst = useRef(true);
-  useEffect(() => {
-    if (isFirst.current) {
-      isFirst.current = false;
-      return;
-    }
-    const timer = setTimeout(() => {
-      if (place.peek().path === "/new") setQuery(Object.fromEntries(IN_ADDRESS.map((name) => [name, typedIn[name] === EMPTY[name] ? null : typedIn[name]])));
-    }, 300);
-    return () => clearTimeout(timer);
-  }, IN_ADDRESS.map((name) => typedIn[name]));
 }
 
 /** Random, so that a request that is sent twice by a shaky connection is one. */

@@ -11,13 +11,9 @@ import { Shown } from "../parts/shown";
 import { DataPreview } from "./data_preview";
 import { first, newKey, ownParameters } from "./new_backtest";
 import { documentParameters } from "./rules_document";
-import { EMPTY, NONE, type Refusals, type Specification, SpecificationFields, type Stored, refusalsOf, requestOf, usePreview, useRemembered, useStored, useStrategyKey } from "./specification";
+import { EMPTY, IN_ADDRESS, NONE, type Refusals, type Specification, SpecificationFields, type Stored, refusalsOf, prefixed, requestOf, unprefixed, useFormInAddress, usePreview, useRemembered, useStored, useStrategyKey, wordsOf } from "./specification";
 
-const METHODS: readonly Choice[] = [
-  ["grid", "grid: every combination"],
-  ["random", "random: so many drawn"],
-  ["tpe", "tpe: drawn, learning on the way"],
-];
+const METHODS: Readonly<Record<string, string>> = { grid: "every combination", random: "so many drawn", tpe: "drawn, learning on the way" };
 const METRICS: readonly Choice[] = ["sharpe_ratio", "sortino_ratio", "calmar_ratio", "net_profit", "total_return_pct", "profit_factor", "expectancy", "recovery_factor", "max_drawdown_pct"].map((name): Choice => [name, FIGURES[name]?.label ?? name]);
 
 interface Typed extends Specification {
@@ -35,6 +31,8 @@ interface Typed extends Specification {
 }
 
 const START: Typed = { ...EMPTY, space: {}, method: "grid", samples: "200", seed: "0", metric: "sharpe_ratio", min_trades: "30", walks: false, train_days: "365", test_days: "90", anchored: false };
+
+const SEARCH_IN_ADDRESS = [...IN_ADDRESS, "method", "samples", "seed", "metric", "min_trades", "walks", "train_days", "test_days", "anchored"] as const;
 
 export function NewOptimizationScreen() {
   const stored = useStored(0);
@@ -58,6 +56,10 @@ function Form({ stored }: { stored: Stored }) {
   const parameters = strategy?.strategy_key === "rules" ? documentParameters(strategy.strategy_params) : parametersOf(key.value);
   const preview = usePreview(typedIn.symbol, typedIn.timeframe, 0);
   const own = ownParameters(strategy);
+  useFormInAddress("/optimizations/new", { ...wordsOf(typedIn, START, SEARCH_IN_ADDRESS), ...prefixed(typedIn.space) }, (given) => {
+    const told = Object.fromEntries(SEARCH_IN_ADDRESS.filter((name) => name in given).map((name) => [name, typeof START[name] === "boolean" ? given[name] === "true" : given[name]]));
+    setTyped({ ...told, space: unprefixed(given) });
+  });
   const text = (name: keyof Typed, label: string, field: string, hint?: string) => <TextField label={label} value={String(typedIn[name])} hint={hint} error={refusals.at(field)} onValue={(value) => setTyped({ [name]: value })} />;
   const send = async (event: Event) => {
     event.preventDefault();
@@ -94,7 +96,7 @@ function Form({ stored }: { stored: Stored }) {
           <fieldset>
             <legend>How it searches</legend>
             <div class="fields">
-              <SelectField label="Method" value={typedIn.method} choices={METHODS} error={refusals.at("method")} onValue={(method) => setTyped({ method })} />
+              <SelectField label="Method" value={typedIn.method} hint={METHODS[typedIn.method]} choices={Object.keys(METHODS).map((name): Choice => [name, name])} error={refusals.at("method")} onValue={(method) => setTyped({ method })} />
               {typedIn.method !== "grid" && text("samples", "Samples", "samples")}
               {typedIn.method !== "grid" && text("seed", "Seed", "seed", "the same seed gives the same combinations")}
               <SelectField label="Best is the best" value={typedIn.metric} choices={METRICS} error={refusals.at("optimize_metric")} onValue={(metric) => setTyped({ metric })} />

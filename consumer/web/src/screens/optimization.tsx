@@ -15,6 +15,11 @@ import { searchWithNews } from "./optimizations";
 
 type Params = Record<string, Json>;
 
+interface Range {
+  start: string;
+  end: string;
+}
+
 interface Result {
   rank: number;
   params: Params;
@@ -48,7 +53,7 @@ function View({ row, news, again }: { row: Optimization; news: Record<string, un
   const [trouble, setTrouble] = useState<Error | null>(null);
   const id = row.optimization_id;
   const names = Object.keys(row.param_grid ?? {});
-  const run = (params: Params) => void runOf(row, params).then((run_id) => go(`/runs/${run_id}/chart`), setTrouble);
+  const run = (params: Params, range: Range | null = null) => void runOf(row, params, range).then((run_id) => go(`/runs/${run_id}/chart`), setTrouble);
   const unit = FIGURES[row.optimize_metric]?.unit;
   return (
     <>
@@ -79,10 +84,12 @@ function View({ row, news, again }: { row: Optimization; news: Record<string, un
       {row.status === "completed" && (
         <>
           <section aria-label="Best" class="card">
-            <h2>Best combination</h2>
-            {row.best_params ? (
+            <h2>{row.walk_forward ? "What came out" : "Best combination"}</h2>
+            {row.walk_forward ? (
+              <Joined row={row} />
+            ) : row.best_params ? (
               <p>
-                {paramsText(row.best_params)}: {words(row.optimize_metric)} {figureText(row.best_value, unit)}
+                {paramsText(row.best_params)}: {words(row.optimize_metric)} <Figure name={row.optimize_metric} value={row.best_value} unit={unit} />
                 {row.best_run_id !== null && (
                   <>
                     {" "}
@@ -95,11 +102,24 @@ function View({ row, news, again }: { row: Optimization; news: Record<string, un
             )}
             {row.robust_params && <p>Most robust, with its neighbours: {paramsText(row.robust_params)}</p>}
           </section>
-          {row.walk_forward ? <Folds id={id} row={row} /> : <Results row={row} names={names} run={run} />}
+          {row.walk_forward && <Folds id={id} row={row} run={run} />}
           {!row.walk_forward && names.length >= 2 && <HeatMap row={row} names={names} run={run} />}
+          {!row.walk_forward && <Results row={row} names={names} run={run} />}
           {!row.walk_forward && <Sensitivity row={row} />}
         </>
       )}
+    </>
+  );
+}
+
+/** Of a walk-forward: its figure is that of all test ranges, which were traded with the best of each training. */
+function Joined({ row }: { row: Optimization }) {
+  return (
+    <>
+      <p>
+        {FIGURES[row.optimize_metric]?.label ?? words(row.optimize_metric)} of the joined test ranges: <Figure name={row.optimize_metric} value={row.best_value} unit={FIGURES[row.optimize_metric]?.unit} />
+      </p>
+      <p>{row.best_params ? `The last fold's best in training: ${paramsText(row.best_params)}` : "The last fold found nothing to trade with."}</p>
     </>
   );
 }
@@ -115,15 +135,26 @@ function Verdict({ row }: { row: Optimization }) {
       <h2>How much of it is luck</h2>
       <p class="verdict-words">{String(statistics["verdict"] ?? "")}</p>
       <dl class="key-figures">
-        {STATISTICS.filter(([name]) => name in statistics).map(([name, label, meaning]) => (
-          <div key={name} title={meaning}>
+        {STATISTICS.filter(([name]) => name in statistics).map(([name, label]) => (
+          <div key={name}>
             <dt>{label}</dt>
             <dd>
-              <Figure name={name} value={statistics[name] as number | null} reason={reasons[name]} unit={/trials/.test(name) ? undefined : "ratio"} />
+              <Figure name={name} value={statistics[name] as number | null} reason={reasons[name]} unit={name === "effective_trials" ? undefined : /trials/.test(name) ? "count" : "ratio"} />
             </dd>
           </div>
         ))}
       </dl>
+      <details>
+        <summary>What these mean</summary>
+        <dl class="facts">
+          {STATISTICS.filter(([name]) => name in statistics).map(([name, label, meaning]) => (
+            <div key={name}>
+              <dt>{label}</dt>
+              <dd>{meaning}</dd>
+            </div>
+          ))}
+        </dl>
+      </details>
       {joined && <p class="hint">The joined test ranges: {Object.entries(joined).filter(([name]) => name in FIGURES).slice(0, 6).map(([name, value]) => `${FIGURES[name]?.label} ${figureText(value as number | null, FIGURES[name]?.unit)}`).join(", ")}</p>}
     </section>
   );
@@ -283,7 +314,7 @@ interface Fold {
   test_value: number | null;
 }
 
-function Folds({ id, row }: { id: number; row: Optimization }) {
+function Folds({ id, row, run }: { id: number; row: Optimization; run: (params: Params, range: Range) => void }) {
   const load = useLoad(`folds ${id}`, async () => {
     return (await api.get<Page<Fold>>(`/optimization/${id}/folds`)).body.items;
   });
@@ -299,11 +330,22 @@ function Folds({ id, row }: { id: number; row: Optimization }) {
             keyOf={({ fold }) => fold}
             columns={[
               { name: "fold", title: "Fold", isNumber: true, cell: ({ fold }) => fold },
-              { name: "train", title: "Trained on", cell: (each) => <Range from={each.train_start} to={each.train_end} /> },
-              { name: "test", title: "Tested on", cell: (each) => <Range from={each.test_start} to={each.test_end} /> },
+              { name: "train", title: "Trained on", cell: (each) => <Between from={each.train_start} to={each.train_end} /> },
+              { name: "test", title: "Tested on", cell: (each) => <Between from={each.test_start} to={each.test_end} /> },
               { name: "params", title: "Best in training", cell: ({ params }) => (params ? paramsText(params) : "none: not traded") },
-              { name: "train_value", title: `${words(row.optimize_metric)}, training`, isNumber: true, cell: ({ train_value }) => figureText(train_value, unit) },
-              { name: "test_value", title: `${words(row.optimize_metric)}, test`, isNumber: true, cell: ({ test_value }) => figureText(test_value, unit) },
+              { name: "train_value", title: `${words(row.optimize_metric)}, training`, isNumber: true, cell: ({ train_value }) => <Figure name={row.optimize_metric} metric={`train.${row.optimize_metric}`} value={train_value} unit={unit} /> },
+              { name: "test_value", title: `${words(row.optimize_metric)}, test`, isNumber: true, cell: ({ test_value }) => <Figure name={row.optimize_metric} metric={`test.${row.optimize_metric}`} value={test_value} unit={unit} /> },
+              {
+                name: "run",
+                title: "Actions",
+                isTitleUnseen: true,
+                cell: ({ params, test_start, test_end }) =>
+                  params && (
+                    <button type="button" title={`Run ${paramsText(params)} over the test range`} onClick={() => run(params, { start: test_start, end: test_end })}>
+                      Run
+                    </button>
+                  ),
+              },
             ]}
           />
         )}
@@ -312,7 +354,7 @@ function Folds({ id, row }: { id: number; row: Optimization }) {
   );
 }
 
-function Range({ from, to }: { from: string; to: string }) {
+function Between({ from, to }: { from: string; to: string }) {
   return (
     <span class="nowrap">
       <Time at={from} /> – <Time at={to} />
@@ -330,9 +372,9 @@ function valueText(value: Json | undefined): string {
 
 const OF_BOTH = ["initial_balance", "spread_pips", "execution_mode", "commission_per_lot", "tp_partial_close_ratio", "volume", "risk_pct"] as const;
 
-/** Asks for a run of one combination, with what the search held fast. */
-async function runOf(row: Optimization, params: Params): Promise<number> {
-  if (row.best_run_id !== null && row.best_params && JSON.stringify(row.best_params) === JSON.stringify(params)) return row.best_run_id;
+/** Asks for a run of one combination, with what the search held fast, over its range or a fold's. */
+async function runOf(row: Optimization, params: Params, range: Range | null): Promise<number> {
+  if (!range && row.best_run_id !== null && row.best_params && JSON.stringify(row.best_params) === JSON.stringify(params)) return row.best_run_id;
   const isRules = row["strategy_key"] === "rules";
   const asked = (row["request"] ?? {}) as Record<string, Json>;
   const fixed = (asked["strategy_params"] ?? {}) as Record<string, Json>;
@@ -340,6 +382,6 @@ async function runOf(row: Optimization, params: Params): Promise<number> {
   const more = Object.fromEntries(["on_opposite", "stop_to_entry", "account_currency", "spread_source", "slippage_pips", "commission_pct", "leverage", "stop_out_pct"].filter((name) => asked[name] !== undefined && asked[name] !== null).map((name) => [name, asked[name]]));
   const columns = Object.fromEntries(OF_BOTH.filter((name) => row[name] !== undefined && row[name] !== null).map((name) => [name, row[name]]));
   const context = Array.isArray(row["context_tfs"]) ? { context_tfs: row["context_tfs"] as Json } : {};
-  const body = { strategy_id: row.strategy_id, symbol: row.symbol, timeframe: row.timeframe, start_date: row.start_date, end_date: row.end_date, ...columns, ...context, ...more, strategy_params: merged };
+  const body = { strategy_id: row.strategy_id, symbol: row.symbol, timeframe: row.timeframe, start_date: range?.start ?? row.start_date, end_date: range?.end ?? row.end_date, ...columns, ...context, ...more, strategy_params: merged };
   return (await api.post<{ run_id: number }>("/backtest", body, { "Idempotency-Key": newKey() })).body.run_id;
 }

@@ -6,6 +6,7 @@ import { type IndicatorLine, type IndicatorsAnswer, indicatorLines } from "../ch
 import { type Position, lastExit } from "../chart/positions";
 import { PriceChart, type Start } from "../chart/price_chart";
 import { chartOnScreen } from "../core/hook";
+import { later } from "../core/later";
 import { type Loaded, errorText, useLoad } from "../core/load";
 import { place, setQuery } from "../core/router";
 import { epoch } from "../core/tables";
@@ -148,7 +149,7 @@ function useAddress(chart: PriceChart): void {
   const [isReplaying, cursor, visible, selected, chosen, context] = [chart.replaying.value, chart.cursor.value, chart.visible.value, chart.selected.value, chart.chosen.value, chart.context.value];
   const isPlaying = chart.playing.value;
   useEffect(() => {
-    const timer = setTimeout(() => {
+    const tell = () => {
       const isAll = !isReplaying && chart.showsAll();
       const at = isReplaying ? cursor : isAll ? null : (visible?.to ?? null);
       setQuery({
@@ -159,7 +160,9 @@ function useAddress(chart: PriceChart): void {
         tf: chosen === "auto" ? null : chosen,
         context: context || null,
       });
-    }, isPlaying ? 1_000 : 250);
+    };
+    if (!isPlaying) return later(250, tell);
+    const timer = setTimeout(tell, 1_000);
     return () => clearTimeout(timer);
   }, [isReplaying, isPlaying ? Math.floor((cursor ?? 0) / 3600) : cursor, visible?.from, visible?.to, selected, chosen, context]);
 }

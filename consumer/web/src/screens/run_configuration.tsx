@@ -2,7 +2,7 @@
 import { words } from "../core/figures";
 import type { Json, RunDetail } from "../core/types";
 import { zoneLabel } from "../core/zones";
-import { Time } from "../parts/shown";
+import { Time, isTime } from "../parts/shown";
 
 const SHOWN_ABOVE = new Set(["metrics", "all", "long", "short", "drawdowns", "request", "warnings", "error_message", "progress_pct", "intervals", "passport", "null_reasons", "missing"]);
 
@@ -48,6 +48,6 @@ function textOf(value: Json | undefined) {
   if (Array.isArray(value) && value.every((each) => typeof each !== "object")) return value.length ? value.join(", ") : <span class="none">none</span>;
   if (typeof value === "object") return <pre tabIndex={0}>{JSON.stringify(value, null, 2)}</pre>;
   if (typeof value === "boolean") return value ? "yes" : "no";
-  if (typeof value === "string" && /^\d{4}-\d{2}-\d{2}T[\d:.]+Z$/.test(value)) return <Time at={value} />;
+  if (isTime(value)) return <Time at={value} />;
   return String(value);
 }

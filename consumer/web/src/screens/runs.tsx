@@ -2,6 +2,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { api } from "../core/http_source";
 import { type News, changes, runNews } from "../core/live";
+import { later } from "../core/later";
 import { useLoad } from "../core/load";
 import { go, place, setQuery } from "../core/router";
 import type { Page, Run } from "../core/types";
@@ -20,14 +21,14 @@ export function RunsScreen() {
   const [q, status, sort, cursor] = [query.get("q") ?? "", query.get("status") ?? "", query.get("sort") ?? "-created_at", query.get("cursor")];
   const version = useSettled(changes.value, CHANGE_PAUSE_MS);
   const load = useLoad(JSON.stringify([q, status, sort, cursor]), async () => (await api.get<Page<Run>>("/backtest", { q, status, sort, cursor, limit: PAGE })).body, version);
-  const [chosen, setChosen] = useState<ReadonlySet<number>>(new Set());
+  const chosen = selectedIn(query);
   const [trouble, setTrouble] = useState<Error | null>(null);
   const doing = (work: () => Promise<unknown>) => () => void work().then(() => setTrouble(null), setTrouble).then(load.again);
   const choose = (id: number, isChosen: boolean) => {
-    const next = new Set(chosen);
+    const next = selectedIn(place.peek().query);
     if (isChosen) next.add(id);
     else next.delete(id);
-    setChosen(next);
+    setQuery({ selected: [...next].join(",") });
   };
   return (
     <>
@@ -73,6 +74,11 @@ export function RunsScreen() {
       </Shown>
     </>
   );
+}
+
+/** Ids of the runs that are selected, on this page of the table or another one. */
+function selectedIn(query: URLSearchParams): Set<number> {
+  return new Set((query.get("selected") ?? "").split(",").map(Number).filter(Boolean));
 }
 
 function columns(chosen: ReadonlySet<number>, choose: (id: number, isChosen: boolean) => void, doing: (work: () => Promise<unknown>) => () => void): Column<Run>[] {
@@ -126,12 +132,11 @@ function SearchField({ value }: { value: string }) {
     asked.current = value;
   }, [value]);
   useEffect(() => {
-    const timer = setTimeout(() => {
-      if (typed === asked.current) return;
+    if (typed === asked.current) return undefined;
+    return later(250, () => {
       asked.current = typed;
       setQuery({ q: typed, cursor: null });
-    }, 250);
-    return () => clearTimeout(timer);
+    });
   }, [typed]);
   return <TextField label="Search" type="search" value={typed} onValue={setTyped} placeholder="strategy, symbol or run number" />;
 }

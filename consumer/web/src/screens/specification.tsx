@@ -1,8 +1,10 @@
 // What a backtest and a search have in common: strategy, data, range, mode, costs, size.
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { byLength } from "../core/bar_files";
 import { api } from "../core/http_source";
+import { later } from "../core/later";
 import { useLoad } from "../core/load";
+import { place, setQuery } from "../core/router";
 import { numberOf } from "../core/schema";
 import { detailsOf } from "../core/source";
 import type { Json, MarketData, Page, Strategy, StrategyKey } from "../core/types";
@@ -23,6 +25,7 @@ export interface Specification {
   volume: string;
 }
 
+export const IN_ADDRESS = ["strategy", "symbol", "timeframe", "start", "end", "mode", "spread", "commission", "balance", "volume"] as const;
 export const EMPTY: Specification = { strategy: "", symbol: "", timeframe: "", start: "", end: "", mode: "close_price", spread: "1.5", commission: "0", balance: "10000", volume: "" };
 
 /** Field of a request -> where it was typed. */
@@ -39,11 +42,11 @@ const FIELDS: Readonly<Record<string, keyof Specification>> = {
   volume: "volume",
 };
 
-const MODES: readonly Choice[] = [
-  ["close_price", "close_price: everything at closes"],
-  ["intra_candle", "intra_candle: stops and targets inside the bar"],
-  ["next_open", "next_open: entries at the next open"],
-];
+const MODES: Readonly<Record<string, string>> = {
+  close_price: "everything at closes",
+  intra_candle: "stops and targets inside the bar",
+  next_open: "entries at the next open",
+};
 
 export interface Refusals {
   of: (name: keyof Specification) => string | undefined;
@@ -139,6 +142,41 @@ function recalled(name: string): object {
   }
 }
 
+/** A form stands in the address too, so that it can be shared; what the address says goes before what is remembered.
+ * `words`: what stands there, empty ones left out. `take` is given what the address said at first, if anything. */
+export function useFormInAddress(path: string, words: Readonly<Record<string, string>>, take: (given: Readonly<Record<string, string>>) => void): void {
+  useEffect(() => {
+    const { zone, ...given } = Object.fromEntries(place.peek().query);
+    if (Object.keys(given).length) take(given);
+  }, []);
+  const isFirst = useRef(true);
+  const text = JSON.stringify(words);
+  useEffect(() => {
+    if (isFirst.current) {
+      isFirst.current = false;
+      return undefined;
+    }
+    return later(300, () => {
+      const { path: here, query } = place.peek();
+      if (here === path) setQuery({ ...Object.fromEntries([...query.keys()].filter((name) => name !== "zone").map((name) => [name, null])), ...words });
+    });
+  }, [text]);
+}
+
+/** Words of an address, of what is not as in `empty`. */
+export function wordsOf<T extends object>(typedIn: T, empty: T, names: readonly (keyof T & string)[]): Record<string, string> {
+  return Object.fromEntries(names.map((name) => [name, typedIn[name] === empty[name] ? "" : String(typedIn[name])]));
+}
+
+/** {"fast": "7"} <-> {"p.fast": "7"}: names that a strategy chose cannot meet those of the form. */
+export function prefixed(values: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(values).map(([name, value]) => [`p.${name}`, value]));
+}
+
+export function unprefixed(words: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(words).filter(([name]) => name.startsWith("p.")).map(([name, value]) => [name.slice(2), value]));
+}
+
 /** First and last moment of what is stored, where it says so. */
 export function rangeOf(data: MarketData | null): { first: string; last: string } | null {
   return data?.first && data.last ? { first: data.first, last: data.last } : null;
@@ -183,7 +221,7 @@ export function SpecificationFields({ stored, typedIn, onTyped, refusals, previe
       <fieldset>
         <legend>How it is filled, and what it costs</legend>
         <div class="fields">
-          <SelectField label="Mode" value={typedIn.mode} error={refusals.of("mode")} choices={MODES} onValue={(mode) => onTyped({ mode })} />
+          <SelectField label="Mode" value={typedIn.mode} error={refusals.of("mode")} hint={MODES[typedIn.mode]} choices={Object.keys(MODES).map((name): Choice => [name, name])} onValue={(mode) => onTyped({ mode })} />
           {text("spread", "Spread (pips)")}
           {text("commission", "Commission per lot", { hint: "account currency, both sides together" })}
           {text("balance", "Initial balance", { hint: "account currency" })}

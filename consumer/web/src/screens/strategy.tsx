@@ -14,13 +14,13 @@ import { RulesEditor } from "./rules_editor";
 import { TEMPLATE, jsonError } from "./rules_document";
 import { everything, useStrategyKey } from "./specification";
 
-const DECIDERS: readonly Choice[] = [
-  ["rule_only", "rule_only: the code alone"],
-  ["llm_only", "llm_only: a language model alone"],
-  ["rule_then_llm", "rule_then_llm: a model may veto"],
-  ["hybrid_validator", "hybrid_validator: a model judges and changes"],
-  ["multi_agent", "multi_agent: several roles vote"],
-];
+const DECIDERS: Readonly<Record<string, string>> = {
+  rule_only: "the code alone",
+  llm_only: "a language model alone",
+  rule_then_llm: "a model may veto",
+  hybrid_validator: "a model judges and changes",
+  multi_agent: "several roles vote",
+};
 const OPPOSITE: readonly Choice[] = ["reverse", "close", "ignore"].map((name): Choice => [name, name]);
 
 /** As typed. */
@@ -79,7 +79,7 @@ function Form({ loaded: { row, etag, keys }, id, onSaved }: { loaded: Loaded; id
   const own = row && row.strategy_key === typedIn.strategy_key ? row.strategy_params : {};
   const at = (field: string) => errors.filter((each) => each.field === field || each.field.startsWith(`${field}.`)).map(({ message }) => message).join("; ") || undefined;
   const text = (name: keyof Typed, label: string, hint?: string) => <TextField label={label} value={String(typedIn[name])} error={at(name)} hint={hint} onValue={(value) => setTyped({ ...typedIn, [name]: value })} />;
-  const select = (name: keyof Typed, label: string, choices: readonly Choice[]) => <SelectField label={label} value={String(typedIn[name])} error={at(name)} choices={choices} onValue={(value) => setTyped({ ...typedIn, [name]: value })} />;
+  const select = (name: keyof Typed, label: string, choices: readonly Choice[], hint?: string) => <SelectField label={label} hint={hint} value={String(typedIn[name])} error={at(name)} choices={choices} onValue={(value) => setTyped({ ...typedIn, [name]: value })} />;
   const save = async (event: Event) => {
     event.preventDefault();
     setErrors([]);
@@ -119,7 +119,7 @@ function Form({ loaded: { row, etag, keys }, id, onSaved }: { loaded: Loaded; id
         <div class="fields">
           {text("name", "Name")}
           {select("strategy_key", "Key", [["", "none"], ...keys.map(({ key: name }): Choice => [name, name])])}
-          {select("execution_mode", "Who decides", DECIDERS)}
+          {select("execution_mode", "Who decides", Object.keys(DECIDERS).map((name): Choice => [name, name]), DECIDERS[typedIn.execution_mode])}
           {text("description", "Description")}
         </div>
         {key.value?.docstring && <p class="note docstring">{key.value.docstring}</p>}

@@ -35,9 +35,9 @@ export function TradeStory({ position, isOpen, currency, digits, values }: { pos
             <Fact title="Profit">
               <span class={profit < 0 ? "negative" : ""}>{figureText(profit, "money", currency)}</span>
             </Fact>
-            <Fact title="MAE, against it">{excursion(row.mae, row.mae_price, digits, currency)}</Fact>
-            <Fact title="MFE, for it">{excursion(row.mfe, row.mfe_price, digits, currency)}</Fact>
-            <Fact title="R, profit over risk">{figureText(row.r, "ratio")}</Fact>
+            <OfExits title="MAE, against it" rows={position.rows} text={({ mae, mae_price }) => excursion(mae, mae_price, digits, currency)} />
+            <OfExits title="MFE, for it" rows={position.rows} text={({ mfe, mfe_price }) => excursion(mfe, mfe_price, digits, currency)} />
+            <OfExits title="R, profit over risk" rows={position.rows} text={({ r }) => figureText(r, "ratio")} />
           </>
         )}
       </dl>
@@ -56,6 +56,20 @@ export function TradeStory({ position, isOpen, currency, digits, values }: { pos
         </>
       )}
     </section>
+  );
+}
+
+/** Each exit has its own: of its volume, until it left. */
+function OfExits({ title, rows, text }: { title: string; rows: readonly Trade[]; text: (row: Trade) => string }) {
+  return (
+    <Fact title={title}>
+      {rows.map((row, index) => (
+        <div key={index}>
+          {rows.length > 1 && `exit ${index + 1}: `}
+          {text(row)}
+        </div>
+      ))}
+    </Fact>
   );
 }
 
