@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from consumer.ports.advice import CallFailed, CallOutcome, CallRefused, Reply
-
 RUN_SECONDS_BUCKETS = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 1800, 3600)
 CALL_SECONDS_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120)
 
@@ -100,15 +98,15 @@ class Telemetry:
     def search_finished(self, outcome: str) -> None:
         self._searches.labels(outcome).inc()
 
-    def model_called(self, model: str, outcome: CallOutcome, seconds: float) -> None:
-        """Count a call that was sent and has ended."""
-        kind = {Reply: "answered", CallFailed: "failed", CallRefused: "refused"}[type(outcome)]
-        self._calls.labels(model, kind).inc()
+    def call_ended(self, model: str, outcome: str, seconds: float) -> None:
+        """Count a call to a language model that was sent and has ended."""
+        self._calls.labels(model, outcome).inc()
         self._call_seconds.labels(model).observe(seconds)
-        if isinstance(outcome, Reply):
-            self._tokens.labels(model, "input").inc(outcome.input_tokens or 0)
-            self._tokens.labels(model, "output").inc(outcome.output_tokens or 0)
-            self._cost.labels(model).inc(outcome.cost or 0.0)
+
+    def call_answered(self, model: str, input_tokens: int, output_tokens: int, cost: float) -> None:
+        self._tokens.labels(model, "input").inc(input_tokens)
+        self._tokens.labels(model, "output").inc(output_tokens)
+        self._cost.labels(model).inc(cost)
 
     def event_published(self, kind: str) -> None:
         self._events.labels(kind).inc()

@@ -24,9 +24,9 @@ HOW_TO_GO_ON: Final = """Postgres and Kafka are up with their tables, while this
 Ctrl-C stops them{data}.
 {api}: {address} (its log: {log})
 Every other terminal needs the exports above, and the same folder or BACKTEST_MARKET_DATA_URL. In there:
-  backtest data import ...     bars, into ./market-data
-  backtest worker              goes on until Ctrl-C, in a terminal of its own
-  backtest strategy add ...    and `backtest submit ...`, in another one"""
+  backtest data import --market-data ./market-data ...    bars
+  backtest worker                                         goes on until Ctrl-C, in a terminal of its own
+  backtest strategy add ...                               and `backtest submit ...`, in another one"""
 
 app = typer.Typer(add_completion=False)
 

@@ -6,9 +6,18 @@ from contextlib import asynccontextmanager
 
 from consumer.advice.desk import AdviceDesk, DeskLimits
 from consumer.ports import Clock
-from consumer.ports.advice import CallLedger, CallOutcome, MessageStore, ModelCaller
+from consumer.ports.advice import (
+    CallFailed,
+    CallLedger,
+    CallOutcome,
+    CallRefused,
+    MessageStore,
+    ModelCaller,
+    Reply,
+)
 from consumer.rules.advice import ModelTerms
 from consumer.settings import ModelSettings
+from consumer.telemetry import Telemetry
 from engine.deciders.advised.answers import ANSWER_SCHEMA
 
 PRICE_LIST_CURRENCY = "USD"
@@ -52,21 +61,32 @@ async def open_desk(
     clock: Clock,
     account_currency: str,
     secrets: Sequence[str],
-    told: Callable[[str, CallOutcome, float], None],
+    telemetry: Telemetry,
 ) -> AsyncIterator[AdviceDesk | None]:
-    """Who makes calls; None without a model. secrets: taken out of providers' words. told: see AdviceDesk.
-
-    Raises SettingsInvalid.
-    """
+    """Who makes calls; None without a model. secrets: taken out of providers' words. Raises SettingsInvalid."""
     if not settings.models:
         yield None
         return
     caller = open_caller(settings, account_currency, secrets)
-    desk = AdviceDesk(caller, ledger, messages, clock, desk_limits(settings), told=told)
+    desk = AdviceDesk(caller, ledger, messages, clock, desk_limits(settings), told=_counted_in(telemetry))
     try:
         yield desk
     finally:
         await desk.close()
+
+
+def _counted_in(telemetry: Telemetry) -> Callable[[str, CallOutcome, float], None]:
+    def told(model: str, outcome: CallOutcome, seconds: float) -> None:
+        match outcome:
+            case Reply(input_tokens=read, output_tokens=written, cost=cost):
+                telemetry.call_ended(model, "answered", seconds)
+                telemetry.call_answered(model, read or 0, written or 0, cost or 0.0)
+            case CallFailed():
+                telemetry.call_ended(model, "failed", seconds)
+            case CallRefused():
+                telemetry.call_ended(model, "refused", seconds)
+
+    return told
 
 
 def desk_limits(settings: ModelSettings) -> DeskLimits:

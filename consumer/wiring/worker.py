@@ -151,7 +151,7 @@ async def open_worker(settings: Settings, clock: StoreClock) -> AsyncIterator[Wo
                 clock,
                 settings.account_currency,
                 settings.secret_values(),
-                telemetry.model_called,
+                telemetry,
             )
         )
         dispatcher = Dispatcher(

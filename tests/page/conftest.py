@@ -12,6 +12,7 @@ from consumer.devstack import StackKind
 from tests.page.browser import Window, chromium, open_browser, open_window
 from tests.support.api_process import Api, api_process
 from tests.support.front_door import FrontDoor, open_front_door
+from tests.support.scripted_model import Received, Says, ScriptedModel
 from tests.support.waiting import eventually
 
 DIST = Path(__file__).parents[2] / "consumer" / "web" / "dist"
@@ -50,6 +51,12 @@ class Site:
         return run_id
 
 
+def agrees(received: Received) -> Says:
+    """What a rule wants, in words that a page must not take for its own."""
+    action = "BUY" if '"rule":{"action":"BUY"' in received.prompt else "SELL"
+    return Says({"action": action, "confidence": 0.5, "reason": "<b>as the rule</b>"})
+
+
 @pytest.fixture(scope="session")
 async def browser() -> AsyncIterator[Browser]:
     executable = chromium()
@@ -68,10 +75,12 @@ async def site(
     async with open_front_door(tmp_path_factory.mktemp("page"), stack_kind) as door:
         averages = await door.add_strategy(name="Averages cross", strategy_params=PARAMETERS)
         rules = await door.add_strategy("rules", name="Rules of mine", strategy_params=RULES)
-        async with door.worker(), api_process(door) as api:
-            opened = Site(door, api, averages, rules, 0)
-            run = await opened.completed_run(rules, end_date="2017-04-01T00:00:00Z", execution_mode="intra_candle")
-            yield Site(door, api, averages, rules, run)
+        with ScriptedModel(agrees) as model:
+            asks = {"llm_model": "openai:scripted", "llm_base_url": model.url}
+            async with door.worker(**asks), api_process(door, **asks) as api:
+                opened = Site(door, api, averages, rules, 0)
+                run = await opened.completed_run(rules, end_date="2017-04-01T00:00:00Z", execution_mode="intra_candle")
+                yield Site(door, api, averages, rules, run)
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ SCREENS = {
     **{
         tab: f"/runs/{{run}}/{tab}" for tab in ("equity", "months", "trades", "analytics", "configuration", "downloads")
     },
+    "calls": "/runs/{advised}/calls",
     "compare": "/compare?ids={run},{other}",
     "optimizations": "/optimizations",
     "optimization": "/optimizations/{search}",
@@ -174,6 +175,28 @@ async def test_run_appears_with_its_progress_and_is_cancelled_and_run_again(
     again = max(each["run_id"] for each in (await site.api.get("/v1/backtest")).json()["items"])
     await site.api.post(f"/v1/backtest/{again}/cancel", {})
     await expect(table.get_by_role("progressbar")).to_have_count(0, timeout=WITHIN_MS)
+
+
+async def test_each_call_to_a_model_is_shown_and_what_the_rule_alone_earned(window: Window, site: Site) -> None:
+    page = window.page
+    advised, run = await advised_run(site)
+    alone = await site.completed_run(advised, skip_llm=True)
+    calls = (await site.api.get(f"/v1/backtest/{run}/llm-calls")).json()["items"]
+    await window.show(f"/runs/{run}/chart")
+    earned = (await site.api.get(f"/v1/backtest/{alone}")).json()["metrics"]["net_profit"]
+    beside = page.locator('data[data-metric="rule_alone.net_profit"]')
+    assert float(await beside.get_attribute("value") or "nan") == pytest.approx(earned)
+    await page.get_by_role("tab", name="Calls").click()
+    await window.ready()
+    rows = page.get_by_role("table", name="Calls").locator("tbody > tr")
+    await expect(rows).to_have_count(len(calls))
+    await expect(rows.first).to_contain_text("<b>as the rule</b>")
+    await rows.first.get_by_text("Call 1").click()
+    await expect(rows.first).to_contain_text("You decide in the simulation of a trading account")
+    await rows.first.get_by_role("link", name="Trade 1 on the chart").click()
+    await window.until("p.chart.selected === 1")
+    await window.show(f"/runs/{site.run}/chart")
+    await expect(page.get_by_role("tab", name="Calls")).to_have_count(0)
 
 
 async def test_replay_gives_the_chart_nothing_of_the_future(window: Window, site: Site) -> None:
@@ -512,10 +535,11 @@ async def test_every_screen_is_accessible_and_has_its_picture_at_three_sizes(
     pictures = pictures_in(tmp_path_factory.getbasetemp())
     found: list[str] = []
     search, other = await completed_search(site), await site.completed_run(site.averages)
+    _, advised = await advised_run(site)
     async with open_window(browser, site.api.base_url, bypass_csp=True) as window:
         for name, address in SCREENS.items():
             await window.page.set_viewport_size({"width": 1280, "height": 900})
-            await window.show(address.format(run=site.run, other=other, search=search))
+            await window.show(address.format(run=site.run, other=other, search=search, advised=advised))
             for scheme in SCHEMES:
                 await window.page.emulate_media(color_scheme=scheme)
                 found += [f"{name}, {scheme}: {complaint}" for complaint in await axe_complaints(window)]
@@ -528,6 +552,13 @@ async def test_every_screen_is_accessible_and_has_its_picture_at_three_sizes(
                     found += [f"{name} at {width} px is {wide} px too wide"] if wide > 0 else []
     assert found == []
     assert len(list(pictures.iterdir())) == len(SCREENS) * len(SCHEMES) * len(SIZES)
+
+
+async def advised_run(site: Site) -> tuple[int, int]:
+    """A strategy that a model has a say in, and a completed run of it."""
+    columns = {"execution_mode": "rule_then_llm", "strategy_params": '{"fast": 5, "slow": 20}'}
+    strategy = await site.door.add_strategy(**columns)
+    return strategy, await site.completed_run(strategy)
 
 
 async def completed_search(site: Site) -> int:

@@ -1,9 +1,16 @@
-"""What the doctor says of a model: where it would be asked, and whether a key is set, never the key."""
+"""What the doctor says of a model, never its key; and what a worker counts of its calls."""
+
+from dataclasses import replace
 
 import pytest
 
+from consumer.advice.run_advice import RunAdvice
+from consumer.clock import SystemClock
 from consumer.settings import ModelSettings, load_settings
-from consumer.wiring.models import where_asked
+from consumer.telemetry import Telemetry
+from consumer.wiring.models import open_desk, where_asked
+from tests.consumer.advice.desks import Office, question
+from tests.support.scripted_model import HOLD, Says, ScriptedModel
 
 
 @pytest.fixture(autouse=True)
@@ -44,3 +51,28 @@ def test_a_model_is_told_by_its_place_and_the_name_of_its_key(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert where_asked(load_settings(ModelSettings)) == told
+
+
+async def test_calls_are_counted_by_what_came_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    office, telemetry = Office(), Telemetry()
+    with ScriptedModel(lambda received: Says(HOLD, status={1: 503, 3: 401}.get(received.number, 200))) as model:
+        variables = {"MODEL": "openai:a", "BASE_URL": model.url, "INPUT_PRICE": "1", "OUTPUT_PRICE": "2"}
+        for name, value in variables.items():
+            monkeypatch.setenv(f"BACKTEST_LLM_{name}", value)
+        ledger, settings = office.desk.ledger, load_settings(ModelSettings)
+        async with open_desk(settings, ledger, office.kept, SystemClock(), "USD", (), telemetry) as desk:
+            assert desk is not None
+            office.desk = desk
+            run = replace(office.run().terms, model="openai:a")
+            for text in ("first", "second"):
+                await RunAdvice(desk, run).ask([question(text)])
+    counted = {
+        (sample.name, *(value for name, value in sorted(sample.labels.items()) if name != "model")): sample.value
+        for family in telemetry.registry.collect()
+        for sample in family.samples
+        if sample.labels.get("model") == "openai:a"
+    }
+    assert [counted["backtest_llm_calls_total", each] for each in ("answered", "failed", "refused")] == [1, 1, 1]
+    assert [counted["backtest_llm_tokens_total", each] for each in ("input", "output")] == [100, 10]
+    assert counted["backtest_llm_cost_total",] == pytest.approx(0.00012)
+    assert counted["backtest_llm_call_seconds_count",] == 3
