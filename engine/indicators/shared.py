@@ -65,11 +65,15 @@ class SharedColumns:
 
     def __init__(self) -> None:
         self.actions: NotedActions | None = None
+        """Reading them out of the column again would take longer than making it."""
+        self._nulls: pl.Series | None = None
         self._sums: dict[int, _Sums] = {}
 
-    def note_actions(self, column: pl.Series, codes: NDArray[np.int8], above: str, below: str) -> None:
-        """Reading them out of the column again would take longer than making it."""
-        self.actions = NotedActions(column, *_where_not_zero(codes), above, below)
+    def nulls(self, count: int, null: pl.Series) -> pl.Series:
+        """Return a column of so many, to be filled. null: one of them."""
+        if self._nulls is None or self._nulls.len() != count:
+            self._nulls = null.new_from_index(0, count)
+        return self._nulls.clone()
 
     def sma_crosses(self, closes: Floats, fast: int, slow: int) -> tuple[NDArray[np.int8], bool]:
         """Return the codes of `sma_crosses`, and whether they are sure. closes: such as never change."""
@@ -125,7 +129,7 @@ def sharing_columns(shared: SharedColumns) -> Iterator[None]:
 
 
 @compiled
-def _where_not_zero(codes: NDArray[np.int8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def where_not_zero(codes: NDArray[np.int8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the rows whose code is not 0, and 1 or -1 for each."""
     # Eight codes at a time, of which most have nothing.
     words = codes[: codes.size // 8 * 8].view(np.int64)

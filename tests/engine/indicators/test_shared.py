@@ -1,5 +1,7 @@
 """What combinations of a search share changes no value of any of them."""
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pytest
@@ -36,6 +38,47 @@ def test_crossings_by_shared_sums_are_those_of_exact_averages(
     with sharing_columns(SharedColumns()):
         found = sma_crosses(close, fast, slow)
     np.testing.assert_array_equal(found, crosses(sma(close, fast), sma(close, slow), close))
+
+
+@pytest.mark.parametrize("beside", [-3e-15, -1e-16, 0.0, 1e-16, 3e-15])
+def test_a_first_difference_that_is_hardly_one_is_settled_by_exact_averages(beside: float) -> None:
+    """A search passed over it, and over the crossing after it."""
+    rise = 4e-9 * (1 + 4e-9) + beside
+    close = pl.Series([1.0, 1.0, 1.0, 1.0 + rise, 0.5, 0.4, 0.3, 0.9, 1.2, 1.1])
+    for more in range(9):  # bars are looked at eight at a time
+        column = close.extend_constant(1.1, more)
+        with sharing_columns(SharedColumns()):
+            found = sma_crosses(column, 2, 4)
+        np.testing.assert_array_equal(found, crosses(sma(column, 2), sma(column, 4), column))
+
+
+def test_averages_of_many_lengths_are_kept_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.indicators.shared._MOST_BYTES", 3 * 4 * 600)
+    close = sample("eurusd_h1", 600).frame["close"]
+    shared = SharedColumns()
+    for fast, slow in ((3, 10), (4, 12), (3, 10), (5, 20), (3, 12)):
+        with sharing_columns(shared):
+            found = sma_crosses(close, fast, slow)
+        np.testing.assert_array_equal(found, sma_crosses(close, fast, slow))
+    [sums] = shared._sums.values()
+    assert list(sums.averages) == [20, 3, 12]
+
+
+def test_the_actions_of_a_search_are_the_same_column_as_those_of_a_run() -> None:
+    drawn = np.random.default_rng(1).integers(-30, 31, 5_003)
+    codes: Any = np.where(np.abs(drawn) > 1, 0, drawn).astype(np.int8)
+    of_other_kinds = (codes.astype(np.int64) * 256, codes[::3], codes * 0.5, codes.tolist(), pl.Series(codes))
+    parts: list[Any] = [codes, codes[:7], codes[:0], np.zeros(20, np.int8), np.full(9, -1, np.int8), *of_other_kinds]
+    for part in parts:
+        for above, below in (("BUY", "SELL"), ("CLOSE", "BUY")):
+            alone = actions(part, above, below)
+            with sharing_columns(SharedColumns()):
+                shared = [actions(part, above, below), actions(part, above, below)]
+            for column in shared:
+                assert column.equals(alone, check_dtypes=True, check_names=True)
+                assert column.null_count() == alone.null_count()
+                assert column.is_sorted() == alone.is_sorted()
+                assert column.drop_nulls().unique_counts().to_list() == alone.drop_nulls().unique_counts().to_list()
 
 
 def test_a_part_of_the_same_column_shares_the_sums_of_the_whole() -> None:
