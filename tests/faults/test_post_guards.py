@@ -12,7 +12,7 @@ from tests.faults.checker import check, check_while_running
 from tests.faults.field import open_field
 from tests.faults.guards import EXPECTED
 from tests.faults.load import Load
-from tests.faults.test_api_crash_points import CRASH_POINTS, api_in, post
+from tests.faults.test_api_crash_points import BODY, CRASH_POINTS, api_in, post
 from tests.faults.worker_program import Orders
 
 pytestmark = [pytest.mark.integration, pytest.mark.faults, pytest.mark.nightly]
