@@ -83,6 +83,23 @@ async def site(
                 yield Site(door, api, averages, rules, run)
 
 
+@pytest.fixture(scope="session")
+async def search(site: Site) -> int:
+    """A completed search over fast and slow, of the strategy of averages."""
+    space = {"fast": [5, 10], "slow": [30, 40, 50]}
+    body = {"strategy_id": site.averages, "symbol": "EURUSD", "timeframe": "H1", "param_grid": space, "min_trades": 1}
+    posted = await site.api.post(
+        "/v1/optimization", {**body, "start_date": "2016-06-01T00:00:00Z", "end_date": "2017-02-01T00:00:00Z"}
+    )
+    number = int(posted.json()["optimization_id"])
+
+    async def probe() -> bool:
+        return bool((await site.api.get(f"/v1/optimization/{number}")).json()["status"] == "completed")
+
+    await eventually(probe, f"search {number} to complete", seconds=90)
+    return number
+
+
 @pytest.fixture
 async def window(browser: Browser, site: Site) -> AsyncIterator[Window]:
     async with open_window(browser, site.api.base_url) as opened:

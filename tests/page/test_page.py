@@ -105,9 +105,8 @@ async def test_address_of_a_filled_form_fills_it_for_somebody_else(
         await expect(other.page.get_by_label("Method", exact=True)).to_have_value("random")
 
 
-async def test_page_that_says_it_is_ready_shows_all_of_its_screen(window: Window, site: Site) -> None:
+async def test_page_that_says_it_is_ready_shows_all_of_its_screen(window: Window, site: Site, search: int) -> None:
     """Asked every millisecond from the first script on: what a part asks for when it is drawn is awaited as well."""
-    search = await completed_search(site)
     screens = {
         "/new": "form[aria-label='New backtest'] select",
         f"/runs/{site.run}/months": "data[data-month]",
@@ -315,18 +314,17 @@ async def test_months_sum_up_to_the_net_profit_and_equity_is_drawn(window: Windo
     assert (await page.request.get(await _href(page.get_by_role("link", name="Trades as CSV")))).ok
 
 
-async def test_search_shows_its_verdict_and_a_heat_map_whose_cells_run(window: Window, site: Site) -> None:
+async def test_search_shows_its_verdict_and_a_heat_map_whose_cells_run(window: Window, site: Site, search: int) -> None:
     page = window.page
-    number = await completed_search(site)
-    await window.show(f"/optimizations/{number}")
-    await expect(page.get_by_role("heading", name=f"Optimisation {number}")).to_be_visible()
+    await window.show(f"/optimizations/{search}")
+    await expect(page.get_by_role("heading", name=f"Optimisation {search}")).to_be_visible()
     await expect(page.get_by_role("status")).to_contain_text("completed")
     await expect(page.get_by_role("region", name="Verdict")).to_contain_text(re.compile("luck|chance", re.IGNORECASE))
     await window.ready()
     await expect(page.get_by_role("table", name="Results").get_by_role("row")).to_have_count(7)
     heat = page.get_by_role("table", name="Heat map")
     shown = {round(float(value), 12) for value in await _values(heat.locator("data[data-metric]")) if value}
-    answer = (await site.api.get(f"/v1/optimization/{number}/heatmap", params={"x": "fast", "y": "slow"})).json()
+    answer = (await site.api.get(f"/v1/optimization/{search}/heatmap", params={"x": "fast", "y": "slow"})).json()
     assert shown == {round(value, 12) for row in answer["values"] for value in row if value is not None}
     await heat.get_by_role("button").first.click()
     await expect(page).to_have_url(re.compile(r"/runs/\d+/chart"))
@@ -529,12 +527,12 @@ async def test_report_served_by_the_api_stands_in_its_sandbox(browser: Browser, 
 
 
 async def test_every_screen_is_accessible_and_has_its_picture_at_three_sizes(
-    browser: Browser, site: Site, tmp_path_factory: pytest.TempPathFactory
+    browser: Browser, site: Site, search: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """axe finds nothing serious, and nothing is wider than the screen. The pictures stay with the test run."""
     pictures = pictures_in(tmp_path_factory.getbasetemp())
     found: list[str] = []
-    search, other = await completed_search(site), await site.completed_run(site.averages)
+    other = await site.completed_run(site.averages)
     _, advised = await advised_run(site)
     async with open_window(browser, site.api.base_url, bypass_csp=True) as window:
         for name, address in SCREENS.items():
@@ -559,22 +557,6 @@ async def advised_run(site: Site) -> tuple[int, int]:
     columns = {"execution_mode": "rule_then_llm", "strategy_params": '{"fast": 5, "slow": 20}'}
     strategy = await site.door.add_strategy(**columns)
     return strategy, await site.completed_run(strategy)
-
-
-async def completed_search(site: Site) -> int:
-    """Over fast and slow, of the strategy of averages."""
-    space = {"fast": [5, 10], "slow": [30, 40, 50]}
-    body = {"strategy_id": site.averages, "symbol": "EURUSD", "timeframe": "H1", "param_grid": space, "min_trades": 1}
-    posted = await site.api.post(
-        "/v1/optimization", {**body, "start_date": "2016-06-01T00:00:00Z", "end_date": "2017-02-01T00:00:00Z"}
-    )
-    number = int(posted.json()["optimization_id"])
-
-    async def probe() -> bool:
-        return bool((await site.api.get(f"/v1/optimization/{number}")).json()["status"] == "completed")
-
-    await eventually(probe, f"search {number} to complete", seconds=90)
-    return number
 
 
 async def transferred_bytes(api: Api, path: str) -> int:

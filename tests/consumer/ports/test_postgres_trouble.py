@@ -269,6 +269,7 @@ async def test_a_server_that_falls_silent_is_unavailable_in_the_time_of_a_statem
     server = urlsplit(postgres_store.database_url)
     passing = asyncio.Event()
     passing.set()
+    relays: list[asyncio.Task[None] | None] = []
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while part := await reader.read(65_536):
@@ -276,6 +277,7 @@ async def test_a_server_that_falls_silent_is_unavailable_in_the_time_of_a_statem
             writer.write(part)
 
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        relays.append(asyncio.current_task())
         server_reader, server_writer = await asyncio.open_connection(server.hostname, server.port)
         with suppress(OSError, asyncio.CancelledError):
             await asyncio.gather(pump(reader, server_writer), pump(server_reader, writer))
@@ -292,6 +294,9 @@ async def test_a_server_that_falls_silent_is_unavailable_in_the_time_of_a_statem
                 with pytest.raises(StoreUnavailable), translated():
                     await pool.fetchval("SELECT 2")
             passing.set()
+        for task in filter(None, relays):
+            task.cancel()
+            await asyncio.wait([task])
 
 
 async def test_a_worker_that_is_stopped_inside_a_transaction_holds_up_the_others_for_a_lease_at_most(

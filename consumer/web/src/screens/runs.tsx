@@ -85,7 +85,7 @@ function columns(chosen: ReadonlySet<number>, choose: (id: number, isChosen: boo
   const metric = (name: string, title: string): Column<Run> => ({ name, title, sorts: true, isNumber: true, cell: (run) => <Figure name={name} value={run[name] as number | null} /> });
   return [
     { name: "select", title: "Select", isTitleUnseen: true, cell: (run) => <input type="checkbox" aria-label={`Select run ${run.run_id}`} checked={chosen.has(run.run_id)} onChange={(event) => choose(run.run_id, event.currentTarget.checked)} /> },
-    { name: "run_id", title: "Run", cell: (run) => <Link to={`/runs/${run.run_id}/chart`}>Run {run.run_id}</Link> },
+    { name: "run_id", title: "Run", cell: (run) => <Link class="nowrap" to={`/runs/${run.run_id}/chart`}>Run {run.run_id}</Link> },
     { name: "strategy", title: "Strategy", cell: (run) => run.strategy_name ?? `strategy ${run.strategy_id}` },
     { name: "symbol", title: "Symbol", cell: (run) => <span class="nowrap">{`${run.symbol} ${run.timeframe}`}</span> },
     { name: "status", title: "Status", cell: (run) => (isAtWork(run.status) ? <Work run={run} /> : <StatusWord status={run.status} />) },
