@@ -13,8 +13,14 @@ from engine.deciders.guard import guarded
 from engine.errors import InvalidParams, ParameterProblem
 from engine.expressions.document import KEY as RULES
 from engine.expressions.merging import params_over, within
-from engine.search.combinations import Judge, check_values, draw_combinations, judge_of, refuses_all
-from engine.search.parts import named_within
+from engine.search.combinations import (
+    Judge,
+    check_values,
+    draw_combinations,
+    judge_of,
+    named_within,
+    refuses_all,
+)
 from engine.search.space import Space, read_space
 from engine.strategy import checked_params, no_parameter
 from schemas.json_text import printable, shown_key

@@ -208,6 +208,13 @@ def judge_of(check: Callable[[Mapping[str, Any]], Any]) -> Judge:
     return judge
 
 
+def named_within(within: str | None, problems: tuple[ParameterProblem, ...]) -> tuple[ParameterProblem, ...]:
+    """Return problems of the entries of `within` as problems of parameters of these names."""
+    if within is None:
+        return problems
+    return tuple(ParameterProblem(each.field.removeprefix(f"{within}."), each.message) for each in problems)
+
+
 def _draw(choice: Choice, generator: np.random.Generator) -> float:
     if not isinstance(choice, Interval):
         return float(generator.integers(choice.count))

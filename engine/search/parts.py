@@ -20,7 +20,7 @@ from engine.indicators.shared import SharedColumns, sharing_columns
 from engine.market.instruments import Instrument
 from engine.numeric.arrays import Floats
 from engine.prepared import PreparedRun, RunData, prepare_again, prepare_run
-from engine.search.combinations import Combinations, combination_of
+from engine.search.combinations import Combinations, combination_of, named_within
 from engine.search.figures import FIGURES, ranking
 from engine.search.measured import Measured, measured
 from engine.search.space import Space
@@ -143,13 +143,6 @@ def chooser(
             raise InvalidParams(key, named_within(within, error.problems)) from error
 
     return choose
-
-
-def named_within(within: str | None, problems: tuple[ParameterProblem, ...]) -> tuple[ParameterProblem, ...]:
-    """Return problems of the entries of `within` as problems of parameters of these names."""
-    if within is None:
-        return problems
-    return tuple(ParameterProblem(each.field.removeprefix(f"{within}."), each.message) for each in problems)
 
 
 def whole(combinations: Combinations) -> Part:

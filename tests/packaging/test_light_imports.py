@@ -16,6 +16,7 @@ NEEDED = (
     "consumer.intake",
     "consumer.rules.admission",
     "consumer.requests.strategy_rows",
+    "consumer.preparation.space_verdict",
 )
 HEAVY = ("numba", "llvmlite", "talib", "engine.kernel")
 
