@@ -11,6 +11,7 @@ from tests.faults.load import FEBRUARY
 from tests.support.waiting import eventually
 
 POSTS_AT_ONCE = 4
+FIRST_ANSWER_SECONDS = 5
 EXIT_SECONDS = 15
 """The promise is 10 s; a machine that does other things as well is given more."""
 BODY = {"strategy_id": 1, **FEBRUARY, "execution_mode": "close_price", "spread_pips": 0.5}
@@ -20,24 +21,24 @@ async def api_killed_at_a_post(trouble: Trouble) -> None:
     """SIGKILL while it answers several; whoever was not answered asks another by the same keys."""
     if api := await _pick(trouble):
         children = api.process.children()
-        posts = asyncio.gather(*_posts(trouble, api))
-        await lasting(trouble.random.choice((0.0, 0.01, 0.03, 0.1)))
+        posts = _posts(trouble, api)
+        await _at_work_on(trouble, posts)
         api.process.send(signal.SIGKILL)
         await api.process.ended()
         await trouble.place.start_api()
-        await posts
+        await asyncio.gather(*posts)
         await trouble.look_for_orphans(children)
 
 
 async def api_stopped_past_its_lease(trouble: Trouble) -> None:
     """SIGSTOP with posts in its hands; others send what it has written, and it wakes up as a zombie."""
     if api := await _pick(trouble):
-        posts = asyncio.gather(*_posts(trouble, api))
-        await lasting(trouble.random.choice((0.0, 0.03, 0.1)))
+        posts = _posts(trouble, api)
+        await _at_work_on(trouble, posts)
         api.process.send(signal.SIGSTOP)
         await lasting(LEASE_SECONDS * trouble.random.uniform(1.1, 4))
         api.process.send(signal.SIGCONT)
-        await posts
+        await asyncio.gather(*posts)
 
 
 async def api_terminated(trouble: Trouble) -> None:
@@ -76,6 +77,13 @@ def _posts(trouble: Trouble, api: Api) -> "list[asyncio.Task[int | None]]":
         asyncio.create_task(trouble.place.posts.post(f"posted-{number}", BODY, first=api))
         for number in range(first, trouble.sent)
     ]
+
+
+async def _at_work_on(trouble: Trouble, posts: "list[asyncio.Task[int | None]]") -> None:
+    """Until just after one is answered, or soon: a process that has not asked the strategy's code yet takes a while."""
+    if trouble.random.random() < 0.7:
+        await asyncio.wait(posts, timeout=FIRST_ANSWER_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+    await lasting(trouble.random.choice((0.0, 0.005, 0.02, 0.1)))
 
 
 async def _pick(trouble: Trouble) -> Api | None:

@@ -190,7 +190,7 @@ def remove_commit_before_answer() -> None:
         try:
             async with transaction(posts.pool) as connection:
                 answer.set_result(await posts._take(Recording(connection, posts.writer, posts.owner), requests, admit))
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.3)
         except Exception as error:
             if not answer.done():
                 answer.set_exception(error)
