@@ -68,8 +68,11 @@ written, takes many times its bytes.
 
 Verdicts = Mapping[StrategyCheck, Verdict]
 NO_VERDICTS: Final[Verdicts] = MappingProxyType({})
-Unchecked = tuple[Record, StrategyCheck]
+Unchecked = tuple[str, Record, StrategyCheck]
+"""A request's id, its record, and what its strategy's code has to be asked."""
 Waiting = defaultdict[StrategyCheck, list[Record]]
+Place = tuple[str, int, int]
+"""Topic, partition, offset."""
 
 
 class Judge(Protocol):
@@ -134,6 +137,10 @@ class Intake:
     with one id the one that was emitted first has to win.
     """
     waiting_bytes: int = field(default=0, init=False)
+    ids_waiting: dict[Place, tuple[str, StrategyCheck]] = field(default_factory=dict, init=False)
+    """Of each record that waits, in the order in which they were read."""
+    written: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    """Set when some that waited are durable, and replaced by a new one then."""
     calls_spared: int = field(default=SPARED_CALLS, init=False)
     part_size: int = field(default=LARGEST_PART, init=False)
     """Records that are written at once."""
@@ -189,26 +196,46 @@ class Intake:
                 await asyncio.sleep(DEFECT_PAUSE_SECONDS)
 
     def keep_waiting(self, unchecked: Sequence[Unchecked], waiting: Waiting) -> None:
-        for record, check in unchecked:
+        for request_id, record, check in unchecked:
             waiting[check].append(record)
+            self.ids_waiting[place_of(record)] = request_id, check
             self.waiting_bytes += size_of(record)
         self.waiting += len(unchecked)
 
     async def record_checked(self, verdicts: Verdicts, waiting: Waiting) -> None:
         """Record the waiting that have a verdict. One whose rows call for another check by now goes on waiting."""
         checked = [record for check in verdicts for record in waiting.pop(check, ())]
+        await self.its_turn(checked)
         for records in portions(checked, self.max_bytes // PORTIONS):
             async with self.recording:
                 result = await self.record_at_last(records, verdicts)
             self.announce(result, len(records))
             self.waiting -= len(records)
             self.waiting_bytes -= sum(map(size_of, records))
+            for record in records:
+                self.ids_waiting.pop(place_of(record), None)
+            written, self.written = self.written, asyncio.Event()
+            written.set()
             self.keep_waiting(records_of(result.unchecked), waiting)
         self.passed.update(
             (check, verdict)
             for check, verdict in verdicts.items()
             if not verdict and len(check.params) <= MAX_REMEMBERED_CHARACTERS
         )
+
+    async def its_turn(self, records: Sequence[Record]) -> None:
+        """Wait until those are written whose ids they have and that were read before them: which verdict comes first
+        must not matter.
+        """
+        places = set(map(place_of, records))
+        while True:
+            firsts: dict[str, Place] = {}
+            for place, (request_id, _) in self.ids_waiting.items():
+                firsts.setdefault(request_id, place)
+            ids = {self.ids_waiting[place][0] for place in places if place in self.ids_waiting}
+            if all(firsts[request_id] in places for request_id in ids):
+                return
+            await self.written.wait()
 
     async def record_at_last(self, records: Sequence[Record], verdicts: Verdicts = NO_VERDICTS) -> IntakeResult:
         """Record a batch, whatever it takes: to go on without it would let a later batch commit past its records."""
@@ -265,6 +292,7 @@ class Intake:
 
     async def record_decoded(self, decoded: Decoded, verdicts: Verdicts) -> IntakeResult:
         """Runs first: a search may be cancelled, or its id taken, by what stands in the same batch."""
+        decoded, behind = (decoded, ()) if verdicts else self.stand_back(decoded)
         if decoded.requests or decoded.searches:
             await self.learn()
         runs = self.journal.record_batch(
@@ -275,7 +303,24 @@ class Intake:
             results.append(await self.searches.keep_cancels(decoded.search_cancels))
         if decoded.searches:
             results.append(await self.searches.record_searches(decoded.searches, self.admit_searches_by(verdicts)))
-        return results[0] if len(results) == 1 else merge(results)
+        result = results[0] if len(results) == 1 else merge(results)
+        return replace(result, unchecked=(*result.unchecked, *behind)) if behind else result
+
+    def stand_back(self, decoded: Decoded) -> tuple[Decoded, tuple[tuple[Undecided, StrategyCheck], ...]]:
+        """Without those whose id an earlier one has that waits for a verdict. They wait for it too, whatever is known
+        of their own strategies: of two with one id the one that was emitted first has to win.
+        """
+        checks: dict[str, StrategyCheck] = {}
+        for request_id, check in self.ids_waiting.values():
+            checks.setdefault(request_id, check)
+        if not checks:
+            return decoded, ()
+        requests = [request for request in decoded.requests if request.request_id not in checks]
+        searches = [search for search in decoded.searches if search.request_id not in checks]
+        behind: list[Undecided] = [each for each in decoded.requests if each.request_id in checks]
+        behind += [each for each in decoded.searches if each.request_id in checks]
+        rest = replace(decoded, requests=requests, searches=searches)
+        return rest, tuple((each, checks[each.request_id]) for each in behind)
 
     def admit_searches_by(self, verdicts: Verdicts) -> AdmitSearch:
         """As `admit_by`; what was asked about a space is asked anew each time."""
@@ -369,7 +414,11 @@ class _GivenUp(Exception):
 
 def records_of(unchecked: Iterable[tuple[Undecided, StrategyCheck]]) -> list[Unchecked]:
     """Without what was read of them: it is read again when there is a verdict."""
-    return [(request.record, check) for request, check in unchecked]
+    return [(request.request_id, request.record, check) for request, check in unchecked]
+
+
+def place_of(record: Record) -> Place:
+    return record.topic, record.partition, record.offset
 
 
 def size_of(record: Record) -> int:

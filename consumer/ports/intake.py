@@ -81,7 +81,12 @@ class RequestToRecord:
 
 
 class Undecided(Protocol):
-    """A request of either kind, of which its record is all that is kept while its strategy's code is asked."""
+    """A request of either kind, of which its id and its record are all that is kept while its strategy's code is
+    asked.
+    """
+
+    @property
+    def request_id(self) -> str: ...
 
     @property
     def record(self) -> Record: ...

@@ -405,6 +405,58 @@ async def test_of_two_requests_with_one_id_that_wait_for_one_verdict_the_first_e
     await reading
 
 
+class LastIsAnsweredFirst(SlowCode):
+    """Each who asks about slow code is answered after all who asked later."""
+
+    async def ask(self, check: StrategyCheck) -> Verdict:
+        place = self.asked.count("slow")
+        verdict = await super().ask(check)
+        if check.key == "slow":
+            for _ in range(100 if place == 0 else 0):
+                await asyncio.sleep(0)
+        return verdict
+
+
+async def test_of_two_requests_with_one_id_the_first_emitted_wins_whose_verdict_comes_last() -> None:
+    world, code = World(), LastIsAnsweredFirst()
+    world.tables.add_strategy(**{**STRATEGY, "strategy_key": "slow", "name": "slow"})
+    worker = MemoryWorker(world, ask=code.ask)
+    code.verdict = ()
+    reading = asyncio.create_task(worker.intake.run())
+    world.produce(requested_record("same", strategy_id=2))
+    await until(lambda: len(code.asked) == 1)
+    second = world.produce(requested_record("same", strategy_id=2, spread_pips=2.5))
+    await until(lambda: len(code.asked) == 2)
+    code.may_answer.set()
+    await until(lambda: any(row["event"].kind == "dead_letter" for row in world.tables.outbox.values()))
+
+    [letter] = [row["event"] for row in world.tables.outbox.values() if row["event"].kind == "dead_letter"]
+    assert letter.value == second.value
+    await worker.source.stop()
+    await reading
+
+
+async def test_a_request_stands_behind_one_with_its_id_that_still_waits_for_a_verdict() -> None:
+    """Though its own strategy needs none: the first emitted wins."""
+    world, code, worker = slow_world()
+    code.verdict = ()
+    reading = asyncio.create_task(worker.intake.run())
+    world.produce(requested_record("same", strategy_id=2))
+    await until(lambda: len(code.asked) == 1)
+    second = world.produce(requested_record("same"))
+    world.produce(requested_record("another"))
+    await until(lambda: "another" in world.tables.requests)
+    assert "same" not in world.tables.requests
+    code.may_answer.set()
+    await until(lambda: any(row["event"].kind == "dead_letter" for row in world.tables.outbox.values()))
+
+    [letter] = [row["event"] for row in world.tables.outbox.values() if row["event"].kind == "dead_letter"]
+    assert letter.value == second.value
+    await until(lambda: not worker.intake.ids_waiting)
+    await worker.source.stop()
+    await reading
+
+
 async def test_no_offset_is_committed_behind_a_request_that_is_not_durable_yet() -> None:
     world, code, worker = slow_world()
     reading = asyncio.create_task(worker.intake.run())
