@@ -15,9 +15,11 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+import asyncpg
 import psutil
 import uvloop
 
@@ -38,6 +40,7 @@ class ApiLoad:
 
     seconds: float
     streams: int
+    of_everything: int
     accepted: int = 0
     refused: int = 0
     latencies: list[float] = field(default_factory=list)
@@ -48,8 +51,12 @@ class ApiLoad:
     memory_after: float = 0.0
 
 
-async def measure_api(directory: Path, posts_a_second: int, streams: int, seconds: float) -> ApiLoad:
-    """Servers, a worker and an API of their own; streams of everything, as many as asked, while POSTs come."""
+async def measure_api(
+    directory: Path, posts_a_second: int, streams: int, of_everything: int, seconds: float
+) -> ApiLoad:
+    """Servers, a worker and an API of their own; open streams while POSTs come: so many follow everything, the others
+    a run that waits.
+    """
     write_market_data(directory / "market-data")
     async with devstack() as stack:
         await migrate(stack.database_url)
@@ -68,20 +75,35 @@ async def measure_api(directory: Path, posts_a_second: int, streams: int, second
         ):
             await eventually(lambda: _answers(port), "the API", seconds=90)
             strategy = await _post(port, "/v1/strategies", {"name": "load", "strategy_key": "sma_cross"})
-            return await _under_load(port, psutil.Process(api.pid), strategy["id"], posts_a_second, streams, seconds)
+            waiting = await _waiting_run(stack.database_url, strategy["id"])
+            paths = ["/v1/events"] * of_everything + [f"/v1/backtest/{waiting}/events"] * (streams - of_everything)
+            process = psutil.Process(api.pid)
+            return await _under_load(port, process, strategy["id"], posts_a_second, paths, seconds)
+
+
+async def _waiting_run(database_url: str, strategy_id: int) -> int:
+    """A row that nobody has asked to be run: its followers have nothing to read."""
+    connection = await asyncpg.connect(database_url.replace("+asyncpg", ""))
+    run_id: int = await connection.fetchval(
+        "INSERT INTO backtest_runs (strategy_id, symbol, timeframe, start_date, end_date)"
+        " VALUES ($1, 'EURUSD', 'H1', '2017-01-02Z', '2017-02-01Z') RETURNING id",
+        strategy_id,
+    )
+    await connection.close()
+    return run_id
 
 
 async def _under_load(
-    port: int, api: psutil.Process, strategy_id: int, posts_a_second: int, streams: int, seconds: float
+    port: int, api: psutil.Process, strategy_id: int, posts_a_second: int, paths: list[str], seconds: float
 ) -> ApiLoad:
-    load = ApiLoad(seconds, streams)
+    load = ApiLoad(seconds, len(paths), paths.count("/v1/events"))
     context = multiprocessing.get_context("spawn")
     events, stop = context.Value("q", 0), context.Event()
-    readers = context.Process(target=read_streams, args=(port, streams, events, stop), daemon=True)
+    readers = context.Process(target=read_streams, args=(port, paths, events, stop), daemon=True)
     readers.start()
 
     async def are_open() -> bool:
-        return bool(events.value >= streams)
+        return bool(events.value >= len(paths))
 
     await eventually(are_open, "all streams open", seconds=90)
     load.memory_before, cpu_before = api.memory_info().rss / 1e6, sum(api.cpu_times()[:2])
@@ -103,27 +125,28 @@ async def _under_load(
 
 
 class Reader(asyncio.Protocol):
-    """Counts what comes on a stream of everything; the first is its opening. Parts are not taken apart: what is
+    """Counts what comes on a stream; the first is its opening. Parts are not taken apart: what is
     measured is the API, not this.
     """
 
-    def __init__(self, events: Any) -> None:
-        self.events = events
+    def __init__(self, path: str, events: Any) -> None:
+        self.path, self.events = path, events
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        cast("asyncio.Transport", transport).write(b"GET /v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        head = f"GET {self.path} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        cast("asyncio.Transport", transport).write(head.encode())
 
     def data_received(self, data: bytes) -> None:
         self.events.value += data.count(b"\n\n")
 
 
-def read_streams(port: int, streams: int, events: Any, stop: Any) -> None:
+def read_streams(port: int, paths: list[str], events: Any, stop: Any) -> None:
     """A process of its own: POSTs must not wait for what reads a thousand streams."""
 
     async def read() -> None:
         loop = asyncio.get_running_loop()
-        for _ in range(streams):
-            await loop.create_connection(lambda: Reader(events), "127.0.0.1", port)
+        for path in paths:
+            await loop.create_connection(partial(Reader, path, events), "127.0.0.1", port)
         await asyncio.to_thread(stop.wait)
 
     uvloop.run(read())
@@ -192,7 +215,7 @@ def summary(load: ApiLoad) -> str:
         ("other answers", str(load.refused)),
         ("latency of a POST, median", f"{1000 * ordered[len(ordered) // 2]:.0f} ms"),
         ("latency, 99 of 100", f"{1000 * ordered[int(len(ordered) * 0.99)]:.0f} ms"),
-        ("open streams of everything", str(load.streams)),
+        ("open streams, of them of everything", f"{load.streams}, {load.of_everything}"),
         ("events sent a second", f"{load.events / load.seconds:.0f}"),
         ("CPU of the API", f"{100 * load.cpu_seconds / load.seconds:.0f} %"),
         ("memory before and after", f"{load.memory_before:.0f} MB, {load.memory_after:.0f} MB"),
@@ -204,11 +227,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--posts-a-second", type=int, default=500)
     parser.add_argument("--streams", type=int, default=1000)
+    parser.add_argument("--of-everything", type=int, default=20, help="streams that follow all runs")
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--write", action="store_true", help="into docs/performance.md")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        load = asyncio.run(measure_api(Path(folder), given.posts_a_second, given.streams, given.seconds))
+        load = asyncio.run(
+            measure_api(Path(folder), given.posts_a_second, given.streams, given.of_everything, given.seconds)
+        )
     print(summary(load))
     if given.write:
         write_section("api", summary(load))
