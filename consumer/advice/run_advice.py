@@ -79,6 +79,8 @@ class RunAdvice:
     """None until the first question."""
     own: AdviceFigures = field(default_factory=AdviceFigures, init=False)
     """Of the run's calls, by the ledger when the attempt began, and by their answers since."""
+    never_begun: int = field(default=0, init=False)
+    """Numbers that earlier attempts gave, under which nothing was begun."""
     of_others: set[str] = field(default_factory=set, init=False)
     """Keys answered by other runs' calls."""
     unsent: dict[str, Call] = field(default_factory=dict, init=False)
@@ -93,7 +95,7 @@ class RunAdvice:
 
     def figures(self) -> AdviceFigures:
         """So far."""
-        used = self.budget.last_number if self.budget is not None else 0
+        used = self.budget.last_number - self.never_begun if self.budget is not None else 0
         return replace(self.own, llm_calls_used=used, llm_calls_cached=len(self.of_others))
 
     async def final_figures(self) -> AdviceFigures:
@@ -131,6 +133,7 @@ class RunAdvice:
         if self.budget is None:
             made = await self._made()
             self.own = made.figures
+            self.never_begun = made.last_number - made.figures.llm_calls_used
             self.budget = Budget(self.terms.max_calls, made.last_number, made.unanswered)
         return self.budget
 

@@ -136,7 +136,8 @@ class CallsMade:
     """What the ledger has of a run."""
 
     last_number: int
-    """So many calls were ever begun for it."""
+    """The highest that was ever given. One below it may be nobody's: of calls that are begun together a later one may
+    stand there when the worker dies before the earlier one does. It counts towards the budget all the same."""
     unanswered: int
     """Of those, failed ones and those whose answer was lost or is still out."""
     figures: AdviceFigures

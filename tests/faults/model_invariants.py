@@ -20,13 +20,16 @@ def every_call_to_a_model_is_in_the_ledger(evidence: Evidence) -> Iterator[str]:
 
 
 def no_run_calls_beyond_its_budget(evidence: Evidence) -> Iterator[str]:
-    """A run has at most max_llm_calls calls, over all its attempts, numbered from 1 without gaps."""
+    """A run has at most max_llm_calls calls, over all its attempts, each under a number of its own within it.
+
+    A worker that dies may leave a gap: of calls begun together a later one may have been written first.
+    """
     for run_id, rows in _by_run(evidence).items():
         numbers = sorted(row["number"] for row in rows)
-        if numbers != list(range(1, len(numbers) + 1)):
+        if len(set(numbers)) < len(numbers) or numbers[0] < 1:
             yield f"run {run_id}: calls are numbered {numbers}"
         run = evidence.runs.get(run_id)
-        if run is not None and len(rows) > run["max_llm_calls"]:
+        if run is not None and numbers[-1] > run["max_llm_calls"]:
             yield f"run {run_id}: {len(rows)} calls, of {run['max_llm_calls']} that it may have"
 
 

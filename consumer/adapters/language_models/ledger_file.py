@@ -61,9 +61,9 @@ class LedgerFile:
 
     async def made(self, run_id: int) -> CallsMade:
         with self._transaction() as rows:
-            last, unanswered, unpriced, cost, read, written = rows.execute(_MADE, (run_id,)).fetchone()
+            last, calls, unanswered, unpriced, cost, read, written = rows.execute(_MADE, (run_id,)).fetchone()
         figures = AdviceFigures(
-            llm_calls_used=last,
+            llm_calls_used=calls,
             llm_cost=cost if unpriced == 0 else None,
             llm_input_tokens=read,
             llm_output_tokens=written,
@@ -243,7 +243,7 @@ PRAGMA user_version = {_VERSION};
 COMMIT;
 """
 _MADE: Final = """
-SELECT coalesce(max(number), 0), coalesce(sum(state <> 'answered'), 0),
+SELECT coalesce(max(number), 0), count(*), coalesce(sum(state <> 'answered'), 0),
        coalesce(sum(state = 'answered' AND cost IS NULL), 0), coalesce(sum(cost), 0.0),
        coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0)
 FROM backtest_llm_calls WHERE run_id = ?

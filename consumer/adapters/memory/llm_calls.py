@@ -27,7 +27,8 @@ class MemoryCalls:
             llm_input_tokens=sum(row["input_tokens"] or 0 for row in answered),
             llm_output_tokens=sum(row["output_tokens"] or 0 for row in answered),
         )
-        return CallsMade(len(rows), len(rows) - len(answered), figures)
+        last = max((row["number"] for row in rows), default=0)
+        return CallsMade(last, len(rows) - len(answered), figures)
 
     def _rows(self, run_id: int) -> list[Row]:
         rows = [row for (number, _), row in self.tables.llm_calls.items() if number == run_id]

@@ -25,7 +25,7 @@ class PostgresCalls:
         with translated():
             [row] = await self.pool.fetch(_MADE, run_id)
         figures = AdviceFigures(
-            llm_calls_used=row["last_number"],
+            llm_calls_used=row["calls"],
             llm_cost=row["cost"] if row["unpriced"] == 0 else None,
             llm_input_tokens=row["input_tokens"],
             llm_output_tokens=row["output_tokens"],
@@ -103,6 +103,7 @@ def _lock_of(key: str) -> int:
 
 _MADE = """
 SELECT coalesce(max(number), 0) AS last_number,
+       count(*) AS calls,
        count(*) FILTER (WHERE state <> 'answered') AS unanswered,
        count(*) FILTER (WHERE state = 'answered' AND cost IS NULL) AS unpriced,
        coalesce(sum(cost), 0.0) AS cost,

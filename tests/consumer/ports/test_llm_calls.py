@@ -48,6 +48,18 @@ async def test_a_call_whose_answer_was_lost_counts(store: Store) -> None:
     assert (await worker.calls.made(claim.run_id + 1)).figures == AdviceFigures()
 
 
+async def test_a_number_under_which_nothing_was_begun_is_no_call_and_is_not_given_again(store: Store) -> None:
+    """Of calls that begin together a later one may stand there when the worker dies before the earlier one does."""
+    worker = await store.worker()
+    claim = await queued_and_claimed(worker)
+
+    for number, key in ((1, KEY), (3, OTHER_KEY)):
+        assert await worker.calls.begin(call_of(claim, number, key))
+
+    made = await worker.calls.made(claim.run_id)
+    assert (made.last_number, made.unanswered, made.figures.llm_calls_used) == (3, 2, 2)
+
+
 async def test_a_cost_that_is_not_known_makes_the_sum_unknown(store: Store) -> None:
     worker = await store.worker()
     claim = await queued_and_claimed(worker)
