@@ -133,8 +133,8 @@ class Intake:
     waiting: int = field(default=0, init=False)
     """Records of theirs that wait for verdicts."""
     recording: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
-    """Held while records that waited are written: one verdict lets go of several batches at once, and of two requests
-    with one id the one that was emitted first has to win.
+    """Held while records that waited are written: one verdict lets go of several batches at once, and what is written
+    is bounded one batch at a time.
     """
     waiting_bytes: int = field(default=0, init=False)
     ids_waiting: dict[Place, tuple[str, StrategyCheck]] = field(default_factory=dict, init=False)
@@ -229,13 +229,18 @@ class Intake:
         """
         places = set(map(place_of, records))
         while True:
-            firsts: dict[str, Place] = {}
-            for place, (request_id, _) in self.ids_waiting.items():
-                firsts.setdefault(request_id, place)
+            firsts = self.first_waiting()
             ids = {self.ids_waiting[place][0] for place in places if place in self.ids_waiting}
             if all(firsts[request_id] in places for request_id in ids):
                 return
             await self.written.wait()
+
+    def first_waiting(self) -> dict[str, Place]:
+        """Of each id that waits, where the record stands that was read first."""
+        firsts: dict[str, Place] = {}
+        for place, (request_id, _) in self.ids_waiting.items():
+            firsts.setdefault(request_id, place)
+        return firsts
 
     async def record_at_last(self, records: Sequence[Record], verdicts: Verdicts = NO_VERDICTS) -> IntakeResult:
         """Record a batch, whatever it takes: to go on without it would let a later batch commit past its records."""
@@ -310,9 +315,7 @@ class Intake:
         """Without those whose id an earlier one has that waits for a verdict. They wait for it too, whatever is known
         of their own strategies: of two with one id the one that was emitted first has to win.
         """
-        checks: dict[str, StrategyCheck] = {}
-        for request_id, check in self.ids_waiting.values():
-            checks.setdefault(request_id, check)
+        checks = {request_id: self.ids_waiting[place][1] for request_id, place in self.first_waiting().items()}
         if not checks:
             return decoded, ()
         requests = [request for request in decoded.requests if request.request_id not in checks]

@@ -344,9 +344,9 @@ class SlowCode:
         return self.verdict
 
 
-def slow_world() -> tuple[World, SlowCode, MemoryWorker]:
+def slow_world(code: SlowCode | None = None) -> tuple[World, SlowCode, MemoryWorker]:
     """A world whose strategy 2 has slow code."""
-    world, code = World(), SlowCode()
+    world, code = World(), code or SlowCode()
     world.tables.add_strategy(**{**STRATEGY, "strategy_key": "slow", "name": "slow"})
     return world, code, MemoryWorker(world, ask=code.ask)
 
@@ -387,22 +387,36 @@ class FirstIsLastJournal(MemoryJournal):
         return await MemoryJournal.record_batch(self, requests, cancels, dead_letters, admit)
 
 
-async def test_of_two_requests_with_one_id_that_wait_for_one_verdict_the_first_emitted_wins() -> None:
-    world, code, worker = slow_world()
-    code.verdict = ()
-    worker.intake.journal = FirstIsLastJournal(world.tables, event_writer(), "worker", 15.0)
+async def the_dead_letter(world: World) -> OutgoingEvent:
+    """The one there is, once it is there."""
+
+    def letters() -> list[OutgoingEvent]:
+        return [row["event"] for row in world.tables.outbox.values() if row["event"].kind == "dead_letter"]
+
+    await until(lambda: bool(letters()))
+    [letter] = letters()
+    return letter
+
+
+async def both_wait_and_the_first_wins(world: World, code: SlowCode, worker: MemoryWorker) -> None:
+    """Two requests with one id and other content wait for their verdicts, each in a batch of its own."""
     reading = asyncio.create_task(worker.intake.run())
     world.produce(requested_record("same", strategy_id=2))
     await until(lambda: len(code.asked) == 1)
     second = world.produce(requested_record("same", strategy_id=2, spread_pips=2.5))
     await until(lambda: len(code.asked) == 2)
     code.may_answer.set()
-    await until(lambda: any(row["event"].kind == "dead_letter" for row in world.tables.outbox.values()))
-
-    [letter] = [row["event"] for row in world.tables.outbox.values() if row["event"].kind == "dead_letter"]
+    letter = await the_dead_letter(world)
     assert letter.value == second.value
     await worker.source.stop()
     await reading
+
+
+async def test_of_two_requests_with_one_id_that_wait_for_one_verdict_the_first_emitted_wins() -> None:
+    world, code, worker = slow_world()
+    code.verdict = ()
+    worker.intake.journal = FirstIsLastJournal(world.tables, event_writer(), "worker", 15.0)
+    await both_wait_and_the_first_wins(world, code, worker)
 
 
 class LastIsAnsweredFirst(SlowCode):
@@ -418,22 +432,9 @@ class LastIsAnsweredFirst(SlowCode):
 
 
 async def test_of_two_requests_with_one_id_the_first_emitted_wins_whose_verdict_comes_last() -> None:
-    world, code = World(), LastIsAnsweredFirst()
-    world.tables.add_strategy(**{**STRATEGY, "strategy_key": "slow", "name": "slow"})
-    worker = MemoryWorker(world, ask=code.ask)
+    world, code, worker = slow_world(LastIsAnsweredFirst())
     code.verdict = ()
-    reading = asyncio.create_task(worker.intake.run())
-    world.produce(requested_record("same", strategy_id=2))
-    await until(lambda: len(code.asked) == 1)
-    second = world.produce(requested_record("same", strategy_id=2, spread_pips=2.5))
-    await until(lambda: len(code.asked) == 2)
-    code.may_answer.set()
-    await until(lambda: any(row["event"].kind == "dead_letter" for row in world.tables.outbox.values()))
-
-    [letter] = [row["event"] for row in world.tables.outbox.values() if row["event"].kind == "dead_letter"]
-    assert letter.value == second.value
-    await worker.source.stop()
-    await reading
+    await both_wait_and_the_first_wins(world, code, worker)
 
 
 async def test_a_request_stands_behind_one_with_its_id_that_still_waits_for_a_verdict() -> None:
@@ -448,9 +449,7 @@ async def test_a_request_stands_behind_one_with_its_id_that_still_waits_for_a_ve
     await until(lambda: "another" in world.tables.requests)
     assert "same" not in world.tables.requests
     code.may_answer.set()
-    await until(lambda: any(row["event"].kind == "dead_letter" for row in world.tables.outbox.values()))
-
-    [letter] = [row["event"] for row in world.tables.outbox.values() if row["event"].kind == "dead_letter"]
+    letter = await the_dead_letter(world)
     assert letter.value == second.value
     await until(lambda: not worker.intake.ids_waiting)
     await worker.source.stop()
