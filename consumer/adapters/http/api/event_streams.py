@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import structlog
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
@@ -37,6 +37,10 @@ SEND_SECONDS: Final = 30.0
 """For a reader to take something; one that takes nothing any more must not keep what came meanwhile in memory."""
 
 
+class _ReaderStalled(Exception):
+    """It took nothing for SEND_SECONDS."""
+
+
 class EventStream(StreamingResponse):
     """Leaves with its client, whether anything was sent or not."""
 
@@ -46,12 +50,15 @@ class EventStream(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_in_time(message: Message) -> None:
-            async with asyncio.timeout(SEND_SECONDS):
-                await send(message)
+            try:
+                async with asyncio.timeout(SEND_SECONDS):
+                    await send(message)
+            except TimeoutError as error:
+                raise _ReaderStalled from error
 
         try:
             await super().__call__(scope, receive, send_in_time)
-        except (TimeoutError, ClientDisconnect):
+        except _ReaderStalled:
             log.info("stream_ended", error=f"its reader took nothing for {SEND_SECONDS:g} s")
         finally:
             self.leave()

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from consumer.adapters.http.api.documents import problems
-from consumer.adapters.http.api.event_streams import everything, has_seen_end, last_event_id, one, stream
+from consumer.adapters.http.api.event_streams import MEDIA_TYPE, everything, has_seen_end, last_event_id, one, stream
 from consumer.adapters.http.api.problems import not_found
 from consumer.adapters.http.api.queries import NO_QUERY, PathId
 from consumer.adapters.http.api.services import Services, ServicesNow
@@ -15,7 +15,7 @@ from consumer.adapters.http.api.services import Services, ServicesNow
 router = APIRouter(prefix="/v1", tags=["events"], dependencies=[NO_QUERY])
 
 STREAM: Final[dict[int | str, dict[str, Any]]] = {
-    200: {"description": "Server-sent events.", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+    200: {"description": "Server-sent events.", "content": {MEDIA_TYPE: {"schema": {"type": "string"}}}}
 }
 ENDED: Final[dict[int | str, dict[str, Any]]] = {204: {"description": "The client has seen its end."}}
 LAST_EVENT_ID: Final[dict[str, Any]] = {
@@ -28,9 +28,9 @@ LAST_EVENT_ID: Final[dict[str, Any]] = {
 
 
 class _Stream(StreamingResponse):
-    """What the document says of these routes' answers."""
+    """What the document says of these routes' answers: FastAPI asks for a class that can be made with a status."""
 
-    media_type = "text/event-stream"
+    media_type = MEDIA_TYPE
 
 
 OF_ONE: Final = {**STREAM, **ENDED, **problems(404)}
